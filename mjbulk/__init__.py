@@ -1,0 +1,160 @@
+"""Put any number of contacts into Mailjet, and know what became of every one of them.
+
+::
+
+    async with mjbulk.Client() as client:
+        report = await client.import_contacts("contacts.csv", lists={42: "addnoforce"})
+
+Names are loaded when they are first used, so that importing this package alone costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mjbulk._events import Event, Hook
+    from mjbulk._sources import Rows, Source, SupportsArrow, csv_source, jsonl_source
+    from mjbulk.client import Client, import_contacts
+    from mjbulk.config import Credentials, Settings
+    from mjbulk.errors import (
+        ApiError,
+        CredentialsRefused,
+        Error,
+        ImportHalted,
+        ImportTimeout,
+        JobFailed,
+        JournalError,
+        NoAnswer,
+        RowsRejected,
+        SourceError,
+        UsageError,
+    )
+    from mjbulk.jobs import JobWatcher
+    from mjbulk.models import (
+        Action,
+        ActionLike,
+        ActionWord,
+        Contact,
+        ContactsList,
+        Counts,
+        Job,
+        JobRef,
+        ListActions,
+        ListRef,
+        Progress,
+        Property,
+        Rejection,
+        Rejections,
+        Row,
+        RunKeywords,
+        RunSpec,
+        SupportsRow,
+        Unsettled,
+    )
+    from mjbulk.pool import SessionPool
+    from mjbulk.report import Report
+    from mjbulk.runs import ImportRun
+
+_HOMES = {
+    "_events": ("Event", "Hook"),
+    "_sources": ("Rows", "Source", "SupportsArrow", "csv_source", "jsonl_source"),
+    "client": ("Client", "import_contacts"),
+    "config": ("Credentials", "Settings"),
+    "errors": (
+        "ApiError",
+        "CredentialsRefused",
+        "Error",
+        "ImportHalted",
+        "ImportTimeout",
+        "JobFailed",
+        "JournalError",
+        "NoAnswer",
+        "RowsRejected",
+        "SourceError",
+        "UsageError",
+    ),
+    "jobs": ("JobWatcher",),
+    "models": (
+        "Action",
+        "ActionLike",
+        "ActionWord",
+        "Contact",
+        "ContactsList",
+        "Counts",
+        "Job",
+        "JobRef",
+        "ListActions",
+        "ListRef",
+        "Progress",
+        "Property",
+        "Rejection",
+        "Rejections",
+        "Row",
+        "RunKeywords",
+        "RunSpec",
+        "SupportsRow",
+        "Unsettled",
+    ),
+    "pool": ("SessionPool",),
+    "report": ("Report",),
+    "runs": ("ImportRun",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Action",
+    "ActionLike",
+    "ActionWord",
+    "ApiError",
+    "Client",
+    "Contact",
+    "ContactsList",
+    "Counts",
+    "Credentials",
+    "CredentialsRefused",
+    "Error",
+    "Event",
+    "Hook",
+    "ImportHalted",
+    "ImportRun",
+    "ImportTimeout",
+    "Job",
+    "JobFailed",
+    "JobRef",
+    "JobWatcher",
+    "JournalError",
+    "ListActions",
+    "ListRef",
+    "NoAnswer",
+    "Progress",
+    "Property",
+    "Rejection",
+    "Rejections",
+    "Report",
+    "Row",
+    "RowsRejected",
+    "RunKeywords",
+    "RunSpec",
+    "SessionPool",
+    "Settings",
+    "Source",
+    "SourceError",
+    "SupportsArrow",
+    "SupportsRow",
+    "UsageError",
+    "Unsettled",
+    "csv_source",
+    "import_contacts",
+    "jsonl_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mjbulk' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"mjbulk.{_HOME_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,89 @@
+"""What an account has: its lists and its properties, page by page."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from mjbulk._transport import Transport
+from mjbulk._wire import (
+    PAGE,
+    create_list_request,
+    create_property_request,
+    decode_lists,
+    decode_properties,
+    page_request,
+)
+from mjbulk.errors import UsageError
+from mjbulk.models import Action, ContactsList, Datatype, ListRef, Property
+
+_T = TypeVar("_T")
+
+
+class Account:
+    """Lists and properties of one API key. It keeps nothing: what is asked for is asked of Mailjet."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Ask through this transport."""
+        self._transport = transport
+
+    def lists(self) -> AsyncIterator[ContactsList]:
+        """Give the lists, without those that were deleted."""
+        return self._pages("contactslist", decode_lists)
+
+    def properties(self) -> AsyncIterator[Property]:
+        """Give the contact properties."""
+        return self._pages("contactmetadata", decode_properties)
+
+    async def _pages(self, resource: str, decode: Callable[[bytes], list[_T]]) -> AsyncIterator[_T]:
+        """Read pages until a short one: Count and Total are a page's own, and say nothing of the rest."""
+        offset = 0
+        while True:
+            page = await self._transport.send(page_request(resource, offset), decode)
+            for item in page:
+                yield item
+            if len(page) < PAGE:
+                return
+            offset += len(page)
+
+    async def create_list(self, name: str) -> ContactsList:
+        """Create a list."""
+        return (await self._transport.send(create_list_request(name), decode_lists))[0]
+
+    async def create_property(self, name: str, datatype: Datatype, namespace: str = "static") -> Property:
+        """Create a property."""
+        return (await self._transport.send(create_property_request(name, datatype, namespace), decode_properties))[0]
+
+    async def known_properties(self) -> dict[str, Property]:
+        """Give the properties by their casefolded names."""
+        return {known.name.casefold(): known async for known in self.properties()}
+
+    async def resolve(self, lists: Sequence[tuple[ListRef, Action]]) -> list[tuple[int, Action]]:
+        """Give the IDs of lists: a number is an ID, a word an address, else the exact name of one list.
+
+        Raises UsageError for a list that is not there, for a name that several have, and for a list that is named twice.
+        """
+        known = [one async for one in self.lists() if not one.deleted]
+        resolved = [(list_id(ref, known), action) for ref, action in lists]
+        if len(dict(resolved)) != len(resolved):
+            raise UsageError("lists= names one list twice")
+        return resolved
+
+
+def list_id(ref: ListRef, known: Sequence[ContactsList]) -> int:
+    """Find a list. Raises UsageError."""
+    if isinstance(ref, int):
+        found = [one.id for one in known if one.id == ref]
+    else:
+        found = [one.id for one in known if one.address == ref] or [one.id for one in known if one.name == ref]
+    if len(found) != 1:
+        problem = "no list" if not found else f"{len(found)} lists"
+        raise UsageError(f"this account has {problem} with the {_kind(ref)} {ref!r}")
+    return found[0]
+
+
+def _kind(ref: ListRef) -> str:
+    return "ID" if isinstance(ref, int) else "address or name"
+
+
+def property_problems(names: Sequence[str], known: Mapping[str, Property]) -> list[str]:
+    """Give the names that are no property yet, each once."""
+    return list({name.casefold(): name for name in names if name.casefold() not in known}.values())

@@ -1,0 +1,335 @@
+"""Mailjet's wire: addresses and bodies of requests, and replies to records or errors.
+
+Replies are read by their body, never by their content type: Mailjet sends JSON as text/csv, HTML from its proxy, numbers
+and booleans as strings, ``""`` for what is missing, and keys in any case. What a record needs is converted strictly: a
+number is never made of ``true``, ``3.9`` or full-width digits.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar, cast
+from urllib.parse import quote
+
+import attrs
+import cattrs
+import orjson
+from attrs import field, frozen
+from cattrs.gen import make_dict_structure_fn, override
+
+from mjbulk.models import Action, ContactsList, JobRef, Property
+
+JSON = "application/json"
+TEXT = "text/plain"
+PAGE = 1000
+"""Rows of a page: the largest Limit that Mailjet documents."""
+MAX_ID = 2**63 - 1
+
+
+# Requests
+
+
+@frozen(kw_only=True)
+class Request:
+    """One request: all that the transport has to know."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    """From the origin on, percent-encoded."""
+    call: str
+    """The call without ids and addresses: for errors, events and logs."""
+    body: bytes | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
+    content_type: str = JSON
+
+
+_JOBS = {
+    "contact": "contact/managemanycontacts",
+    "contactslist": "contactslist/managemanycontacts",
+    "csvimport": "csvimport",
+}
+
+
+def contacts_request(body: bytes) -> Request:
+    """POST contact/managemanycontacts: contacts, onto any number of lists or none."""
+    return Request(method="POST", path="/v3/REST/contact/managemanycontacts", call=_post("contact"), body=body)
+
+
+def list_contacts_request(list_id: int, body: bytes) -> Request:
+    """POST contactslist/{ID}/managemanycontacts: contacts, onto one list."""
+    path = f"/v3/REST/contactslist/{list_id:d}/managemanycontacts"
+    return Request(method="POST", path=path, call=_post("contactslist"), body=body)
+
+
+def _post(kind: str) -> str:
+    return f"POST {_JOBS[kind]}"
+
+
+def job_request(ref: JobRef) -> Request:
+    """GET the state of a job; a ``contactslist`` job needs both ids in its address."""
+    path = {
+        "contact": f"/v3/REST/contact/managemanycontacts/{ref.id:d}",
+        "contactslist": f"/v3/REST/contactslist/{ref.list_id or 0:d}/managemanycontacts/{ref.id:d}",
+        "csvimport": f"/v3/REST/csvimport/{ref.id:d}",
+    }[ref.kind]
+    return Request(method="GET", path=path, call=f"GET {_JOBS[ref.kind]}")
+
+
+def error_file_request(ref: JobRef) -> Request:
+    """GET the error file of a job by its id: an address that a reply names is never followed."""
+    if ref.kind == "csvimport":
+        return Request(method="GET", path=f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", call="GET CSVError")
+    return Request(
+        method="GET", path=f"/v3/DATA/batchjob/{ref.id:d}/JSONError/application:json/LAST", call="GET JSONError"
+    )
+
+
+def page_request(resource: str, offset: int, **filters: str) -> Request:
+    """GET one page of a resource."""
+    more = "".join(f"&{name}={quote(value, safe='')}" for name, value in filters.items())
+    path = f"/v3/REST/{resource}?Limit={PAGE}&Offset={offset:d}{more}"
+    return Request(method="GET", path=path, call=f"GET {resource}")
+
+
+def create_property_request(name: str, datatype: str, namespace: str) -> Request:
+    """POST contactmetadata."""
+    body = orjson.dumps({"Name": name, "Datatype": datatype, "NameSpace": namespace})
+    return Request(method="POST", path="/v3/REST/contactmetadata", call="POST contactmetadata", body=body)
+
+
+def create_list_request(name: str) -> Request:
+    """POST contactslist."""
+    body = orjson.dumps({"Name": name})
+    return Request(method="POST", path="/v3/REST/contactslist", call="POST contactslist", body=body)
+
+
+# Bodies of contacts, put together from rows that are encoded one by one, so that a chunk's size is known to the byte
+
+
+@frozen
+class Frame:
+    """What stands around the encoded rows of a chunk."""
+
+    head: bytes
+    between: bytes
+    tail: bytes
+
+    def size(self, rows: int, row_bytes: int) -> int:
+        """How many bytes a body of so many rows has."""
+        return len(self.head) + len(self.tail) + row_bytes + max(rows - 1, 0) * len(self.between)
+
+    def body(self, rows: Sequence[bytes]) -> bytes:
+        """Put a body together."""
+        return b"".join((self.head, self.between.join(rows), self.tail))
+
+
+def contacts_frame(lists: Sequence[tuple[int, Action]] | None) -> Frame:
+    """The body of contact/managemanycontacts."""
+    actions = [{"ListID": list_id, "Action": action.value} for list_id, action in lists or ()]
+    head = b'{"ContactsLists":' + orjson.dumps(actions) + b',"Contacts":[' if actions else b'{"Contacts":['
+    return Frame(head, b",", b"]}")
+
+
+def list_contacts_frame(action: Action) -> Frame:
+    """The body of contactslist/{ID}/managemanycontacts."""
+    return Frame(b'{"Action":' + orjson.dumps(action.value) + b',"Contacts":[', b",", b"]}")
+
+
+# Replies
+
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
+_CODE = re.compile(r"\bMJ\d\d\b")
+
+
+class Unreadable(ValueError):
+    """A body is not what this reply has to be. It says what is wrong, never what stands there."""
+
+
+@frozen(kw_only=True)
+class JobReply:
+    """The state of a job of any kind, as one reply tells it. None is what the reply does not tell."""
+
+    status: str = ""
+    count: int | None = None
+    current: int | None = None
+    errcount: int | None = None
+    error: str = field(default="", repr=False)
+    error_file: str = ""
+    job_start: datetime | None = None
+    job_end: datetime | None = None
+    id: int | None = None
+    data_id: int | None = None
+
+
+@frozen(kw_only=True)
+class ErrorReply:
+    """What Mailjet says of a request that it refuses."""
+
+    code: str | None
+    """Mailjet's own code: MJ08."""
+    text: str = field(repr=False)
+    """ErrorMessage and ErrorInfo in one, whatever their shape; of HTML the text without its tags."""
+
+
+def decode_job_id(body: bytes) -> int:
+    """Read the JobID of a managemanycontacts POST.
+
+    Raises Unreadable where there is none that could be used: the request was applied all the same.
+    """
+    row = _first_row(body)
+    job_id = _int(row.get("jobid", row.get("id")))
+    if job_id is None or not 0 < job_id <= MAX_ID:
+        raise Unreadable("the reply names no job")
+    return job_id
+
+
+def decode_job(body: bytes) -> JobReply:
+    """Read the state of a job. Raises Unreadable."""
+    row = _first_row(body)
+    said = {key: _plain(row.get(key)) for key in ("error", "errorfile")}
+    return _structure({**row, **said}, JobReply)
+
+
+def decode_lists(body: bytes) -> list[ContactsList]:
+    """Read a page of contactslist. Raises Unreadable."""
+    return [_structure(row, ContactsList) for row in _rows(body)]
+
+
+def decode_properties(body: bytes) -> list[Property]:
+    """Read a page of contactmetadata. Raises Unreadable."""
+    return [_structure(row, Property) for row in _rows(body)]
+
+
+def decode_error(body: bytes) -> ErrorReply:
+    """Read what a refusal says: JSON of several shapes, HTML, or nothing. Never raises."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply = _lower(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        reply = None
+    if isinstance(reply, dict):
+        said = [_plain(reply.get(key)) for key in ("errormessage", "errorinfo")]
+        text = ": ".join(part for part in said if part)
+    else:
+        text = " ".join(re.sub(r"<[^>]*>", " ", text[:4096]).split())
+    code = _CODE.search(text)
+    return ErrorReply(code=code[0] if code else None, text=text[:65536])
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _lower(value: Any) -> Any:
+    """Fold the keys of a reply: Mailjet's are case-insensitive."""
+    if isinstance(value, dict):
+        return {key.casefold(): item for key, item in value.items()}
+    return value
+
+
+def _rows(body: bytes) -> list[dict[str, Any]]:
+    try:
+        reply = _lower(orjson.loads(body.removeprefix(b"\xef\xbb\xbf")))
+    except orjson.JSONDecodeError:
+        raise Unreadable("the reply is no JSON") from None
+    data = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+        raise Unreadable("the reply has no list of data")
+    return [_lower(row) for row in data]
+
+
+def _first_row(body: bytes) -> dict[str, Any]:
+    rows = _rows(body)
+    if len(rows) != 1:
+        raise Unreadable("the reply has no data" if not rows else "the reply has the data of several things")
+    return rows[0]
+
+
+def _int(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _DIGITS.match(value.strip()):
+        return int(value)
+    raise Unreadable("something else stands where a number should be")
+
+
+def _bool(value: Any) -> bool | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return value
+    word = {"true": True, "false": False}.get(value.strip().casefold()) if isinstance(value, str) else None
+    if word is None:
+        raise Unreadable("something else stands where true or false should be")
+    return word
+
+
+def _str(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise Unreadable("something else stands where a text should be")
+
+
+def decode_time(value: Any) -> datetime | None:
+    """Read a timestamp: ISO with or without zone (then UTC), a Unix int; what cannot be one is None."""
+    if isinstance(value, str) and not _DIGITS.match(value):
+        try:
+            stamp = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+    try:
+        seconds = _int(value)
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (Unreadable, OverflowError, ValueError, OSError):
+        return None
+
+
+_T = TypeVar("_T")
+_ALIASES = {
+    JobReply: {"error_file": "errorfile", "job_start": "jobstart", "job_end": "jobend", "data_id": "dataid"},
+    ContactsList: {"subscribers": "subscribercount", "deleted": "isdeleted", "created": "createdat"},
+}
+_converter = cattrs.Converter(detailed_validation=False)
+_converter.register_structure_hook(int, lambda value, _: _needed(_int(value)))
+_converter.register_structure_hook(bool, lambda value, _: bool(_bool(value)))
+_converter.register_structure_hook(str, lambda value, _: _str(value))
+_converter.register_structure_hook_func(lambda cls: cls == (int | None), lambda value, _: _or_none(_int, value))
+_converter.register_structure_hook_func(lambda cls: cls == (bool | None), lambda value, _: _or_none(_bool, value))
+_converter.register_structure_hook_func(lambda cls: cls == (datetime | None), lambda value, _: decode_time(value))
+
+
+def _or_none(read: Callable[[Any], _T], value: Any) -> _T | None:
+    """What cannot be read was not told: a record must not be lost for a field that it can do without."""
+    try:
+        return read(value)
+    except Unreadable:
+        return None
+
+
+def _needed(number: int | None) -> int:
+    if number is None:
+        raise Unreadable("a number is missing")
+    return number
+
+
+def _structure(row: Mapping[str, Any], cls: type[_T]) -> _T:
+    try:
+        return _converter.structure(row, cls)
+    except KeyError:
+        raise Unreadable("a field is missing") from None
+
+
+def _register(classes: Iterable[type]) -> None:
+    for cls in classes:
+        names = _ALIASES.get(cls, {})
+        renames = {f.name: override(rename=names.get(f.name, f.name.replace("_", ""))) for f in attrs.fields(cls)}
+        _converter.register_structure_hook(cls, make_dict_structure_fn(cls, _converter, **cast("Any", renames)))
+
+
+_register((JobReply, ContactsList, Property))

@@ -1,0 +1,235 @@
+"""Client: the facade. It owns watchers, runs and their end."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Literal, Self, Unpack
+
+from mjbulk._chunking import Chunk
+from mjbulk._engine import Engine
+from mjbulk._events import Hook
+from mjbulk._rows import RowFault, Terms, encode, flat, given, layout_of
+from mjbulk._sources import Rows, source_of
+from mjbulk._transport import Doubt
+from mjbulk._verdict import harmless_again
+from mjbulk._ways import JsonWay
+from mjbulk._wire import decode_job_id, list_contacts_frame, list_contacts_request
+from mjbulk.config import Credentials, Settings
+from mjbulk.errors import UsageError
+from mjbulk.jobs import JobWatcher
+from mjbulk.models import (
+    Action,
+    ActionLike,
+    ContactsList,
+    Datatype,
+    JobRef,
+    ListActions,
+    ListRef,
+    Property,
+    Row,
+    RunKeywords,
+    RunSpec,
+    action_of,
+    list_actions,
+    list_ref,
+)
+from mjbulk.report import Report
+from mjbulk.runs import ImportRun
+
+
+class Client:
+    """Mailjet's bulk calls for one API key.
+
+    Use it as ``async with Client() as client``: leaving normally waits for its runs, an exception stops them. Clients of a
+    `SessionPool` are ready as they come, and live as long as the pool. Mutable state: the engine, made at the first call, and
+    the runs under way.
+    """
+
+    def __init__(
+        self, credentials: Credentials | None = None, settings: Settings | None = None, *, hooks: Sequence[Hook] = ()
+    ) -> None:
+        """Take keys and settings from the environment where they are not given. Raises UsageError."""
+        self._credentials = credentials or Credentials.load()
+        self._settings = settings or Settings()
+        self._hooks = tuple(hooks)
+        self._engine: Engine | None = None
+        self._runs: set[ImportRun] = set()
+        self._state: Literal["new", "open", "closed"] = "new"
+        self._pooled = False
+
+    @classmethod
+    def pooled(cls, credentials: Credentials, settings: Settings, hooks: Sequence[Hook]) -> Self:
+        """Make a client that a pool owns: it is open, and its pool closes it."""
+        client = cls(credentials, settings, hooks=hooks)
+        client._state, client._pooled = "open", True
+        return client
+
+    def __repr__(self) -> str:
+        return f"<Client {self._settings.api_url} {self._state}, {len(self._runs)} runs>"
+
+    # Beginning and end
+
+    async def __aenter__(self) -> Self:
+        if self._state == "closed":
+            raise UsageError("this client is closed")
+        self._state = "open"
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if not self._pooled:
+            await self.aclose(self._settings.drain if kind is None else 0.0)
+
+    async def aclose(self, drain: float | None = 0.0) -> None:
+        """Wait at most ``drain`` seconds for the runs under way (None: to their end), stop the rest, and close.
+
+        Jobs that Mailjet has taken go on there.
+        """
+        self._state = "closed"
+        ends = [asyncio.ensure_future(run.wait()) for run in self._runs]
+        try:
+            if ends and drain != 0:
+                await asyncio.wait(ends, timeout=drain)
+        finally:
+            await asyncio.gather(*(run.stop() for run in list(self._runs)), *ends, return_exceptions=True)
+            if self._engine is not None:
+                await self._engine.aclose()
+
+    def _ready(self) -> Engine:
+        if self._state != "open":
+            advice = "use it as 'async with Client() as client'" if self._state == "new" else "make a new one"
+            raise UsageError(f"this client is not open: {advice}")
+        if self._engine is None:
+            self._engine = Engine.start(self._credentials, self._settings, self._hooks)
+            self._loop = asyncio.get_running_loop()
+        if self._loop is not asyncio.get_running_loop():
+            raise UsageError("this client belongs to another event loop: make one for each loop")
+        return self._engine
+
+    # Many rows
+
+    async def import_contacts(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Report:
+        """Import a source to its end, and give the report: every row of it has one outcome.
+
+        ``source`` is a path (``.csv``, ``.jsonl``), a `csv_source` or `jsonl_source`, or an iterable or async iterable of rows. A row
+        is anything with ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object; ``email`` and ``name`` (any case) are the
+        contact's, every other column is a property. ``lists`` maps list IDs, addresses or names to actions; None for no list.
+
+        ``columns`` picks columns, or renames them; ``nulls="unassign"`` unassigns properties where the value is null, instead of
+        leaving them alone; ``run_id`` names the run; ``resend`` says what is sent again after a lost answer; ``on_mismatch="accept"``
+        takes rows as accepted although Count says otherwise; ``create_properties`` creates unknown ones, of the ``types`` that are
+        given; ``max_rejected`` stops when more rows are rejected; ``timeout`` in seconds.
+
+        Raises UsageError where it is refused before anything was sent, ImportHalted where it stops before its end (its cause
+        says why), ImportTimeout. Cancelling it stops the run.
+        """
+        run = self.start_import(source, lists=lists, **how)
+        try:
+            return await run
+        except asyncio.CancelledError:
+            await run.stop()
+            raise
+
+    def start_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> ImportRun:
+        """Start an import in a task of this client, and give its run. Raises UsageError for wrong keywords."""
+        spec = RunSpec.of(lists, how)
+        engine = self._ready()
+        run = ImportRun(how.get("run_id") or uuid.uuid4().hex[:12], source_of(source), spec, engine)
+        self._runs.add(run)
+        run.when_ended(self._runs.discard)
+        return run
+
+    # One request, one job
+
+    async def submit_contacts(self, contacts: Iterable[Row], *, lists: ListActions | None) -> JobWatcher:
+        """POST contact/managemanycontacts once, and give the watcher of its job.
+
+        Values are sent as they are. Raises UsageError where a row cannot be sent, ApiError, NoAnswer (``sent`` tells whether it
+        may have been applied: it is sent again by itself only where twice does no harm).
+        """
+        engine = self._ready()
+        pairs = list_actions(lists)
+        if pairs is not None and any(isinstance(ref, str) for ref, _ in pairs):
+            pairs = tuple(await engine.account.resolve(pairs))
+        resolved = [(int(ref), action) for ref, action in pairs or ()]
+        way = JsonWay(engine.transport, self._settings, RunSpec(lists=pairs), resolved)
+        chunk = Chunk(1, encoded=_encoded(contacts))
+        ref = await way.submit(chunk, slice(None), Doubt())
+        return JobWatcher(ref, engine.scheduler, len(chunk.encoded), new=True)
+
+    async def submit_list_contacts(
+        self, list_id: ListRef, contacts: Iterable[Row], *, action: ActionLike
+    ) -> JobWatcher:
+        """POST contactslist/{ID}/managemanycontacts once, and give the watcher of its job. See `submit_contacts`."""
+        engine = self._ready()
+        word = action_of(action)
+        number = await self._list_id(list_id)
+        rows = _encoded(contacts)
+        excludes = any(b'"IsExcludedFromCampaigns":' in row for row in rows)
+        job_id = await engine.transport.send(
+            list_contacts_request(number, list_contacts_frame(word).body(rows)),
+            decode_job_id,
+            harmless=harmless_again([word], excludes=excludes, resend="safe"),
+        )
+        return JobWatcher(JobRef("contactslist", job_id, number), engine.scheduler, len(rows), new=True)
+
+    def watch(self, job: JobRef | str) -> JobWatcher:
+        """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for what is none."""
+        ref = JobRef.parse(job) if isinstance(job, str) else job
+        return JobWatcher(ref, self._ready().scheduler)
+
+    async def _list_id(self, ref: ListRef) -> int:
+        known = list_ref(ref)
+        if isinstance(known, int):
+            return known
+        return (await self._ready().account.resolve([(known, Action.ADDNOFORCE)]))[0][0]
+
+    # The account
+
+    def lists(self) -> AsyncIterator[ContactsList]:
+        """Give the lists of the account, all pages of them."""
+        return self._ready().account.lists()
+
+    async def create_list(self, name: str) -> ContactsList:
+        """Create a list."""
+        return await self._ready().account.create_list(name)
+
+    def properties(self) -> AsyncIterator[Property]:
+        """Give the contact properties of the account, all pages of them."""
+        return self._ready().account.properties()
+
+    async def create_property(
+        self, name: str, datatype: Datatype, *, namespace: Literal["static", "historic"] = "static"
+    ) -> Property:
+        """Create a contact property."""
+        return await self._ready().account.create_property(name, datatype, namespace)
+
+
+def _encoded(contacts: Iterable[Row]) -> list[bytes]:
+    """Encode the rows of a single request; one that cannot be sent refuses it."""
+    terms = Terms(properties=None)
+    encoded = []
+    for number, contact in enumerate(contacts, 1):
+        try:
+            row = given(contact)
+            layout = layout_of(row.names, terms)
+            if layout.nested is not None:
+                row = flat(row, layout.nested)
+                layout = layout_of(row.names, terms)
+            encoded.append(encode(layout.contact(row.values)))
+        except RowFault as fault:
+            where = f", column {fault.field!r}" if fault.field else ""
+            raise UsageError(f"row {number}{where}: {fault.message}") from None
+    if not encoded:
+        raise UsageError("there are no contacts")
+    return encoded
+
+
+async def import_contacts(
+    source: Rows, *, lists: ListActions | None, credentials: Credentials | None = None, **how: Unpack[RunKeywords]
+) -> Report:
+    """Import a source with a client of its own: ``asyncio.run(it)`` in a script, ``await it`` in a notebook.
+
+    See `Client.import_contacts`.
+    """
+    async with Client(credentials) as client:
+        return await client.import_contacts(source, lists=lists, **how)

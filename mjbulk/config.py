@@ -1,0 +1,188 @@
+"""Keys, settings and what is assumed of the API: from arguments, then from the environment, then from defaults."""
+
+import hmac
+import math
+import os
+import ssl as ssl_module
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+from attrs import field, frozen
+
+from mjbulk.errors import UsageError
+
+_T = TypeVar("_T")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@frozen(repr=False, eq=False)
+class Credentials:
+    """An API key and its secret. Neither is in its repr, and it cannot be pickled."""
+
+    public: str
+    private: str
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot be a key: a line end from a file would only show as a 401.
+
+        Raises UsageError.
+        """
+        for name, value in (("public", self.public), ("private", self.private)):
+            usable = value and value.isascii() and value.isprintable() and not set(value) & {" ", ":"}
+            if not usable:
+                raise UsageError(f"the {name} key is empty, or has a blank, a colon or a line end in it")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Take the keys from MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, else from the TOML file that MJBULK_CONFIG names.
+
+        Raises UsageError where they are in neither.
+        """
+        known: dict[str, Any] = {**_config_file(), **os.environ}
+        public, private = known.get("MJ_APIKEY_PUBLIC"), known.get("MJ_APIKEY_PRIVATE")
+        if not isinstance(public, str) or not isinstance(private, str):
+            raise UsageError(
+                "no API key: set MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, or name a TOML file with both in MJBULK_CONFIG"
+            )
+        return cls(public, private)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Credentials):
+            return NotImplemented
+        same = hmac.compare_digest(self.public, other.public)
+        return hmac.compare_digest(self.private, other.private) and same
+
+    def __hash__(self) -> int:
+        return hash((self.public, self.private))
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("keys are not pickled")
+
+
+def _config_file() -> dict[str, Any]:
+    path = os.environ.get("MJBULK_CONFIG")
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as why:
+        raise UsageError(f"the file that MJBULK_CONFIG names cannot be read: {why.strerror}") from None
+    except ValueError:
+        raise UsageError("the file that MJBULK_CONFIG names is no TOML") from None
+
+
+def _number(kind: Callable[[str], _T]) -> Callable[[str], _T]:
+    return lambda text: kind(text.strip())
+
+
+def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str = "", **more: Any) -> _T:
+    """Make a field that, where nothing is said, comes from the environment and then from the default."""
+    where = variable or f"MJBULK_{name.upper()}"
+
+    def from_environment() -> _T:
+        text = os.environ.get(where)
+        if text is None or not text.strip():
+            return default
+        try:
+            return read(text)
+        except ValueError:
+            raise UsageError(f"{where} in the environment cannot be read") from None
+
+    return field(factory=from_environment, **more)  # type: ignore[no-any-return]
+
+
+_whole = _number(int)
+_real = _number(float)
+_text = _number(str)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Numbers and addresses. What is not said comes from ``MJBULK_<NAME>``, then from the defaults.
+
+    Raises UsageError for a value that cannot be.
+    """
+
+    api_url: str = _setting("api_url", "https://api.mailjet.com", _text, variable="MJ_API_URL")
+    """Scheme, host and port: https, or http to loopback alone or to ``insecure_host``."""
+    concurrency: int = _setting("concurrency", 8, _whole)
+    """Requests under way per API key."""
+    max_jobs: int = _setting("max_jobs", 256, _whole)
+    """Unfinished jobs per API key."""
+    max_rows: int = _setting("max_rows", 1_000_000, _whole)
+    """Rows in unfinished jobs per API key."""
+    attempts: int = _setting("attempts", 10, _whole)
+    """How often one submit is sent at most; polls and downloads are asked for without end."""
+    give_up_after: float = _setting("give_up_after", 60.0, _real)
+    """Seconds after which a submit is given up; the run then halts."""
+    chunk_rows: int | None = _setting("chunk_rows", None, _whole)
+    """Rows of a chunk; not said: 1,000 on the JSON way, bytes alone on the CSV way."""
+    chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, _whole)
+    """Bytes of a chunk, encoded."""
+    poll_min: float = _setting("poll_min", 1.0, _real)
+    """Seconds between two looks at one job, at least."""
+    poll_max: float | None = _setting("poll_max", 300.0, _real)
+    """Seconds between two looks at one job, at most; None for no bound."""
+    drain: float | None = _setting("drain", None, _real)
+    """Seconds that leaving a client waits for its runs; None waits for their end."""
+    connect_timeout: float = _setting("connect_timeout", 10.0, _real)
+    """Seconds to connect."""
+    read_timeout: float = _setting("read_timeout", 60.0, _real)
+    """Seconds without a byte of an answer."""
+    min_upload_rate: float = _setting("min_upload_rate", 64 * 1024.0, _real)
+    """Bytes a second: a request may take ``read_timeout`` and its bytes by this rate in all."""
+    proxy: str | None = _setting("proxy", None, _text, repr=False)
+    """Address of an HTTP proxy; proxies of the environment are not used."""
+    ssl: ssl_module.SSLContext | None = field(default=None, repr=False)
+    """A context with a private CA. There is no way to turn checking off."""
+    insecure_host: str | None = _setting("insecure_host", None, _text)
+    """A host to which plain http is allowed."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot work."""
+        self._check_numbers()
+        self._check_url()
+        if self.ssl is not None and self.ssl.verify_mode is ssl_module.CERT_NONE:
+            raise UsageError("this SSL context checks no certificates")
+
+    def _check_numbers(self) -> None:
+        whole = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
+        real = ("give_up_after", "poll_min", "poll_max", "drain", "connect_timeout", "read_timeout", "min_upload_rate")
+        for name in whole:
+            value = getattr(self, name)
+            optional = name == "chunk_rows" and value is None
+            if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise UsageError(f"{name} is a whole number above 0")
+        for name in real:
+            value = getattr(self, name)
+            if value is None and name in ("poll_max", "drain"):
+                continue
+            least = 0.0 if name in ("drain", "poll_min") else math.ulp(0.0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+                raise UsageError(f"{name} is a number above 0")
+
+    def _check_url(self) -> None:
+        parts = urlsplit(self.api_url)
+        try:
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
+        if parts.scheme not in ("http", "https") or not host or not bare:
+            raise UsageError("api_url is scheme, host and port, as in https://api.mailjet.com")
+        if parts.scheme == "http" and host not in (*_LOOPBACK, self.insecure_host):
+            raise UsageError(
+                "api_url has to be https: the keys would be readable on their way (insecure_host= allows a host)"
+            )
+
+
+def settings_help() -> dict[str, str]:
+    """Name each setting and its variable, for the command line."""
+    return {f.name: f"MJBULK_{f.name.upper()}" for f in attrs.fields(Settings) if f.name != "ssl"}

@@ -1,0 +1,179 @@
+"""Every exception that mjbulk raises. Fields in, sentence out.
+
+::
+
+    Error
+    ├── UsageError             a keyword, a column or a setting is wrong; nothing was sent
+    │   └── CredentialsRefused (also an ApiError) Mailjet does not take these keys; nothing was sent
+    ├── SourceError            the source failed or is malformed at a row
+    ├── ApiError               Mailjet answered, and refused
+    ├── NoAnswer               Mailjet gave no usable answer in the time that was allowed
+    ├── JobFailed              one background job did not end well
+    ├── ImportHalted           a run stopped before its end; ``__cause__`` says why
+    │   └── ImportTimeout      ... because its own ``timeout`` ran out
+    ├── RowsRejected           more rows were rejected than the caller allows
+    └── JournalError           the durable record of a run cannot be used
+
+No e-mail address, no key and no text of the server is in ``str()``, ``repr()`` or ``args`` of any of them: what Mailjet
+wrote stands in the attribute ``text``. All of them survive pickling.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mjbulk.models import Job
+    from mjbulk.report import Report
+
+__all__ = [
+    "ApiError",
+    "CredentialsRefused",
+    "Error",
+    "ImportHalted",
+    "ImportTimeout",
+    "JobFailed",
+    "JournalError",
+    "NoAnswer",
+    "RowsRejected",
+    "SourceError",
+    "UsageError",
+]
+
+
+def _rebuild(cls: type["Error"], fields: dict[str, Any]) -> "Error":
+    error = cls.__new__(cls)
+    error.__dict__.update(fields)
+    return error
+
+
+class Error(Exception):
+    """The base of all: a sentence without anybody's data in it."""
+
+    def __init__(self, sentence: str = "") -> None:
+        """Keep the sentence."""
+        super().__init__()
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.__dict__)
+
+
+class UsageError(Error):
+    """A keyword, a column, a setting or a list is wrong. Nothing was sent."""
+
+    def __str__(self) -> str:
+        return f"{self.sentence}; nothing was sent"
+
+
+class SourceError(Error):
+    """The source failed, or a record in it cannot be read.
+
+    ``row`` is the number of the row at which it happened, ``column`` its column where one is to blame.
+    """
+
+    def __init__(self, problem: str, *, row: int | None = None, column: str | None = None) -> None:
+        """Say what is wrong with the source, and where."""
+        super().__init__(problem)
+        self.row = row
+        self.column = column
+
+    def __str__(self) -> str:
+        where = "" if self.row is None else f" at row {self.row}"
+        if self.column is not None:
+            where += f", column {self.column!r}"
+        return f"the source failed{where}: {self.sentence}"
+
+
+class ApiError(Error):
+    """Mailjet answered and refused.
+
+    ``status`` is the HTTP status, ``code`` Mailjet's own (``MJ08``) or None, ``call`` the call without its ids, ``text``
+    what Mailjet wrote (it may quote addresses: keep it out of logs).
+    """
+
+    def __init__(self, status: int, *, call: str, code: str | None = None, text: str = "", advice: str = "") -> None:
+        """Keep what is known of the answer."""
+        super().__init__(advice)
+        self.status = status
+        self.call = call
+        self.code = code
+        self.text = text
+
+    def __str__(self) -> str:
+        code = f" ({self.code})" if self.code else ""
+        return f"Mailjet answered {self.status}{code} to {self.call}" + (f"; {self.sentence}" if self.sentence else "")
+
+
+class CredentialsRefused(ApiError, UsageError):
+    """Mailjet does not take these keys. Nothing was sent."""
+
+
+class NoAnswer(Error):
+    """Mailjet gave no usable answer.
+
+    ``sent`` tells whether a request may have reached it: with False nothing was applied; with True nobody can know.
+    """
+
+    def __init__(self, call: str, *, why: str, attempts: int, sent: bool) -> None:
+        """Keep what was tried."""
+        super().__init__(why)
+        self.call = call
+        self.attempts = attempts
+        self.sent = sent
+
+    def __str__(self) -> str:
+        tried = f"{self.attempts} attempts" if self.attempts != 1 else "1 attempt"
+        doubt = "it may have been applied" if self.sent else "nothing of it was applied"
+        return f"no usable answer to {self.call} after {tried} ({self.sentence}); {doubt}"
+
+
+class JobFailed(Error):
+    """A background job ended in another state than ``Completed``; ``job`` has its status and its error."""
+
+    def __init__(self, job: "Job") -> None:
+        """Keep the job."""
+        super().__init__()
+        self.job = job
+
+    def __str__(self) -> str:
+        return f"job {self.job.ref} ended as {self.job.status!r}; what it says stands in .job.error"
+
+
+class ImportHalted(Error):
+    """A run stopped before its end. ``report`` has what is known of every row; ``__cause__`` says why it stopped."""
+
+    def __init__(self, report: "Report", run_id: str, *, why: str = "") -> None:
+        """Keep the books as far as they go."""
+        super().__init__(why)
+        self.report = report
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        why = f": {self.sentence}" if self.sentence else ""
+        return f"import {self.run_id} stopped before its end ({self.report.summary()}){why}"
+
+
+class ImportTimeout(ImportHalted):
+    """The ``timeout`` of a run ran out. Jobs that Mailjet has taken go on there."""
+
+
+class RowsRejected(Error):
+    """More rows were rejected than the caller allows; ``report`` has them."""
+
+    def __init__(self, report: "Report", *, allowed: int) -> None:
+        """Keep the report."""
+        super().__init__()
+        self.report = report
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.report.rejected} rows were rejected, {self.allowed} are allowed"
+
+
+class JournalError(Error):
+    """The durable record of a run cannot be used: damaged, foreign, locked or full."""

@@ -1,0 +1,361 @@
+"""The records that users hold. They are frozen, and know no JSON."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar
+
+import attrs
+from attrs import frozen
+
+from mjbulk.errors import JobFailed, UsageError
+
+JobKind = Literal["contact", "contactslist", "csvimport"]
+Datatype = Literal["str", "int", "float", "bool", "datetime"]
+Match = Literal["exact", "by_key", "ambiguous", "unmatched"]
+Origin = Literal["mjbulk", "mailjet"]
+
+
+class Action(StrEnum):
+    """What becomes of a contact's subscription to a list (the guides' words)."""
+
+    ADDFORCE = "addforce"
+    """Add the contact, and subscribe it again if it had unsubscribed."""
+    ADDNOFORCE = "addnoforce"
+    """Add the contact, and leave its subscription status as it is."""
+    REMOVE = "remove"
+    """Remove the contact from the list."""
+    UNSUB = "unsub"
+    """Unsubscribe the contact from the list."""
+
+
+ActionWord = Literal["addforce", "addnoforce", "remove", "unsub"]
+ActionLike = Action | ActionWord
+ListRef = int | str
+
+_K = TypeVar("_K", covariant=True)
+_V = TypeVar("_V", covariant=True)
+
+
+class _Items(Protocol[_K, _V]):
+    """Any mapping. A Protocol, because Mapping is invariant in its key: ``dict[int, Action]`` must be welcome."""
+
+    def items(self) -> AbstractSet[tuple[_K, _V]]: ...
+
+
+ListActions = _Items[ListRef, ActionLike]
+
+
+class SupportsRow(Protocol):
+    """A row: a dict, an asyncpg Record, a SQLAlchemy RowMapping."""
+
+    def keys(self) -> Iterable[str]: ...
+    def __getitem__(self, key: str, /) -> Any: ...
+
+
+@frozen
+class Contact:
+    """One contact, as Mailjet takes it."""
+
+    email: str = attrs.field(repr=False)
+    """The address. It is the key of a contact at Mailjet."""
+    name: str | None = attrs.field(default=None, kw_only=True, repr=False)
+    """The contact's Name; None leaves it as it is."""
+    properties: Mapping[str, object] = attrs.field(factory=dict, kw_only=True, repr=False)
+    """Values of properties by their names; they must be defined (``Client.properties``)."""
+    excluded: bool | None = attrs.field(default=None, kw_only=True)
+    """Whether the contact is on the exclusion list; None leaves that as it is."""
+
+
+Row = SupportsRow | Contact
+
+
+class RunKeywords(TypedDict, total=False):
+    """The keywords of an import. ``Client.import_contacts`` says what each of them means."""
+
+    columns: Sequence[str] | Mapping[str, str] | None
+    nulls: Literal["keep", "unassign"]
+    via: Literal["json", "csv"]
+    run_id: str | None
+    resend: Literal["safe", "never", "always"]
+    on_mismatch: Literal["unknown", "accept"]
+    create_properties: bool
+    types: Mapping[str, Datatype]
+    max_rejected: int | None
+    timeout: float | None
+
+
+@frozen
+class JobRef:
+    """Which background job: enough to find it again at any time. ``str(ref)`` and ``JobRef.parse`` are inverse."""
+
+    kind: JobKind
+    """Which resource took the contacts, and so answers for the job."""
+    id: int
+    """Mailjet's JobID, or the ID of a csvimport."""
+    list_id: int | None = None
+    """The list of a ``contactslist`` job: Mailjet wants both ids."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``contact:113``, ``contactslist:42/113`` or ``csvimport:7``.
+
+        Raises UsageError for anything else.
+        """
+        kind, _, ids = text.strip().partition(":")
+        list_id, slash, job_id = ids.rpartition("/")
+        wanted = {"contact": False, "contactslist": True, "csvimport": False}
+        numbers = [part for part in (list_id, job_id) if part]
+        fits = all(part.isascii() and part.isdigit() and int(part) > 0 for part in numbers) and bool(job_id)
+        if wanted.get(kind) is not bool(slash) or bool(slash) is not bool(list_id) or not fits:
+            raise UsageError(f"{text!r} is no job: write contact:ID, contactslist:LIST/ID or csvimport:ID")
+        return cls(kind, int(job_id), int(list_id) if list_id else None)  # type: ignore[arg-type]  # kind was looked up
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{f'{self.list_id}/' if self.list_id is not None else ''}{self.id}"
+
+
+@frozen(kw_only=True)
+class Rejection:
+    """One row that was refused, here or by Mailjet."""
+
+    row: int | None
+    """Its number in the source, from 1; None where it is unmatched or ambiguous, or the job's rows are not known here."""
+    candidates: Sequence[int] = ()
+    """The rows that it may be, where ``match`` is ``ambiguous``."""
+    email: str | None = attrs.field(default=None, repr=False)
+    """The address as it was given."""
+    field: str | None = None
+    """The column or Mailjet's field that is to blame, where that was said."""
+    message: str = attrs.field(repr=False)
+    """Why, in the words of mjbulk or of Mailjet."""
+    match: Match = "exact"
+    """How sure it is that this row is the one: by its address, by something weaker, one of several, none at all."""
+    origin: Origin = "mailjet"
+    """``mjbulk``: refused here, never sent. ``mailjet``: refused there."""
+    data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """The row as it was given, with the columns that were not sent; None where the rows are not known here."""
+
+
+@frozen(kw_only=True)
+class Unsettled:
+    """Rows of which nobody can say what became of them, or which were not sent, and why."""
+
+    rows: range
+    """Their numbers. Rows in it that were rejected, here or there, are counted as rejected."""
+    cause: str
+    """Why, in a sentence."""
+    job: JobRef | None = None
+    """The job that has them, where one is known: it can be watched again."""
+
+
+@frozen(kw_only=True)
+class Counts:
+    """The books of a run: every row has exactly one outcome, and they add up to ``rows``."""
+
+    rows: int = 0
+    """Rows that were read from the source."""
+    accepted: int = 0
+    """Mailjet has them: their job completed, and its counts agree."""
+    rejected: int = 0
+    """Refused, here or by Mailjet; the rejections say why."""
+    superseded: int = 0
+    """A later row of the same person in the same chunk was accepted in their place."""
+    unknown: int = 0
+    """Sent, and nobody can say what became of them."""
+    not_sent: int = 0
+    """Read, and never sent."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts as plain data, for JSON."""
+        return {name: getattr(self, name) for name in COUNT_NAMES}
+
+
+COUNT_NAMES = tuple(f.name for f in attrs.fields(Counts))
+
+
+@frozen(kw_only=True)
+class Progress(Counts):
+    """A snapshot of a run. What was read and has no outcome yet is in none of the outcomes."""
+
+    jobs: Mapping[str, int] = attrs.field(factory=dict)
+    """How many jobs are in which status, by Mailjet's words."""
+    requests: int = 0
+    """Requests that were sent, polls and repetitions included."""
+    rate: float = 0.0
+    """Rows a second that got their outcome, on average since the start."""
+    eta: float | None = None
+    """Seconds until the rows that were read will be settled at this rate; None where nothing can be said."""
+    stalled: Sequence[JobRef] = ()
+    """Jobs that have not moved for long."""
+
+    @property
+    def settled(self) -> int:
+        """How many rows have their outcome."""
+        return self.accepted + self.rejected + self.superseded + self.unknown + self.not_sent
+
+
+@frozen(kw_only=True)
+class RunSpec:
+    """What was asked for. A report carries it, so that its rejected rows can be sent again on the same terms."""
+
+    lists: tuple[tuple[ListRef, Action], ...] | None
+    """Lists and actions; None for no list."""
+    via: Literal["json", "csv"] = "json"
+    columns: Mapping[str, str] | None = None
+    """Source column -> ``email``, ``name`` or a property; None takes all columns."""
+    nulls: Literal["keep", "unassign"] = "keep"
+    resend: Literal["safe", "never", "always"] = "safe"
+    on_mismatch: Literal["unknown", "accept"] = "unknown"
+    create_properties: bool = False
+    types: Mapping[str, Datatype] = attrs.field(factory=dict)
+    max_rejected: int | None = None
+    timeout: float | None = None
+
+    @classmethod
+    def of(cls, lists: ListActions | None, how: Mapping[str, Any]) -> Self:
+        """Check the keywords of an import.
+
+        Raises UsageError for a wrong one.
+        """
+        unknown = sorted(set(how) - set(RunKeywords.__annotations__))
+        if unknown:
+            raise UsageError(f"unknown keyword {unknown[0]!r}")
+        known = {f.name for f in attrs.fields(cls)}
+        terms = {name: value for name, value in how.items() if name in known}
+        columns = terms.get("columns")
+        if isinstance(columns, str):
+            raise UsageError("columns= takes a list of names or a mapping, not one string")
+        if columns is not None and not isinstance(columns, Mapping):
+            terms["columns"] = {name: name for name in columns}
+        spec = cls(lists=list_actions(lists), **terms)
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Raise UsageError where a word is none of those that are allowed, or two of them do not go together."""
+        words = {
+            "via": ("json", "csv"),
+            "nulls": ("keep", "unassign"),
+            "resend": ("safe", "never", "always"),
+            "on_mismatch": ("unknown", "accept"),
+        }
+        for name, allowed in words.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name}= is one of {', '.join(allowed)}")
+        datatypes = ("str", "int", "float", "bool", "datetime")
+        if any(word not in datatypes for word in self.types.values()):
+            raise UsageError(f"types= takes one of {', '.join(datatypes)} for each property")
+        if self.types and not self.create_properties:
+            raise UsageError("types= says how properties are created: it needs create_properties=True")
+        if self.max_rejected is not None and self.max_rejected < 0:
+            raise UsageError("max_rejected= is a number of rows, 0 or more")
+        if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
+            raise UsageError("timeout= is a number of seconds above 0")
+
+
+def list_actions(lists: ListActions | None) -> tuple[tuple[ListRef, Action], ...] | None:
+    """Check what was said of lists.
+
+    Raises UsageError for a word that is no action, or a list that can be none.
+    """
+    if lists is None:
+        return None
+    pairs = tuple((list_ref(ref), action_of(word)) for ref, word in lists.items())
+    if not pairs:
+        raise UsageError("lists= is empty: say None for no list")
+    return pairs
+
+
+def list_ref(ref: ListRef) -> ListRef:
+    """Give a list's ID as an int, or its address or name as a word.
+
+    Raises UsageError for what can be neither.
+    """
+    if isinstance(ref, str) and ref.isascii() and ref.isdigit():
+        ref = int(ref)
+    if isinstance(ref, bool) or not isinstance(ref, int | str) or ref == "" or (isinstance(ref, int) and ref <= 0):
+        raise UsageError("a list is a number above 0, an address or a name")
+    return ref
+
+
+def action_of(word: ActionLike) -> Action:
+    """Give the action of a word.
+
+    Raises UsageError for any other word.
+    """
+    try:
+        return Action(word)
+    except ValueError:
+        raise UsageError(f"an action is one of {', '.join(Action)}") from None
+
+
+class Rejections(Iterable[Rejection], Protocol):
+    """Rejected rows: iterated any number of times, and readable after the client has closed."""
+
+    def __iter__(self) -> Iterator[Rejection]: ...
+    def __len__(self) -> int: ...
+
+
+@frozen(kw_only=True)
+class Job:
+    """A background job as Mailjet last showed it."""
+
+    ref: JobRef
+    """Where to find it again."""
+    status: str
+    """Mailjet's own word: Allocated, Upload, Prepare, Importing, Completed, Error, Abort, and what it may invent."""
+    count: int = 0
+    """How many contacts it says that it has processed."""
+    error: str = attrs.field(default="", repr=False)
+    """What it says went wrong with the job as a whole."""
+    rejections: Rejections = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
+    """What its error file says, once it has ended."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it completed and rejected nothing."""
+        return self.status.strip().casefold() == "completed" and not self.rejections and not self.error
+
+    def raise_for_status(self) -> Self:
+        """Give the job itself, or raise JobFailed if it ended in anything else than Completed."""
+        if self.status.strip().casefold() != "completed":
+            raise JobFailed(self)
+        return self
+
+
+@frozen(kw_only=True)
+class ContactsList:
+    """One list of the account."""
+
+    id: int
+    name: str
+    address: str
+    """The unique word by which Mailjet knows the list too."""
+    subscribers: int | None = None
+    deleted: bool = False
+    created: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Property:
+    """One contact property of the account."""
+
+    id: int
+    name: str
+    datatype: str
+    """``str``, ``int``, ``float``, ``bool`` or ``datetime``."""
+    namespace: str = "static"
+    """``static`` or ``historic``; only static ones can be set in bulk."""
+
+
+@frozen(kw_only=True)
+class Subscription:
+    """One list that a contact is on."""
+
+    list_id: int
+    active: bool | None = None
+    unsubscribed: bool | None = None
+    subscribed_at: datetime | None = None

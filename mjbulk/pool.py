@@ -1,0 +1,49 @@
+"""SessionPool: one client, with its sessions and its quota, for each pair of key and secret."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+
+from mjbulk._events import Hook
+from mjbulk.client import Client
+from mjbulk.config import Credentials, Settings
+from mjbulk.errors import UsageError
+
+
+class SessionPool:
+    """Clients for many tenants: ``async with SessionPool(settings) as pool: pool.client(credentials)``.
+
+    Mutable state: the clients. Nothing is shared between two pairs of key and secret, so a wrong secret never gets the client
+    of the right one.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, hooks: Sequence[Hook] = ()) -> None:
+        """All clients have the same settings and hooks."""
+        self._settings = settings or Settings()
+        self._hooks = tuple(hooks)
+        self._clients: dict[Credentials, Client] = {}
+        self._open = False
+
+    def __repr__(self) -> str:
+        return f"<SessionPool {self._settings.api_url}, {len(self._clients)} clients>"
+
+    def client(self, credentials: Credentials) -> Client:
+        """Give the one client of these credentials; it lives as long as the pool, and is not closed by leaving it."""
+        if not self._open:
+            raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
+        if credentials not in self._clients:
+            self._clients[credentials] = Client.pooled(credentials, self._settings, self._hooks)
+        return self._clients[credentials]
+
+    async def __aenter__(self) -> Self:
+        self._open = True
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        await self.aclose(self._settings.drain if kind is None else 0.0)
+
+    async def aclose(self, drain: float | None = 0.0) -> None:
+        """Close all clients side by side, each as `Client.aclose` says."""
+        self._open = False
+        clients, self._clients = list(self._clients.values()), {}
+        await asyncio.gather(*(client.aclose(drain) for client in clients))

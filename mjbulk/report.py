@@ -1,0 +1,230 @@
+"""The report of a run: its books and its rejections, as plain data that outlives the client."""
+
+import csv
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import orjson
+from attrs import frozen
+
+from mjbulk._spill import Place, Spill
+from mjbulk.errors import Error, RowsRejected, UsageError
+from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, Unsettled
+
+_IN_MEMORY = 1000
+REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
+
+
+class RejectionStore(Rejections):
+    """Rejections in the order in which they became known: the first thousand in memory, more in a file without a name.
+
+    Mutable state: it grows while its run goes on. It can be iterated at any time, any number of times, also by several.
+    """
+
+    def __init__(self, rejections: Sequence[Rejection] = ()) -> None:
+        """Begin with these."""
+        self._spill: Spill | None = None
+        self._places: list[Place] = []
+        self._recent: list[Rejection] = []
+        self._count = 0
+        for rejection in rejections:
+            self.add(rejection)
+
+    def add(self, rejection: Rejection) -> None:
+        """Take in one more."""
+        self._recent.append(rejection)
+        self._count += 1
+        if len(self._recent) == _IN_MEMORY:
+            if self._spill is None:
+                self._spill = Spill()
+                weakref.finalize(self, self._spill.close)
+            self._places.append(self._spill.put([attrs.astuple(r, recurse=False) for r in self._recent]))
+            self._recent = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Rejection]:
+        names = [f.name for f in attrs.fields(Rejection)]
+        for place in list(self._places):
+            if self._spill is not None:
+                yield from (Rejection(**dict(zip(names, values, strict=True))) for values in self._spill.get(place))
+        yield from list(self._recent)
+
+    def __repr__(self) -> str:
+        return f"<{self._count} rejections>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RejectionStore) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RejectionStore, (list(self),)
+
+
+@frozen(kw_only=True)
+class Report(Counts):
+    """What became of every row of a run. Plain data: it can be read and pickled after the client has closed."""
+
+    spec: RunSpec = attrs.field(repr=False)
+    """What was asked for."""
+    run_id: str
+    jobs: Sequence[JobRef] = attrs.field(default=(), repr=lambda jobs: f"<{len(jobs)}>")
+    """The jobs that took its chunks."""
+    requests: int = 0
+    """Requests that were sent, polls and repetitions included."""
+    seconds: float = 0.0
+    """How long it took."""
+    halted: Error | None = None
+    """Why it stopped early."""
+    rejections: Rejections = attrs.field(factory=RejectionStore)
+    """The rows that were refused, here or by Mailjet."""
+    unsettled: Sequence[Unsettled] = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
+    """Why rows are unknown or not sent, and notes on counts that do not agree."""
+
+    @property
+    def ok(self) -> bool:
+        """Every row was accepted or superseded, and the source was read to its end."""
+        return self.complete and self.rejected == 0
+
+    @property
+    def complete(self) -> bool:
+        """No row is unknown or unsent, and the source was read to its end."""
+        return self.unknown == 0 and self.not_sent == 0 and self.halted is None
+
+    def raise_for_rows(self, *, max_rejected: int = 0) -> Self:
+        """Give the report itself, or raise RowsRejected where more rows were rejected than ``max_rejected``."""
+        if self.rejected > max_rejected:
+            raise RowsRejected(self, allowed=max_rejected)
+        return self
+
+    def summary(self) -> str:
+        """Say the books in a line, without anybody's data."""
+        others = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in COUNT_NAMES[1:] if getattr(self, name)]
+        return f"{self.rows} rows: {', '.join(others) or 'none'}"
+
+    def __str__(self) -> str:
+        end = "" if self.halted is None else "; stopped early"
+        return f"{self.run_id}: {self.summary()} in {len(self.jobs)} jobs, {self.seconds:.1f} s{end}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts and figures as plain data, for JSON; ``jobs`` is a number."""
+        figures = {"jobs": len(self.jobs), "requests": self.requests, "seconds": round(self.seconds, 3)}
+        return {"run_id": self.run_id, **super(Report, self).as_dict(), **figures, "complete": self.complete}
+
+    def write_rejections(self, path: str | os.PathLike[str]) -> int:
+        """Write the rejected rows and give their number: ``.csv`` (safe to open in a spreadsheet) or ``.jsonl`` (raw).
+
+        The columns are ``row, email, field, message, match, origin``, and the source's own after them. The file appears
+        whole or not at all, readable for its owner alone. Raises UsageError for another ending.
+        """
+        target = Path(path)
+        writers = {".csv": _write_csv, ".jsonl": _write_jsonl}
+        write = writers.get(target.suffix.casefold())
+        if write is None:
+            raise UsageError("rejections are written as .csv or .jsonl")
+        partial = target.with_name(f"{target.name}.partial")
+        try:
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                write(self.rejections, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        return len(self.rejections)
+
+
+def _write_jsonl(rejections: Rejections, file: Any) -> None:
+    for rejection in rejections:
+        row = {name: getattr(rejection, name) for name in REJECTION_COLUMNS}
+        row["candidates"] = list(rejection.candidates)
+        row["data"] = rejection.data
+        file.write(orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+
+
+def _write_csv(rejections: Rejections, file: Any) -> None:
+    columns: dict[str, None] = {}
+    for rejection in rejections:
+        columns.update(dict.fromkeys(map(str, rejection.data or ())))
+    lines = _Lines(file)
+    writer = csv.writer(lines)
+    writer.writerow([*REJECTION_COLUMNS, *(_defanged(name) for name in columns)])
+    for rejection in rejections:
+        data: Mapping[str, Any] = rejection.data or {}
+        known = [getattr(rejection, name) for name in REJECTION_COLUMNS]
+        writer.writerow([_defanged(value) for value in (*known, *(data.get(name) for name in columns))])
+
+
+class _Lines:
+    """Lets the csv module write to a file of bytes."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        self._file.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001  # full-width forms work as well
+
+
+def _defanged(value: Any) -> str:
+    """Give a cell that no spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    text = str(value)
+    harmless = isinstance(value, int | float)
+    return f"'{text}" if not harmless and text.lstrip(" \"'").startswith(_FORMULA) else text
+
+
+class Ledger:
+    """The books of a run while it goes on. Every row that was read is posted exactly once."""
+
+    def __init__(self) -> None:
+        """Begin with nothing. All fields are mutable; the run alone writes them."""
+        self.counts = dict.fromkeys(COUNT_NAMES, 0)
+        self.rejections = RejectionStore()
+        self.unsettled: list[Unsettled] = []
+        self.jobs: list[JobRef] = []
+
+    def read(self, rows: int = 1) -> None:
+        """Rows were read from the source."""
+        self.counts["rows"] += rows
+
+    def accept(self, rows: int, superseded: int) -> None:
+        """Rows are at Mailjet, and earlier ones of the same people with them."""
+        self.counts["accepted"] += rows
+        self.counts["superseded"] += superseded
+
+    def reject(self, rejection: Rejection) -> None:
+        """A row was refused."""
+        self.counts["rejected"] += 1
+        self.rejections.add(rejection)
+
+    def note(self, rejection: Rejection) -> None:
+        """An error was reported that means no row for certain: the rows that it may mean are posted as unknown."""
+        self.rejections.add(rejection)
+
+    def leave(self, outcome: str, rows: int, why: Unsettled) -> None:
+        """Rows are ``unknown`` or ``not_sent``."""
+        self.counts[outcome] += rows
+        if rows:
+            self.unsettled.append(why)
+
+    def as_fields(self) -> dict[str, Any]:
+        """Give the counts as they stand, as the fields of a record."""
+        return dict(self.counts)
+
+    @property
+    def settled(self) -> int:
+        """How many rows have their outcome."""
+        return sum(self.counts.values()) - self.counts["rows"]
