@@ -59,7 +59,8 @@ class Account:
     async def resolve(self, lists: Sequence[tuple[ListRef, Action]]) -> list[tuple[int, Action]]:
         """Give the IDs of lists: a number is an ID, a word an address, else the exact name of one list.
 
-        Raises UsageError for a list that is not there, for a name that several have, and for a list that is named twice.
+        Raises UsageError for a list that is not there, for a name that several have, and for a list that is named
+        twice.
         """
         known = [one async for one in self.lists() if not one.deleted]
         resolved = [(list_id(ref, known), action) for ref, action in lists]

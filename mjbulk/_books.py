@@ -59,8 +59,8 @@ def settle(
 ) -> Settlement:
     """Settle the entries of a job that has ended.
 
-    ``file`` is its error file, None where none was announced; ``addresses`` are those of the ``sent`` entries, and are looked
-    at only where the file names errors.
+    ``file`` is its error file, None where none was announced; ``addresses`` are those of the ``sent`` entries, and are
+    looked at only where the file names errors.
     """
     if file is MISSING and not announces_errors(job):
         file = None
@@ -118,8 +118,8 @@ def worth_another_look(job: JobReply, settlement: Settlement) -> bool:
 def match_errors(entries: Sequence[Entry], addresses: Sequence[str]) -> Iterator[Matched]:
     """Find for each error the entries of the chunk that it means.
 
-    ``exact``: the address of the error is the address of one entry. ``by_key``: an address that the error mentions elsewhere is.
-    ``ambiguous``: several are. ``unmatched``: none is.
+    ``exact``: the address of the error is the address of one entry. ``by_key``: an address that the error mentions
+    elsewhere is. ``ambiguous``: several are. ``unmatched``: none is.
     """
     if not entries:
         return

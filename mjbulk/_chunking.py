@@ -1,7 +1,7 @@
 """Rows to chunks, by count and by encoded bytes; CSV text to records.
 
-A chunk is a contiguous range of rows of the source. Two rows of one person in it become one entry, so a chunk never holds a
-person twice; what is too large for any chunk is refused by its number, and nothing is ever cut.
+A chunk is a contiguous range of rows of the source. Two rows of one person in it become one entry, so a chunk never
+holds a person twice; what is too large for any chunk is refused by its number, and nothing is ever cut.
 """
 
 import csv
@@ -98,7 +98,9 @@ class Chunker:
         )
 
     def _merge_into(self, place: int, address: str, encoded: bytes) -> bool:
-        """Merge a row into an entry, unless only casefolding makes one person of two, or the chunk would grow too large."""
+        """Merge a row into an entry, unless only casefolding makes one person of two, or the chunk would grow too
+        large.
+        """
         chunk = self._chunk
         if chunk.addresses[place].lower() != address.lower():
             return False
@@ -136,15 +138,15 @@ class Record:
     fault: str = ""
 
 
-class _NeedMore(Exception):  # noqa: N818  # a signal from an iterator to its owner
+class _NeedMore(Exception):  # a signal from an iterator to its owner
     """The lines at hand end within a record."""
 
 
 class CsvRecords:
     """Cuts CSV text that comes in pieces into records, at record ends only: a quoted cell may hold line ends.
 
-    A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is never
-    closed does not swallow the rows behind it.
+    A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
+    never closed does not swallow the rows behind it.
     """
 
     def __init__(self, delimiter: str = ",") -> None:

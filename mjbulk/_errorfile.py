@@ -1,8 +1,9 @@
 """Error files to entries: what Mailjet says of the rows that a job refused.
 
-CSVError is known: a copy of the failing lines, each with `` ###message###field`` as its last field, unquoted, on lines that may be
-short. Nobody has published a JSONError, so every likely shape is read: a list, an object with a list, one object a line,
-or text that names addresses. A file says that it is whole by its own end; one that does not is reported as cut.
+CSVError is known: a copy of the failing lines, each with `` ###message###field`` as its last field, unquoted, on lines
+that may be short. Nobody has published a JSONError, so every likely shape is read: a list, an object with a list, one
+object a line, or text that names addresses. A file says that it is whole by its own end; one that does not is reported
+as cut.
 """
 
 import csv

@@ -1,12 +1,12 @@
 """Which chunks may leave now: no person is in two unfinished jobs.
 
-A chunk enters with the keys of its people and is told which unfinished chunks it has to wait for; it leaves when its rows
-are settled. A chunk waits only for chunks that entered before it, so no two ever wait for each other, and rows of one
-person are applied in the order of the source.
+A chunk enters with the keys of its people and is told which unfinished chunks it has to wait for; it leaves when its
+rows are settled. A chunk waits only for chunks that entered before it, so no two ever wait for each other, and rows of
+one person are applied in the order of the source.
 
-A million people may be on their way at once, so a person costs few bytes: a table of 64-bit hashes with open addressing,
-and beside each hash the newest chunk that holds it. That is enough: whoever waits for the newest waits for all before it.
-Two people with one hash would make a chunk wait needlessly, and never make it leave too early.
+A million people may be on their way at once, so a person costs few bytes: a table of 64-bit hashes with open
+addressing, and beside each hash the newest chunk that holds it. That is enough: whoever waits for the newest waits for
+all before it. Two people with one hash would make a chunk wait needlessly, and never make it leave too early.
 """
 
 from array import array

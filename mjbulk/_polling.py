@@ -1,7 +1,7 @@
 """When to look at a job again.
 
-A decision needs what the job said last, how many rows it holds, how long it has been running and how often it was asked.
-The wait grows with the time that has gone by, so that a job is found ended late by a share of its own length.
+A decision needs what the job said last, how many rows it holds, how long it has been running and how often it was
+asked. The wait grows with the time that has gone by, so that a job is found ended late by a share of its own length.
 """
 
 from attrs import frozen

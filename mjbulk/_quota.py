@@ -20,8 +20,8 @@ class Quota:
 class JobSlots:
     """Bounds the unfinished jobs and rows of one API key.
 
-    Each run asks for one chunk at a time, and who asked first goes first: so runs take turns, and a small import waits for
-    one job to end, not for the large one before it. Mutable state: what is held, and the queue.
+    Each run asks for one chunk at a time, and who asked first goes first: so runs take turns, and a small import waits
+    for one job to end, not for the large one before it. Mutable state: what is held, and the queue.
     """
 
     def __init__(self, max_jobs: int, max_rows: int) -> None:

@@ -1,8 +1,8 @@
 """What a row may be, and what of it is sent.
 
-A row comes as names and values. A `Layout` is made once for each distinct set of names; it says which value is the address,
-which the name, which are properties and of what type, and turns the values of a row into what Mailjet takes. What is wrong
-with the names is a fault of columns; what is wrong with values is a fault of the row.
+A row comes as names and values. A `Layout` is made once for each distinct set of names; it says which value is the
+address, which the name, which are properties and of what type, and turns the values of a row into what Mailjet takes.
+What is wrong with the names is a fault of columns; what is wrong with values is a fault of the row.
 """
 
 import re
@@ -34,7 +34,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
 
 
-class RowFault(Exception):  # noqa: N818  # a fault of data, not an error of the program
+class RowFault(Exception):  # a fault of data, not an error of the program
     """A row cannot be sent. ``field`` names the column that is to blame, ``message`` says why."""
 
     def __init__(self, field: str | None, message: str) -> None:
@@ -117,9 +117,9 @@ def _to_str(value: Any) -> str:
 
 
 def _to_int(value: Any) -> int:
-    if isinstance(value, str) and _WHOLE.match(value.strip()):
-        value = int(value)
-    elif isinstance(value, float | Decimal) and value == value // 1:
+    if (isinstance(value, str) and _WHOLE.match(value.strip())) or (
+        isinstance(value, float | Decimal) and value == value // 1
+    ):
         value = int(value)
     elif isinstance(value, bool) or not isinstance(value, Integral):
         raise ValueError("is no whole number")
@@ -154,7 +154,7 @@ def _to_datetime(value: Any) -> str | int:
     if isinstance(value, str):
         try:
             text = value.strip()
-            value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)  # noqa: DTZ007
+            value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
         except ValueError:
             raise ValueError("is no date and time in RFC 3339") from None
     if isinstance(value, datetime):
@@ -207,13 +207,25 @@ def check_address(value: Any) -> str:
 
 
 @frozen
-class _Column:
+class Column:
+    """A column that sets a property."""
+
     index: int
     source: str
     target: str
+    """The property, as the account spells it."""
+    datatype: str
     convert: Callable[[Any], Any]
     plain: bool
     """Whether a text can be taken as it is."""
+
+    def value(self, values: Sequence[Any]) -> Any:
+        """Give the value of a row, converted; None for a null. Raises RowFault where it does not fit."""
+        value = values[self.index]
+        if is_null(value):
+            return None
+        plain = value == "" or (self.plain and type(value) is str)
+        return value if plain else _converted(self.convert, self.source, value)
 
 
 @frozen(kw_only=True)
@@ -227,9 +239,11 @@ class Terms:
     nulls: Literal["keep", "unassign"] = "keep"
     text: bool = False
     """Whether all values are text, and an empty one is a null: in CSV there is no other."""
+    csv_way: bool = False
+    """Whether rows go as CSV: it can carry an address and properties, and nothing else."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Layout:
     """Where in a row stands what. See `layout_of`."""
 
@@ -239,15 +253,21 @@ class Layout:
     excluded: int | None
     nested: int | None
     """Where a mapping of properties stands, in Mailjet's own contact object: such rows are laid flat first."""
-    properties: tuple[_Column, ...]
+    properties: tuple[Column, ...]
     terms: Terms
+    whole: bool = False
+    """Whether rows with these names are sent with all their columns, in their order."""
+
+    def address(self, values: Sequence[Any]) -> str:
+        """Give the address of a row. Raises RowFault where it is missing or can be none."""
+        return check_address(None if self.email is None else values[self.email])
 
     def contact(self, values: Sequence[Any]) -> dict[str, Any]:
         """Give the contact of a row as Mailjet takes it.
 
         Raises RowFault where a value does not fit.
         """
-        contact: dict[str, Any] = {"Email": check_address(None if self.email is None else values[self.email])}
+        contact: dict[str, Any] = {"Email": self.address(values)}
         if self.name is not None and not is_null(name := values[self.name]) and name != "":
             contact["Name"] = _converted(_to_str, NAME, name)
         if self.excluded is not None and not is_null(excluded := values[self.excluded]) and excluded != "":
@@ -332,14 +352,17 @@ def layout_of(names: Sequence[str], terms: Terms) -> Layout:
     """
     roles: dict[str, int] = {}
     rest = []
-    for index, source, target in _chosen(names, terms.columns):
+    chosen = _chosen(names, terms.columns)
+    for index, source, target in chosen:
         folded = target.casefold()
-        if folded in _ROLES and not (folded == PROPERTIES and terms.text):
-            if folded in roles:
-                raise ColumnFault(source, f"two columns are {folded!r}")
-            roles[folded] = index
-        else:
+        if folded not in _roles(terms):
             rest.append((index, source, target))
+        elif folded in roles:
+            raise ColumnFault(source, f"two columns are {folded!r}")
+        elif folded == EXCLUDED and terms.csv_way:
+            raise ColumnFault(source, "the CSV way cannot set IsExcludedFromCampaigns")
+        else:
+            roles[folded] = index
     return Layout(
         email=roles.get(EMAIL),
         name=roles.get(NAME),
@@ -347,7 +370,14 @@ def layout_of(names: Sequence[str], terms: Terms) -> Layout:
         nested=roles.get(PROPERTIES),
         properties=_property_columns(rest, terms),
         terms=terms,
+        whole=len(chosen) == len(names),
     )
+
+
+def _roles(terms: Terms) -> frozenset[str]:
+    """Give the targets that are no properties: on the CSV way a name is one, and a text is no mapping of properties."""
+    without = ({NAME} if terms.csv_way else set()) | ({PROPERTIES} if terms.text else set())
+    return _ROLES - without
 
 
 def _chosen(names: Sequence[str], columns: Mapping[str, str] | None) -> list[tuple[int, str, str]]:
@@ -362,7 +392,7 @@ def _chosen(names: Sequence[str], columns: Mapping[str, str] | None) -> list[tup
     return [(index, name, columns[name]) for index, name in enumerate(names) if name in columns]
 
 
-def _property_columns(chosen: Sequence[tuple[int, str, str]], terms: Terms) -> tuple[_Column, ...]:
+def _property_columns(chosen: Sequence[tuple[int, str, str]], terms: Terms) -> tuple[Column, ...]:
     columns = []
     seen: set[str] = set()
     for index, source, target in chosen:
@@ -377,7 +407,8 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], terms: Terms) -> t
             raise ColumnFault(source, f"two columns are property {known.name!r}")
         seen.add(known.name)
         convert = _CONVERT.get(known.datatype.casefold(), _to_str)  # a type that Mailjet may invent: as text
-        columns.append(_Column(index, source, known.name, convert, plain=convert in (_to_str, _to_any)))
+        plain = convert in (_to_str, _to_any)
+        columns.append(Column(index, source, known.name, known.datatype.casefold(), convert, plain))
     return tuple(columns)
 
 
@@ -390,10 +421,10 @@ def missing_columns(names: Sequence[str], columns: Mapping[str, str] | None) -> 
     return [name for name in columns or () if name not in set(names)]
 
 
-def property_names(names: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
-    """Give the targets that are neither address nor name: the properties that rows with these names set."""
-    targets = [target for _, _, target in _chosen(names, columns)]
-    return [target for target in targets if target.casefold() not in _ROLES]
+def property_names(names: Sequence[str], terms: Terms) -> list[str]:
+    """Give the properties that rows with these names set."""
+    roles = _roles(terms)
+    return [target for _, _, target in _chosen(names, terms.columns) if target.casefold() not in roles]
 
 
 def refuse_columns(fault: ColumnFault) -> UsageError:

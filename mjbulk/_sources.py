@@ -1,7 +1,8 @@
 """Paths, files, iterables and async iterables to rows, a batch at a time. Nothing is read whole.
 
-A source gives its rows in order; their numbers count from 1 and are given by whoever reads them. A row that is malformed in
-itself (a record that is no CSV, a line that is no JSON) is given as a `BadRow`, so that it costs its own number only.
+A source gives its rows in order; their numbers count from 1 and are given by whoever reads them. A row that is
+malformed in itself (a record that is no CSV, a line that is no JSON) is given as a `BadRow`, so that it costs its own
+number only.
 """
 
 import asyncio
@@ -184,7 +185,7 @@ async def _csv_batches(blocks: _Blocks, encoding: str, delimiter: str) -> AsyncG
         if names is None and found:
             names = _header(found.pop(0))
         for start in range(0, len(found), _BATCH):
-            batch = [_csv_row(record, names or ()) for record in found[start : start + _BATCH]]
+            batch = [_csv_row(record, names or (), comma=delimiter == ",") for record in found[start : start + _BATCH]]
             rows += len(batch)
             yield batch
     if names is None:
@@ -197,10 +198,10 @@ def _header(record: Record) -> tuple[str, ...]:
     return tuple(name.strip() for name in record.fields)
 
 
-def _csv_row(record: Record, names: tuple[str, ...]) -> Given | BadRow:
+def _csv_row(record: Record, names: tuple[str, ...], *, comma: bool) -> Given | BadRow:
     if record.fields is None:
         return BadRow(None, RowFault(None, record.fault))
-    row = Given(names, record.fields, record.raw)
+    row = Given(names, record.fields, record.raw if comma else None)
     if len(record.fields) != len(names):
         message = f"the row has {len(record.fields)} fields, the header has {len(names)}"
         return BadRow(row, RowFault(None, message))

@@ -1,6 +1,7 @@
 """Rows of unfinished chunks, outside of memory: in anonymous files that nobody else can open.
 
-What is put here is pickled, and read back by this process alone: the files have no name, and mode 0600 before they lose it.
+What is put here is pickled, and read back by this process alone: the files have no name, and mode 0600 before they
+lose it.
 """
 
 import errno
@@ -70,7 +71,7 @@ class Spill:
 
     def _current(self) -> _Segment:
         if not self._segments or self._segments[-1].size >= _SEGMENT:
-            self._segments.append(_Segment(tempfile.TemporaryFile(prefix="mjbulk-", buffering=0)))
+            self._segments.append(_Segment(tempfile.TemporaryFile(prefix="mjbulk-", buffering=0)))  # noqa: SIM115  # closed by drop() or close()
         return self._segments[-1]
 
 

@@ -1,17 +1,17 @@
 """One request: sign, send, read whole, judge, send again.
 
-Only here is HTTP spoken. Credentials are signed for the configured origin alone, request by request; redirects, cookies and
-the environment's proxies are not followed; no exception of the HTTP library gets out, for its text quotes headers and bodies.
+Only here is HTTP spoken. Credentials are signed for the configured origin alone, request by request; redirects,
+cookies and the environment's proxies are not followed; no exception of the HTTP library gets out, for its text quotes
+headers and bodies.
 """
 
 import asyncio
 import random
-import ssl
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import aiohttp
 import backoff
@@ -89,7 +89,8 @@ class _Errand(Generic[_T]):
     patience: Patience
     doubt: Doubt
     deadline: float
-    max_reply: int
+    max_reply: float
+    sink: BinaryIO | None
     attempt: int = 0
     throttled: int = 0
 
@@ -111,7 +112,7 @@ class GaveUp(NoAnswer):
     """The patience for a request is at its end, or no request can succeed: the run halts."""
 
 
-class _Again(Exception):  # noqa: N818  # a signal to the loop of attempts
+class _Again(Exception):  # a signal to the loop of attempts
     """Try once more, after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
@@ -119,7 +120,15 @@ class _Again(Exception):  # noqa: N818  # a signal to the loop of attempts
         self.seconds = seconds
 
 
-class _Lost(Exception):  # noqa: N818  # carries a Failure, and nothing of what it came from
+class SinkFailed(Exception):  # carries the OSError of a local file, which is no fault of the network
+    """What came could not be written down."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__()
+        self.why = why
+
+
+class _Lost(Exception):  # carries a Failure, and nothing of what it came from
     """An attempt ended without a whole answer."""
 
     def __init__(self, failure: Failure, why: str) -> None:
@@ -129,10 +138,11 @@ class _Lost(Exception):  # noqa: N818  # carries a Failure, and nothing of what 
 
 
 class Transport:
-    """The requests of one API key. Mutable state: the two sessions, made at the first request, and the count of requests.
+    """The requests of one API key. Mutable state: the two sessions, made at the first request, and the count of
+    requests.
 
-    A request that must not be sent twice goes out on a connection of its own: on a kept one it could meet a server that is
-    just closing it, and nobody could tell whether it was read.
+    A request that must not be sent twice goes out on a connection of its own: on a kept one it could meet a server
+    that is just closing it, and nobody could tell whether it was read.
     """
 
     def __init__(
@@ -168,12 +178,14 @@ class Transport:
         harmless: bool | None = None,
         patience: Patience | None = None,
         doubt: Doubt | None = None,
-        max_reply: int = MAX_REPLY,
+        max_reply: float = MAX_REPLY,
+        sink: BinaryIO | None = None,
     ) -> _T:
         """Send a request until it is answered, and give its decoded answer.
 
-        ``harmless`` tells whether it may be sent again after a lost answer (a GET always may). Raises ApiError where Mailjet
-        refuses, NoAnswer where it gives no answer within the patience, or where the answer is lost and it may not be sent again.
+        ``harmless`` tells whether it may be sent again after a lost answer (a GET always may). Raises ApiError where
+        Mailjet refuses, NoAnswer where it gives no answer within the patience, or where the answer is lost and it may
+        not be sent again. With a ``sink`` a good answer goes there as it comes, from the beginning at each attempt.
         """
         patience = patience or Patience.of(self._settings)
         errand = _Errand(
@@ -184,6 +196,7 @@ class Transport:
             doubt=doubt or Doubt(),
             deadline=asyncio.get_running_loop().time() + patience.seconds,
             max_reply=max_reply,
+            sink=sink,
         )
         return await self._try(errand)  # type: ignore[no-any-return]  # backoff's decorator loses the type
 
@@ -221,7 +234,7 @@ class Transport:
     async def _attempt(self, errand: _Errand[Any]) -> _End:
         try:
             async with self._quota.slot():
-                answer = await self._once(errand.request, errand.max_reply, keep=errand.harmless)
+                answer = await self._once(errand)
         except _Lost as lost:
             return _End(judge_failure(lost.failure), lost.why)
         asked = retry_after(answer.headers)
@@ -234,17 +247,20 @@ class Transport:
         except Unreadable as unreadable:
             return _End(Verdict.UNKNOWN, str(unreadable), answer.status)
 
-    async def _once(self, request: Request, max_reply: int, *, keep: bool) -> _Answer:
+    async def _once(self, errand: _Errand[Any]) -> _Answer:
         """Send the bytes and read the answer whole. Raises _Lost, and nothing of the HTTP library."""
         self.requests += 1
+        request, max_reply = errand.request, errand.max_reply
         body = request.body
         size = len(body or b"") + (max_reply if body is None else 0)
         total = self._settings.connect_timeout + self._settings.read_timeout + size / self._settings.min_upload_rate
         timeout = aiohttp.ClientTimeout(
-            total=total, sock_connect=self._settings.connect_timeout, sock_read=self._settings.read_timeout
+            total=total if total < float("inf") else None,
+            sock_connect=self._settings.connect_timeout,
+            sock_read=self._settings.read_timeout,
         )
         try:
-            async with self._session(keep=keep).request(
+            async with self._session(keep=errand.harmless).request(
                 request.method,
                 self._url(request.path),
                 data=BytesIO(body) if body is not None else None,
@@ -254,7 +270,7 @@ class Transport:
                 proxy=self._settings.proxy,
                 ssl=self._settings.ssl or True,
             ) as response:
-                return _Answer(response.status, response.headers, await _read(response, max_reply))
+                return _Answer(response.status, response.headers, await _read(response, max_reply, errand.sink))
         except aiohttp.ClientConnectorCertificateError:
             failure, why = Failure.UNTRUSTED, "the server's certificate is not trusted"
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -299,15 +315,21 @@ class Transport:
         )
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: float, sink: BinaryIO | None) -> bytes:
     """Read a body to its end: a single read could return early and hide that it was cut."""
-    pieces, size = [], 0
+    file = sink if sink is not None and response.status == 200 else BytesIO()
+    file.seek(0)
+    file.truncate()
+    size = 0
     async for piece in response.content.iter_chunked(65536):
-        pieces.append(piece)
+        try:
+            file.write(piece)
+        except OSError as why:
+            raise SinkFailed(why) from why
         size += len(piece)
         if size > most:
             raise _Lost(Failure.LOST, f"the answer is larger than {most} bytes")
-    return b"".join(pieces)
+    return file.getvalue() if isinstance(file, BytesIO) else b""
 
 
 def _refusal(errand: _Errand[Any], end: _End) -> ApiError | NoAnswer:

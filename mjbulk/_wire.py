@@ -1,8 +1,8 @@
 """Mailjet's wire: addresses and bodies of requests, and replies to records or errors.
 
-Replies are read by their body, never by their content type: Mailjet sends JSON as text/csv, HTML from its proxy, numbers
-and booleans as strings, ``""`` for what is missing, and keys in any case. What a record needs is converted strictly: a
-number is never made of ``true``, ``3.9`` or full-width digits.
+Replies are read by their body, never by their content type: Mailjet sends JSON as text/csv, HTML from its proxy,
+numbers and booleans as strings, ``""`` for what is missing, and keys in any case. What a record needs is converted
+strictly: a number is never made of ``true``, ``3.9`` or full-width digits.
 """
 
 import re
@@ -17,7 +17,7 @@ import orjson
 from attrs import field, frozen
 from cattrs.gen import make_dict_structure_fn, override
 
-from mjbulk.models import Action, ContactsList, JobRef, Property
+from mjbulk.models import Action, ContactsList, ImportOptions, JobRef, Property
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -83,6 +83,36 @@ def error_file_request(ref: JobRef) -> Request:
     )
 
 
+def upload_request(list_id: int, body: bytes) -> Request:
+    """POST DATA contactslist/{ID}/CSVData: the text itself, for an import that names it by its DataID."""
+    path = f"/v3/DATA/contactslist/{list_id:d}/CSVData/text:plain"
+    return Request(method="POST", path=path, call="POST contactslist/CSVData", body=body, content_type=TEXT)
+
+
+def csvimport_request(
+    data_id: int,
+    *,
+    method: str,
+    list_id: int | None = None,
+    options: ImportOptions | None = None,
+    error_threshold: int | None = None,
+) -> Request:
+    """POST csvimport. The exclusion list's methods go without a list; options are JSON within a string."""
+    body: dict[str, Any] = {"DataID": data_id, "Method": method}
+    if list_id is not None:
+        body["ContactsListID"] = list_id
+    if error_threshold is not None:
+        body["ErrTreshold"] = error_threshold
+    if options is not None:
+        fields = {
+            "DateTimeFormat": options.datetime_format,
+            "TimezoneOffset": options.timezone_offset,
+            "FieldNames": list(options.field_names),
+        }
+        body["ImportOptions"] = orjson.dumps(fields).decode()
+    return Request(method="POST", path="/v3/REST/csvimport", call="POST csvimport", body=orjson.dumps(body))
+
+
 def page_request(resource: str, offset: int, **filters: str) -> Request:
     """GET one page of a resource."""
     more = "".join(f"&{name}={quote(value, safe='')}" for name, value in filters.items())
@@ -134,6 +164,13 @@ def list_contacts_frame(action: Action) -> Frame:
     return Frame(b'{"Action":' + orjson.dumps(action.value) + b',"Contacts":[', b",", b"]}")
 
 
+def csv_frame(header: bytes) -> Frame:
+    """The body of an upload: a header, or none where the import's options name the fields; each record has its line
+    end.
+    """
+    return Frame(header, b"", b"")
+
+
 # Replies
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
@@ -180,6 +217,18 @@ def decode_job_id(body: bytes) -> int:
     if job_id is None or not 0 < job_id <= MAX_ID:
         raise Unreadable("the reply names no job")
     return job_id
+
+
+def decode_data_id(body: bytes) -> int:
+    """Read the DataID of an upload: ``{ "ID": n }``, without an envelope. Raises Unreadable."""
+    try:
+        reply = _lower(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise Unreadable("the reply is no JSON") from None
+    data_id = _int(reply.get("id")) if isinstance(reply, dict) else None
+    if data_id is None or not 0 < data_id <= MAX_ID:
+        raise Unreadable("the reply names no data")
+    return data_id
 
 
 def decode_job(body: bytes) -> JobReply:

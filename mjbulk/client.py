@@ -1,8 +1,10 @@
 """Client: the facade. It owns watchers, runs and their end."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
 from typing import Literal, Self, Unpack
 
 from mjbulk._chunking import Chunk
@@ -10,10 +12,18 @@ from mjbulk._engine import Engine
 from mjbulk._events import Hook
 from mjbulk._rows import RowFault, Terms, encode, flat, given, layout_of
 from mjbulk._sources import Rows, source_of
-from mjbulk._transport import Doubt
+from mjbulk._transport import Doubt, SinkFailed
 from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay
-from mjbulk._wire import decode_job_id, list_contacts_frame, list_contacts_request
+from mjbulk._wire import (
+    csvimport_request,
+    decode_data_id,
+    decode_job_id,
+    error_file_request,
+    list_contacts_frame,
+    list_contacts_request,
+    upload_request,
+)
 from mjbulk.config import Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.jobs import JobWatcher
@@ -22,6 +32,7 @@ from mjbulk.models import (
     ActionLike,
     ContactsList,
     Datatype,
+    ImportOptions,
     JobRef,
     ListActions,
     ListRef,
@@ -30,19 +41,20 @@ from mjbulk.models import (
     RunKeywords,
     RunSpec,
     action_of,
+    check_method,
     list_actions,
     list_ref,
 )
-from mjbulk.report import Report
+from mjbulk.report import Report, whole_or_not_at_all
 from mjbulk.runs import ImportRun
 
 
 class Client:
     """Mailjet's bulk calls for one API key.
 
-    Use it as ``async with Client() as client``: leaving normally waits for its runs, an exception stops them. Clients of a
-    `SessionPool` are ready as they come, and live as long as the pool. Mutable state: the engine, made at the first call, and
-    the runs under way.
+    Use it as ``async with Client() as client``: leaving normally waits for its runs, an exception stops them. Clients
+    of a `SessionPool` are ready as they come, and live as long as the pool. Mutable state: the engine, made at the
+    first call, and the runs under way.
     """
 
     def __init__(
@@ -110,17 +122,19 @@ class Client:
     async def import_contacts(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Report:
         """Import a source to its end, and give the report: every row of it has one outcome.
 
-        ``source`` is a path (``.csv``, ``.jsonl``), a `csv_source` or `jsonl_source`, or an iterable or async iterable of rows. A row
-        is anything with ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object; ``email`` and ``name`` (any case) are the
-        contact's, every other column is a property. ``lists`` maps list IDs, addresses or names to actions; None for no list.
+        ``source`` is a path (``.csv``, ``.jsonl``), a `csv_source` or `jsonl_source`, or an iterable or async iterable
+        of rows. A row is anything with ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object; ``email``
+        and ``name`` (any case) are the contact's, every other column is a property. ``lists`` maps list IDs, addresses
+        or names to actions; None for no list.
 
-        ``columns`` picks columns, or renames them; ``nulls="unassign"`` unassigns properties where the value is null, instead of
-        leaving them alone; ``run_id`` names the run; ``resend`` says what is sent again after a lost answer; ``on_mismatch="accept"``
-        takes rows as accepted although Count says otherwise; ``create_properties`` creates unknown ones, of the ``types`` that are
-        given; ``max_rejected`` stops when more rows are rejected; ``timeout`` in seconds.
+        ``columns`` picks columns, or renames them; ``nulls="unassign"`` unassigns properties where the value is null,
+        instead of leaving them alone; ``run_id`` names the run; ``resend`` says what is sent again after a lost
+        answer; ``on_mismatch="accept"`` takes rows as accepted although Count says otherwise; ``create_properties``
+        creates unknown ones, of the ``types`` that are given; ``max_rejected`` stops when more rows are rejected;
+        ``timeout`` in seconds.
 
-        Raises UsageError where it is refused before anything was sent, ImportHalted where it stops before its end (its cause
-        says why), ImportTimeout. Cancelling it stops the run.
+        Raises UsageError where it is refused before anything was sent, ImportHalted where it stops before its end (its
+        cause says why), ImportTimeout. Cancelling it stops the run.
         """
         run = self.start_import(source, lists=lists, **how)
         try:
@@ -143,8 +157,8 @@ class Client:
     async def submit_contacts(self, contacts: Iterable[Row], *, lists: ListActions | None) -> JobWatcher:
         """POST contact/managemanycontacts once, and give the watcher of its job.
 
-        Values are sent as they are. Raises UsageError where a row cannot be sent, ApiError, NoAnswer (``sent`` tells whether it
-        may have been applied: it is sent again by itself only where twice does no harm).
+        Values are sent as they are. Raises UsageError where a row cannot be sent, ApiError, NoAnswer (``sent`` tells
+        whether it may have been applied: it is sent again by itself only where twice does no harm).
         """
         engine = self._ready()
         pairs = list_actions(lists)
@@ -171,6 +185,52 @@ class Client:
             harmless=harmless_again([word], excludes=excludes, resend="safe"),
         )
         return JobWatcher(JobRef("contactslist", job_id, number), engine.scheduler, len(rows), new=True)
+
+    async def upload_csvdata(self, list_id: ListRef, data: bytes) -> int:
+        """Upload CSV text under a list, and give its DataID. It has no effect until `submit_csvimport` names it."""
+        request = upload_request(await self._list_id(list_id), data)
+        return await self._ready().transport.send(request, decode_data_id, harmless=True)
+
+    async def submit_csvimport(
+        self,
+        data_id: int,
+        *,
+        list_id: ListRef | None = None,
+        method: ActionLike | Literal["excludemarketing", "includemarketing"],
+        import_options: ImportOptions | None = None,
+        error_threshold: int | None = None,
+    ) -> JobWatcher:
+        """POST csvimport for uploaded data, and give the watcher of its job.
+
+        ``excludemarketing`` and ``includemarketing`` take no list. ``error_threshold`` is how many errors end the job
+        (Mailjet's ErrTreshold, at most 32767). Raises NoAnswer with ``sent=True`` where the answer was lost: it is not
+        sent again by itself.
+        """
+        engine = self._ready()
+        word = check_method(method, has_list=list_id is not None)
+        if error_threshold is not None and not 0 <= error_threshold <= 32767:
+            raise UsageError("error_threshold is a number of 0 to 32767")
+        number = None if list_id is None else await self._list_id(list_id)
+        request = csvimport_request(
+            data_id, method=word, list_id=number, options=import_options, error_threshold=error_threshold
+        )
+        job_id = await engine.transport.send(request, decode_job_id, harmless=False)
+        return JobWatcher(JobRef("csvimport", job_id), engine.scheduler, new=True)
+
+    async def save_error_file(self, job: JobRef | str, path: str | os.PathLike[str]) -> int:
+        """Write the error file of a job as Mailjet gives it, and give its size in bytes.
+
+        It is streamed into a file beside ``path``, readable for its owner alone, that takes its name when it is whole.
+        Raises ApiError with status 404 where the job has none, OSError where it cannot be written.
+        """
+        ref = JobRef.parse(job) if isinstance(job, str) else job
+        send = self._ready().transport.send
+        with whole_or_not_at_all(Path(path)) as file:
+            try:
+                await send(error_file_request(ref), bytes, max_reply=float("inf"), sink=file)
+            except SinkFailed as failed:
+                raise failed.why from None
+            return file.tell()
 
     def watch(self, job: JobRef | str) -> JobWatcher:
         """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for what is none."""

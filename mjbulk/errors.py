@@ -2,7 +2,7 @@
 
 ::
 
-    Error
+Error:
     ├── UsageError             a keyword, a column or a setting is wrong; nothing was sent
     │   └── CredentialsRefused (also an ApiError) Mailjet does not take these keys; nothing was sent
     ├── SourceError            the source failed or is malformed at a row
@@ -16,6 +16,7 @@
 
 No e-mail address, no key and no text of the server is in ``str()``, ``repr()`` or ``args`` of any of them: what Mailjet
 wrote stands in the attribute ``text``. All of them survive pickling.
+
 """
 
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,8 @@ class SourceError(Error):
 class ApiError(Error):
     """Mailjet answered and refused.
 
-    ``status`` is the HTTP status, ``code`` Mailjet's own (``MJ08``) or None, ``call`` the call without its ids, ``text``
-    what Mailjet wrote (it may quote addresses: keep it out of logs).
+    ``status`` is the HTTP status, ``code`` Mailjet's own (``MJ08``) or None, ``call`` the call without its ids,
+    ``text`` what Mailjet wrote (it may quote addresses: keep it out of logs).
     """
 
     def __init__(self, status: int, *, call: str, code: str | None = None, text: str = "", advice: str = "") -> None:

@@ -1,7 +1,7 @@
 """JobWatcher, and the one scheduler behind all watchers of an API key.
 
-The scheduler keeps a heap of jobs by the time of their next look, and one task that takes them from it. However many wait for
-a job, it is asked for once at a time; a job that nobody waits for is not asked for.
+The scheduler keeps a heap of jobs by the time of their next look, and one task that takes them from it. However many
+wait for a job, it is asked for once at a time; a job that nobody waits for is not asked for.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from mjbulk._books import announces_errors, match_errors
 from mjbulk._errorfile import MISSING, ErrorFile, parse
 from mjbulk._events import Emit, Event
 from mjbulk._polling import Bounds, finished, next_look
 from mjbulk._transport import ENDLESS, MAX_ERROR_FILE, Transport
 from mjbulk._wire import JobReply, decode_job, error_file_request, job_request
-from mjbulk._books import announces_errors, match_errors
 from mjbulk.errors import ApiError, Error
 from mjbulk.models import Job, JobRef, Rejection
 from mjbulk.report import RejectionStore
@@ -209,7 +209,8 @@ def _wants_file(reply: JobReply) -> bool:
 
 
 class JobWatcher:
-    """What you await for a job: ``await watcher``, ``await watcher.wait(timeout=...)``, or ``async for job in watcher``.
+    """What you await for a job: ``await watcher``, ``await watcher.wait(timeout=...)``, or ``async for job in
+    watcher``.
 
     Any number may wait for one watcher. Giving up waiting stops that wait alone: the job goes on at Mailjet.
     """

@@ -35,14 +35,14 @@ ActionWord = Literal["addforce", "addnoforce", "remove", "unsub"]
 ActionLike = Action | ActionWord
 ListRef = int | str
 
-_K = TypeVar("_K", covariant=True)
-_V = TypeVar("_V", covariant=True)
+_K_co = TypeVar("_K_co", covariant=True)
+_V_co = TypeVar("_V_co", covariant=True)
 
 
-class _Items(Protocol[_K, _V]):
+class _Items(Protocol[_K_co, _V_co]):
     """Any mapping. A Protocol, because Mapping is invariant in its key: ``dict[int, Action]`` must be welcome."""
 
-    def items(self) -> AbstractSet[tuple[_K, _V]]: ...
+    def items(self) -> AbstractSet[tuple[_K_co, _V_co]]: ...
 
 
 ListActions = _Items[ListRef, ActionLike]
@@ -122,7 +122,8 @@ class Rejection:
     """One row that was refused, here or by Mailjet."""
 
     row: int | None
-    """Its number in the source, from 1; None where it is unmatched or ambiguous, or the job's rows are not known here."""
+    """Its number in the source, from 1; None where it is unmatched or ambiguous, or the job's rows are not known
+    here."""
     candidates: Sequence[int] = ()
     """The rows that it may be, where ``match`` is ``ambiguous``."""
     email: str | None = attrs.field(default=None, repr=False)
@@ -250,6 +251,10 @@ class RunSpec:
             raise UsageError(f"types= takes one of {', '.join(datatypes)} for each property")
         if self.types and not self.create_properties:
             raise UsageError("types= says how properties are created: it needs create_properties=True")
+        if self.via == "csv" and (self.lists is None or len(self.lists) != 1):
+            raise UsageError("the CSV way takes exactly one list; the JSON way takes any number")
+        if self.via == "csv" and self.nulls == "unassign":
+            raise UsageError("the CSV way cannot unassign a property: an empty cell leaves it alone")
         if self.max_rejected is not None and self.max_rejected < 0:
             raise UsageError("max_rejected= is a number of rows, 0 or more")
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
@@ -327,6 +332,30 @@ class Job:
 
 
 @frozen(kw_only=True)
+class ImportOptions:
+    """How a csvimport reads dates. The CSV then goes without its header row: ``field_names`` stand for it.
+
+    Raises UsageError for an offset that Mailjet does not know.
+    """
+
+    datetime_format: str
+    """Of ``yy`` (or ``yyyy``), ``mm``, ``dd``, ``hh``, ``nn`` (minutes), ``ss``; dates with ``-``, ``/`` or ``.``,
+    times with ``:``."""
+    timezone_offset: int = 0
+    """Hours, -12 to 12."""
+    field_names: Sequence[str]
+    """The columns in their order: ``email`` and names of properties."""
+
+    def __attrs_post_init__(self) -> None:
+        """Check what the guides say."""
+        whole = isinstance(self.timezone_offset, int) and not isinstance(self.timezone_offset, bool)
+        if not whole or not -12 <= self.timezone_offset <= 12:
+            raise UsageError("timezone_offset is a whole number of hours from -12 to 12")
+        if isinstance(self.field_names, str) or not self.field_names:
+            raise UsageError("field_names are the names of the columns, in their order")
+
+
+@frozen(kw_only=True)
 class ContactsList:
     """One list of the account."""
 
@@ -359,3 +388,20 @@ class Subscription:
     active: bool | None = None
     unsubscribed: bool | None = None
     subscribed_at: datetime | None = None
+
+
+EXCLUSIONS = ("excludemarketing", "includemarketing")
+
+
+def check_method(method: str, *, has_list: bool) -> str:
+    """Give the word of a csvimport's method.
+
+    Raises UsageError for any other word, and where a list is missing or, for the exclusion list, must not be given.
+    """
+    if method in EXCLUSIONS:
+        if has_list:
+            raise UsageError(f"{method} is for the whole account: it takes no list")
+        return method
+    if not has_list:
+        raise UsageError(f"{method!r} needs a list")
+    return action_of(method).value  # type: ignore[arg-type]  # this is where the word is checked

@@ -13,8 +13,8 @@ from mjbulk.errors import UsageError
 class SessionPool:
     """Clients for many tenants: ``async with SessionPool(settings) as pool: pool.client(credentials)``.
 
-    Mutable state: the clients. Nothing is shared between two pairs of key and secret, so a wrong secret never gets the client
-    of the right one.
+    Mutable state: the clients. Nothing is shared between two pairs of key and secret, so a wrong secret never gets the
+    client of the right one.
     """
 
     def __init__(self, settings: Settings | None = None, *, hooks: Sequence[Hook] = ()) -> None:

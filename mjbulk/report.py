@@ -4,8 +4,9 @@ import csv
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import attrs
 import orjson
@@ -115,7 +116,7 @@ class Report(Counts):
     def as_dict(self) -> dict[str, Any]:
         """Give the counts and figures as plain data, for JSON; ``jobs`` is a number."""
         figures = {"jobs": len(self.jobs), "requests": self.requests, "seconds": round(self.seconds, 3)}
-        return {"run_id": self.run_id, **super(Report, self).as_dict(), **figures, "complete": self.complete}
+        return {"run_id": self.run_id, **super().as_dict(), **figures, "complete": self.complete}
 
     def write_rejections(self, path: str | os.PathLike[str]) -> int:
         """Write the rejected rows and give their number: ``.csv`` (safe to open in a spreadsheet) or ``.jsonl`` (raw).
@@ -128,18 +129,25 @@ class Report(Counts):
         write = writers.get(target.suffix.casefold())
         if write is None:
             raise UsageError("rejections are written as .csv or .jsonl")
-        partial = target.with_name(f"{target.name}.partial")
-        try:
-            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                write(self.rejections, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with whole_or_not_at_all(target) as file:
+            write(self.rejections, file)
         return len(self.rejections)
+
+
+@contextmanager
+def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name when it is whole, readable for its owner alone, or not at all."""
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _write_jsonl(rejections: Rejections, file: Any) -> None:

@@ -1,8 +1,8 @@
 """ImportRun: source -> chunks -> submit -> watch -> books -> Report.
 
-One task reads the source, encodes rows and collects them into chunks; each chunk has a task of its own that waits for the
-chunks before it that share a person, hands it over, waits for its job and settles its rows. The reader goes on only when there
-is room: for a body in memory, and for a job at Mailjet.
+One task reads the source, encodes rows and collects them into chunks; each chunk has a task of its own that waits for
+the chunks before it that share a person, hands it over, waits for its job and settles its rows. The reader goes on
+only when there is room: for a body in memory, and for a job at Mailjet.
 """
 
 import asyncio
@@ -10,11 +10,9 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import aclosing
 from typing import Any
 
-from attrs import define, field
-
 from mjbulk._account import property_problems
-from mjbulk._books import Matched, Settlement, settle, worth_another_look
 from mjbulk._chunking import Chunk, Chunker
+from mjbulk._delivery import Delivery, Desk
 from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._lanes import Lanes
@@ -33,54 +31,22 @@ from mjbulk._rows import (
     refuse_columns,
 )
 from mjbulk._sources import BadRow, Source
-from mjbulk._spill import Place, Spill
-from mjbulk._transport import Doubt, GaveUp
-from mjbulk._ways import JsonWay, Way
+from mjbulk._ways import CsvWay, JsonWay, Way
 from mjbulk.errors import (
     ApiError,
     CredentialsRefused,
     Error,
     ImportHalted,
     ImportTimeout,
-    NoAnswer,
     RowsRejected,
     SourceError,
     UsageError,
 )
-from mjbulk.jobs import Ended, Watched
-from mjbulk.models import Action, JobRef, Match, Progress, Rejection, RunSpec, Unsettled
+from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
 
 _GRACE = 10.0
 """Seconds that requests under way have to end when a run is stopped."""
-_SECOND_LOOKS = (2, 10, 30)
-"""Waits before a job whose counts do not agree is looked at again, in units of ``poll_min``: counts lag."""
-
-
-@define(eq=False)
-class _Part:
-    """Entries of a chunk that go into one job."""
-
-    places: slice
-    doubt: Doubt = field(factory=Doubt)
-    job: JobRef | None = None
-    watched: Watched | None = None
-
-
-@define(eq=False)
-class _Delivery:
-    """A chunk on its way. All of it is mutable, and its own task's."""
-
-    number: int
-    span: range
-    rows: int
-    entries: int
-    chunk: Chunk | None
-    parts: list[_Part]
-    """What has no outcome yet."""
-    done: asyncio.Event = field(factory=asyncio.Event)
-    submitting: bool = False
-    place: Place | None = None
 
 
 class ImportRun:
@@ -97,15 +63,17 @@ class ImportRun:
         self._engine = engine
         self._source = source
         self._ledger = Ledger()
-        self._spill = Spill()
         self._lanes = Lanes()
         self._bodies = asyncio.Semaphore(2 * engine.settings.concurrency)
-        self._deliveries: dict[asyncio.Task[None], _Delivery] = {}
-        self._unfinished: dict[int, _Delivery] = {}
-        self._statuses: dict[str, int] = {}
+        self._desk = Desk(run_id=run_id, spec=spec, engine=engine, ledger=self._ledger, bodies=self._bodies)
+        self._deliveries: dict[asyncio.Task[None], Delivery] = {}
+        self._unfinished: dict[int, Delivery] = {}
         self._changed = asyncio.Event()
         self._halted = asyncio.Event()
         self._cause: Exception | None = None
+        self._way: Way
+        self._chunker: Chunker | None = None
+        self._layouts: dict[tuple[str, ...], Layout] = {}
         self._enough: RowsRejected | None = None
         self._last_row = 0
         self._sent_anything = False
@@ -126,11 +94,9 @@ class ImportRun:
         settled = self._ledger.settled
         rate = settled / seconds if seconds > 0 else 0.0
         waiting = self._ledger.counts["rows"] - settled
-        jobs = dict(self._statuses)
-        for part in (part for delivery in self._unfinished.values() for part in delivery.parts):
-            if part.job is not None:
-                status = part.watched.reply.status if part.watched and part.watched.reply else "Allocated"
-                jobs[status] = jobs.get(status, 0) + 1
+        jobs = dict(self._desk.statuses)
+        for status in (status for delivery in self._unfinished.values() for status in delivery.statuses()):
+            jobs[status] = jobs.get(status, 0) + 1
         return Progress(
             **self._ledger.as_fields(),
             jobs=jobs,
@@ -214,8 +180,8 @@ class ImportRun:
     async def _work(self) -> None:
         """Send the whole source and settle it. A fault of the source is kept until what was sent is settled."""
         try:
-            way = await self._preflight()
-            await self._read(way)
+            await self._preflight()
+            await self._read()
         except (SourceError, RowsRejected) as cause:
             self._cause = self._cause or cause
         except Exception as cause:  # noqa: BLE001  # what it is decides how the run ends, in _main
@@ -238,7 +204,7 @@ class ImportRun:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._spill.close()
+        self._desk.spill.close()
         rows = self._ledger.counts["rows"]
         unsent = Unsettled(rows=range(self._last_row + 1, rows + 1), cause=str(self._cause or "it was not sent"))
         self._ledger.leave("not_sent", rows - self._ledger.settled, unsent)
@@ -262,7 +228,7 @@ class ImportRun:
 
     # Before anything is sent
 
-    async def _preflight(self) -> Way:
+    async def _preflight(self) -> None:
         """Ask for properties and lists: wrong keys and unknown lists show here, before anything is sent."""
         try:
             self._properties = await self._engine.account.known_properties()
@@ -272,19 +238,29 @@ class ImportRun:
                 raise
             raise CredentialsRefused(401, call=refusal.call, text=refusal.text, advice=refusal.sentence) from None
         self._terms = Terms(
-            properties=self._properties, columns=self._spec.columns, nulls=self._spec.nulls, text=self._source.text
+            properties=self._properties,
+            columns=self._spec.columns,
+            nulls=self._spec.nulls,
+            text=self._source.text,
+            csv_way=self._spec.via == "csv",
         )
-        self._layouts: dict[tuple[str, ...], Layout] = {}
-        return self._make_way(lists)
+        self._lists = lists
 
-    def _make_way(self, lists: list[tuple[int, Action]] | None) -> Way:
-        return JsonWay(self._engine.transport, self._engine.settings, self._spec, lists)
+    def _make_way(self, first: Layout) -> Way:
+        """Choose the way; on the CSV way the first row says which columns there are."""
+        transport, settings = self._engine.transport, self._engine.settings
+        if self._spec.via == "csv":
+            list_id, action = (self._lists or [])[0]
+            return CsvWay(transport, settings, list_id, action, first)
+        return JsonWay(transport, settings, self._spec, self._lists)
 
     async def _layout(self, names: tuple[str, ...]) -> Layout:
-        """Say what stands where in rows with these names; properties that are not there yet are created where that is asked."""
+        """Say what stands where in rows with these names; properties that are not there yet are created where that is
+        asked.
+        """
         if self._spec.create_properties:
             types = {name.casefold(): word for name, word in self._spec.types.items()}
-            for name in property_problems(property_names(names, self._spec.columns), self._properties):
+            for name in property_problems(property_names(names, self._terms), self._properties):
                 made = await self._engine.account.create_property(name, types.get(name.casefold(), "str"))
                 self._properties[name.casefold()] = made
         layout = self._layouts[names] = layout_of(names, self._terms)
@@ -292,35 +268,38 @@ class ImportRun:
 
     # Reading
 
-    async def _read(self, way: Way) -> None:
-        chunker = Chunker(way.frame, way.limits, way.merge)
+    async def _read(self) -> None:
         row = 0
         async with aclosing(self._source.batches()) as batches:
             async for batch in batches:
                 for given in batch:
                     row += 1
                     self._ledger.read()
-                    chunk = await self._take(row, given, way, chunker)
+                    chunk = await self._take(row, given)
                     if chunk is not None:
-                        await self._dispatch(chunk, way)
+                        await self._dispatch(chunk)
                 await asyncio.sleep(0)
         if row and not self._sent_anything:
             self._check_columns()
-        if (chunk := chunker.flush()) is not None:
-            await self._dispatch(chunk, way)
+        if self._chunker is not None and (chunk := self._chunker.flush()) is not None:
+            await self._dispatch(chunk)
 
-    async def _take(self, row: int, given: Given | BadRow, way: Way, chunker: Chunker) -> Chunk | None:
+    async def _take(self, row: int, given: Given | BadRow) -> Chunk | None:
         """Encode a row and put it into the chunk; a row that cannot be sent is rejected by its number."""
         try:
             if isinstance(given, BadRow):
-                raise given.fault  # noqa: TRY301  # a malformed row ends where any other refused row does
+                raise given.fault  # a malformed row ends where any other refused row does
             flat_row = given
             layout = self._layouts.get(given.names) or await self._layout(given.names)
             if layout.nested is not None:
                 flat_row = flat(given, layout.nested)
                 layout = self._layouts.get(flat_row.names) or await self._layout(flat_row.names)
-            address, encoded = way.encode(flat_row, layout)
-            return chunker.add(row, address, encoded, given)
+            if self._chunker is None:
+                layout.address(flat_row.values)
+                self._way = self._make_way(layout)
+                self._chunker = Chunker(self._way.frame, self._way.limits, self._way.merge)
+            address, encoded = self._way.encode(flat_row, layout)
+            return self._chunker.add(row, address, encoded, given)
         except ColumnFault as fault:
             if not self._sent_anything:
                 raise refuse_columns(fault) from None
@@ -352,7 +331,7 @@ class ImportRun:
         if self._layouts and all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
             raise UsageError("the source has no column 'email'; columns= can name the one that it is")
 
-    async def _dispatch(self, chunk: Chunk, way: Way) -> None:
+    async def _dispatch(self, chunk: Chunk) -> None:
         """Wait for room, and give a chunk to a task of its own."""
         if self._enough is not None:
             raise self._enough
@@ -364,179 +343,12 @@ class ImportRun:
         self._sent_anything = True
         self._last_row = chunk.rows[-1]
         blockers = self._lanes.enter(chunk.number, map(key_of, chunk.addresses))
-        delivery = _Delivery(chunk.number, chunk.span, len(chunk.rows), entries, chunk, [_Part(slice(0, entries))])
-        self._unfinished[chunk.number] = delivery
         waits = [self._unfinished[number].done for number in sorted(blockers)]
-        task = asyncio.create_task(self._deliver(delivery, way, waits))
+        delivery = Delivery(chunk, self._way, self._desk)
+        self._unfinished[delivery.number] = delivery
+        task = asyncio.create_task(delivery.deliver(waits))
         self._deliveries[task] = delivery
         task.add_done_callback(self._delivered)
-
-    # One chunk
-
-    async def _deliver(self, delivery: _Delivery, way: Way, waits: list[asyncio.Event]) -> None:
-        for done in waits:
-            await done.wait()
-        delivery.submitting = True
-        await self._submit(delivery, way)
-        delivery.submitting = False
-        for part in list(delivery.parts):
-            await self._settle(delivery, part)
-
-    async def _submit(self, delivery: _Delivery, way: Way) -> None:
-        """Hand a chunk over, in halves of halves where Mailjet refuses the whole for a row in it."""
-        chunk = delivery.chunk
-        if chunk is None:
-            return
-        pending = list(delivery.parts)
-        refused_in_a_row = 0
-        while pending:
-            part = pending.pop(0)
-            try:
-                part.job = await way.submit(chunk, part.places, part.doubt)
-            except ApiError as refusal:
-                refused_in_a_row += 1
-                if refusal.status not in (400, 413) or refused_in_a_row > 2 * delivery.entries.bit_length() + 8:
-                    raise
-                pending[:0] = self._split(delivery, part, refusal)
-            except GaveUp:
-                raise
-            except NoAnswer as lost:
-                self._leave(delivery, part, "unknown", str(lost))
-            else:
-                refused_in_a_row = 0
-                self._ledger.jobs.append(part.job)
-                self._engine.emit(Event(name="chunk.sent", run_id=self.run_id, chunk=delivery.number, job=part.job))
-        self._put_aside(delivery, chunk)
-
-    def _split(self, delivery: _Delivery, part: _Part, refusal: ApiError) -> list[_Part]:
-        """Halve a part that was refused; a single row is rejected."""
-        first, end = part.places.start, part.places.stop
-        if part.doubt.sent:
-            self._leave(delivery, part, "unknown", f"{refusal}, after an answer that was lost")
-            return []
-        if end - first == 1:
-            self._reject_entry(delivery, first, refusal.text or str(refusal), None, "exact")
-            delivery.parts.remove(part)
-            return []
-        middle = (first + end) // 2
-        halves = [_Part(slice(first, middle)), _Part(slice(middle, end))]
-        at = delivery.parts.index(part)
-        delivery.parts[at : at + 1] = halves
-        return halves
-
-    def _put_aside(self, delivery: _Delivery, chunk: Chunk) -> None:
-        """Move the rows of a chunk out of memory until its jobs have ended."""
-        given = [(row.names, row.values) for row in chunk.given]
-        delivery.place = self._spill.put((chunk.rows, chunk.entry_of, chunk.addresses, given))
-        delivery.chunk = None
-        self._bodies.release()
-
-    async def _settle(self, delivery: _Delivery, part: _Part) -> None:
-        """Wait for a job's end and post its rows."""
-        if part.job is None:
-            return
-        watched = self._engine.scheduler.watched(part.job, part.places.stop - part.places.start, new=True)
-        part.watched = watched
-        try:
-            ended = await self._engine.scheduler.end_of(watched)
-            settlement = self._judge(delivery, part, ended)
-            for units in _SECOND_LOOKS:
-                if not worth_another_look(ended.reply, settlement):
-                    break
-                await asyncio.sleep(units * self._engine.settings.poll_min)
-                ended = await self._engine.scheduler.look_again(part.job)
-                settlement = self._judge(delivery, part, ended)
-        except ApiError as refusal:
-            if refusal.status != 404:
-                raise
-            self._leave(delivery, part, "unknown", "Mailjet does not know the job any more")
-            return
-        self._statuses[ended.reply.status] = self._statuses.get(ended.reply.status, 0) + 1
-        self._post(delivery, part, settlement)
-        self._check_rejected()
-        self._notify()
-
-    def _judge(self, delivery: _Delivery, part: _Part, ended: Ended) -> Settlement:
-        named = bool(ended.file and ended.file.entries)
-        addresses = self._rows_of(delivery)[2][part.places] if named else ()
-        sent = part.places.stop - part.places.start
-        return settle(ended.reply, ended.file, addresses, sent=sent, on_mismatch=self._spec.on_mismatch)
-
-    def _rows_of(self, delivery: _Delivery) -> tuple[list[int], list[int], list[str], list[Any]]:
-        """Give row numbers, their entries, the entries' addresses, and the rows as they were given."""
-        if delivery.chunk is not None:
-            chunk = delivery.chunk
-            return chunk.rows, chunk.entry_of, chunk.addresses, [(row.names, row.values) for row in chunk.given]
-        return self._spill.get(delivery.place)  # type: ignore[arg-type, no-any-return]  # it is there once the chunk is not
-
-    def _post(self, delivery: _Delivery, part: _Part, settlement: Settlement) -> None:
-        """Give every row of a part its outcome."""
-        first = part.places.start
-        for place, matched in settlement.rejected.items():
-            error = matched.error
-            self._reject_entry(delivery, first + place, error.message, error.field, matched.match)
-        for matched in settlement.loose:
-            self._note(delivery, part, matched)
-        left, entries = self._left(delivery, part, settlement)
-        if settlement.cause is not None:
-            why = Unsettled(rows=self._span(delivery, part), cause=settlement.cause, job=part.job)
-            self._ledger.leave("unknown", left, why)
-        else:
-            self._ledger.accept(entries, left - entries)
-        if settlement.note is not None:
-            self._ledger.unsettled.append(
-                Unsettled(rows=self._span(delivery, part), cause=settlement.note, job=part.job)
-            )
-        delivery.parts.remove(part)
-        self._engine.emit(Event(name="chunk.settled", run_id=self.run_id, chunk=delivery.number, job=part.job))
-
-    def _left(self, delivery: _Delivery, part: _Part, settlement: Settlement | None) -> tuple[int, int]:
-        """Count the rows and the entries of a part that are not rejected."""
-        first, end = part.places.start, part.places.stop
-        rejected = {first + place for place in settlement.rejected} if settlement else set()
-        if not rejected and end - first == delivery.entries:
-            return delivery.rows, delivery.entries
-        entry_of = self._rows_of(delivery)[1]
-        return sum(first <= place < end and place not in rejected for place in entry_of), end - first - len(rejected)
-
-    def _span(self, delivery: _Delivery, part: _Part) -> range:
-        if part.places.stop - part.places.start == delivery.entries:
-            return delivery.span
-        rows, entry_of, *_ = self._rows_of(delivery)
-        mine = [row for row, place in zip(rows, entry_of, strict=True) if part.places.start <= place < part.places.stop]
-        return range(mine[0], mine[-1] + 1)
-
-    def _reject_entry(self, delivery: _Delivery, place: int, message: str, blamed: str | None, match: Match) -> None:
-        """Reject a row, and with it the earlier rows of the same person that were merged into it."""
-        rows, entry_of, addresses, given = self._rows_of(delivery)
-        for row, its_place, (names, values) in zip(rows, entry_of, given, strict=True):
-            if its_place == place:
-                data = Given(names, values).as_dict()
-                self._ledger.reject(
-                    Rejection(row=row, email=addresses[place], field=blamed, message=message, match=match, data=data)
-                )
-
-    def _note(self, delivery: _Delivery, part: _Part, matched: Matched) -> None:
-        """Keep an error that means no row for certain."""
-        rows, entry_of, *_ = self._rows_of(delivery)
-        wanted = {part.places.start + place for place in matched.places}
-        candidates = tuple(row for row, place in zip(rows, entry_of, strict=True) if place in wanted)
-        error = matched.error
-        self._ledger.note(
-            Rejection(
-                row=None,
-                candidates=candidates,
-                email=error.email,
-                field=error.field,
-                message=error.message,
-                match=matched.match,
-            )
-        )
-
-    def _leave(self, delivery: _Delivery, part: _Part, outcome: str, cause: str) -> None:
-        rows, _ = self._left(delivery, part, None)
-        self._ledger.leave(outcome, rows, Unsettled(rows=self._span(delivery, part), cause=cause, job=part.job))
-        delivery.parts.remove(part)
 
     def _delivered(self, task: asyncio.Task[None]) -> None:
         """Close a chunk, also one whose task was cancelled before it began."""
@@ -544,21 +356,12 @@ class ImportRun:
         failure = None if task.cancelled() else task.exception()
         if isinstance(failure, Exception):
             self._halt(failure)
-        why = str(self._cause) if isinstance(self._cause, Error) else "the run was cancelled"
-        for part in list(delivery.parts):
-            if part.job is not None:
-                self._leave(delivery, part, "unknown", f"its job was not watched to its end: {why}")
-            else:
-                self._leave(delivery, part, "unknown" if part.doubt.sent else "not_sent", why)
-        if delivery.chunk is not None:
-            delivery.chunk = None
-            self._bodies.release()
-        if delivery.place is not None:
-            self._spill.drop(delivery.place)
+        delivery.close(str(self._cause) if isinstance(self._cause, Error) else "the run was cancelled")
         self._lanes.leave(delivery.number)
         del self._unfinished[delivery.number]
         self._engine.slots.release(delivery.entries)
         delivery.done.set()
+        self._check_rejected()
         self._notify()
 
 

@@ -1,0 +1,292 @@
+"""One chunk on its way: handed over, watched, and settled.
+
+A chunk is one job, unless Mailjet refuses the whole for a row in it: then it is halved until that row is alone, and
+the chunk is several jobs. Every row of it is posted to the ledger exactly once, also where its task is cancelled at
+any point.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field, frozen
+
+from mjbulk._books import Settlement, settle, worth_another_look
+from mjbulk._chunking import Chunk
+from mjbulk._engine import Engine
+from mjbulk._events import Event
+from mjbulk._rows import Given
+from mjbulk._spill import Place, Spill
+from mjbulk._transport import Doubt, GaveUp
+from mjbulk._ways import Way
+from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.jobs import Ended, Watched
+from mjbulk.models import JobRef, Match, Rejection, RunSpec, Unsettled
+from mjbulk.report import Ledger
+
+_SECOND_LOOKS = (2, 10, 30)
+"""Waits before a job whose counts do not agree is looked at again, in units of ``poll_min``: counts lag."""
+
+
+@frozen(kw_only=True)
+class Desk:
+    """What the deliveries of one run share."""
+
+    run_id: str
+    spec: RunSpec
+    engine: Engine
+    ledger: Ledger
+    bodies: asyncio.Semaphore
+    """Room for bodies in memory; a delivery holds one place until its chunk is handed over."""
+    spill: Spill = field(factory=Spill)
+    statuses: dict[str, int] = field(factory=dict)
+    """How many jobs have ended in which status."""
+
+
+@define(eq=False)
+class _Part:
+    """Entries of a chunk that go into one job."""
+
+    places: slice
+    doubt: Doubt = field(factory=Doubt)
+    job: JobRef | None = None
+    watched: Watched | None = None
+
+    @property
+    def size(self) -> int:
+        """How many entries."""
+        return int(self.places.stop - self.places.start)
+
+    def has(self, place: int) -> bool:
+        """Whether an entry is one of them."""
+        return bool(self.places.start <= place < self.places.stop)
+
+
+@frozen
+class _Rows:
+    """The rows of a chunk, in memory or read back."""
+
+    rows: list[int]
+    entry_of: list[int]
+    addresses: list[str]
+    given: list[tuple[tuple[str, ...], Any]]
+
+    def of(self, part: _Part) -> Iterator[tuple[int, int, Given]]:
+        """Give number, entry and values of each row of a part."""
+        for row, place, (names, values) in zip(self.rows, self.entry_of, self.given, strict=True):
+            if part.has(place):
+                yield row, place, Given(names, values)
+
+
+class Delivery:
+    """A chunk on its way. Mutable state: the parts that have no outcome yet, and where its rows lie."""
+
+    def __init__(self, chunk: Chunk, way: Way, desk: Desk) -> None:
+        """Nothing is sent before `deliver`."""
+        self.number = chunk.number
+        self.entries = len(chunk.encoded)
+        self.done = asyncio.Event()
+        self.submitting = False
+        self._span = chunk.span
+        self._count = len(chunk.rows)
+        self._chunk: Chunk | None = chunk
+        self._place: Place | None = None
+        self._parts = [_Part(slice(0, self.entries))]
+        self._way = way
+        self._desk = desk
+
+    async def deliver(self, waits: list[asyncio.Event]) -> None:
+        """Wait for the chunks before it that share a person, hand it over, and settle its rows."""
+        for done in waits:
+            await done.wait()
+        self.submitting = True
+        await self._submit()
+        self.submitting = False
+        for part in list(self._parts):
+            await self._settle(part)
+
+    def close(self, why: str) -> None:
+        """Post what has no outcome, and let go of everything. ``why`` is what ended the run."""
+        for part in list(self._parts):
+            if part.job is not None:
+                self._leave(part, "unknown", f"its job was not watched to its end: {why}")
+            else:
+                self._leave(part, "unknown" if part.doubt.sent else "not_sent", why)
+        if self._chunk is not None:
+            self._chunk = None
+            self._desk.bodies.release()
+        if self._place is not None:
+            self._desk.spill.drop(self._place)
+
+    def statuses(self) -> Iterator[str]:
+        """Give the status of each of its jobs that have not ended."""
+        for part in self._parts:
+            if part.job is not None:
+                yield part.watched.reply.status if part.watched and part.watched.reply else "Allocated"
+
+    # Handing over
+
+    async def _submit(self) -> None:
+        chunk = self._chunk
+        if chunk is None:
+            return
+        pending = list(self._parts)
+        refused_in_a_row = 0
+        while pending:
+            part = pending.pop(0)
+            try:
+                part.job = await self._way.submit(chunk, part.places, part.doubt)
+            except ApiError as refusal:
+                refused_in_a_row += 1
+                for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
+                if not for_a_row or refused_in_a_row > 2 * self.entries.bit_length() + 8:
+                    raise
+                pending[:0] = self._split(part, refusal)
+            except GaveUp:
+                raise
+            except NoAnswer as lost:
+                self._leave(part, "unknown", str(lost))
+            else:
+                refused_in_a_row = 0
+                self._desk.ledger.jobs.append(part.job)
+                self._emit("chunk.sent", part)
+        self._put_aside(chunk)
+
+    def _split(self, part: _Part, refusal: ApiError) -> list[_Part]:
+        """Halve a part that was refused; a single row is rejected."""
+        if part.doubt.sent:
+            self._leave(part, "unknown", f"{refusal}, after an answer that was lost")
+            return []
+        first, end = part.places.start, part.places.stop
+        if part.size == 1:
+            self._reject(part, {first: (refusal.text or str(refusal), None, "exact")}, self._rows())
+            self._parts.remove(part)
+            return []
+        middle = (first + end) // 2
+        halves = [_Part(slice(first, middle)), _Part(slice(middle, end))]
+        at = self._parts.index(part)
+        self._parts[at : at + 1] = halves
+        return halves
+
+    def _put_aside(self, chunk: Chunk) -> None:
+        """Move the rows out of memory until the jobs have ended."""
+        given = [(row.names, row.values) for row in chunk.given]
+        self._place = self._desk.spill.put((chunk.rows, chunk.entry_of, chunk.addresses, given))
+        self._chunk = None
+        self._desk.bodies.release()
+
+    def _rows(self) -> _Rows:
+        if self._place is not None:
+            return _Rows(*self._desk.spill.get(self._place))
+        chunk = self._chunk
+        if chunk is None:
+            return _Rows([], [], [], [])
+        given = [(row.names, list(row.values)) for row in chunk.given]
+        return _Rows(chunk.rows, chunk.entry_of, chunk.addresses, given)
+
+    # Settling
+
+    async def _settle(self, part: _Part) -> None:
+        """Wait for a job's end and post its rows."""
+        if part.job is None:
+            return
+        scheduler = self._desk.engine.scheduler
+        part.watched = scheduler.watched(part.job, part.size, new=True)
+        try:
+            ended = await scheduler.end_of(part.watched)
+            settlement = self._judge(part, ended)
+            for units in _SECOND_LOOKS:
+                if not worth_another_look(ended.reply, settlement):
+                    break
+                await asyncio.sleep(units * self._desk.engine.settings.poll_min)
+                ended = await scheduler.look_again(part.job)
+                settlement = self._judge(part, ended)
+        except ApiError as refusal:
+            if refusal.status != 404:
+                raise
+            self._leave(part, "unknown", "Mailjet does not know the job any more")
+            return
+        statuses = self._desk.statuses
+        statuses[ended.reply.status] = statuses.get(ended.reply.status, 0) + 1
+        self._post(part, settlement)
+
+    def _judge(self, part: _Part, ended: Ended) -> Settlement:
+        named = bool(ended.file and ended.file.entries)
+        addresses = self._rows().addresses[part.places] if named else ()
+        return settle(ended.reply, ended.file, addresses, sent=part.size, on_mismatch=self._desk.spec.on_mismatch)
+
+    def _post(self, part: _Part, settlement: Settlement) -> None:
+        """Give every row of a part its outcome."""
+        ledger, first = self._desk.ledger, part.places.start
+        left, entries = (self._count, self.entries) if part.size == self.entries else (None, part.size)
+        if settlement.rejected or settlement.loose or left is None:
+            rows = self._rows()
+            refused = {
+                first + place: (matched.error.message, matched.error.field, matched.match)
+                for place, matched in settlement.rejected.items()
+            }
+            left = self._reject(part, refused, rows)
+            entries -= len(refused)
+            self._note(part, settlement, rows)
+        if settlement.cause is not None:
+            ledger.leave("unknown", left, self._why(part, settlement.cause))
+        else:
+            ledger.accept(entries, left - entries)
+        if settlement.note is not None:
+            ledger.unsettled.append(self._why(part, settlement.note))
+        self._parts.remove(part)
+        self._emit("chunk.settled", part)
+
+    def _reject(self, part: _Part, refused: dict[int, tuple[str, str | None, Match]], rows: _Rows) -> int:
+        """Reject rows, and with each the earlier rows of the same person that were merged into it; count the others."""
+        others = 0
+        for row, place, given in rows.of(part):
+            if place not in refused:
+                others += 1
+                continue
+            message, blamed, match = refused[place]
+            self._desk.ledger.reject(
+                Rejection(
+                    row=row,
+                    email=rows.addresses[place],
+                    field=blamed,
+                    message=message,
+                    match=match,
+                    data=given.as_dict(),
+                )
+            )
+        return others
+
+    def _note(self, part: _Part, settlement: Settlement, rows: _Rows) -> None:
+        """Keep errors that mean no row for certain."""
+        for matched in settlement.loose:
+            wanted = {part.places.start + place for place in matched.places}
+            candidates = tuple(row for row, place, _ in rows.of(part) if place in wanted)
+            error = matched.error
+            self._desk.ledger.note(
+                Rejection(
+                    row=None,
+                    candidates=candidates,
+                    email=error.email,
+                    field=error.field,
+                    message=error.message,
+                    match=matched.match,
+                )
+            )
+
+    def _leave(self, part: _Part, outcome: str, cause: str) -> None:
+        whole = part.size == self.entries
+        rows = self._count if whole else sum(1 for _ in self._rows().of(part))
+        self._desk.ledger.leave(outcome, rows, self._why(part, cause))
+        self._parts.remove(part)
+
+    def _why(self, part: _Part, cause: str) -> Unsettled:
+        span = self._span
+        if part.size != self.entries:
+            mine = [row for row, _, _ in self._rows().of(part)]
+            span = range(mine[0], mine[-1] + 1)
+        return Unsettled(rows=span, cause=cause, job=part.job)
+
+    def _emit(self, name: Any, part: _Part) -> None:
+        event = Event(name=name, run_id=self._desk.run_id, chunk=self.number, job=part.job, rows=part.size)
+        self._desk.engine.emit(event)

@@ -1,0 +1,100 @@
+"""From a request to its answer, without sockets: version, rate, credentials, poison, route, method, handler."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from mjbulk.testing._answers import (
+    Answer,
+    error,
+    method_not_allowed,
+    not_found,
+    proxy_page,
+    source_not_found,
+    unauthorized,
+    wrong_path,
+)
+from mjbulk.testing._ask import Ask, Handlers, Refused
+from mjbulk.testing._data import DATA_ROUTES
+from mjbulk.testing._rest_contacts import CONTACT_ROUTES
+from mjbulk.testing._rest_jobs import JOB_ROUTES
+from mjbulk.testing._rest_lists import LIST_ROUTES
+from mjbulk.testing._routes import Route
+from mjbulk.testing._world import World
+
+_ROUTES: Mapping[str, Handlers] = {"rest": {**JOB_ROUTES, **CONTACT_ROUTES, **LIST_ROUTES}, "data": DATA_ROUTES}
+_RESOURCES = {name.partition("/")[0] for name in _ROUTES["rest"]}
+
+
+class Dispatcher:
+    """The server's judgement; its only memory of its own is who called how often in this second."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._second = -1
+        self._counts: dict[str, int] = {}
+
+    def answer(
+        self, method: str, route: Route | None, authorization: str, query: Mapping[str, str], body: bytes
+    ) -> Answer:
+        """The answer to a request, which has had its effect by then."""
+        if route is None:
+            return proxy_page(404, "Not Found")
+        self._world.settle()
+        key, secret = _credentials(authorization)
+        refusal = self._too_fast(key) or self._wrong_key(key, secret) or self._poison(body)
+        if refusal is not None:
+            return refusal
+        try:
+            return _handle(Ask(self._world, key, method, route, query, body))
+        except Refused as refused:
+            return refused.answer
+
+    def _too_fast(self, key: str) -> Answer | None:
+        """429 is a page of the proxy without a Retry-After (observed)."""
+        knobs, second = self._world.knobs, int(self._world.elapsed())
+        if knobs.rate_limit is None:
+            return None
+        if second != self._second:
+            self._second, self._counts = second, {}
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._counts[key] <= knobs.rate_limit:
+            return None
+        headers = {} if knobs.retry_after is None else {"Retry-After": str(knobs.retry_after)}
+        return proxy_page(429, "Too Many Requests", headers=headers)
+
+    def _wrong_key(self, key: str, secret: str) -> Answer | None:
+        known = self._world.knobs.credentials
+        fits = bool(key) if known is None else (key, secret) in known
+        return None if fits else unauthorized()
+
+    def _poison(self, body: bytes) -> Answer | None:
+        status = self._world.poisoned(body)
+        if status is None:
+            return None
+        if status < 500:
+            return error(status, "Object properties invalid")
+        message = "An Unexpected Error occurred during API request"
+        return error(status, message, identifier=self._world.error_identifier())
+
+
+def _handle(ask: Ask) -> Answer:
+    route = ask.route
+    methods = _ROUTES[route.api].get(route.name)
+    if methods is not None:
+        handler = methods.get(ask.method)
+        return method_not_allowed() if handler is None else handler(ask)
+    if route.api == "data":
+        return source_not_found(route.mime or "text/plain")
+    return not_found() if route.name.partition("/")[0] in _RESOURCES else wrong_path(route.resource)
+
+
+def _credentials(authorization: str) -> tuple[str, str]:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.casefold() != "basic":
+        return "", ""
+    try:
+        key, _, secret = base64.b64decode(token, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return key, secret

@@ -1,0 +1,118 @@
+"""Where answers meet sockets: reads a request's body, and writes an answer honestly or as a fault has it."""
+
+import asyncio
+import socket
+import struct
+
+import attrs
+from aiohttp import web
+
+from mjbulk.testing._answers import Answer
+from mjbulk.testing._faults import Fault
+
+
+async def read_body(request: web.BaseRequest, limit: int | None) -> bytes | None:
+    """The whole body; None when it is larger than the limit (known as early as its length is) or breaks off."""
+    if limit is not None and (request.content_length or 0) > limit:
+        return None
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if limit is not None and size > limit:
+                return None
+            chunks.append(chunk)
+    except (ConnectionError, web.RequestPayloadError):
+        return None
+    return b"".join(chunks)
+
+
+def altered(answer: Answer, fault: Fault) -> Answer:
+    """The answer as the fault makes it."""
+    body = answer.body if fault.body is None else fault.body
+    headers = {**answer.headers, **fault.headers}
+    return attrs.evolve(
+        answer,
+        status=answer.status if fault.status is None else fault.status,
+        reason=answer.reason if fault.status is None else None,
+        body=body if fault.edit is None else fault.edit(body),
+        content_type=headers.pop("Content-Type", answer.content_type),
+        headers=headers,
+    )
+
+
+async def send(request: web.BaseRequest, answer: Answer, fault: Fault, closing: asyncio.Event) -> web.StreamResponse:
+    """Sends the answer; ``closing`` ends what would take for ever."""
+    if answer.connection == "reset":
+        _end(request, "reset")
+        return web.Response()
+    if fault.breaks_wire:
+        await _break(request, answer, fault, closing)
+        return web.Response()
+    response = web.Response(
+        status=answer.status,
+        reason=answer.reason,
+        body=answer.body if answer.status not in {204, 304} else None,
+        headers={**answer.headers, "Content-Type": answer.content_type, "Server": "nginx"},
+    )
+    if answer.connection == "close":
+        response.force_close()
+    return response
+
+
+async def pause(seconds: float, closing: asyncio.Event) -> None:
+    """Sleeps, but not beyond the end of the server."""
+    if seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await closing.wait()
+    except TimeoutError:
+        return
+
+
+async def _break(request: web.BaseRequest, answer: Answer, fault: Fault, closing: asyncio.Event) -> None:
+    transport = request.transport
+    if transport is None:
+        return
+    if fault.raw is not None:
+        transport.write(fault.raw)
+    else:
+        transport.write(_head(answer, chunked=fault.chunked))
+        for piece in _pieces(answer.body, fault):
+            transport.write(piece)
+            await pause(fault.trickle, closing)
+    if fault.end == "stall":
+        await closing.wait()
+    _end(request, fault.end)
+
+
+def _head(answer: Answer, *, chunked: bool) -> bytes:
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(answer.body)}"
+    lines = [f"HTTP/1.1 {answer.status} {answer.reason or 'Fault'}", framing, f"Content-Type: {answer.content_type}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _pieces(body: bytes, fault: Fault) -> list[bytes]:
+    shown = body if fault.cut is None else body[: fault.cut]
+    opening, closing = b"", b""
+    if fault.chunked:
+        opening = b"%x\r\n" % len(body)
+        closing = b"\r\n0\r\n\r\n" if len(shown) == len(body) and fault.end == "keep" else b""
+    if fault.trickle > 0:
+        return [opening, *(shown[i : i + 1] for i in range(len(shown))), closing]
+    return [opening + shown + closing]
+
+
+def _end(request: web.BaseRequest, how: str) -> None:
+    transport = request.transport
+    if transport is None:
+        return
+    if how == "reset":
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    else:
+        transport.close()

@@ -1,0 +1,44 @@
+"""Error files. The CSV form is documented and observed; of the JSON form nobody ever showed one."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from mjbulk.testing._fpjson import render
+from mjbulk.testing._jobs import RowError
+
+
+def json_error_file(rows: list[dict[str, Any]], errors: Mapping[int, RowError], shape: str) -> bytes:
+    """The rejected rows in one of the shapes of `Knobs.json_error_shape`; all of them are guesses."""
+    entries = [_entry(rows[index], error) for index, error in sorted(errors.items())]
+    if shape == "lines":
+        return b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+    if shape == "text":
+        return "".join(f"{entry['Email']}: {entry['Error']}\n" for entry in entries).encode()
+    if shape == "copy":
+        copies = [{**_fields(rows[index]), "error": error.message} for index, error in sorted(errors.items())]
+        return render(copies).encode()
+    if shape == "data":
+        return render({"Count": len(entries), "Data": entries, "Total": len(entries)}).encode()
+    return render({"Errors": entries} if shape == "object" else entries).encode()
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return row if isinstance(row, dict) else {"Email": row}
+
+
+def _entry(row: Any, error: RowError) -> dict[str, Any]:
+    return {"Email": _fields(row).get("Email", ""), "Error": error.message}
+
+
+def csv_error_file(names: Iterable[str], lines: Iterable[tuple[str, RowError]]) -> bytes:
+    """The header without quotes and ``error``; each failing line as it came, then ``, ###message###field``.
+
+    The field is optional, and the cell has no quotes (observed).
+    """
+    text = [",".join([*names, "error"]) + "\n"]
+    for line, error in lines:
+        field = f"###{error.field}" if error.field else ""
+        text.append(f"{line}, ###{error.message}{field}\n")
+    return "".join(text).encode("utf-8", "surrogateescape")

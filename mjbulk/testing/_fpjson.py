@@ -1,0 +1,19 @@
+"""JSON in the spacing of Mailjet's answers: ``{ "Count" : 1, "Data" : [{ "JobID" : 7 }], "Total" : 1 }``."""
+
+from typing import Any
+
+import orjson
+
+
+def render(value: Any, *, as_strings: bool = False) -> str:
+    """JSON text of plain values; ``as_strings`` quotes numbers and booleans, as the examples of the guides do."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_quote(k)} : {render(v, as_strings=as_strings)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(render(v, as_strings=as_strings) for v in value) + "]"
+    text = orjson.dumps(value).decode()
+    return f'"{text}"' if as_strings and isinstance(value, (int, float)) else text
+
+
+def _quote(name: str) -> str:
+    return orjson.dumps(name).decode()

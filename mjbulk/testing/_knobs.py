@@ -1,0 +1,122 @@
+"""What can be turned in the emulator, and whether its usual position is a fact or a guess.
+
+FACT (documented): Mailjet's own guides or reference say so. FACT (observed): a recorded answer, or a running
+program, shows it. GUESS: nobody has recorded it; tests should turn it.
+"""
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from mjbulk.testing._jobs import EmulatedJob
+
+
+def _half_a_second_and_a_little_per_row(job: "EmulatedJob") -> float:
+    return 0.5 + job.total * 1e-5
+
+
+@attrs.frozen(kw_only=True)
+class Knobs:
+    """The turnable part of the emulator; durations are float seconds of the event loop's clock."""
+
+    # The way of a job.
+    queue_seconds: float = 0.3
+    """How long a job is Allocated (a csvimport: Upload). GUESS: real jobs of 100 rows took one to two minutes."""
+    prepare_seconds: float = 0.1
+    """How long it is in Prepare. GUESS."""
+    import_seconds: "float | Callable[[EmulatedJob], float]" = _half_a_second_and_a_little_per_row
+    """How long it is Importing; a number, or a function of the job. GUESS."""
+    running_jobs: int | None = None
+    """How many jobs of one account are worked on at once; the others wait in the queue. GUESS: no limit."""
+    running_word: str = "Importing"
+    """What a job that is being worked on calls itself. FACT (documented); typings of Mailjet also say "In Progress"."""
+    aborted_word: str = "Abort"
+    """The status of a job that was cancelled. FACT (documented); "Aborted" was observed on csvimport."""
+    not_found_window: float = 0.0
+    """For how long after its creation a job is not found (404). GUESS: not at all."""
+    count_lag: float = 0.0
+    """For how long after its end a completed job shows half of its Count. GUESS: not at all."""
+    error_file_delay: float = 0.0
+    """For how long after the end of its job an error file is not found (404). GUESS: not at all."""
+    retention: float | None = None
+    """For how long after its end a job and its error file can be read. GUESS: for ever."""
+    first_job_id: int = 1_070_309_283
+    """The ID of the first job; the next ones count up. FACT (observed): job IDs are beyond 10^9."""
+    first_data_id: int = 98_765_433
+    """The ID of the first upload. FACT (observed): eight digits; a guide shows one beyond 2^53."""
+    keep_rows: bool = True
+    """Whether a job keeps what was submitted after its end (`EmulatedJob.rows`). False saves memory in benchmarks;
+    an upload can then be imported once only."""
+
+    # Limits.
+    max_body: int | None = None
+    """The largest body in bytes. GUESS: no limit; 413 was observed above about 15 MB elsewhere."""
+    max_body_answer: Literal["reset", "413"] = "reset"
+    """What happens above it. GUESS: 50,000 contacts in one call were answered with a connection reset."""
+    max_rows: int | None = None
+    """The most contacts of one call; above it the connection is reset. GUESS: 10,000 worked, 50,000 did not."""
+    rate_limit: int | None = None
+    """Requests per second and key, above which 429 is answered. FACT (documented): there is one. GUESS: its number."""
+    retry_after: int | None = None
+    """Seconds in the Retry-After header of a 429. FACT (observed): there is no such header."""
+    contact_limit: int | None = None
+    """Contacts of one account, above which 400 is answered. FACT (observed): 1,500 on free accounts."""
+    property_limit: int = 200
+    """Properties of one account, the e-mail counted. FACT (documented)."""
+
+    # Accounts.
+    credentials: Collection[tuple[str, str]] | None = None
+    """The (key, secret) pairs that are accepted; None accepts any pair."""
+    one_account: bool = False
+    """Whether all API keys share one account."""
+
+    # Jobs of managemanycontacts.
+    timestamps: Literal["naive", "z", "unix", "empty"] = "naive"
+    """The form of JobStart and JobEnd. FACT (documented): ISO without a zone; no recording of it exists."""
+    echo_lists: bool = True
+    """Whether a job shows its ContactsLists. FACT (documented) in the newest guide only."""
+    count_includes_rejected: bool = True
+    """Whether Count has the rejected rows in it. GUESS: "contacts already processed"."""
+    json_error_shape: Literal["list", "object", "data", "lines", "text", "copy"] = "list"
+    """The content of the JSON error file. GUESS: no real one was ever shown. ``list``: ``[{"Email", "Error"}]``;
+    ``object``: the same under ``Errors``; ``data``: under ``Data`` with Count and Total; ``lines``: one object a line;
+    ``text``: lines of text that name the address; ``copy``: the submitted contacts with an ``error`` key."""
+    error_file_form: Literal["relative", "absolute", "root", "foreign"] = "relative"
+    """The form of ErrorFile. FACT (observed): relative to ``/v3/``. ``foreign`` names another host."""
+    undeclared_property: Literal["error_job", "error_row", "create", "ignore"] = "error_job"
+    """What an undeclared property does. FACT (observed) for a list of properties: the job ends in Error "property
+    not defined"; GUESS: nothing of it is applied."""
+    property_case_matters: bool = False
+    """Whether ``Age`` is another property than ``age``. GUESS: keys of the API are matched without case."""
+    duplicate_winner: Literal["last", "first"] = "last"
+    """Which row of one person in one call is applied. GUESS."""
+    list_errors: Literal["info", "message"] = "info"
+    """Where a 400 about ContactsLists has its details. FACT (observed): ErrorInfo; a guide says ErrorMessage."""
+
+    # Jobs of csvimport.
+    csv_count: Literal["detected", "processed"] = "detected"
+    """What Count of a csvimport says from the start. Two of Mailjet's pages conflict."""
+    csv_empty_cell: Literal["keep", "clear"] = "keep"
+    """What an empty cell does to its property. GUESS: nothing."""
+    err_treshold: Literal["count", "percent"] = "count"
+    """What ErrTreshold is. FACT (documented): a number of errors; an older text says a percentage."""
+
+    # The form of answers.
+    numbers_as_strings: bool = False
+    """Whether numbers and booleans in Data are strings, as the guides show. FACT (observed): they are not."""
+
+    # Lies, to see who believes them. All are off.
+    hide_errors: bool = False
+    """Rejected rows are announced nowhere: no ErrorFile, no Errcount, no error file."""
+    wrong_errcount: int = 0
+    """Is added to Errcount."""
+    cut_error_file: float | None = None
+    """The share of an error file's bytes that is served; the rest is missing without a sign."""
+    half_count_on_error: bool = False
+    """A job in Error shows half of its rows in Count, though none was applied."""
+    abort_after: int | None = None
+    """A job stops by itself after that many rows; those are applied."""
+    abort_error: str = ""
+    """The Error text of such a job, whose status is then Error; without a text it is `aborted_word`."""

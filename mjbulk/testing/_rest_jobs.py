@@ -1,0 +1,294 @@
+"""managemanycontacts, csvimport and batchjob."""
+
+from typing import Any
+
+import orjson
+
+from mjbulk.testing._answers import Answer, error, invalid, not_found, reset, unchanged
+from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
+from mjbulk.testing._import_csv import OPTION_KEYS
+from mjbulk.testing._jobs import EmulatedJob, Sight, look
+from mjbulk.testing._paging import at_least, at_most, equals, page
+from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
+
+_SMALLINT = 32_767
+_EXCLUSIONS = ("excludemarketing", "includemarketing")
+_CSV_KEYS = ("ContactsListID", "ContactsList", "DataID", "Method", "ErrTreshold", "ImportOptions", "Status")
+_LIMIT_TEXT = "Number of contacts exceeds maximum allowed for free accounts"
+
+
+def manage_many(ask: Ask) -> Answer:
+    """POST contact/managemanycontacts: 201 and a JobID (observed), whatever the rows are worth.
+
+    That an empty or missing Contacts is a 400, and its text, is a guess.
+    """
+    if ask.route.id:
+        raise Refused(not_found())
+    body = ask.json(("Contacts", "ContactsLists"))
+    given = body.get("ContactsLists")
+    return _submit(ask, "contact", body, [] if given is None else ask.subscriptions(given))
+
+
+def manage_many_of_list(ask: Ask) -> Answer:
+    """POST contactslist/{ID}/managemanycontacts; the text about a wrong Action is recorded on a sibling."""
+    wanted = ask.known_list()
+    body = ask.json(("Contacts", "Action"))
+    action = body.get("Action", "")
+    if not is_action(action):
+        raise Refused(invalid({"Action": f"Invalid action: {action}"}))
+    return _submit(ask, "contactslist", body, [(wanted.id, action.casefold())])
+
+
+def _submit(ask: Ask, kind: Any, body: dict[str, Any], actions: list[tuple[int, str]]) -> Answer:
+    contacts, knobs = body.get("Contacts"), ask.world.knobs
+    if not isinstance(contacts, list) or not contacts:
+        raise Refused(invalid({"Contacts": "MJ08 Property Contacts is invalid: MJ03 A non-empty value is required"}))
+    if knobs.max_rows is not None and len(contacts) > knobs.max_rows:
+        raise Refused(reset())
+    if knobs.contact_limit is not None and len(ask.account.people) + len(contacts) > knobs.contact_limit:
+        raise Refused(error(400, _LIMIT_TEXT))
+    job = ask.world.submit(kind, ask.key, ask.body, actions, len(contacts))
+    return ask.writer.data([{"JobID": job.id}], status=201)
+
+
+def managed(ask: Ask) -> Answer:
+    """GET .../managemanycontacts/{JobID}: the job does not repeat its ID (observed).
+
+    A job of a list is found under that list alone (documented: it needs both IDs).
+    """
+    kind = ask.route.name.partition("/")[0]
+    job = ask.world.find_job(whole_number(ask.route.extra), ask.key, kind)
+    if job is None or (kind == "contact" and ask.route.id):
+        raise Refused(not_found())
+    if kind == "contactslist" and job.actions[0][0] != ask.known_list(deleted=True).id:
+        raise Refused(not_found())
+    return ask.writer.data([_managed_row(ask, job)])
+
+
+def _managed_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
+    sight = look(job, ask.world.elapsed(), ask.world.knobs)
+    lists = [{"ListID": number, "Action": action} for number, action in job.actions]
+    row = {"ContactsLists": lists} if ask.world.knobs.echo_lists and lists else {}
+    return row | {
+        "Count": sight.count,
+        "Error": sight.error,
+        "ErrorFile": _error_file(ask, job) if sight.error_file else "",
+        "JobEnd": _when(ask, sight.ended),
+        "JobStart": _when(ask, sight.started),
+        "Status": sight.status,
+    }
+
+
+def _error_file(ask: Ask, job: EmulatedJob) -> str:
+    path = f"DATA/batchjob/{job.id}/JSONError/application:json/LAST"
+    origin = {"relative": "", "root": "/v3/", "absolute": "{url}/v3/", "foreign": "https://files.example.net/v3/"}
+    return origin[ask.world.knobs.error_file_form].format(url=ask.world.url) + path
+
+
+def _when(ask: Ask, seconds: float | None) -> str | int:
+    style = ask.world.knobs.timestamps
+    if style == "unix":
+        return _unix(ask, seconds)
+    if seconds is None or style == "empty":
+        return ""
+    return ask.world.stamp(seconds) if style == "z" else ask.world.stamp(seconds).removesuffix("Z")
+
+
+def _unix(ask: Ask, seconds: float | None) -> int:
+    return 0 if seconds is None else int(ask.world.moment(seconds).timestamp())
+
+
+def create_import(ask: Ask) -> Answer:
+    """POST csvimport: 201 and the job (observed). Which texts wrong fields get is a guess but where noted."""
+    body = ask.json(_CSV_KEYS)
+    method = str(body.get("Method", "Unknown")).casefold()
+    if method not in (*SUBSCRIPTION_ACTIONS, *_EXCLUSIONS):
+        raise Refused(invalid(f"MJ08 Property Method is invalid: {body.get('Method', 'Unknown')}"))
+    _check_status(body, "Upload")
+    list_id = _import_list(ask, body, method)
+    data_id = whole_number(body.get("DataID")) or 0
+    upload = ask.world.uploads.get(data_id)
+    if upload is None or upload.key != ask.account.key:
+        raise Refused(invalid("MJ08 Property DataID is invalid: MJ03 A non-empty value is required"))
+    job = ask.world.submit(
+        "csvimport",
+        ask.key,
+        upload.body,
+        [(list_id, method)] if list_id else [],
+        max(0, upload.body.rstrip().count(b"\n")),
+        method=method,
+        data_id=data_id,
+        list_id=list_id,
+        err_treshold=_treshold(body),
+        import_options=_options(body),
+    )
+    return ask.writer.data([_import_row(ask, job)], status=201)
+
+
+def _import_list(ask: Ask, body: dict[str, Any], method: str) -> int:
+    given = body.get("ContactsListID", body.get("ContactsList"))
+    if method in _EXCLUSIONS:
+        if given:
+            text = "Exclusion of contacts from marketing campaign is a global status and can not be applied to a list"
+            raise Refused(invalid(f"MJ08 Property ContactsList is invalid: {text}"))  # documented
+        return 0
+    if not given:
+        raise Refused(invalid("MJ08 Property ContactsList is invalid: MJ03 A non-empty value is required"))
+    found = ask.account.usable_list(whole_number(given))
+    if found is None:
+        raise Refused(
+            invalid({"ContactsLists": [{"ListID": given, "Error": f"List ID {given} is invalid or deleted"}]})
+        )
+    return found.id
+
+
+def _treshold(body: dict[str, Any]) -> int:
+    given = body.get("ErrTreshold") or 0
+    number = whole_number(given)
+    if number is None or not 0 <= number <= _SMALLINT:
+        raise Refused(invalid(f"MJ08 Property ErrTreshold is invalid: {given}"))
+    return number
+
+
+def _options(body: dict[str, Any]) -> str:
+    """ImportOptions is JSON in a string (documented); with FieldNames the file has no header."""
+    given = body.get("ImportOptions") or "{}"
+    try:
+        options = orjson.loads(given) if isinstance(given, str) else None
+        options = fold_keys(options, OPTION_KEYS) if isinstance(options, dict) else None
+    except ValueError:
+        options = None
+    if options is None or not _sane(options):
+        raise Refused(invalid("MJ08 Property ImportOptions is invalid"))
+    return str(given) if body.get("ImportOptions") else ""
+
+
+def _sane(options: dict[str, Any]) -> bool:
+    zone = whole_number(options.get("TimezoneOffset") or 0)
+    names = options.get("FieldNames") or []
+    return zone is not None and -12 <= zone <= 12 and isinstance(names, list)
+
+
+def _check_status(body: dict[str, Any], allowed: str) -> None:
+    """The text is recorded, and misleading: it says Upload for a PUT, too."""
+    given = body.get("Status")
+    if given is not None and str(given).casefold() != allowed.casefold():
+        raise Refused(error(400, f'Invalid value for Status: "{given}". Status can only be set to Upload'))
+
+
+def read_imports(ask: Ask) -> Answer:
+    """GET csvimport[/{ID}]. The list has pages and no filters (documented)."""
+    if not ask.route.id:
+        mine = [job for job in ask.world.jobs.values() if job.kind == "csvimport" and _mine(ask, job)]
+        return page((_import_row(ask, job) for job in mine), ask.query, ask.writer, sorts=())
+    return ask.writer.data([_import_row(ask, _known_job(ask, "csvimport"))])
+
+
+def change_import(ask: Ask) -> Answer:
+    """PUT csvimport/{ID}: only Status, only "Abort", only before the end (documented; the last text is a guess)."""
+    job = _known_job(ask, "csvimport")
+    body = ask.json(_CSV_KEYS)
+    if body.get("Status") is None:
+        return unchanged()
+    _check_status(body, "Abort")
+    if job.ended:
+        raise Refused(error(400, "Jobs already finished cannot be aborted"))
+    ask.world.cancel(job)
+    return ask.writer.data([_import_row(ask, job)])
+
+
+def _mine(ask: Ask, job: EmulatedJob) -> bool:
+    return job.key == ask.account.key and ask.world.visible(job)
+
+
+def _known_job(ask: Ask, *kinds: str) -> EmulatedJob:
+    job = ask.world.find_job(whole_number(ask.route.id), ask.key, *kinds)
+    if job is None:
+        raise Refused(not_found())
+    return job
+
+
+def _import_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
+    sight = look(job, ask.world.elapsed(), ask.world.knobs)
+    return {
+        "AliveAt": _rfc3339(ask, _alive(ask, job, sight)),
+        "ContactsListID": job.list_id,
+        "Count": sight.count,
+        "Current": sight.current,
+        "DataID": job.data_id,
+        "Errcount": sight.errcount,
+        "ErrTreshold": job.err_treshold,
+        "ID": job.id,
+        "ImportOptions": job.import_options,
+        "JobEnd": _rfc3339(ask, sight.ended),
+        "JobStart": _rfc3339(ask, sight.started),
+        "Method": job.method,
+        "RequestAt": _rfc3339(ask, job.posted),
+        "Status": sight.status,
+    }
+
+
+def _alive(ask: Ask, job: EmulatedJob, sight: Sight) -> float | None:
+    if sight.started is None:
+        return None
+    return job.ends if sight.ended is not None else ask.world.elapsed()
+
+
+def _rfc3339(ask: Ask, seconds: float | None) -> str:
+    return "" if seconds is None else ask.world.stamp(seconds)
+
+
+_BATCH_FILTERS = {
+    "data": equals("DataID"),
+    "jobtype": equals("JobType"),
+    "method": equals("Method"),
+    "refid": equals("RefId"),
+    "status": equals("Status"),
+    "minjobstart": at_least("JobStart"),
+    "maxjobstart": at_most("JobStart"),
+    "minjobend": at_least("JobEnd"),
+    "maxjobend": at_most("JobEnd"),
+    "minrequestat": at_least("RequestAt"),
+    "maxrequestat": at_most("RequestAt"),
+}
+
+
+def read_batchjobs(ask: Ask) -> Answer:
+    """GET batchjob[/{ID}]: every job, times as Unix integers (recorded), filters and sort by ID (documented)."""
+    if ask.route.id:
+        return ask.writer.data([_batch_row(ask, _known_job(ask))])
+    rows = (_batch_row(ask, job) for job in ask.world.jobs.values() if _mine(ask, job))
+    return page(rows, ask.query, ask.writer, filters=_BATCH_FILTERS)
+
+
+def _batch_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
+    """Which JobType a managemanycontacts job has is a guess."""
+    sight = look(job, ask.world.elapsed(), ask.world.knobs)
+    csv = job.kind == "csvimport"
+    return {
+        "AliveAt": _unix(ask, _alive(ask, job, sight)),
+        "APIKeyID": 1_643_971,
+        "Blocksize": 0,
+        "Count": sight.count,
+        "Current": sight.current,
+        "DataID": job.data_id,
+        "Errcount": sight.errcount,
+        "ErrTreshold": job.err_treshold,
+        "ID": job.id,
+        "JobEnd": _unix(ask, sight.ended),
+        "JobStart": _unix(ask, sight.started),
+        "JobType": "Contact list import csv" if csv else "Contact list import json",
+        "Method": job.method or "Unknown",
+        "RefId": job.list_id if csv else (job.actions[0][0] if job.actions else 0),
+        "RequestAt": _unix(ask, job.posted),
+        "Status": sight.status,
+        "Throttle": 0,
+    }
+
+
+JOB_ROUTES: Handlers = {
+    "contact/managemanycontacts": {"POST": manage_many, "GET": managed},
+    "contactslist/managemanycontacts": {"POST": manage_many_of_list, "GET": managed},
+    "csvimport": {"POST": create_import, "GET": read_imports, "PUT": change_import},
+    "batchjob": {"GET": read_batchjobs},
+}

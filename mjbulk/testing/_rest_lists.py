@@ -1,0 +1,153 @@
+"""contactslist and contactmetadata."""
+
+from typing import Any
+
+from mjbulk.testing._answers import Answer, deleted, error, invalid, no_property, not_found, unchanged
+from mjbulk.testing._ask import Ask, Handlers, Refused, list_key
+from mjbulk.testing._paging import equals, is_true, page
+from mjbulk.testing._rules import DATATYPES, whole_number
+from mjbulk.testing._state import EmulatedList, EmulatedProperty
+
+_LIST_KEYS = ("Name", "IsDeleted", "Address", "CreatedAt", "ID", "SubscriberCount")
+_PROPERTY_KEYS = ("Datatype", "ID", "Name", "NameSpace")
+_EMPTY_NAME = "MJ08 Property Name is invalid: MJ04 Value must have at least length 1"
+
+
+def _list_row(ask: Ask, item: EmulatedList) -> dict[str, Any]:
+    return {
+        "Address": item.address,
+        "CreatedAt": item.created,
+        "ID": item.id,
+        "IsDeleted": item.deleted,
+        "Name": item.name,
+        "SubscriberCount": ask.account.members(item.id),
+    }
+
+
+def read_lists(ask: Ask) -> Answer:
+    """GET contactslist[/{ID or address}]; a deleted one can still be read (recorded)."""
+    if ask.route.id:
+        return ask.writer.data([_list_row(ask, ask.known_list(deleted=True))])
+    filters = {
+        "address": equals("Address"),
+        "name": equals("Name"),
+        "isdeleted": is_true("IsDeleted"),
+        "excludeid": lambda row, wanted: row["ID"] != whole_number(wanted),
+    }
+    rows = (_list_row(ask, item) for item in ask.account.lists.values())
+    return page(rows, ask.query, ask.writer, filters=filters, sorts=("ID", "IsDeleted", "Name", "CreatedAt"))
+
+
+def create_list(ask: Ask) -> Answer:
+    """POST contactslist. The refusal of an empty name is recorded; the address is unique (documented), not the name."""
+    made = ask.account.create_list(_list_name(_list_fields(ask), ""), ask.world.stamp())
+    return ask.writer.data([_list_row(ask, made)], status=201)
+
+
+def change_list(ask: Ask) -> Answer:
+    """PUT contactslist/{ID or address}."""
+    item = ask.known_list(deleted=True)
+    name = _list_name(_list_fields(ask), item.name)
+    if name == item.name:
+        return unchanged()
+    item.name = name
+    return ask.writer.data([_list_row(ask, item)])
+
+
+def delete_list(ask: Ask) -> Answer:
+    """DELETE contactslist/{ID or address}: 204, and soft (recorded)."""
+    ask.known_list().deleted = True
+    return deleted()
+
+
+def _list_fields(ask: Ask) -> dict[str, Any]:
+    body = ask.json(_LIST_KEYS)
+    if strange := next((name for name in body if name not in _LIST_KEYS), None):
+        raise Refused(no_property(strange, "TContactsList"))
+    return body
+
+
+def _list_name(body: dict[str, Any], default: str) -> str:
+    name = body.get("Name", default)
+    if not name or not isinstance(name, str):
+        raise Refused(invalid(_EMPTY_NAME))
+    return name
+
+
+def _property_row(item: EmulatedProperty) -> dict[str, Any]:
+    return {"Datatype": item.datatype, "ID": item.id, "Name": item.name, "NameSpace": item.namespace}
+
+
+def read_properties(ask: Ask) -> Answer:
+    """GET contactmetadata[/{ID or Namespace|Name}], in pages."""
+    if ask.route.id:
+        return ask.writer.data([_property_row(_known(ask))])
+    filters = {"datatype": equals("Datatype"), "namespace": equals("NameSpace")}
+    rows = map(_property_row, ask.account.properties.values())
+    return page(rows, ask.query, ask.writer, filters=filters, sorts=("ID", "Name", "Datatype", "NameSpace"))
+
+
+def create_property(ask: Ask) -> Answer:
+    """POST contactmetadata. That a known name is a 400 is observed on other resources; this text follows theirs."""
+    body = _property_fields(ask)
+    name, account = body.get("Name"), ask.account
+    if not name or not isinstance(name, str):
+        raise Refused(invalid(_EMPTY_NAME))
+    space = str(body.get("NameSpace", "static"))
+    if name.casefold() in account.properties:
+        text = f'MJ18 A ContactMetadata resource with value "{space}|{name}" for Namespace|Name already exists.'
+        raise Refused(error(400, text))
+    limit = ask.world.knobs.property_limit
+    if len(account.properties) + 2 > limit:
+        raise Refused(error(400, f"Number of contact properties exceeds the limit of {limit}"))
+    made = account.create_property(name, _datatype(body, "str"), space)
+    return ask.writer.data([_property_row(made)], status=201)
+
+
+def change_property(ask: Ask) -> Answer:
+    """PUT contactmetadata/{ID}: stored values stay as they are (documented)."""
+    item = _known(ask)
+    datatype = _datatype(_property_fields(ask), item.datatype)
+    if datatype == item.datatype:
+        return unchanged()
+    item.datatype = datatype
+    return ask.writer.data([_property_row(item)])
+
+
+def delete_property(ask: Ask) -> Answer:
+    """DELETE contactmetadata/{ID}: 204, and the values are gone (documented)."""
+    ask.account.delete_property(_known(ask))
+    return deleted()
+
+
+def _property_fields(ask: Ask) -> dict[str, Any]:
+    body = ask.json(_PROPERTY_KEYS)
+    if strange := next((name for name in body if name not in _PROPERTY_KEYS), None):
+        raise Refused(no_property(strange, "TContactMetaData"))
+    return body
+
+
+def _datatype(body: dict[str, Any], default: str) -> str:
+    given = str(body.get("Datatype", default))
+    if given not in DATATYPES:
+        raise Refused(invalid(f"MJ08 Property Datatype is invalid: {given}"))
+    return given
+
+
+def _known(ask: Ask) -> EmulatedProperty:
+    which = list_key(ask.route.id)
+    for item in ask.account.properties.values():
+        if which == item.id or str(which).casefold() == f"{item.namespace}|{item.name}".casefold():
+            return item
+    raise Refused(not_found())
+
+
+LIST_ROUTES: Handlers = {
+    "contactslist": {"GET": read_lists, "POST": create_list, "PUT": change_list, "DELETE": delete_list},
+    "contactmetadata": {
+        "GET": read_properties,
+        "POST": create_property,
+        "PUT": change_property,
+        "DELETE": delete_property,
+    },
+}

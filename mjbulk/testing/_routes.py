@@ -1,0 +1,55 @@
+"""Paths to names of routes. Names, and the resources in them, are matched without case (observed)."""
+
+from urllib.parse import unquote
+
+import attrs
+
+
+@attrs.frozen
+class Route:
+    """Where a request goes: ``name`` is the resource, or resource/action, in lower case."""
+
+    name: str
+    id: str = ""
+    """The object in the path: an ID, an address, ``Namespace|Name``."""
+    extra: str = ""
+    """The job in the path."""
+    mime: str = ""
+    """The type in a DATA path, as a Content-Type."""
+    resource: str = ""
+    """The resource as the caller wrote it."""
+    api: str = "rest"
+    """``rest`` or ``data``."""
+
+
+def parse(raw_path: str) -> Route | None:
+    """The route of a path (without its query); None where the proxy knows no such version.
+
+    Segments are decoded one by one, so that ``%2F`` stays within one.
+    """
+    segments = [unquote(part) for part in raw_path.partition("?")[0].strip("/").split("/")]
+    if segments[0] != "v3":
+        return None
+    api = segments[1].casefold() if len(segments) > 1 else ""
+    rest = segments[2:] + [""] * 5
+    if api == "rest":
+        return _rest(rest)
+    if api == "data":
+        return _data(rest)
+    return Route("unknown", resource=segments[-1])
+
+
+def _rest(parts: list[str]) -> Route:
+    resource, who, action, extra = parts[:4]
+    name = resource.casefold()
+    if name == "contact" and who.casefold() == "managemanycontacts":
+        return Route("contact/managemanycontacts", extra=action, resource=resource)
+    if action:
+        return Route(f"{name}/{action.casefold()}", who, extra, resource=resource)
+    return Route(name, who, resource=resource)
+
+
+def _data(parts: list[str]) -> Route:
+    resource, who, kind, mime, last = parts[:5]
+    name = f"{resource.casefold()}/{kind.casefold()}"
+    return Route(name, who, last.casefold(), mime.casefold().replace(":", "/"), resource, "data")

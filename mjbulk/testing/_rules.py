@@ -1,0 +1,129 @@
+"""What a value must be: addresses, property types, booleans, datetimes, keys without case.
+
+The texts "Property type does not match definition" and "property not defined" are documented or observed; which text
+a bad address gets is a guess.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+BAD_ADDRESS = "Invalid email address"
+NO_ADDRESS = "MJ08 Property email is invalid: MJ03 A non-empty value is required"
+BAD_TYPE = "Property type does not match definition"
+NOT_DEFINED = "property not defined"
+DATATYPES = ("str", "int", "float", "bool", "datetime")
+SUBSCRIPTION_ACTIONS = ("addforce", "addnoforce", "remove", "unsub")
+
+_LABEL = r"[^\s@.\-\x00-\x1f\x7f-\x9f](?:[^\s@.\x00-\x1f\x7f-\x9f]*[^\s@.\-\x00-\x1f\x7f-\x9f])?"
+_ADDRESS = re.compile(
+    r'(?:"(?:[^\s"\\\x00-\x1f\x7f-\x9f]|\\[^\s\x00-\x1f\x7f-\x9f])++"|[^\s@"\x00-\x1f\x7f-\x9f]++)'
+    rf"@{_LABEL}(?:\.{_LABEL})+"
+)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_LONGEST_ADDRESS = 320
+
+
+def is_address(text: Any) -> bool:
+    """Whether this may be an e-mail address; linear in its length."""
+    return isinstance(text, str) and len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
+
+
+def person(address: str) -> str:
+    """What makes two addresses the same person."""
+    return address.strip().casefold()
+
+
+def truth(value: Any) -> bool | None:
+    """A boolean from what Mailjet takes for one (observed: ``true`` and ``"true"``); None where it is none."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.casefold())
+    return value if isinstance(value, bool) else None
+
+
+def whole_number(value: Any) -> int | None:
+    """An integer from a number or its digits (observed: ``"ListID":"61309"`` is accepted)."""
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def convert(value: Any, datatype: str) -> Any:
+    """A property's value in its type; raises ValueError where it has another one.
+
+    Which coercions Mailjet makes is a guess: digits are numbers, and scalars are strings. That a Unix time or RFC 3339
+    is a datetime is documented.
+    """
+    converted = _CONVERSIONS[datatype](value)
+    if converted is None:
+        raise ValueError(BAD_TYPE)
+    return converted
+
+
+def _real_number(value: Any) -> float | None:
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _point_in_time(value: Any) -> str | None:
+    seconds = whole_number(value)
+    try:
+        if seconds is not None:
+            return stamp(datetime.fromtimestamp(seconds, UTC))
+        if isinstance(value, str) and len(value) >= len("2018-01-01"):
+            moment = datetime.fromisoformat(value)
+            return stamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None
+
+
+def _string(value: Any) -> str | None:
+    if isinstance(value, (dict, list)):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "str": _string,
+    "int": whole_number,
+    "float": _real_number,
+    "bool": truth,
+    "datetime": _point_in_time,
+}
+
+
+def stamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, as Mailjet's answers have it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_TOKENS = {"yyyy": "%Y", "yy": "%y", "mm": "%m", "dd": "%d", "hh": "%H", "nn": "%M", "ss": "%S"}
+
+
+def datetime_reader(fmt: str, offset_hours: int) -> "DateTimeReader":
+    """A reader of the DateTimeFormat of ImportOptions (documented: yy mm dd hh nn ss, any case)."""
+    pattern = re.sub("|".join(_TOKENS), lambda m: _TOKENS[m[0].lower()], fmt.replace("%", "%%"), flags=re.IGNORECASE)
+    return DateTimeReader(pattern, timezone(timedelta(hours=offset_hours)))
+
+
+class DateTimeReader:
+    """Reads a CSV cell as a datetime in one format; RFC 3339 is taken with any format."""
+
+    def __init__(self, pattern: str, zone: timezone) -> None:
+        self._pattern, self._zone = pattern, zone
+
+    def __call__(self, text: str) -> Any:
+        try:
+            return stamp(datetime.strptime(text, self._pattern).replace(tzinfo=self._zone))
+        except ValueError:
+            return convert(text, "datetime")
+
+
+def fold_keys(record: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The record with ``names`` in their own case, whatever case the caller used (observed)."""
+    canonical = {name.casefold(): name for name in names}
+    return {canonical.get(key.casefold(), key): value for key, value in record.items()}

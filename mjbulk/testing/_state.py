@@ -1,0 +1,152 @@
+"""The people, lists and properties of one account, and what actions do to them; no HTTP and no clock here."""
+
+import random
+import string
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from mjbulk.testing._rules import person
+
+
+@attrs.frozen(kw_only=True)
+class EmulatedContact:
+    """A person as the emulator knows them at one moment."""
+
+    email: str
+    """The address as it was first given."""
+    id: int
+    name: str
+    excluded: bool
+    """Whether they are excluded from campaigns."""
+    properties: Mapping[str, Any]
+    lists: Mapping[int, str]
+    """List ID to the action that put the person there: "addnoforce" or "addforce", or "unsub" once unsubscribed."""
+
+    def subscribed(self, list_id: int) -> bool:
+        """Whether the person is on the list and has not unsubscribed."""
+        return self.lists.get(list_id, "unsub") != "unsub"
+
+
+@attrs.define(eq=False)
+class Person:
+    """A contact as the account keeps it."""
+
+    email: str
+    id: int
+    created: str
+    name: str = ""
+    excluded: bool = False
+    excluded_at: str = ""
+    properties: dict[str, Any] = attrs.field(factory=dict)
+    lists: dict[int, str] = attrs.field(factory=dict)
+    subscribed_at: dict[int, str] = attrs.field(factory=dict)
+
+    def seen(self) -> EmulatedContact:
+        """What a test may hold: it does not change any more."""
+        return EmulatedContact(
+            email=self.email,
+            id=self.id,
+            name=self.name,
+            excluded=self.excluded,
+            properties=MappingProxyType(dict(self.properties)),
+            lists=MappingProxyType(dict(self.lists)),
+        )
+
+    def exclude(self, excluded: bool, now: str) -> None:  # noqa: FBT001 - it is the value of IsExcludedFromCampaigns
+        """Excludes from campaigns, or takes that back."""
+        if excluded != self.excluded:
+            self.excluded, self.excluded_at = excluded, now
+
+    def act(self, list_id: int, action: str, now: str) -> None:
+        """One documented action: addforce resets an unsubscription, addnoforce leaves it."""
+        if action == "remove":
+            self.lists.pop(list_id, None)
+            self.subscribed_at.pop(list_id, None)
+        elif action != "addnoforce" or self.lists.get(list_id) != "unsub":
+            self.lists[list_id] = action
+            self.subscribed_at.setdefault(list_id, now)
+
+
+@attrs.define(eq=False)
+class EmulatedList:
+    """A contacts list. Deleting it is soft (observed): it can still be read, and no longer be used."""
+
+    id: int
+    name: str
+    address: str
+    created: str
+    deleted: bool = False
+
+
+@attrs.define(eq=False)
+class EmulatedProperty:
+    """A contact property (contactmetadata)."""
+
+    id: int
+    name: str
+    datatype: str = "str"
+    namespace: str = "static"
+
+
+class Account:
+    """What one API key sees; a list with ID 1 is there to begin with."""
+
+    def __init__(self, *, seed: int = 0, now: str = "") -> None:
+        self.key = ""
+        self.people: dict[str, Person] = {}
+        self.people_by_id: dict[int, Person] = {}
+        self.lists: dict[int, EmulatedList] = {}
+        self.properties: dict[str, EmulatedProperty] = {}
+        self._next_property = 67_391
+        self._random = random.Random(seed)  # noqa: S311 - addresses of lists, no secret
+        self.create_list("First list", now)
+
+    def find(self, who: str | int) -> Person | None:
+        """A person by address (any case) or ID."""
+        return self.people_by_id.get(who) if isinstance(who, int) else self.people.get(person(who))
+
+    def person(self, email: str, now: str) -> Person:
+        """The person with this address, made when there is none."""
+        known = self.people.get(key := person(email))
+        if known is None:
+            known = self.people[key] = Person(email=email, id=254_509_966 + len(self.people_by_id), created=now)
+            self.people_by_id[known.id] = known
+        return known
+
+    def create_list(self, name: str, now: str) -> EmulatedList:
+        """A new list; its address is nine random letters (observed)."""
+        address = "".join(self._random.choices(string.ascii_lowercase, k=9))
+        made = EmulatedList(id=len(self.lists) + 1, name=name, address=address, created=now)
+        self.lists[made.id] = made
+        return made
+
+    def find_list(self, which: str | int) -> EmulatedList | None:
+        """A list by ID or address (documented), deleted or not."""
+        if isinstance(which, int):
+            return self.lists.get(which)
+        return next((found for found in self.lists.values() if found.address == which.casefold()), None)
+
+    def usable_list(self, which: str | int | None) -> EmulatedList | None:
+        """A list that is not deleted."""
+        found = None if which is None else self.find_list(which)
+        return None if found is None or found.deleted else found
+
+    def members(self, list_id: int) -> int:
+        """How many people are subscribed to a list."""
+        return sum(who.lists.get(list_id, "unsub") != "unsub" for who in self.people.values())
+
+    def create_property(self, name: str, datatype: str = "str", namespace: str = "static") -> EmulatedProperty:
+        """A new property; its name is new to the account."""
+        made = EmulatedProperty(id=self._next_property, name=name, datatype=datatype, namespace=namespace)
+        self._next_property += 1
+        self.properties[name.casefold()] = made
+        return made
+
+    def delete_property(self, which: EmulatedProperty) -> None:
+        """Deletes a property and everybody's values of it (documented)."""
+        del self.properties[which.name.casefold()]
+        for who in self.people.values():
+            who.properties.pop(which.name, None)

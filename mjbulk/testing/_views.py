@@ -1,0 +1,70 @@
+"""Mappings that look at the emulator when they are asked, from any thread."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from mjbulk.testing._rules import person
+from mjbulk.testing._state import EmulatedContact
+from mjbulk.testing._world import World
+
+_T = TypeVar("_T")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Here(Protocol):
+    """Runs a function where the server runs."""
+
+    def __call__(self, work: Callable[[], _T], /) -> _T: ...
+
+
+class View(Mapping[_K, _V], Generic[_K, _V]):
+    """The mapping that ``read`` gives, as it is at each look."""
+
+    def __init__(self, here: Here, read: Callable[[], Mapping[_K, _V]]) -> None:
+        self._here, self._read = here, read
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)}>"
+
+    def __getitem__(self, key: _K) -> _V:
+        return self._here(lambda: self._read()[key])
+
+    def __iter__(self) -> Iterator[_K]:
+        return iter(self._here(lambda: list(self._read())))
+
+    def __len__(self) -> int:
+        return self._here(lambda: len(self._read()))
+
+
+class People(Mapping[str, EmulatedContact]):
+    """Everybody of all accounts: keys are addresses as first given, found in any case."""
+
+    def __init__(self, here: Here, world: World) -> None:
+        self._here, self._world = here, world
+
+    def __repr__(self) -> str:
+        return f"<People: {len(self)}>"
+
+    def __getitem__(self, email: str) -> EmulatedContact:
+        found = self._here(lambda: self._find(email))
+        if found is None:
+            raise KeyError(email)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._here(self._addresses))
+
+    def __len__(self) -> int:
+        return len(self._here(self._addresses))
+
+    def _find(self, email: str) -> EmulatedContact | None:
+        found = (account.people.get(person(email)) for account in self._world.accounts.values())
+        return next((who.seen() for who in found if who is not None), None)
+
+    def _addresses(self) -> list[str]:
+        merged: dict[str, str] = {}
+        for account in self._world.accounts.values():
+            for key, who in account.people.items():
+                merged.setdefault(key, who.email)
+        return list(merged.values())

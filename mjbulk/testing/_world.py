@@ -1,0 +1,163 @@
+"""Everything the emulator knows: accounts, uploads, jobs, and the moment up to which jobs have ended.
+
+Nothing happens by itself: whoever looks first calls `World.settle`, which ends the jobs that are due, in the order of
+their ends.
+"""
+
+import heapq
+import itertools
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, Literal
+
+import attrs
+
+from mjbulk.testing._import_csv import CsvImport
+from mjbulk.testing._import_json import JsonImport
+from mjbulk.testing._jobs import EmulatedJob, RowError
+from mjbulk.testing._knobs import Knobs
+from mjbulk.testing._rules import person, stamp
+from mjbulk.testing._state import Account
+
+_SHARED = "shared"
+_UNCLAIMED = ""
+
+
+@attrs.define(eq=False)
+class Upload:
+    """A CSV file that waits for its csvimport."""
+
+    key: str
+    list_id: int
+    body: bytes = attrs.field(repr=False)
+
+
+class World:
+    """The state behind the answers; ``elapsed`` gives the seconds since the start, by the loop's clock."""
+
+    def __init__(self, knobs: Knobs, *, seed: int = 0) -> None:
+        self.knobs = knobs
+        self.url = ""
+        self.elapsed: Callable[[], float] = lambda: 0.0
+        self.began = datetime.now(UTC).replace(microsecond=0)
+        self.accounts: dict[str, Account] = {}
+        self.jobs: dict[int, EmulatedJob] = {}
+        self.uploads: dict[int, Upload] = {}
+        self.rejects: dict[str, RowError] = {}
+        self.poisons: dict[bytes, int] = {}
+        self._seed = seed
+        self._random = Random(seed)  # noqa: S311 - identifiers of errors, no secret
+        self._job_ids = itertools.count(knobs.first_job_id)
+        self._data_ids = itertools.count(knobs.first_data_id)
+        self._due: list[tuple[float, int]] = []
+        self._slots: dict[str, list[float]] = {}
+
+    def account(self, key: str) -> Account:
+        """The account of an API key, made on first sight; the first key that comes gets what was set up before it."""
+        name = _SHARED if self.knobs.one_account else key
+        if name not in self.accounts:
+            account = self.accounts.pop(_UNCLAIMED, None) or Account(
+                seed=self._seed + len(self.accounts), now=self.stamp()
+            )
+            account.key = name
+            self.accounts[name] = account
+        return self.accounts[name]
+
+    def first_account(self) -> Account:
+        """The account that was there first, or will be that of the first key that comes."""
+        if not self.accounts:
+            self.accounts[_UNCLAIMED] = Account(seed=self._seed, now=self.stamp())
+        return next(iter(self.accounts.values()))
+
+    def stamp(self, seconds: float | None = None) -> str:
+        """A point in loop time (now, where none is given) as Mailjet writes it."""
+        return stamp(self.moment(self.elapsed() if seconds is None else seconds))
+
+    def moment(self, seconds: float) -> datetime:
+        """The wall-clock time of a point in loop time."""
+        return self.began + timedelta(seconds=seconds)
+
+    def error_identifier(self) -> str:
+        """What a 500 names itself by."""
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4)).upper()
+
+    def upload(self, key: str, list_id: int, body: bytes) -> int:
+        """Keeps a CSV file; its DataID."""
+        data_id = next(self._data_ids)
+        self.uploads[data_id] = Upload(key, list_id, body)
+        return data_id
+
+    def submit(
+        self,
+        kind: Literal["contact", "contactslist", "csvimport"],
+        key: str,
+        body: bytes,
+        actions: list[tuple[int, str]],
+        total: int,
+        **more: Any,
+    ) -> EmulatedJob:
+        """A new job in the queue."""
+        now = self.elapsed()
+        account = self.account(key).key
+        job = EmulatedJob(
+            id=next(self._job_ids), kind=kind, key=account, body=body, actions=actions, total=total, posted=now, **more
+        )
+        job.schedule(self._free_slot(account, now + self.knobs.queue_seconds), self.knobs)
+        if self.knobs.running_jobs is not None:
+            heapq.heappush(self._slots[account], job.ends)
+        self.jobs[job.id] = job
+        heapq.heappush(self._due, (job.ends, job.id))
+        return job
+
+    def _free_slot(self, key: str, earliest: float) -> float:
+        slots = self._slots.setdefault(key, [])
+        busy = self.knobs.running_jobs is not None and len(slots) >= self.knobs.running_jobs
+        return max(earliest, heapq.heappop(slots)) if busy else earliest
+
+    def cancel(self, job: EmulatedJob) -> None:
+        """Cancels an unfinished job now."""
+        job.cancel(self.elapsed())
+        heapq.heappush(self._due, (job.ends, job.id))
+        self.settle()
+
+    def settle(self) -> None:
+        """Ends all jobs that are due."""
+        now = self.elapsed()
+        while self._due and self._due[0][0] <= now:
+            ends, job_id = heapq.heappop(self._due)
+            job = self.jobs[job_id]
+            if not job.ended and job.ends == ends:
+                self._finish(job)
+
+    def _finish(self, job: EmulatedJob) -> None:
+        run = CsvImport if job.kind == "csvimport" else JsonImport
+        run(job, self.account(job.key), self.knobs, self.rejects, self.stamp(job.ends)).run()
+        if not self.knobs.keep_rows:
+            job.body = None
+            self.uploads.pop(job.data_id, None)
+
+    def find_job(self, job_id: int | None, key: str, *kinds: str) -> EmulatedJob | None:
+        """A job of this account that can be seen now."""
+        job = None if job_id is None else self.jobs.get(job_id)
+        if job is None or job.key != self.account(key).key or (kinds and job.kind not in kinds):
+            return None
+        return job if self.visible(job) else None
+
+    def visible(self, job: EmulatedJob) -> bool:
+        """Whether a job can be found already, and still."""
+        now, knobs = self.elapsed(), self.knobs
+        old = job.ended and knobs.retention is not None and now > job.ends + knobs.retention
+        return now >= job.posted + knobs.not_found_window and not old
+
+    def reject(self, email: str, message: str, field: str) -> None:
+        """Lets jobs reject the rows of a person."""
+        self.rejects[person(email)] = RowError(message, field)
+
+    def poisoned(self, body: bytes) -> int | None:
+        """The status of a body that holds a poisoned address."""
+        if not self.poisons:
+            return None
+        lowered = body.lower()
+        return next((status for address, status in self.poisons.items() if address in lowered), None)
