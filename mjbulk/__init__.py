@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mjbulk._events import Event, Hook
-    from mjbulk._sources import Rows, Source, SupportsArrow, csv_source, jsonl_source
+    from mjbulk._sources import Addresses, Rows, Source, SupportsArrow, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Credentials, Settings
     from mjbulk.errors import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ActionLike,
         ActionWord,
         Contact,
+        ContactInfo,
         ContactsList,
         Counts,
         ImportOptions,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Row,
         RunKeywords,
         RunSpec,
+        Subscription,
         SupportsRow,
         Unsettled,
     )
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_events": ("Event", "Hook"),
-    "_sources": ("Rows", "Source", "SupportsArrow", "csv_source", "jsonl_source"),
+    "_sources": ("Addresses", "Rows", "Source", "SupportsArrow", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Credentials", "Settings"),
     "errors": (
@@ -80,6 +82,7 @@ _HOMES = {
         "ActionLike",
         "ActionWord",
         "Contact",
+        "ContactInfo",
         "ContactsList",
         "Counts",
         "ImportOptions",
@@ -95,6 +98,7 @@ _HOMES = {
         "RunKeywords",
         "RunSpec",
         "SupportsRow",
+        "Subscription",
         "Unsettled",
     ),
     "pool": ("SessionPool",),
@@ -107,9 +111,11 @@ __all__ = [
     "Action",
     "ActionLike",
     "ActionWord",
+    "Addresses",
     "ApiError",
     "Client",
     "Contact",
+    "ContactInfo",
     "ContactsList",
     "Counts",
     "Credentials",
@@ -143,6 +149,7 @@ __all__ = [
     "Settings",
     "Source",
     "SourceError",
+    "Subscription",
     "SupportsArrow",
     "SupportsRow",
     "Unsettled",

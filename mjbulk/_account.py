@@ -6,14 +6,17 @@ from typing import TypeVar
 from mjbulk._transport import Transport
 from mjbulk._wire import (
     PAGE,
+    Request,
     create_list_request,
     create_property_request,
     decode_lists,
     decode_properties,
+    decode_subscriptions,
     page_request,
+    subscriptions_request,
 )
 from mjbulk.errors import UsageError
-from mjbulk.models import Action, ContactsList, Datatype, ListRef, Property
+from mjbulk.models import Action, ContactsList, Datatype, ListRef, Property, Subscription
 
 _T = TypeVar("_T")
 
@@ -27,17 +30,28 @@ class Account:
 
     def lists(self) -> AsyncIterator[ContactsList]:
         """Give the lists, without those that were deleted."""
-        return self._pages("contactslist", decode_lists)
+        return self._pages(lambda offset: page_request("contactslist", offset), decode_lists)
 
     def properties(self) -> AsyncIterator[Property]:
         """Give the contact properties."""
-        return self._pages("contactmetadata", decode_properties)
+        return self._pages(lambda offset: page_request("contactmetadata", offset), decode_properties)
 
-    async def _pages(self, resource: str, decode: Callable[[bytes], list[_T]]) -> AsyncIterator[_T]:
+    def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
+        """Give the lists that a contact is on."""
+        return self._pages(lambda offset: subscriptions_request(contact, offset), decode_subscriptions)
+
+    async def any_list(self) -> int:
+        """Give the ID of some list. Raises UsageError where the account has none."""
+        async for one in self.lists():
+            if not one.deleted:
+                return one.id
+        raise UsageError("the account has no list, and CSV data has to be uploaded under one")
+
+    async def _pages(self, request: Callable[[int], Request], decode: Callable[[bytes], list[_T]]) -> AsyncIterator[_T]:
         """Read pages until a short one: Count and Total are a page's own, and say nothing of the rest."""
         offset = 0
         while True:
-            page = await self._transport.send(page_request(resource, offset), decode)
+            page = await self._transport.send(request(offset), decode)
             for item in page:
                 yield item
             if len(page) < PAGE:

@@ -89,6 +89,8 @@ def settle(
 
 
 def _problem_of_errors(books: Settlement, job: JobReply, file: ErrorFile | None) -> str | None:
+    if file is None and announces_errors(job):
+        return "its error file was not read"
     if file is not None and file.problem:
         return file.problem
     if books.loose:
@@ -119,7 +121,8 @@ def match_errors(entries: Sequence[Entry], addresses: Sequence[str]) -> Iterator
     """Find for each error the entries of the chunk that it means.
 
     ``exact``: the address of the error is the address of one entry. ``by_key``: an address that the error mentions
-    elsewhere is. ``ambiguous``: several are. ``unmatched``: none is.
+    elsewhere is. ``ambiguous``: several are. ``unmatched``: none is, or the error names somebody who is not in the
+    chunk.
     """
     if not entries:
         return
@@ -129,8 +132,9 @@ def match_errors(entries: Sequence[Entry], addresses: Sequence[str]) -> Iterator
 
 
 def _match(error: Entry, places: Mapping[str, int]) -> Matched:
-    if error.email is not None and (place := places.get(key_of(error.email))) is not None:
-        return Matched(error, (place,), "exact")
+    if error.email is not None and error.sure:
+        place = places.get(key_of(error.email))
+        return Matched(error, (), "unmatched") if place is None else Matched(error, (place,), "exact")
     mentioned = {places[key] for cell in error.cells if (key := key_of(cell)) in places}
     if len(mentioned) == 1:
         return Matched(error, tuple(mentioned), "by_key")

@@ -9,6 +9,7 @@ as cut.
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,8 +17,11 @@ import attrs
 import orjson
 from attrs import evolve, frozen
 
-_ADDRESS = re.compile(r"""[^\s<>()\[\],;:"@]+@[^\s<>()\[\],;:"@]+""")
+_MARKS = r"""\s<>()\[\],;:"@"""
+_ADDRESS = re.compile(rf"(?<![^{_MARKS}])[^{_MARKS}]+@[^{_MARKS}]+")  # from the beginning of a word on: in linear time
 _NO_REASON = "(no reason given)"
+_DEEPEST = 32
+"""Levels of JSON that are looked into."""
 
 
 @frozen(kw_only=True)
@@ -26,6 +30,8 @@ class Entry:
 
     email: str | None = attrs.field(default=None, repr=False)
     """The address that stands where the address has to stand."""
+    sure: bool = True
+    """Whether it does: in a line that has another number of cells than the header, nobody knows which cell is which."""
     message: str = attrs.field(default=_NO_REASON, repr=False)
     field: str | None = None
     cells: Sequence[str] = attrs.field(default=(), repr=False)
@@ -69,7 +75,7 @@ def _parse_lines(text: str) -> ErrorFile:
     """Read one JSON object a line, or lines of text."""
     as_json = text.lstrip()[:1] in "[{"
     entries: list[Entry] = []
-    for line in text.splitlines(keepends=True):
+    for line in io.StringIO(text, newline="\n"):
         if not line.strip():
             continue
         if not as_json:
@@ -81,99 +87,130 @@ def _parse_lines(text: str) -> ErrorFile:
             entries.extend(_entries(orjson.loads(line)))
         except orjson.JSONDecodeError:
             return ErrorFile(entries=entries, problem="its error file is cut or no JSON")
-    return ErrorFile(entries=entries)
+    return ErrorFile(entries=entries, problem=None if entries else "its error file is empty")
 
 
-def _entries(value: Any) -> Iterator[Entry]:
-    if isinstance(value, list):
+def _entries(value: Any, depth: int = 0) -> Iterator[Entry]:
+    if isinstance(value, list) and depth < _DEEPEST:
         for item in value:
-            yield from _entries(item)
-    elif isinstance(value, dict):
-        yield from _of_object({key.casefold(): item for key, item in value.items()})
+            yield from _entries(item, depth + 1)
+    elif isinstance(value, dict) and depth < _DEEPEST:
+        yield from _of_object(_folded(value), depth + 1)
     elif isinstance(value, str):
         yield Entry(message=value, cells=_addresses(value))
     else:
         yield Entry()
 
 
+def _folded(value: dict[str, Any]) -> dict[str, Any]:
+    return {key.casefold(): item for key, item in value.items()}
+
+
 _LISTS = ("errors", "data", "contacts", "rows", "items")
 
 
-def _of_object(row: dict[str, Any]) -> Iterator[Entry]:
+def _of_object(row: dict[str, Any], depth: int) -> Iterator[Entry]:
     nested = next((row[key] for key in _LISTS if isinstance(row.get(key), list)), None)
-    contact = row.get("contact")
-    if nested is not None:
-        yield from _entries(nested)
-    elif isinstance(contact, dict):
-        yield from _of_object({key.casefold(): item for key, item in contact.items()} | {"error": row.get("error")})
-    elif "email" not in row and row and all("@" in key for key in row):
-        for address, said in row.items():
-            yield evolve(next(_of_object({"error": said})), email=address)
+    contact = row.pop("contact", None)
+    if isinstance(contact, dict):
+        yield _entry(_folded(contact) | row)
+    elif "email" in row or contact is not None:
+        yield _entry({"email": contact} | row)
+    elif nested is not None:
+        yield from _entries(nested, depth)
+    elif row and all("@" in key for key in row):
+        yield from (evolve(_entry({"error": said}), email=address) for address, said in row.items())
     else:
         yield _entry(row)
 
 
+_REASONS = ("error", "errormessage", "message", "errorinfo", "reason", "errors")
+
+
 def _entry(row: dict[str, Any]) -> Entry:
-    said = next((row[key] for key in ("error", "errormessage", "message", "errorinfo", "reason") if row.get(key)), None)
-    blamed = row.get("field", row.get("property"))
+    said = next((row[key] for key in _REASONS if row.get(key)), None)
+    email, blamed = row.get("email"), row.get("field", row.get("property"))
     if isinstance(said, dict) and len(said) == 1:
         ((blamed, said),) = said.items()
-    email = row.get("email", contact if isinstance(contact := row.get("contact"), str) else None)
-    message = said if isinstance(said, str) else orjson.dumps(said).decode() if said else _NO_REASON
+    if isinstance(blamed, str) and "@" in blamed:
+        email, blamed = email or blamed, None
+    message = said if isinstance(said, str) else _as_text(said) if said else _NO_REASON
     return Entry(
-        email=email if isinstance(email, str) else None,
+        email=email if isinstance(email, str) and email.strip() else None,
         message=message,
         field=blamed if isinstance(blamed, str) else None,
         cells=_addresses(message),
     )
 
 
+def _as_text(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # too many levels
+        return _NO_REASON
+
+
 def _addresses(text: str) -> list[str]:
-    """Find the addresses that a text mentions, without the marks that may stand around them."""
-    return [address.strip("'`.!?") for address in _ADDRESS.findall(text)]
+    """Find the addresses that a text mentions, with and without the marks that may stand around them."""
+    found = _ADDRESS.findall(text)
+    return list(dict.fromkeys([*found, *(address.strip("'`.!?") for address in found)]))
 
 
 # CSVError
 
-_MARK = re.compile(r", ?###")
+_MARK = re.compile(r" ?###")
+_LATER_MARK = re.compile(r"(?<=,) ?###")
+_FIELD = re.compile(r'"[^"]*+(?:""[^"]*+)*+"[^,\n]*+|[^,\n]*+')
 
 
 def _parse_csv(text: str) -> ErrorFile:
-    lines = io.StringIO(text, newline="\n").readlines()
-    header: list[str] = []
-    if not _MARK.search(lines[0]):
-        header = _cells(lines.pop(0))
+    at, header = 0, list[str]()
+    end, mark = _csv_record(text, 0, None)
+    if mark is None:
+        header = _cells(text[:end])
         if header[-1:] != ["error"]:
             return ErrorFile(problem="its error file does not begin with a header")
-    email = next((i for i, name in enumerate(header) if name.strip().casefold() == "email"), None)
+        at = end + 1
     entries: list[Entry] = []
-    pending = ""
-    for line in lines:
-        pending += line
-        if not pending.strip():
-            pending = ""
-        elif (cut := _error_begins(pending)) is not None and line.endswith("\n"):
-            entries.append(_csv_entry(pending, cut, email))
-            pending = ""
-    if pending:
-        return ErrorFile(entries=entries, problem="its error file ends within a line")
-    return ErrorFile(entries=entries, problem=None if entries else "its error file is empty")
+    problem = None
+    while at < len(text):
+        end, mark = _csv_record(text, at, len(header) - 1)
+        if end == len(text):
+            problem = "its error file ends within a line" if text[at:].strip() else problem
+        elif mark is not None:
+            entries.append(_csv_entry(text[at : max(mark.start() - 1, at)], text[mark.end() : end], header))
+        elif text[at:end].strip():
+            problem = "its error file has a line without an error"
+        at = end + 1
+    return ErrorFile(entries=entries, problem=problem or (None if entries else "its error file is empty"))
 
 
-def _error_begins(record: str) -> re.Match[str] | None:
-    """Find where the error begins: the last mark of the record, outside of quotes; None where the record goes on."""
-    marks = list(_MARK.finditer(record))
-    for mark in reversed(marks):
-        if record.count('"', 0, mark.start()) % 2 == 0:
-            return mark
-    return None
+def _csv_record(text: str, start: int, columns: int | None) -> tuple[int, re.Match[str] | None]:
+    """Give where a record ends, and the mark at which its error begins.
+
+    Marks within quotes are data. The error comes after the last column; in a line with more or fewer cells the last
+    mark is its beginning.
+    """
+    at, index = start, 0
+    while (mark := _MARK.match(text, at)) is None:
+        at = _FIELD.match(text, at).end()  # type: ignore[union-attr]  # where nothing else matches, nothing does
+        if text[at : at + 1] != ",":
+            return at, None
+        at, index = at + 1, index + 1
+    end = text.find("\n", mark.end())
+    end = len(text) if end < 0 else end
+    if index != columns:
+        mark = deque((mark, *_LATER_MARK.finditer(text, mark.end(), end)), maxlen=1)[0]
+    return end, mark
 
 
-def _csv_entry(record: str, mark: re.Match[str], email: int | None) -> Entry:
-    cells = _cells(record[: mark.start()])
-    message, _, blamed = record[mark.end() :].strip().partition("###")
+def _csv_entry(record: str, error: str, header: Sequence[str]) -> Entry:
+    cells = _cells(record)
+    email = next((cell for cell, name in zip(cells, header, strict=False) if name.strip().casefold() == "email"), None)
+    message, _, blamed = error.strip().partition("###")
     return Entry(
-        email=cells[email] if email is not None and email < len(cells) else None,
+        email=email,
+        sure=len(cells) == len(header) - 1,
         message=message or _NO_REASON,
         field=blamed or None,
         cells=cells,

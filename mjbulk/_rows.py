@@ -26,6 +26,7 @@ EXCLUDED = "isexcludedfromcampaigns"
 PROPERTIES = "properties"
 _ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
 MAX_ADDRESS = 320
+NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
 
 _LABEL = r"[^\W_](?:[\w-]*[^\W_])?"
 _ADDRESS = re.compile(rf"""(?:[^\s@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+")@{_LABEL}(?:\.{_LABEL})+\Z""")
@@ -55,6 +56,8 @@ class Given:
     values: Sequence[Any] = field(repr=False)
     raw: str | None = field(default=None, repr=False)
     """The record as it stands in a CSV file."""
+    number: int | None = None
+    """The number that the row has already; None gives it the next one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give it back."""
@@ -62,12 +65,14 @@ class Given:
 
 
 def given(row: Any) -> Given:
-    """Take a row apart: anything with ``keys()`` and ``[]``, or a `Contact`.
+    """Take a row apart: anything with ``keys()`` and ``[]``, a `Contact`, or a bare address.
 
     Raises RowFault for anything else.
     """
     if type(row) is dict:
         return Given(tuple(row), tuple(row.values()))
+    if isinstance(row, str):
+        return Given((EMAIL,), (row,))
     if isinstance(row, Contact):
         names = [EMAIL, PROPERTIES]
         values: list[Any] = [row.email, row.properties]
@@ -239,6 +244,8 @@ class Terms:
     nulls: Literal["keep", "unassign"] = "keep"
     text: bool = False
     """Whether all values are text, and an empty one is a null: in CSV there is no other."""
+    only_address: bool = False
+    """Whether nothing but the address is read."""
     csv_way: bool = False
     """Whether rows go as CSV: it can carry an address and properties, and nothing else."""
 
@@ -355,6 +362,8 @@ def layout_of(names: Sequence[str], terms: Terms) -> Layout:
     chosen = _chosen(names, terms.columns)
     for index, source, target in chosen:
         folded = target.casefold()
+        if terms.only_address and folded != EMAIL:
+            continue
         if folded not in _roles(terms):
             rest.append((index, source, target))
         elif folded in roles:
@@ -363,14 +372,20 @@ def layout_of(names: Sequence[str], terms: Terms) -> Layout:
             raise ColumnFault(source, "the CSV way cannot set IsExcludedFromCampaigns")
         else:
             roles[folded] = index
+    try:
+        properties = _property_columns(rest, terms)
+    except ColumnFault:
+        if EMAIL in roles:
+            raise
+        raise ColumnFault(EMAIL, NO_ADDRESS) from None
     return Layout(
         email=roles.get(EMAIL),
         name=roles.get(NAME),
         excluded=roles.get(EXCLUDED),
         nested=roles.get(PROPERTIES),
-        properties=_property_columns(rest, terms),
+        properties=properties,
         terms=terms,
-        whole=len(chosen) == len(names),
+        whole=len(roles) + len(rest) == len(names),
     )
 
 
@@ -429,5 +444,5 @@ def property_names(names: Sequence[str], terms: Terms) -> list[str]:
 
 def refuse_columns(fault: ColumnFault) -> UsageError:
     """Give the error that refuses a run for its columns."""
-    column = f" (column {fault.field!r})" if fault.field else ""
+    column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
     return UsageError(f"{fault.message}{column}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mjbulk._chunking import CsvRecords, Record
 from mjbulk._rows import Given, RowFault, given
@@ -73,6 +73,7 @@ class SupportsArrow(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
+Addresses = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row] | Iterable[str] | AsyncIterable[str]
 Rows = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row]
 
 
@@ -250,11 +251,13 @@ def _take(row: Any) -> Given | BadRow:
 # Iterables
 
 
-async def _iterable_batches(rows: Iterable[Any]) -> AsyncGenerator[Batch, None]:
+async def _iterable_batches(
+    rows: Iterable[Any], take: Callable[[Any], Given | BadRow] | None = None
+) -> AsyncGenerator[Batch, None]:
     iterator = iter(rows)
     count = 0
     while True:
-        batch, failure = _pull(iterator)
+        batch, failure = _pull(iterator, take or _take)
         count += len(batch)
         if batch:
             yield batch
@@ -265,11 +268,13 @@ async def _iterable_batches(rows: Iterable[Any]) -> AsyncGenerator[Batch, None]:
         await asyncio.sleep(0)
 
 
-def _pull(iterator: Iterator[Any]) -> tuple[list[Given | BadRow], Exception | None]:
+def _pull(
+    iterator: Iterator[Any], take: Callable[[Any], Given | BadRow]
+) -> tuple[list[Given | BadRow], Exception | None]:
     """Take rows, and keep those that came before a failure."""
     batch: list[Given | BadRow] = []
     try:
-        batch.extend(map(_take, islice(iterator, _BATCH)))
+        batch.extend(map(take, islice(iterator, _BATCH)))
     except Exception as failure:  # noqa: BLE001  # whatever the user's iterator raises halts the run
         return batch, failure
     return batch, None
@@ -295,3 +300,14 @@ async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None
             batch = []
     if batch:
         yield batch
+
+
+def numbered_source(rows: Iterable[tuple[int, Row]]) -> Source:
+    """Make a source of rows that have their numbers already."""
+
+    def take(item: tuple[int, Row]) -> Given | BadRow:
+        number, row = item
+        taken = _take(row)
+        return evolve(taken, number=number) if isinstance(taken, Given) else taken
+
+    return Source(lambda: _iterable_batches(rows, take), what="mended rows")

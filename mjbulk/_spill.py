@@ -8,7 +8,7 @@ import errno
 import os
 import pickle
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import IO, Any
 
 from attrs import define, frozen
@@ -84,11 +84,13 @@ def _pickled(value: Any) -> bytes:
 
 def _without_odd_values(value: Any) -> Any:
     """Put a text in the place of what cannot be pickled."""
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        plain = [_without_odd_values(item) for item in value]
-        return tuple(plain) if isinstance(value, tuple) else plain
     try:
         pickle.dumps(value)
     except Exception:  # noqa: BLE001  # as above
+        if isinstance(value, Mapping):
+            return {_without_odd_values(key): _without_odd_values(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            plain = [_without_odd_values(item) for item in value]
+            return tuple(plain) if isinstance(value, tuple) else plain
         return str(value)
     return value

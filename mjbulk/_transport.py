@@ -342,4 +342,4 @@ def _refusal(errand: _Errand[Any], end: _End) -> ApiError | NoAnswer:
         403: "this API key may not do that",
         413: "the request is too large",
     }.get(end.status, "it is a redirect, which is never followed" if 300 <= end.status < 400 else "")
-    return ApiError(end.status, call=call, code=said.code, text=said.text, advice=advice)
+    return ApiError(end.status, call=call, code=said.code, text=said.text, advice=advice, lists=said.lists)

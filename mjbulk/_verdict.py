@@ -106,7 +106,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text) if len(text) < 10 else float("inf")
+        return float(text)
     try:
         until = parsedate_to_datetime(text)
         now = parsedate_to_datetime(headers.get("Date", ""))
@@ -128,8 +128,10 @@ class Pause:
         """Give the wait after attempt number ``attempt`` (from 1); ``chance`` is a random number of 0 to 1.
 
         It doubles, with full jitter; what the server asked for is never cut short, only stretched by a tenth at most.
+        Who asks for less than the first wait gets that: "0" is no leave to hammer.
         """
-        grown = min((self.throttled if throttled else self.first) * 2.0 ** min(attempt - 1, 16), self.most)
+        least = self.throttled if throttled else self.first
+        grown = min(least * 2.0 ** min(attempt - 1, 16), self.most)
         if asked is not None:
-            return max(asked, 0.0) * (1 + 0.1 * chance)
+            return max(asked, least) * (1 + 0.1 * chance)
         return grown * (0.5 + 0.5 * chance) if throttled else grown * chance

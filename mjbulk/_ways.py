@@ -24,7 +24,7 @@ from mjbulk._wire import (
     upload_request,
 )
 from mjbulk.config import Settings
-from mjbulk.models import Action, ImportOptions, JobRef, RunSpec
+from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, RunSpec
 
 
 class Way(Protocol):
@@ -62,7 +62,10 @@ class JsonWay:
 
     def encode(self, row: Given, layout: Layout) -> tuple[str, bytes]:
         """Give the address of a row, and its JSON."""
-        contact = layout.contact(row.values)
+        if self._spec.excluded is None:
+            contact = layout.contact(row.values)
+        else:
+            contact = {"Email": layout.address(row.values), "IsExcludedFromCampaigns": self._spec.excluded}
         return contact["Email"], encode(contact)
 
     def merge(self, earlier: bytes, later: bytes) -> bytes:
@@ -94,11 +97,12 @@ class CsvWay:
 
     carrier = "POST contactslist/CSVData"
 
-    def __init__(self, transport: Transport, settings: Settings, list_id: int, action: Action, first: Layout) -> None:
-        """``first`` is the layout of the first row."""
+    def __init__(self, transport: Transport, settings: Settings, list_id: int, method: str, first: Layout) -> None:
+        """``first`` is the layout of the first row. The exclusion list's methods upload under a list, and import
+        without."""
         self._transport = transport
         self._list_id = list_id
-        self._action = action
+        self._method = method
         self._header = self._header_of(first)
         self._plans: dict[Layout, list[Column | None]] = {}
         self._options = None
@@ -155,7 +159,8 @@ class CsvWay:
         """
         body = self.frame.body(chunk.encoded[places])
         data_id = await self._transport.send(upload_request(self._list_id, body), decode_data_id, harmless=True)
-        request = csvimport_request(data_id, list_id=self._list_id, method=self._action, options=self._options)
+        list_id = None if self._method in EXCLUSIONS else self._list_id
+        request = csvimport_request(data_id, list_id=list_id, method=self._method, options=self._options)
         return JobRef("csvimport", await self._transport.send(request, decode_job_id, harmless=False, doubt=doubt))
 
 

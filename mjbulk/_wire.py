@@ -17,7 +17,7 @@ import orjson
 from attrs import field, frozen
 from cattrs.gen import make_dict_structure_fn, override
 
-from mjbulk.models import Action, ContactsList, ImportOptions, JobRef, Property
+from mjbulk.models import Action, ContactInfo, ContactsList, ImportOptions, JobRef, Property, Subscription
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -34,8 +34,8 @@ class Request:
     """One request: all that the transport has to know."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
-    path: str
-    """From the origin on, percent-encoded."""
+    path: str = field(repr=False)
+    """From the origin on, percent-encoded. An address may stand in it."""
     call: str
     """The call without ids and addresses: for errors, events and logs."""
     body: bytes | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
@@ -120,6 +120,46 @@ def page_request(resource: str, offset: int, **filters: str) -> Request:
     return Request(method="GET", path=path, call=f"GET {resource}")
 
 
+def contact_path(contact: str | int) -> str:
+    """Give the path of one contact, by its ID or its address."""
+    return f"contact/{contact:d}" if isinstance(contact, int) else f"contact/{quote(contact, safe='')}"
+
+
+def contact_request(contact: str | int) -> Request:
+    """GET one contact."""
+    return Request(method="GET", path=f"/v3/REST/{contact_path(contact)}", call="GET contact")
+
+
+def exclude_request(contact: str | int, *, excluded: bool) -> Request:
+    """PUT contact: onto the exclusion list, or off it. An answer of 304 says that it was so already."""
+    body = orjson.dumps({"IsExcludedFromCampaigns": excluded})
+    return Request(method="PUT", path=f"/v3/REST/{contact_path(contact)}", call="PUT contact", body=body)
+
+
+def subscriptions_request(contact: str | int, offset: int) -> Request:
+    """GET contact/{ID}/getcontactslists, a page."""
+    path = f"/v3/REST/{contact_path(contact)}/getcontactslists?Limit={PAGE}&Offset={offset:d}"
+    return Request(method="GET", path=path, call="GET contact/getcontactslists")
+
+
+def subscribe_request(contact: str | int, lists: Sequence[tuple[int, Action]]) -> Request:
+    """POST contact/{ID}/managecontactslists."""
+    body = orjson.dumps({"ContactsLists": [{"ListID": number, "Action": action.value} for number, action in lists]})
+    path = f"/v3/REST/{contact_path(contact)}/managecontactslists"
+    return Request(method="POST", path=path, call="POST contact/managecontactslists", body=body)
+
+
+def abort_request(job_id: int) -> Request:
+    """PUT csvimport/{ID} with the one status that it takes: Abort, without an -ed."""
+    body = orjson.dumps({"Status": "Abort"})
+    return Request(method="PUT", path=f"/v3/REST/csvimport/{job_id:d}", call="PUT csvimport", body=body)
+
+
+def batchjob_request(job_id: int) -> Request:
+    """GET batchjob/{ID}."""
+    return Request(method="GET", path=f"/v3/REST/batchjob/{job_id:d}", call="GET batchjob")
+
+
 def create_property_request(name: str, datatype: str, namespace: str) -> Request:
     """POST contactmetadata."""
     body = orjson.dumps({"Name": name, "Datatype": datatype, "NameSpace": namespace})
@@ -174,7 +214,7 @@ def csv_frame(header: bytes) -> Frame:
 # Replies
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
-_CODE = re.compile(r"\bMJ\d\d\b")
+_CODE = re.compile(r"\bMJ[0-9][0-9]\b")
 
 
 class Unreadable(ValueError):
@@ -190,7 +230,7 @@ class JobReply:
     current: int | None = None
     errcount: int | None = None
     error: str = field(default="", repr=False)
-    error_file: str = ""
+    error_file: str = field(default="", repr=False)
     job_start: datetime | None = None
     job_end: datetime | None = None
     id: int | None = None
@@ -205,6 +245,8 @@ class ErrorReply:
     """Mailjet's own code: MJ08."""
     text: str = field(repr=False)
     """ErrorMessage and ErrorInfo in one, whatever their shape; of HTML the text without its tags."""
+    lists: Mapping[int, str] = field(factory=dict, repr=False)
+    """What it says of single lists, by their IDs."""
 
 
 def decode_job_id(body: bytes) -> int:
@@ -221,10 +263,7 @@ def decode_job_id(body: bytes) -> int:
 
 def decode_data_id(body: bytes) -> int:
     """Read the DataID of an upload: ``{ "ID": n }``, without an envelope. Raises Unreadable."""
-    try:
-        reply = _lower(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        raise Unreadable("the reply is no JSON") from None
+    reply = _json(body)
     data_id = _int(reply.get("id")) if isinstance(reply, dict) else None
     if data_id is None or not 0 < data_id <= MAX_ID:
         raise Unreadable("the reply names no data")
@@ -243,6 +282,24 @@ def decode_lists(body: bytes) -> list[ContactsList]:
     return [_structure(row, ContactsList) for row in _rows(body)]
 
 
+def decode_contact(body: bytes) -> ContactInfo | None:
+    """Read one contact; None of an empty body, as a 304 has. Raises Unreadable."""
+    return _structure(_first_row(body), ContactInfo) if body else None
+
+
+def decode_subscriptions(body: bytes) -> list[Subscription]:
+    """Read a page of getcontactslists. Raises Unreadable."""
+    return [_structure(row, Subscription) for row in _rows(body)]
+
+
+def decode_batchjob(body: bytes) -> dict[str, Any]:
+    """Read a batchjob as Mailjet shows it, its keys in Mailjet's spelling. Raises Unreadable."""
+    _first_row(body)
+    reply = orjson.loads(_without_mark(body))
+    row: dict[str, Any] = [value for key, value in reply.items() if key.casefold() == "data"][-1][0]
+    return row
+
+
 def decode_properties(body: bytes) -> list[Property]:
     """Read a page of contactmetadata. Raises Unreadable."""
     return [_structure(row, Property) for row in _rows(body)]
@@ -252,8 +309,8 @@ def decode_error(body: bytes) -> ErrorReply:
     """Read what a refusal says: JSON of several shapes, HTML, or nothing. Never raises."""
     text = body.decode("utf-8", "replace")
     try:
-        reply = _lower(orjson.loads(body))
-    except orjson.JSONDecodeError:
+        reply = _json(body)
+    except Unreadable:
         reply = None
     if isinstance(reply, dict):
         said = [_plain(reply.get(key)) for key in ("errormessage", "errorinfo")]
@@ -261,13 +318,28 @@ def decode_error(body: bytes) -> ErrorReply:
     else:
         text = " ".join(re.sub(r"<[^>]*>", " ", text[:4096]).split())
     code = _CODE.search(text)
-    return ErrorReply(code=code[0] if code else None, text=text[:65536])
+    return ErrorReply(code=code[0] if code else None, text=text[:65536], lists=_list_errors(reply))
+
+
+def _list_errors(reply: Any) -> dict[int, str]:
+    """Find what is said of single lists: it stands in ErrorInfo as recorded, in ErrorMessage as documented."""
+    errors = {}
+    for key in ("errorinfo", "errormessage") if isinstance(reply, dict) else ():
+        info = _lower(reply.get(key))
+        items = info.get("contactslists") if isinstance(info, dict) else None
+        for item in map(_lower, items if isinstance(items, list) else ()):
+            if isinstance(item, dict) and (number := _or_none(_int, item.get("listid"))) is not None:
+                errors[number] = _plain(item.get("error"))
+    return errors
 
 
 def _plain(value: Any) -> str:
     if value is None or value == "":
         return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    try:
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "(too many levels to be read)"
 
 
 def _lower(value: Any) -> Any:
@@ -277,11 +349,19 @@ def _lower(value: Any) -> Any:
     return value
 
 
-def _rows(body: bytes) -> list[dict[str, Any]]:
+def _json(body: bytes) -> Any:
     try:
-        reply = _lower(orjson.loads(body.removeprefix(b"\xef\xbb\xbf")))
+        return _lower(orjson.loads(_without_mark(body)))
     except orjson.JSONDecodeError:
         raise Unreadable("the reply is no JSON") from None
+
+
+def _without_mark(body: bytes) -> bytes:
+    return body.removeprefix(b"\xef\xbb\xbf")
+
+
+def _rows(body: bytes) -> list[dict[str, Any]]:
+    reply = _json(body)
     data = reply.get("data") if isinstance(reply, dict) else None
     if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
         raise Unreadable("the reply has no list of data")
@@ -325,11 +405,13 @@ def _str(value: Any) -> str:
 
 
 def decode_time(value: Any) -> datetime | None:
-    """Read a timestamp: ISO with or without zone (then UTC), a Unix int; what cannot be one is None."""
+    """Read a timestamp: ISO with or without zone (then UTC), a Unix int; what cannot be one is None, the year 1 too."""
     if isinstance(value, str) and not _DIGITS.match(value):
         try:
             stamp = datetime.fromisoformat(value)
         except ValueError:
+            return None
+        if stamp.year == 1:
             return None
         return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
     try:
@@ -342,6 +424,8 @@ def decode_time(value: Any) -> datetime | None:
 _T = TypeVar("_T")
 _ALIASES = {
     JobReply: {"error_file": "errorfile", "job_start": "jobstart", "job_end": "jobend", "data_id": "dataid"},
+    ContactInfo: {"excluded": "isexcludedfromcampaigns", "created": "createdat"},
+    Subscription: {"active": "isactive", "unsubscribed": "isunsub"},
     ContactsList: {"subscribers": "subscribercount", "deleted": "isdeleted", "created": "createdat"},
 }
 _converter = cattrs.Converter(detailed_validation=False)
@@ -381,4 +465,4 @@ def _register(classes: Iterable[type]) -> None:
         _converter.register_structure_hook(cls, make_dict_structure_fn(cls, _converter, **cast("Any", renames)))
 
 
-_register((JobReply, ContactsList, Property))
+_register((JobReply, ContactsList, Property, ContactInfo, Subscription))

@@ -3,43 +3,56 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from mjbulk._chunking import Chunk
 from mjbulk._engine import Engine
 from mjbulk._events import Hook
-from mjbulk._rows import RowFault, Terms, encode, flat, given, layout_of
-from mjbulk._sources import Rows, source_of
+from mjbulk._rows import RowFault, Terms, check_address, encode, flat, given, layout_of
+from mjbulk._sources import Addresses, Rows, numbered_source, source_of
 from mjbulk._transport import Doubt, SinkFailed
 from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay
 from mjbulk._wire import (
+    abort_request,
+    batchjob_request,
+    contact_request,
     csvimport_request,
+    decode_batchjob,
+    decode_contact,
     decode_data_id,
+    decode_job,
     decode_job_id,
     error_file_request,
+    exclude_request,
+    job_request,
     list_contacts_frame,
     list_contacts_request,
+    subscribe_request,
     upload_request,
 )
 from mjbulk.config import Credentials, Settings
-from mjbulk.errors import UsageError
-from mjbulk.jobs import JobWatcher
+from mjbulk.errors import ApiError, UsageError
+from mjbulk.jobs import JobWatcher, job_of
 from mjbulk.models import (
     Action,
     ActionLike,
+    ContactInfo,
     ContactsList,
     Datatype,
     ImportOptions,
+    Job,
     JobRef,
     ListActions,
     ListRef,
     Property,
+    Rejection,
     Row,
     RunKeywords,
     RunSpec,
+    Subscription,
     action_of,
     check_method,
     list_actions,
@@ -136,21 +149,52 @@ class Client:
         Raises UsageError where it is refused before anything was sent, ImportHalted where it stops before its end (its
         cause says why), ImportTimeout. Cancelling it stops the run.
         """
-        run = self.start_import(source, lists=lists, **how)
+        return await self._whole(self.start_import(source, lists=lists, **how))
+
+    def start_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> ImportRun:
+        """Start an import in a task of this client, and give its run. Raises UsageError for wrong keywords."""
+        return self._start(source, RunSpec.of(lists, how), how.get("run_id"))
+
+    def _start(self, source: Addresses, spec: RunSpec, run_id: str | None) -> ImportRun:
+        engine = self._ready()
+        run = ImportRun(run_id or uuid.uuid4().hex[:12], source_of(source), spec, engine)
+        self._runs.add(run)
+        run.when_ended(self._runs.discard)
+        return run
+
+    async def _whole(self, run: ImportRun) -> Report:
+        """Wait for a run that nobody else holds: who cancels the wait stops the run."""
         try:
             return await run
         except asyncio.CancelledError:
             await run.stop()
             raise
 
-    def start_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> ImportRun:
-        """Start an import in a task of this client, and give its run. Raises UsageError for wrong keywords."""
-        spec = RunSpec.of(lists, how)
-        engine = self._ready()
-        run = ImportRun(how.get("run_id") or uuid.uuid4().hex[:12], source_of(source), spec, engine)
-        self._runs.add(run)
-        run.when_ended(self._runs.discard)
-        return run
+    async def retry_rejected(self, report: Report, fix: Callable[[Rejection], Row | None]) -> Report:
+        """Send the rejected rows of a report that ``fix`` has mended, under their numbers and on the terms of their
+        run.
+
+        ``fix`` gets each rejection whose row is known, and gives the row as it should have been (with the columns of
+        the source), or None to leave it. Nothing else is sent again. The report is of the mended rows alone.
+        """
+        known = sorted((r for r in report.rejections if r.row is not None and r.data is not None), key=_row_number)
+        mended = ((_row_number(rejection), row) for rejection in known if (row := fix(rejection)) is not None)
+        return await self._whole(self._start(numbered_source(mended), report.spec, None))
+
+    async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
+        """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See
+        `import_contacts`.
+
+        Only the address of a row is read; bare addresses will do. ``via="csv"`` uploads under some list of the account.
+        """
+        return await self._exclude(source, how, excluded=True)
+
+    async def include_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
+        """Take people off the exclusion list. See `exclude_contacts`."""
+        return await self._exclude(source, how, excluded=False)
+
+    async def _exclude(self, source: Addresses, how: RunKeywords, *, excluded: bool) -> Report:
+        return await self._whole(self._start(source, RunSpec.of(None, how, excluded=excluded), how.get("run_id")))
 
     # One request, one job
 
@@ -217,6 +261,23 @@ class Client:
         job_id = await engine.transport.send(request, decode_job_id, harmless=False)
         return JobWatcher(JobRef("csvimport", job_id), engine.scheduler, new=True)
 
+    async def abort_csvimport(self, job: JobRef | int) -> Job:
+        """Abort a csvimport, and give the job as it then stands. Rows that it has imported stay.
+
+        Raises ApiError where Mailjet refuses, as for a job that has ended.
+        """
+        job_id = job.id if isinstance(job, JobRef) else job
+        if isinstance(job, JobRef) and job.kind != "csvimport":
+            raise UsageError("only a csvimport can be aborted")
+        send = self._ready().transport.send
+        await send(abort_request(job_id), bytes, harmless=True)
+        ref = JobRef("csvimport", job_id)
+        return job_of(ref, await send(job_request(ref), decode_job), None)
+
+    async def batchjob(self, job_id: int) -> Mapping[str, Any]:
+        """Give a batchjob as Mailjet shows it: its fields are not documented, its times are Unix seconds."""
+        return await self._ready().transport.send(batchjob_request(job_id), decode_batchjob)
+
     async def save_error_file(self, job: JobRef | str, path: str | os.PathLike[str]) -> int:
         """Write the error file of a job as Mailjet gives it, and give its size in bytes.
 
@@ -243,6 +304,42 @@ class Client:
             return known
         return (await self._ready().account.resolve([(known, Action.ADDNOFORCE)]))[0][0]
 
+    # One contact
+
+    async def set_excluded(self, contact: str | int, *, excluded: bool) -> ContactInfo:
+        """Put a contact (address or ID) on the exclusion list, or take it off, and give the contact.
+
+        Raises ApiError with status 404 where there is no such contact.
+        """
+        send = self._ready().transport.send
+        who = _who(contact)
+        changed = await send(exclude_request(who, excluded=excluded), decode_contact)
+        found = changed or await send(contact_request(who), decode_contact)
+        if found is None:
+            raise ApiError(304, call="GET contact", advice="it shows no contact")
+        return found
+
+    async def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
+        """Give the lists that a contact (address or ID) is on. Raises ApiError with status 404 where there is none."""
+        async for one in self._ready().account.subscriptions(_who(contact)):
+            yield one
+
+    async def update_subscriptions(self, contact: str | int, lists: ListActions) -> Sequence[Subscription]:
+        """Do an action for each list, and give the subscriptions of these lists as they then are.
+
+        Raises ApiError: 404 where there is no such contact; 400 where a list is wrong, with what Mailjet says of each
+        in ``error.lists``.
+        """
+        engine = self._ready()
+        pairs = list_actions(lists) or ()
+        if any(isinstance(ref, str) for ref, _ in pairs):
+            pairs = tuple(await engine.account.resolve(pairs))
+        actions = [(int(ref), action) for ref, action in pairs]
+        harmless = harmless_again([action for _, action in actions], excludes=False, resend="safe")
+        await engine.transport.send(subscribe_request(_who(contact), actions), bytes, harmless=harmless)
+        named = dict(actions)
+        return [one async for one in self.subscriptions(contact) if one.list_id in named]
+
     # The account
 
     def lists(self) -> AsyncIterator[ContactsList]:
@@ -262,6 +359,20 @@ class Client:
     ) -> Property:
         """Create a contact property."""
         return await self._ready().account.create_property(name, datatype, namespace)
+
+
+def _row_number(rejection: Rejection) -> int:
+    return rejection.row or 0
+
+
+def _who(contact: str | int) -> str | int:
+    """Check what names a contact. Raises UsageError."""
+    if isinstance(contact, int) and not isinstance(contact, bool) and contact > 0:
+        return contact
+    try:
+        return check_address(contact)
+    except RowFault:
+        raise UsageError("a contact is named by its address, or by its ID") from None
 
 
 def _encoded(contacts: Iterable[Row]) -> list[bytes]:

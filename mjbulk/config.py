@@ -95,7 +95,7 @@ def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str
         except ValueError:
             raise UsageError(f"{where} in the environment cannot be read") from None
 
-    return field(factory=from_environment, **more)  # type: ignore[no-any-return]
+    return field(factory=from_environment, metadata={"variable": where}, **more)  # type: ignore[no-any-return]
 
 
 _whole = _number(int)
@@ -149,8 +149,8 @@ class Settings:
         """Refuse what cannot work."""
         self._check_numbers()
         self._check_url()
-        if self.ssl is not None and self.ssl.verify_mode is ssl_module.CERT_NONE:
-            raise UsageError("this SSL context checks no certificates")
+        if self.ssl is not None:
+            self._check_ssl(self.ssl)
 
     def _check_numbers(self) -> None:
         whole = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
@@ -168,14 +168,20 @@ class Settings:
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
                 raise UsageError(f"{name} is a number above 0")
 
+    def _check_ssl(self, context: object) -> None:
+        if not isinstance(context, ssl_module.SSLContext):
+            raise UsageError("ssl is an ssl.SSLContext, or None for the system's trust")
+        if context.verify_mode is not ssl_module.CERT_REQUIRED or not context.check_hostname:
+            raise UsageError("this SSL context does not check certificates and host names")
+
     def _check_url(self) -> None:
-        parts = urlsplit(self.api_url)
         try:
+            parts = urlsplit(self.api_url)
             host, _ = parts.hostname, parts.port
+            bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
         except ValueError:
             host = None
-        bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
-        if parts.scheme not in ("http", "https") or not host or not bare:
+        if not host or not bare or parts.scheme not in ("http", "https"):
             raise UsageError("api_url is scheme, host and port, as in https://api.mailjet.com")
         if parts.scheme == "http" and host not in (*_LOOPBACK, self.insecure_host):
             raise UsageError(
@@ -185,4 +191,4 @@ class Settings:
 
 def settings_help() -> dict[str, str]:
     """Name each setting and its variable, for the command line."""
-    return {f.name: f"MJBULK_{f.name.upper()}" for f in attrs.fields(Settings) if f.name != "ssl"}
+    return {f.name: f.metadata["variable"] for f in attrs.fields(Settings) if f.name != "ssl"}

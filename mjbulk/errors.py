@@ -2,7 +2,7 @@
 
 ::
 
-Error:
+    mjbulk.Error
     ├── UsageError             a keyword, a column or a setting is wrong; nothing was sent
     │   └── CredentialsRefused (also an ApiError) Mailjet does not take these keys; nothing was sent
     ├── SourceError            the source failed or is malformed at a row
@@ -16,9 +16,9 @@ Error:
 
 No e-mail address, no key and no text of the server is in ``str()``, ``repr()`` or ``args`` of any of them: what Mailjet
 wrote stands in the attribute ``text``. All of them survive pickling.
-
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,9 +97,19 @@ class ApiError(Error):
     ``text`` what Mailjet wrote (it may quote addresses: keep it out of logs).
     """
 
-    def __init__(self, status: int, *, call: str, code: str | None = None, text: str = "", advice: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        *,
+        call: str,
+        code: str | None = None,
+        text: str = "",
+        advice: str = "",
+        lists: Mapping[int, str] | None = None,
+    ) -> None:
         """Keep what is known of the answer."""
         super().__init__(advice)
+        self.lists = dict(lists or {})
         self.status = status
         self.call = call
         self.code = code

@@ -87,6 +87,13 @@ class RunKeywords(TypedDict, total=False):
     timeout: float | None
 
 
+_MAX_ID = 2**63 - 1
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= _MAX_ID
+
+
 @frozen
 class JobRef:
     """Which background job: enough to find it again at any time. ``str(ref)`` and ``JobRef.parse`` are inverse."""
@@ -108,9 +115,9 @@ class JobRef:
         list_id, slash, job_id = ids.rpartition("/")
         wanted = {"contact": False, "contactslist": True, "csvimport": False}
         numbers = [part for part in (list_id, job_id) if part]
-        fits = all(part.isascii() and part.isdigit() and int(part) > 0 for part in numbers) and bool(job_id)
+        fits = all(_is_id(part) for part in numbers) and bool(job_id)
         if wanted.get(kind) is not bool(slash) or bool(slash) is not bool(list_id) or not fits:
-            raise UsageError(f"{text!r} is no job: write contact:ID, contactslist:LIST/ID or csvimport:ID")
+            raise UsageError("this is no job: write contact:ID, contactslist:LIST/ID or csvimport:ID")
         return cls(kind, int(job_id), int(list_id) if list_id else None)  # type: ignore[arg-type]  # kind was looked up
 
     def __str__(self) -> str:
@@ -205,6 +212,8 @@ class RunSpec:
     lists: tuple[tuple[ListRef, Action], ...] | None
     """Lists and actions; None for no list."""
     via: Literal["json", "csv"] = "json"
+    excluded: bool | None = None
+    """Put people on the exclusion list (True) or take them off it (False), and read nothing but addresses."""
     columns: Mapping[str, str] | None = None
     """Source column -> ``email``, ``name`` or a property; None takes all columns."""
     nulls: Literal["keep", "unassign"] = "keep"
@@ -216,7 +225,7 @@ class RunSpec:
     timeout: float | None = None
 
     @classmethod
-    def of(cls, lists: ListActions | None, how: Mapping[str, Any]) -> Self:
+    def of(cls, lists: ListActions | None, how: Mapping[str, Any], *, excluded: bool | None = None) -> Self:
         """Check the keywords of an import.
 
         Raises UsageError for a wrong one.
@@ -231,7 +240,7 @@ class RunSpec:
             raise UsageError("columns= takes a list of names or a mapping, not one string")
         if columns is not None and not isinstance(columns, Mapping):
             terms["columns"] = {name: name for name in columns}
-        spec = cls(lists=list_actions(lists), **terms)
+        spec = cls(lists=list_actions(lists), excluded=excluded, **terms)
         spec.check()
         return spec
 
@@ -251,13 +260,17 @@ class RunSpec:
             raise UsageError(f"types= takes one of {', '.join(datatypes)} for each property")
         if self.types and not self.create_properties:
             raise UsageError("types= says how properties are created: it needs create_properties=True")
-        if self.via == "csv" and (self.lists is None or len(self.lists) != 1):
+        if self.via == "csv" and self.excluded is None and (self.lists is None or len(self.lists) != 1):
             raise UsageError("the CSV way takes exactly one list; the JSON way takes any number")
         if self.via == "csv" and self.nulls == "unassign":
             raise UsageError("the CSV way cannot unassign a property: an empty cell leaves it alone")
-        if self.max_rejected is not None and self.max_rejected < 0:
+        if not isinstance(self.create_properties, bool):
+            raise UsageError("create_properties= is True or False")
+        most, seconds = self.max_rejected, self.timeout
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 0):
             raise UsageError("max_rejected= is a number of rows, 0 or more")
-        if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if seconds is not None and not (number and 0 < seconds < math.inf):
             raise UsageError("timeout= is a number of seconds above 0")
 
 
@@ -268,6 +281,8 @@ def list_actions(lists: ListActions | None) -> tuple[tuple[ListRef, Action], ...
     """
     if lists is None:
         return None
+    if not hasattr(lists, "items"):
+        raise UsageError("lists= is a mapping of lists to actions, as in {42: 'addnoforce'}")
     pairs = tuple((list_ref(ref), action_of(word)) for ref, word in lists.items())
     if not pairs:
         raise UsageError("lists= is empty: say None for no list")
@@ -280,8 +295,9 @@ def list_ref(ref: ListRef) -> ListRef:
     Raises UsageError for what can be neither.
     """
     if isinstance(ref, str) and ref.isascii() and ref.isdigit():
-        ref = int(ref)
-    if isinstance(ref, bool) or not isinstance(ref, int | str) or ref == "" or (isinstance(ref, int) and ref <= 0):
+        ref = int(ref) if _is_id(ref) else 0
+    number = isinstance(ref, int) and not isinstance(ref, bool) and 0 < ref <= _MAX_ID
+    if not number and not (isinstance(ref, str) and ref.strip()):
         raise UsageError("a list is a number above 0, an address or a name")
     return ref
 
@@ -388,6 +404,18 @@ class Subscription:
     active: bool | None = None
     unsubscribed: bool | None = None
     subscribed_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class ContactInfo:
+    """One contact of the account."""
+
+    id: int
+    email: str = attrs.field(repr=False)
+    name: str = attrs.field(default="", repr=False)
+    excluded: bool | None = None
+    """Whether the contact is on the exclusion list."""
+    created: datetime | None = None
 
 
 EXCLUSIONS = ("excludemarketing", "includemarketing")

@@ -1,6 +1,8 @@
 """The report of a run: its books and its rejections, as plain data that outlives the client."""
 
 import csv
+import json
+import math
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,7 +157,27 @@ def _write_jsonl(rejections: Rejections, file: Any) -> None:
         row = {name: getattr(rejection, name) for name in REJECTION_COLUMNS}
         row["candidates"] = list(rejection.candidates)
         row["data"] = rejection.data
-        file.write(orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+        file.write(_as_json(row) + b"\n")
+
+
+def _as_json(row: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:  # what made Mailjet's JSON impossible is often why a row was rejected
+        return json.dumps(_plain(row)).encode()
+
+
+def _plain(value: Any) -> Any:
+    """Give data that any JSON can hold: halves of characters and numbers of any length are no obstacle."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
 
 
 def _write_csv(rejections: Rejections, file: Any) -> None:
@@ -182,7 +204,7 @@ class _Lines:
         return len(text)
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001  # full-width forms work as well
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # full-width forms work as well
 
 
 def _defanged(value: Any) -> str:

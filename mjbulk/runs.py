@@ -18,6 +18,7 @@ from mjbulk._events import Event
 from mjbulk._lanes import Lanes
 from mjbulk._rows import (
     EMAIL,
+    NO_ADDRESS,
     ColumnFault,
     Given,
     Layout,
@@ -42,7 +43,7 @@ from mjbulk.errors import (
     SourceError,
     UsageError,
 )
-from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
+from mjbulk.models import EXCLUSIONS, Action, Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
 
 _GRACE = 10.0
@@ -75,6 +76,7 @@ class ImportRun:
         self._chunker: Chunker | None = None
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._enough: RowsRejected | None = None
+        self._row = 0
         self._last_row = 0
         self._sent_anything = False
         self._began = asyncio.get_running_loop().time()
@@ -205,9 +207,9 @@ class ImportRun:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._desk.spill.close()
-        rows = self._ledger.counts["rows"]
-        unsent = Unsettled(rows=range(self._last_row + 1, rows + 1), cause=str(self._cause or "it was not sent"))
-        self._ledger.leave("not_sent", rows - self._ledger.settled, unsent)
+        left = self._ledger.counts["rows"] - self._ledger.settled
+        unsent = Unsettled(rows=range(self._last_row + 1, self._row + 1), cause=str(self._cause or "it was not sent"))
+        self._ledger.leave("not_sent", left, unsent)
         self._report = self._make_report()
         self._engine.emit(Event(name="run.ended", run_id=self.run_id, rows=self._ledger.counts["rows"]))
         self._notify()
@@ -233,6 +235,8 @@ class ImportRun:
         try:
             self._properties = await self._engine.account.known_properties()
             lists = await self._engine.account.resolve(self._spec.lists) if self._spec.lists else None
+            if self._spec.via == "csv" and lists is None:
+                lists = [(await self._engine.account.any_list(), Action.ADDNOFORCE)]
         except ApiError as refusal:
             if refusal.status != 401 or refusal.code:
                 raise
@@ -242,6 +246,7 @@ class ImportRun:
             columns=self._spec.columns,
             nulls=self._spec.nulls,
             text=self._source.text,
+            only_address=self._spec.excluded is not None,
             csv_way=self._spec.via == "csv",
         )
         self._lists = lists
@@ -251,7 +256,8 @@ class ImportRun:
         transport, settings = self._engine.transport, self._engine.settings
         if self._spec.via == "csv":
             list_id, action = (self._lists or [])[0]
-            return CsvWay(transport, settings, list_id, action, first)
+            method = action.value if self._spec.excluded is None else EXCLUSIONS[not self._spec.excluded]
+            return CsvWay(transport, settings, list_id, method, first)
         return JsonWay(transport, settings, self._spec, self._lists)
 
     async def _layout(self, names: tuple[str, ...]) -> Layout:
@@ -269,17 +275,18 @@ class ImportRun:
     # Reading
 
     async def _read(self) -> None:
-        row = 0
         async with aclosing(self._source.batches()) as batches:
             async for batch in batches:
                 for given in batch:
-                    row += 1
+                    self._row = (given.number if isinstance(given, Given) else None) or self._row + 1
                     self._ledger.read()
-                    chunk = await self._take(row, given)
+                    chunk = await self._take(self._row, given)
+                    if self._enough is not None:
+                        raise self._enough
                     if chunk is not None:
                         await self._dispatch(chunk)
                 await asyncio.sleep(0)
-        if row and not self._sent_anything:
+        if self._row and not self._sent_anything:
             self._check_columns()
         if self._chunker is not None and (chunk := self._chunker.flush()) is not None:
             await self._dispatch(chunk)
@@ -329,12 +336,10 @@ class ImportRun:
         if missing := missing_columns(sorted(names), self._spec.columns):
             raise UsageError(f"columns= picks {missing[0]!r}, which the source does not have")
         if self._layouts and all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
-            raise UsageError("the source has no column 'email'; columns= can name the one that it is")
+            raise UsageError(NO_ADDRESS)
 
     async def _dispatch(self, chunk: Chunk) -> None:
         """Wait for room, and give a chunk to a task of its own."""
-        if self._enough is not None:
-            raise self._enough
         if not self._sent_anything:
             self._check_columns()
         entries = len(chunk.encoded)

@@ -1,0 +1,29 @@
+"""What all contenders have in common: their arguments, and the one line in which they tell what they did.
+
+A contender is a process of its own, so that its peak of memory is its alone. Its clock starts when it is loaded.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+
+
+def contend(work: Callable[[argparse.Namespace], int]) -> None:
+    """Do the work, which gives the number of rows that it saw to their end, and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", default="")
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--file", default="")
+    parser.add_argument("--poll-min", type=float, default=1.0)
+    options = parser.parse_args()
+    began, cpu_before = time.perf_counter(), time.process_time()
+    rows = work(options)
+    told = {
+        "rows": rows,
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu_before,
+        "pyarrow": "pyarrow" in sys.modules,
+    }
+    print(json.dumps(told))

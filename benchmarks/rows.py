@@ -1,0 +1,67 @@
+"""The rows that every contender sends: the same ones, made in the same way, all with different addresses."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1000
+PROPERTIES = {"country": "str", "plan": "str", "visits": "int", "score": "float", "active": "bool"}
+"""Properties of a row, with their types."""
+_COUNTRIES = ("Austria", "Brazil", "Canada", "Denmark", "Estonia", "France", "Ghana")
+_PLANS = ("free", "team", "enterprise")
+
+
+def rows(count: int) -> Iterator[dict[str, Any]]:
+    """Give flat rows, as a database cursor would: an address, a name and five properties."""
+    for number in range(count):
+        yield {
+            "email": f"contact{number:08d}@example.com",
+            "name": f"Contact {number}",
+            "country": _COUNTRIES[number % 7],
+            "plan": _PLANS[number % 3],
+            "visits": number % 1000,
+            "score": number % 100 / 4,
+            "active": number % 2 == 0,
+        }
+
+
+def contact_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Make Mailjet's contact object of a row: what whoever has no importer writes by hand."""
+    return {
+        "Email": row["email"],
+        "Name": row["name"],
+        "Properties": {name: row[name] for name in PROPERTIES},
+    }
+
+
+def chunks_of(count: int) -> Iterator[list[dict[str, Any]]]:
+    """Give contact objects in chunks."""
+    source = map(contact_of, rows(count))
+    while chunk := list(islice(source, CHUNK)):
+        yield chunk
+
+
+def write_csv(path: Path, size: int) -> int:
+    """Write a CSV file of about ``size`` bytes, and give its number of rows.
+
+    Some names are quoted, and some hold a line end.
+    """
+    written = count = 0
+    with path.open("w", encoding="ascii", newline="") as file:
+        written += file.write(f"email,name,{','.join(PROPERTIES)}\n")
+        for row in rows(size):
+            written += file.write(",".join(map(_cell, row.values())) + "\n")
+            count += 1
+            if written >= size:
+                break
+    return count
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if text.startswith("Contact ") and text.endswith("00"):
+        return f'"{text}\nthe ""round"" one"' if text.endswith("000") else f'"{text}, the round one"'
+    return text

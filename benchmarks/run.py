@@ -1,0 +1,315 @@
+"""The one command: contenders against a sink, in rounds of one run, and the ratios between them.
+
+Each contender is a process of its own, against a sink process of its own, over the same rows. Rounds go A B C, A B C:
+what else the machine does meets all of them. A figure is printed only where the sink counted as many rows as were sent.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.request import urlopen
+
+from benchmarks.rows import CHUNK, write_csv
+
+_HOME = Path(__file__).parents[1]
+_MEGA = 1_000_000
+_MAX_JOBS, _MAX_ROWS = 256, 1_000_000
+"""What mjbulk allows to be unfinished, by default."""
+_PATIENCE = 1800.0
+"""Seconds after which a contender is ended."""
+
+
+class Refused(Exception):
+    """A figure that must not be printed."""
+
+
+# Processes
+
+
+@contextmanager
+def sink(*arguments: str) -> Iterator[str]:
+    """Start a sink, and give its address."""
+    command = [sys.executable, "-m", "benchmarks.sink", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_HOME) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+def stats_of(url: str) -> dict[str, Any]:
+    """Ask a sink what it has counted."""
+    with urlopen(f"{url}/stats", timeout=30) as reply:
+        told: dict[str, Any] = json.load(reply)
+    return told
+
+
+@dataclass
+class Took:
+    """What one contender took in one round."""
+
+    seconds: float
+    cpu: float | None
+    """Seconds of the processor, threads included; None where it is not told."""
+    peak: float
+    """Megabytes: the most memory that the whole process held at once."""
+    stats: dict[str, Any] = field(default_factory=dict)
+
+
+def run(command: Sequence[str]) -> tuple[dict[str, Any], float]:
+    """Run a contender, and give what it printed and its peak of memory.
+
+    Raises Refused where it fails.
+    """
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
+        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=_HOME)
+        usage = _wait(process)
+        said.seek(0)
+        faults.seek(0)
+        if process.returncode:
+            raise Refused(f"{command[-1]} ended with {process.returncode}: {faults.read().decode()[-2000:]}")
+        scale = 1 if sys.platform == "darwin" else 1024
+        return json.load(said), usage.ru_maxrss * scale / _MEGA
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> Any:
+    """Wait for a process, which ends with this one, and give what it used."""
+    signal.signal(signal.SIGALRM, lambda *_: process.kill())
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage
+
+
+# Contenders
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work."""
+
+    name: str
+    module: str
+    """``curl`` is none of ours."""
+    sends: str = "rows"
+    """Which of the sink's counts has to be the number of rows; with ``records`` the header is one more."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What each contender has to do."""
+
+    rows: int
+    unit: str
+    amount: float
+    """In the unit, for the rate."""
+    file: Path | None = None
+    poll_min: float = 0.01
+    jobs_last: float = 0.0
+
+
+MJBULK = Contender("mjbulk", "with_mjbulk")
+JSON = (
+    MJBULK,
+    Contender("mailjet-rest, 16 threads", "with_mailjet_rest"),
+    Contender("aiohttp + orjson by hand", "with_aiohttp"),
+)
+CSV = (
+    MJBULK,
+    Contender("csv.reader alone", "with_csv_reader", sends=""),
+    Contender("curl --data-binary", "curl", sends="records"),
+)
+
+
+def take_part(contender: Contender, task: Task) -> Took:
+    """Run one contender against a sink of its own.
+
+    Raises Refused where the rows that it sent are not those that the sink counted.
+    """
+    with sink("--jobs-last", str(task.jobs_last)) as url:
+        told, peak = run(_command(contender, task, url))
+        stats = stats_of(url)
+    check(contender, task.rows, told, stats)
+    return Took(told["seconds"], told.get("cpu"), peak, stats)
+
+
+def check(contender: Contender, rows: int, told: Mapping[str, Any], stats: Mapping[str, Any]) -> None:
+    """Compare what a contender tells with what the sink counted.
+
+    Raises Refused.
+    """
+    wanted = rows + (contender.sends == "records")
+    counted = stats[contender.sends] if contender.sends else wanted
+    if told.get("rows", rows) != rows or counted != wanted:
+        said = f"it tells {told['rows']}, " if "rows" in told else ""
+        raise Refused(f"{contender.name}: of {wanted} rows {said}the sink counted {counted}")
+    if told.get("pyarrow"):
+        raise Refused(f"{contender.name} has loaded pyarrow")
+
+
+def _command(contender: Contender, task: Task, url: str) -> list[str]:
+    if contender.module == "curl":
+        return _curl(f"{url}/v3/DATA/contactslist/1/CSVData/text:plain", task.file)
+    arguments = ["--url", url, "--rows", str(task.rows), "--poll-min", str(task.poll_min)]
+    if task.file is not None:
+        arguments += ["--file", str(task.file)]
+    return [sys.executable, "-m", f"benchmarks.{contender.module}", *arguments]
+
+
+def _curl(url: str, file: Path | None) -> list[str]:
+    told = '{"seconds": %{time_total}}'
+    headers = ["-H", "Expect:", "-H", "Content-Type: text/plain"]
+    return ["curl", "-sSf", "-o", os.devnull, "-w", told, *headers, "--data-binary", f"@{file}", url]
+
+
+# Rounds and tables
+
+
+def compare(title: str, contenders: Sequence[Contender], task: Task, rounds: int) -> None:
+    """Run all contenders in turn, and print their table and the ratios of the first one to each other one."""
+    took: dict[str, list[Took]] = {contender.name: [] for contender in contenders}
+    for _ in range(rounds):
+        for contender in contenders:
+            took[contender.name].append(take_part(contender, task))
+    print(f"\n### {title}\n\nMedian of {_times(rounds)}, least and most in brackets.\n")
+    print(f"| | {task.unit} | CPU s | peak MB |\n| --- | ---: | ---: | ---: |")
+    rates = {name: [task.amount / one.seconds for one in ones] for name, ones in took.items()}
+    for name, ones in took.items():
+        print(f"| {name} | {_spread(rates[name])} | {_cpu(ones)} | {median(one.peak for one in ones):.0f} |")
+    _print_ratios(rates)
+
+
+def _print_ratios(rates: Mapping[str, Sequence[float]]) -> None:
+    first, *others = rates
+    print("\n| ratio of speed | median | least and most |\n| --- | ---: | ---: |")
+    for other in others:
+        ratios = [mine / theirs for mine, theirs in zip(rates[first], rates[other], strict=True)]
+        print(f"| {first} / {other} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
+    sys.stdout.flush()
+
+
+def _times(rounds: int) -> str:
+    return "one round" if rounds == 1 else f"{rounds} interleaved rounds"
+
+
+def _spread(figures: Sequence[float]) -> str:
+    digits = 0 if median(figures) >= 100 else 1
+    return f"{median(figures):,.{digits}f} ({min(figures):,.{digits}f} to {max(figures):,.{digits}f})"
+
+
+def _cpu(ones: Sequence[Took]) -> str:
+    known = [one.cpu for one in ones if one.cpu is not None]
+    return f"{median(known):.1f}" if known else "-"
+
+
+def fill(title: str, task: Task, *, full: bool) -> None:
+    """Run mjbulk against jobs that last, and print its memory.
+
+    With ``full``, its bound of unfinished jobs or rows has to be reached. Raises Refused.
+    """
+    took = take_part(MJBULK, task)
+    most, rows = took.stats["unfinished"], took.stats["unfinished_rows"]
+    if full and most < _MAX_JOBS and rows < 0.9 * _MAX_ROWS:
+        raise Refused(f"{MJBULK.name}: only {most} jobs with {rows} rows were unfinished at once")
+    print(f"\n### {title}\n")
+    print("| rows | sent MB | most jobs unfinished | most rows unfinished | largest body | peak MB |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    sent, largest = took.stats["bytes"] / _MEGA, took.stats["largest"]
+    print(f"| {task.rows:,} | {sent:,.0f} | {most} | {rows:,} | {largest:,} | {took.peak:.0f} |", flush=True)
+
+
+# The command
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is run."""
+
+    rows: int = 300_000
+    megabytes: int = 100
+    rounds: int = 5
+    memory_rows: int = 5_000_000
+    memory_megabytes: float = 1024**3 / _MEGA
+    jobs_last: float = 5.0
+
+
+_QUICK = Sizes(rows=20_000, megabytes=20, rounds=2, memory_rows=200_000, memory_megabytes=50, jobs_last=4.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for, and give the exit status: 1 where a figure was refused."""
+    options = _options(arguments)
+    sizes = _QUICK if options.quick else Sizes()
+    rounds = options.rounds or sizes.rounds
+    cores = os.cpu_count()
+    print(f"Python {platform.python_version()} on {platform.system()}, {cores} cores; {CHUNK:,} rows a chunk of JSON.")
+    try:
+        with tempfile.TemporaryDirectory(prefix="mjbulk-benchmark-") as folder:
+            if "json" in options.only:
+                _json(options.rows or sizes.rows, rounds)
+            if "csv" in options.only:
+                _csv(Path(folder), options.megabytes or sizes.megabytes, rounds)
+            if options.memory:
+                _memory(Path(folder), sizes, full=not options.quick)
+    except Refused as why:
+        print(f"refused: {why}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
+    parser.add_argument("--only", choices=("json", "csv", "memory"), nargs="+", default=("json", "csv"))
+    parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
+    parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
+    parser.add_argument("--rounds", type=int, metavar="N")
+    options = parser.parse_args(arguments)
+    options.memory = options.memory or "memory" in options.only
+    return options
+
+
+def _json(rows: int, rounds: int) -> None:
+    task = Task(rows, "contacts a second", rows)
+    compare(f"JSON way: {rows:,} rows from an iterable", JSON, task, rounds)
+
+
+def _csv(folder: Path, megabytes: float, rounds: int) -> None:
+    file = folder / "contacts.csv"
+    rows = write_csv(file, int(megabytes * _MEGA))
+    size = file.stat().st_size / _MEGA
+    contenders = [one for one in CSV if one.module != "curl" or shutil.which("curl")]
+    compare(f"CSV way: {rows:,} rows, {size:.0f} MB", contenders, Task(rows, "MB a second", size, file), rounds)
+
+
+def _memory(folder: Path, sizes: Sizes, *, full: bool) -> None:
+    rows = sizes.memory_rows
+    task = Task(rows, "", rows, poll_min=1.0, jobs_last=sizes.jobs_last)
+    fill(f"Memory, JSON way: {rows:,} rows, jobs of {sizes.jobs_last:g} s", task, full=full)
+    file = folder / "large.csv"
+    rows = write_csv(file, int(sizes.memory_megabytes * _MEGA))
+    task = Task(rows, "", rows, file, poll_min=1.0, jobs_last=sizes.jobs_last)
+    title = f"Memory, CSV way: {rows:,} rows, {sizes.memory_megabytes:,.0f} MB, jobs of {sizes.jobs_last:g} s"
+    fill(title, task, full=full)

@@ -1,0 +1,22 @@
+"""mjbulk: from an iterable of rows on the JSON way, or from a file on the CSV way, with its default settings."""
+
+import argparse
+import asyncio
+
+from benchmarks.measure import contend
+from benchmarks.rows import rows
+from mjbulk import Client, Credentials, Settings
+
+
+async def _import(options: argparse.Namespace) -> int:
+    settings = Settings(api_url=options.url, poll_min=options.poll_min)
+    async with Client(Credentials("public", "private"), settings) as client:
+        if options.file:
+            report = await client.import_contacts(options.file, lists={1: "addnoforce"}, via="csv")
+        else:
+            report = await client.import_contacts(rows(options.rows), lists={1: "addnoforce"})
+    return report.accepted
+
+
+if __name__ == "__main__":
+    contend(lambda options: asyncio.run(_import(options)))

@@ -1,0 +1,62 @@
+"""The commands, and what every one of them ends with: an exit status, and no traceback for an error of ours."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App, Parameter
+
+from mjbulk.cli._demo import demo
+from mjbulk.cli._ends import REFUSED, UNFINISHED, status_of, tell
+from mjbulk.cli._import import import_contacts
+from mjbulk.cli._jobs import errors, watch
+from mjbulk.cli._sandbox import sandbox
+from mjbulk.errors import Error
+
+
+def _version() -> str:
+    try:
+        return version("mjbulk")
+    except PackageNotFoundError:
+        return "of a source tree, not installed"
+
+
+app = App(
+    name="mjbulk",
+    help="Put any number of contacts into Mailjet, and know what became of every one of them.",
+    help_epilogue=(
+        "The API key comes from MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, or the TOML file that MJBULK_CONFIG names. "
+        "Exit status: 0 every row accepted; 1 some rows rejected; 2 refused before anything was sent; 3 not complete."
+    ),
+    help_format="plaintext",
+    version=lambda: f"mjbulk {_version()}",
+    version_flags=["--version"],
+    default_parameter=Parameter(negative=(), show_default=False),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+app.command(import_contacts, name="import")
+app.command(watch)
+app.command(errors)
+app.command(sandbox)
+app.command(demo)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and give its exit status."""
+    try:
+        status = app(list(arguments))
+        sys.stdout.flush()
+    except SystemExit as end:  # the parser's own errors
+        return end.code if isinstance(end.code, int) else REFUSED
+    except Error as error:
+        tell(str(error))
+        return status_of(error)
+    except KeyboardInterrupt:
+        tell("interrupted")
+        return UNFINISHED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its flush at exit would fail once more
+        return UNFINISHED
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,103 @@
+"""How commands speak and end: lines, exit statuses, what to do next, and signals."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from mjbulk.errors import ApiError, Error, UsageError
+
+if TYPE_CHECKING:
+    from mjbulk.models import Unsettled
+    from mjbulk.report import Report
+
+DONE = 0
+REJECTED = 1
+REFUSED = 2
+UNFINISHED = 3
+_SHOWN = 10
+
+
+def say(line: str) -> None:
+    """Write a line of the result to stdout."""
+    sys.stdout.write(f"{line}\n")
+
+
+def tell(line: str) -> None:
+    """Write a line about the work to stderr."""
+    sys.stderr.write(f"mjbulk: {line}\n")
+
+
+def plain(text: object) -> str:
+    """Make a text that cannot steer a terminal or break a line: it comes from a file or from a server."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def status_of(error: Error) -> int:
+    """Give the exit status for an error that a command ended with."""
+    refused = isinstance(error, UsageError) or (isinstance(error, ApiError) and error.status in (401, 403, 404))
+    return REFUSED if refused else UNFINISHED
+
+
+def status_of_report(report: "Report") -> int:
+    """Give the exit status for the books of a run."""
+    if not report.complete:
+        return UNFINISHED
+    return REJECTED if report.rejected else DONE
+
+
+def tell_next(report: "Report", rejects: str | None) -> None:
+    """Say what to do next about rows that were not accepted."""
+    if report.halted is not None:
+        tell(f"stopped before its end: {report.halted}")
+    for why in list(report.unsettled)[:_SHOWN]:
+        tell(_about(why))
+    if len(report.unsettled) > _SHOWN:
+        tell(f"... and {len(report.unsettled) - _SHOWN} more ranges of rows")
+    if report.rejected:
+        where = f"in {rejects}" if rejects else "not kept: --rejects FILE.csv keeps them"
+        tell(f"{report.rejected} rejected rows, with their reasons, are {where}")
+    if not report.complete:
+        tell(_advice(report))
+
+
+def _about(why: "Unsettled") -> str:
+    rows = f"rows {why.rows.start}-{why.rows.stop - 1}" if len(why.rows) > 1 else f"row {why.rows.start}"
+    return f"{rows}: {why.cause}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
+
+
+def _advice(report: "Report") -> str:
+    actions = {action.value for _, action in report.spec.lists or ()}
+    if actions <= {"addnoforce"}:
+        return "next: run the same command again; to import a row twice does no harm here"
+    risky = ", ".join(sorted(actions - {"addnoforce"}))
+    if report.unknown:
+        return f"next: find out about the {report.unknown} unknown rows first; {risky} may have been applied to them"
+    return "next: import the rows that were not sent"
+
+
+@contextmanager
+def on_signals(call: Callable[[], object]) -> Iterator[None]:
+    """Have a function called at the first SIGINT or SIGTERM; a second one ends the process as usual."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGINT, signal.SIGTERM)
+
+    def release() -> None:
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+    def first() -> None:
+        release()
+        call()
+
+    # Not on Windows, nor outside the main thread: there Ctrl-C cancels the command.
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in caught:
+            loop.add_signal_handler(number, first)
+    try:
+        yield
+    finally:
+        release()

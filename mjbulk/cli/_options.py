@@ -1,0 +1,121 @@
+"""Options that come from the records of the core, so that none of them has to be stated twice."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
+
+import attrs
+from cyclopts import Group, Parameter, Token
+from docstring_parser import parse_from_object
+
+from mjbulk.config import Settings
+from mjbulk.errors import UsageError
+from mjbulk.models import RunKeywords
+
+_NO_OPTIONS = ("ssl", "drain")
+"""An object, and a bound for programs that leave a client while its runs go on."""
+_SETTINGS = Group(
+    "Settings",
+    help="What is not said comes from MJBULK_<NAME> in the environment (--api-url: MJ_API_URL), then from the default.",
+    sort_key=90,
+)
+_IMPORT = Group("Import", sort_key=50)
+
+
+def _record(name: str, hints: Mapping[str, Any], parameter: Callable[[str], Parameter]) -> Any:
+    """Make a record whose fields are options; what is not said is not in it."""
+    return TypedDict(name, {key: Annotated[hint, parameter(key)] for key, hint in hints.items()}, total=False)  # type: ignore[operator]  # made of another record
+
+
+# Settings
+
+
+def _settings() -> Any:
+    texts = {item.arg_name: _as_help(item.description or "") for item in parse_from_object(Settings).params}
+    fields = {f.name: f for f in attrs.fields(Settings) if f.name not in _NO_OPTIONS}
+    hints = {name: hint for name, hint in get_type_hints(Settings).items() if name in fields}
+
+    def parameter(name: str) -> Parameter:
+        alias = "--chunk-size" if name == "chunk_rows" else None
+        help_ = f"{texts.get(name, '')}{_default(fields[name])}"
+        return Parameter(help=help_, alias=alias, group=_SETTINGS)
+
+    return _record("SettingsOptions", hints, parameter)
+
+
+def _as_help(text: str) -> str:
+    """Name settings as options."""
+    return re.sub(r"``(\w+)``", lambda name: f"--{name[1].replace('_', '-')}", text)
+
+
+def _default(field: "attrs.Attribute[Any]") -> str:
+    """Show what holds where nothing is said; nothing of what may be a secret."""
+    try:
+        value = field.default.factory()  # type: ignore[union-attr]  # every setting has one
+    except UsageError:
+        return " [the environment's cannot be read]"
+    return f" [default: {value}]" if field.repr and value is not None else ""
+
+
+# Keywords of a run
+
+
+def _names(_: object, tokens: Sequence[Token]) -> list[str] | dict[str, str]:
+    """Read ``a,b`` as a choice of columns, ``source=target,...`` as their new names."""
+    parts = [part.strip() for token in tokens for part in token.value.split(",")]
+    if not all(parts):
+        raise ValueError("a column has no name")
+    if not any("=" in part for part in parts):
+        return parts
+    return _pairs(_, tokens, alone=True)
+
+
+def _pairs(_: object, tokens: Sequence[Token], *, alone: bool = False) -> dict[str, str]:
+    """Read ``name=word,...``."""
+    pairs: dict[str, str] = {}
+    for part in (part for token in tokens for part in token.value.split(",")):
+        name, sign, word = (piece.strip() for piece in part.partition("="))
+        if not name or (sign and not word) or not (sign or alone):
+            raise ValueError(f"{part!r} is not NAME=WORD")
+        pairs[name] = word or name
+    return pairs
+
+
+_HELP = {
+    "columns": "Columns to take, as in a,b; or with new names, as in source=target,...; all if not said.",
+    "nulls": "What an empty value does to its property: keep leaves it alone, unassign unassigns it.",
+    "via": "The way to send: contacts as JSON, or an uploaded CSV file.",
+    "run_id": "A name for the run.",
+    "resend": "Whether to send again after a lost answer: safe where twice does no harm.",
+    "on_mismatch": "Whether rows are accepted where Mailjet's counts do not agree.",
+    "create_properties": "Create properties that are not there yet.",
+    "types": "Types of the properties to create, as in age=int,birthday=datetime (str if not said).",
+    "max_rejected": "Stop when more rows than this are rejected.",
+    "timeout": "Stop after so many seconds.",
+}
+_READ: dict[str, tuple[str, Callable[..., Any]]] = {"columns": ("NAMES", _names), "types": ("NAME=TYPE,...", _pairs)}
+"""Keywords that are written in a way of their own."""
+
+
+def _keywords() -> Any:
+    hints = {name: str if name in _READ else hint for name, hint in get_type_hints(RunKeywords).items()}
+
+    def parameter(name: str) -> Parameter:
+        metavar, read = _READ.get(name, (None, None))
+        return Parameter(help=_HELP.get(name), converter=read, metavar=metavar, group=_IMPORT)
+
+    return _record("RunOptions", hints, parameter)
+
+
+if TYPE_CHECKING:
+    SettingsOptions = dict[str, Any]
+    RunOptions = dict[str, Any]
+else:
+    SettingsOptions = _settings()
+    RunOptions = _keywords()
+
+SettingsSaid = Annotated[SettingsOptions | None, Parameter(name="*")]
+"""Settings that were said, for ``Settings(**said)``."""
+RunSaid = Annotated[RunOptions | None, Parameter(name="*")]
+"""Keywords of an import that were said."""
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON on stdout, and nothing else there.")]

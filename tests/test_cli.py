@@ -1,0 +1,598 @@
+"""The command line, in process where that shows the same, else as a process."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import attrs
+import pytest
+
+from mjbulk.cli import main
+from mjbulk.config import Settings
+from mjbulk.models import RunKeywords
+from mjbulk.testing import Fault, Knobs, Mailjet
+
+BOOKS = ("rows", "accepted", "rejected", "superseded", "unknown", "not_sent")
+KEYS = {"run_id", *BOOKS, "jobs", "requests", "seconds", "complete"}
+TO_LIST = ("--list", "1", "--action", "addnoforce")
+POST = "POST contact/managemanycontacts"
+SECRET = "test-private-key"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Writes a file of the test's own, and gives its path."""
+
+    def write_file(text: str | bytes, name: str = "contacts.csv") -> str:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write_file
+
+
+@pytest.fixture
+def here(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file in the current folder."""
+    file = Path(write("email\na@example.org\n"))
+    monkeypatch.chdir(file.parent)
+    return file.name
+
+
+Write = Callable[..., str]
+Output = pytest.CaptureFixture[str]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mjbulk.cli", *arguments]
+
+
+@contextlib.contextmanager
+def running(*arguments: str, **more: Any) -> "Iterator[subprocess.Popen[str]]":
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    process = subprocess.Popen(command(*arguments), text=True, **pipes)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10.0
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def people(count: int) -> str:
+    return "email\n" + "".join(f"p{number}@example.org\n" for number in range(count))
+
+
+# import
+
+
+def test_a_clean_file_exits_0(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """A file whose every row is accepted gives status 0, one line of books, and nothing else."""
+    assert (
+        main(["import", write("email,name\na@example.org,Ann\nb@example.org,Bob\n"), *TO_LIST, "--run-id", "r1"]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert out.startswith("r1: 2 rows: 2 accepted in 1 jobs, ")
+    assert (out.count("\n"), err) == (1, "")
+    assert mailjet.contacts["a@example.org"].lists == {1: "addnoforce"}
+
+
+def test_rejected_rows_are_written_with_their_numbers(
+    mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output
+) -> None:
+    """Rows that are bad here or refused there give status 1 and stand in the rejects file, whole."""
+    mailjet.emulator.create_property("age", "int")
+    mailjet.reject("c@example.org", "Mailbox does not exist")
+    rejects = tmp_path / "rejects.csv"
+    file = write("email,age\na@example.org,1\nnobody,2\nc@example.org,3\nd@example.org,old\n,5\n")
+    assert main(["import", file, *TO_LIST, "--rejects", str(rejects)]) == 1
+    rows = {row["row"]: row for row in csv.DictReader(io.StringIO(rejects.read_text()))}
+    assert set(rows) == {"2", "3", "4", "5"}
+    assert list(rows["3"])[:6] == ["row", "email", "field", "message", "match", "origin"]
+    assert (rows["3"]["message"], rows["3"]["origin"], rows["3"]["age"]) == ("Mailbox does not exist", "mailjet", "3")
+    assert (rows["4"]["field"], rows["4"]["origin"], rows["4"]["age"]) == ("age", "mjbulk", "old")
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
+    out, err = capsys.readouterr()
+    assert "1 accepted, 4 rejected" in out
+    assert f"4 rejected rows, with their reasons, are in {rejects}" in err
+    assert "@" not in out + err
+
+
+def test_rejects_as_json_lines(mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output) -> None:
+    """A rejects file *.jsonl has an object a line; without one it is said how to keep them."""
+    file = write("email\nnobody\n")
+    assert main(["import", file, *TO_LIST, "--rejects", str(tmp_path / "r.jsonl")]) == 1
+    (line,) = (tmp_path / "r.jsonl").read_text().splitlines()
+    assert (json.loads(line)["row"], json.loads(line)["field"]) == (1, "email")
+    assert main(["import", file, *TO_LIST]) == 1
+    assert "--rejects FILE.csv keeps them" in capsys.readouterr().err
+
+
+def test_json_prints_one_object(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """--json prints exactly the books and figures, and nothing else."""
+    assert main(["import", write("email\na@example.org\nnobody\n"), *TO_LIST, "--json"]) == 1
+    books = json.loads(capsys.readouterr().out)
+    assert set(books) == KEYS
+    assert (books["rows"], books["accepted"], books["rejected"], books["jobs"]) == (2, 1, 1, 1)
+    assert books["complete"] is True
+
+
+def test_no_list_and_several_lists(mailjet: Mailjet, write: Write) -> None:
+    """--no-list touches no list; each --list has its own --action, or all have one."""
+    second = str(mailjet.emulator.create_list("second").id)
+    file = write("email\na@example.org\n")
+    assert main(["import", file, "--no-list"]) == 0
+    assert mailjet.contacts["a@example.org"].lists == {}
+    assert main(["import", file, "--list", "1", "--action", "addforce", "--list", "second", "--action", "unsub"]) == 0
+    assert mailjet.contacts["a@example.org"].lists == {1: "addforce", int(second): "unsub"}
+    assert main(["import", file, "--list", "1", "--list", second, "--action", "addnoforce"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "say where the contacts go"),
+        (["--list", "1"], "--list needs an --action"),
+        (["--no-list", "--list", "1"], "--no-list goes without"),
+        (["--list", "1", "--list", "2", "--list", "3", *("--action", "remove") * 2], "3 --list and 2 --action"),
+        (["--list", "1", "--list", "1", "--action", "remove"], "a list is named twice"),
+        (["--list", "0", "--action", "remove"], "a list is a number above 0"),
+        (["--list", "1", "--action", "destroy"], '"destroy"'),
+        ([*TO_LIST, "--rejects", "r.txt"], "--rejects writes a file *.csv or *.jsonl"),
+        ([*TO_LIST, "--rejects", "nowhere/r.csv"], "a folder that is not there"),
+        ([*TO_LIST, "--rejects", "contacts.csv"], "names the file that is imported"),
+        ([*TO_LIST, "--format", "jsonl", "--delimiter", ";"], "are for CSV"),
+        ([*TO_LIST, "--delimiter", ";;"], "delimiter="),
+        ([*TO_LIST, "--encoding", "klingon"], "no encoding 'klingon'"),
+        ([*TO_LIST, "--columns", "a,,b"], "a column has no name"),
+        ([*TO_LIST, "--create-properties", "--types", "age"], "is not NAME=WORD"),
+        ([*TO_LIST, "--create-properties", "--types", "age=number"], "types= takes one of"),
+        ([*TO_LIST, "--concurrency", "0"], "concurrency is a whole number"),
+        ([*TO_LIST, "--concurrency", "many"], "--concurrency"),
+        ([*TO_LIST, "--api-url", "http://mailjet.example"], "has to be https"),
+        ([*TO_LIST, "--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_wrong_arguments_exit_2_before_anything_is_sent(
+    arguments: list[str], sentence: str, here: str, mailjet: Mailjet, capsys: Output
+) -> None:
+    """Whatever is wrong with the arguments is said in a sentence, and no request is made."""
+    assert main(["import", here, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert sentence in " ".join(err.replace("│", " ").split())
+    assert (out, mailjet.requests) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["import"], ["nonsense"], ["import", "--jsn"], ["watch", "113"], ["errors", "contact:0"]]
+)
+def test_a_wrong_command_exits_2(arguments: list[str], mailjet: Mailjet, capsys: Output) -> None:
+    """A command that is none, or lacks what it is about, is refused (no command at all shows the help)."""
+    assert main(arguments) == (2 if arguments else 0)
+    assert "Traceback" not in capsys.readouterr().err
+    assert mailjet.requests == 0
+
+
+def test_a_file_that_is_not_there_exits_2(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """A missing file, or one of an unknown kind, is refused, and nothing is posted."""
+    assert main(["import", str(tmp_path / "missing.csv"), *TO_LIST]) == 2
+    assert "cannot be opened" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "contacts.txt"), *TO_LIST]) == 2
+    assert "--format csv" in capsys.readouterr().err
+    assert mailjet.emulator.count(POST) == 0
+
+
+def test_wrong_keys_exit_2_after_one_request(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """Keys that Mailjet does not take are found by the first request, and never printed."""
+    mailjet.emulator.knobs = Knobs(credentials=[("another", "pair")])
+    assert main(["import", write("email\na@example.org\n"), *TO_LIST]) == 2
+    out, err = capsys.readouterr()
+    assert "401" in err
+    assert SECRET not in out + err
+    assert mailjet.requests == 1
+
+
+def test_missing_keys_exit_2(mailjet: Mailjet, write: Write, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without keys it is said where they come from; a TOML file will do."""
+    file = write("email\na@example.org\n")
+    monkeypatch.delenv("MJ_APIKEY_PUBLIC")
+    monkeypatch.delenv("MJ_APIKEY_PRIVATE")
+    assert main(["import", file, *TO_LIST]) == 2
+    assert "MJBULK_CONFIG" in capsys.readouterr().err
+    monkeypatch.setenv("MJBULK_CONFIG", write('MJ_APIKEY_PUBLIC = "a"\nMJ_APIKEY_PRIVATE = "b"\n', "keys.toml"))
+    assert main(["import", file, *TO_LIST]) == 0
+
+
+def test_an_unknown_list_or_column_exits_2_without_a_post(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """What the account or the file does not have is found before anything is posted."""
+    assert main(["import", write("email\na@example.org\n"), "--list", "99", "--action", "remove"]) == 2
+    assert "99" in capsys.readouterr().err
+    assert main(["import", write("email,shoe\na@example.org,9\n"), *TO_LIST]) == 2
+    assert "shoe" in capsys.readouterr().err
+    assert main(["import", write("email\na@example.org\n"), *TO_LIST, "--columns", "email,shoe"]) == 2
+    assert "shoe" in capsys.readouterr().err
+    assert main(["import", write("mail\na@example.org\n"), *TO_LIST]) == 2
+    assert mailjet.emulator.count(POST) == 0
+
+
+def test_a_server_that_is_down_exits_3(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """Where nobody listens the import halts in the time that is allowed, and says what to do next."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        file = write("email\na@example.org\n")
+        began = time.monotonic()
+        assert main(["import", file, *TO_LIST, "--api-url", url, "--give-up-after", "0.2", "--json"]) == 3
+    assert time.monotonic() - began < 3
+    out, err = capsys.readouterr()
+    assert set(json.loads(out)) == KEYS
+    assert json.loads(out)["complete"] is False
+    assert "no connection" in err
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+
+
+def test_too_many_rejections_halt_and_are_written(
+    mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output
+) -> None:
+    """--max-rejected halts with status 3, and the rejects file has what was rejected until then."""
+    file = write("email\n" + "nobody\n" * 3 + "a@example.org\nb@example.org\n")
+    rejects = tmp_path / "r.csv"
+    arguments = ["--max-rejected", "1", "--chunk-size", "1", "--rejects", str(rejects)]
+    assert main(["import", file, *TO_LIST, *arguments]) == 3
+    assert len(rejects.read_text().splitlines()) >= 3
+    assert "rows were rejected, 1 are allowed" in capsys.readouterr().err
+
+
+def test_rejects_that_cannot_be_written_exit_3(mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output) -> None:
+    """Where the rejects file fails in the end, the books are printed all the same."""
+    (tmp_path / "r.csv").mkdir()
+    assert main(["import", write("email\nnobody\n"), *TO_LIST, "--rejects", str(tmp_path / "r.csv")]) == 3
+    out, err = capsys.readouterr()
+    assert "1 rejected" in out
+    assert "could not be written" in err
+
+
+@pytest.mark.parametrize(
+    ("action", "advice"), [("addnoforce", "run the same command again"), ("addforce", "addforce may have been applied")]
+)
+def test_unknown_rows_exit_3(action: str, advice: str, mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """Rows whose answer was lost are unknown; what to do depends on whether twice does harm."""
+    mailjet.drop_answer("contact/managemanycontacts")
+    file = write("email\na@example.org\n")
+    assert main(["import", file, "--list", "1", "--action", action, "--resend", "never"]) == 3
+    out, err = capsys.readouterr()
+    assert "1 unknown" in out
+    assert "row 1: " in err
+    assert advice in err
+
+
+def test_unsent_rows_alone_can_be_imported(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """Where no row is unknown, the unsent ones are what is left to do, also with an action that may do harm twice."""
+    arguments = ["--list", "1", "--action", "unsub", "--give-up-after", "0.1", "--chunk-rows", "1"]
+    mailjet.emulator.fault(POST, Fault.answer(503), times=None)
+    assert main(["import", write(people(3)), *arguments]) == 3
+    out, err = capsys.readouterr()
+    assert "3 rows: 3 not sent" in out
+    assert "next: import the rows that were not sent" in err
+
+
+def test_a_timeout_leaves_unsent_rows(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """--timeout stops a run; jobs under way are named so that they can be watched."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
+    arguments = ["--timeout", "0.5", "--chunk-rows", "1", "--max-jobs", "1"]
+    assert main(["import", write(people(3)), "--list", "1", "--action", "remove", *arguments, "--json"]) == 3
+    out, err = capsys.readouterr()
+    books = json.loads(out)
+    assert (books["unknown"], books["accepted"]) == (1, 0)
+    assert "mjbulk watch contact:" in err
+    assert "remove may have been applied" in err
+
+
+# Sources
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "name"),
+    [
+        (b'\xef\xbb\xbfemail;city\r\n"a@example.org";"Two\nlines"\r\n', ["--delimiter", ";"], "c.csv"),
+        ("email,city\na@example.org,Two\u00a0lines\n".encode("cp1252"), ["--encoding", "cp1252"], "c.csv"),
+        (b'{"email": "a@example.org", "city": "Two lines"}\n', [], "c.jsonl"),
+        (b"email,city\na@example.org,Two lines\n", ["--format", "csv"], "c.txt"),
+        (b"mail,ort,x\na@example.org,Two lines,1\n", ["--columns", "mail=email,ort=city"], "c.csv"),
+        (b"email,city,x\na@example.org,Two lines,1\n", ["--columns", "email,city"], "c.csv"),
+    ],
+    ids=["bom, newline, delimiter", "encoding", "json lines", "format", "columns renamed", "columns picked"],
+)
+def test_files_of_all_kinds(mailjet: Mailjet, write: Write, content: bytes, arguments: list[str], name: str) -> None:
+    """A file is read by its ending or as it is said, with its columns picked or renamed."""
+    mailjet.emulator.create_property("city")
+    assert main(["import", write(content, name), *TO_LIST, *arguments]) == 0
+    assert mailjet.contacts["a@example.org"].properties["city"].split() == ["Two", "lines"]
+
+
+def test_properties_are_created_with_their_types(mailjet: Mailjet, write: Write) -> None:
+    """--create-properties and --types make what is missing."""
+    file = write("email,age,city\na@example.org,7,Bergen\n")
+    assert main(["import", file, *TO_LIST, "--create-properties", "--types", "age=int"]) == 0
+    assert mailjet.contacts["a@example.org"].properties == {"age": 7, "city": "Bergen"}
+    assert main(["import", write("email,age\na@example.org,\n"), *TO_LIST, "--nulls", "unassign"]) == 0
+    assert "age" not in mailjet.contacts["a@example.org"].properties
+
+
+def test_stdin_is_read_as_it_comes(mailjet: Mailjet) -> None:
+    """- reads bytes from a pipe to their end."""
+    rows = "email\n" + "".join(f"p{number}@example.org\n" for number in range(20_000))
+    done = subprocess.run(command("import", "-", *TO_LIST), input=rows.encode(), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"20000 rows: 20000 accepted" in done.stdout
+    lines = b'{"email": "z@example.org"}\n'
+    again = command("import", "-", "--format", "jsonl", *TO_LIST)
+    assert subprocess.run(again, input=lines, capture_output=True, check=True).stderr == b""
+    assert "z@example.org" in mailjet.contacts
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_an_import_and_accounts_for_it(mailjet: Mailjet, write: Write, number: int) -> None:
+    """Ctrl-C and SIGTERM end a slow import with the books, the jobs under way, and status 3."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
+    with running("import", write(people(5)), *TO_LIST, "--chunk-rows", "2", "--max-jobs", "1", "--json") as process:
+        wait_for(lambda: mailjet.emulator.jobs)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 3
+    books = json.loads(out)
+    assert (books["accepted"], books["unknown"], books["complete"]) == (0, 2, False)
+    assert "it was stopped" in err
+    assert "mjbulk watch contact:" in err
+    assert "next: run the same command again" in err
+    assert "Traceback" not in err
+
+
+def test_a_signal_ends_an_import_from_a_silent_pipe(mailjet: Mailjet) -> None:
+    """Nobody has to close the pipe for the import to end."""
+    with running("import", "-", *TO_LIST, stdin=subprocess.PIPE) as process:
+        wait_for(lambda: mailjet.requests >= 2)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout
+        assert process.stderr
+        assert process.wait(10) == 3
+        assert "0 rows" in process.stdout.read()
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_progress_is_shown_on_a_terminal_alone(mailjet: Mailjet, write: Write) -> None:
+    """On a terminal the progress goes to stderr; stdout has the books only, and ps shows no key."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=0.5)
+    main_end, terminal = pty.openpty()
+    try:
+        with running("import", write(people(5)), *TO_LIST, "--json", stderr=terminal) as process:
+            arguments = Path(f"/proc/{process.pid}/cmdline")
+            assert not arguments.exists() or SECRET not in arguments.read_text()
+            assert process.stdout
+            assert set(json.loads(process.stdout.read())) == KEYS
+            assert process.wait(10) == 0
+        shown = os.read(main_end, 65536).decode()
+    finally:
+        os.close(main_end)
+        os.close(terminal)
+    assert "rows read so far" in shown
+    assert "@" not in shown
+
+
+# watch and errors
+
+
+def submitted(mailjet: Mailjet, write: Write, text: str = "email\na@example.org\nb@example.org\n") -> str:
+    assert main(["import", write(text), *TO_LIST]) in (0, 1)
+    return f"contact:{max(mailjet.emulator.jobs)}"
+
+
+def test_watch_tells_how_a_job_ended(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """A job that rejected nothing gives 0, one with rejected rows 1, as a line or as an object."""
+    job = submitted(mailjet, write)
+    capsys.readouterr()
+    assert main(["watch", job]) == 0
+    assert capsys.readouterr() == (f"{job}: Completed, 2 contacts, 0 rejected\n", "")
+    mailjet.reject("b@example.org", "Mailbox does not exist")
+    job = submitted(mailjet, write)
+    capsys.readouterr()
+    assert main(["watch", job, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"job": job, "status": "Completed", "count": 2, "rejected": 1, "ok": False}
+    assert f"mjbulk errors {job}" in err
+    assert "@" not in out + err
+
+
+def test_errors_prints_rejected_rows(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """The rejections of a job come as lines or as JSON Lines, and cannot steer a terminal."""
+    mailjet.reject("b@example.org", "No \x1b[31mmailbox")
+    job = submitted(mailjet, write)
+    capsys.readouterr()
+    assert main(["errors", job]) == 1
+    assert capsys.readouterr().out == "b@example.org\t\tNo \N{REPLACEMENT CHARACTER}[31mmailbox\n"
+    assert main(["errors", job, "--json"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"email": "b@example.org", "field": None, "message": "No \x1b[31mmailbox"}
+    assert main(["errors", submitted(mailjet, write, "email\na@example.org\n")]) == 0
+
+
+def test_a_job_that_failed_exits_1(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """A job that ended in Error is said to have failed; what it says of itself is shown where it was asked for."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=0.01, abort_after=1, abort_error="out of order")
+    assert main(["import", write(people(2)), *TO_LIST, "--poll-min", "0.001"]) == 3
+    job = f"contact:{max(mailjet.emulator.jobs)}"
+    capsys.readouterr()
+    assert main(["watch", job]) == 1
+    assert f"mjbulk errors {job}" in capsys.readouterr().err
+    assert main(["errors", job]) == 1
+    assert "the job as a whole: out of order" in capsys.readouterr().err
+
+
+def test_a_job_that_goes_on_exits_3(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """A job that has not ended in time is said to go on; its errors cannot be read yet."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
+    assert main(["import", write(people(1)), *TO_LIST, "--timeout", "0.3"]) == 3
+    job = f"contact:{max(mailjet.emulator.jobs)}"
+    capsys.readouterr()
+    assert main(["watch", job, "--timeout", "0.2"]) == 3
+    assert f"mjbulk watch {job}" in capsys.readouterr().err
+    assert main(["watch", job, "--timeout", "0.2", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+    assert main(["errors", job]) == 3
+    assert "has not ended" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_answer_exits_3(mailjet: Mailjet, capsys: Output) -> None:
+    """Where nothing can be learned of a job, watch and errors say so when their time is up."""
+    mailjet.emulator.fault("*", Fault.stall(), times=None)
+    assert main(["watch", "contact:7", "--timeout", "0.2"]) == 3
+    assert "nothing is known" in capsys.readouterr().out
+    assert main(["watch", "contactslist:1/7", "--timeout", "0.2", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["status"] is None
+    assert main(["errors", "csvimport:7", "--timeout", "0.2"]) == 3
+    assert "no answer within 0.2 s" in capsys.readouterr().err
+
+
+def test_watch_ends_at_a_signal(mailjet: Mailjet, write: Write) -> None:
+    """Ctrl-C gives up watching, and not the job."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
+    assert main(["import", write(people(1)), *TO_LIST, "--timeout", "0.3"]) == 3
+    before = mailjet.requests
+    with running("watch", f"contact:{max(mailjet.emulator.jobs)}") as process:
+        wait_for(lambda: mailjet.requests > before)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 3
+    assert "Allocated" in out
+    assert "the job goes on at Mailjet" in err
+
+
+def test_watching_with_wrong_keys_exits_2(mailjet: Mailjet, capsys: Output) -> None:
+    """A refusal of the keys is a wrong configuration for every command."""
+    mailjet.emulator.knobs = Knobs(credentials=[("another", "pair")])
+    assert main(["watch", "contact:7"]) == 2
+    assert "401" in capsys.readouterr().err
+
+
+# sandbox and demo
+
+
+def test_the_sandbox_takes_an_import_and_ends_at_ctrl_c(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it prints is what has to be set for an import to work."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    with running("sandbox", "--port", "0") as process:
+        assert process.stdout
+        assert "listens at http://127.0.0.1:" in process.stdout.readline()
+        for pair in process.stdout.readline().split():
+            monkeypatch.setenv(*pair.split("=", 1))
+        assert main(["import", write(people(3)), *TO_LIST, "--poll-min", "0.1"]) == 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+def test_the_sandbox_stays_on_this_machine(capsys: Output) -> None:
+    """An address that others can reach has to be asked for twice; a port that is taken is said."""
+    for host in ("0.0.0.0", "mailjet.example"):
+        assert main(["sandbox", "--host", host]) == 2
+        assert "--expose" in capsys.readouterr().err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["sandbox", "--host", "localhost", "--port", port]) == 2
+    assert "cannot be listened on" in capsys.readouterr().err
+
+
+def test_the_demo_shows_rejected_rows(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo needs no key and no network, names each bad row, and finds the books right."""
+    monkeypatch.delenv("MJ_APIKEY_PUBLIC", raising=False)
+    monkeypatch.setenv("MJBULK_PROXY", "http://nowhere.invalid")
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["demo"]) == 0
+    out, _ = capsys.readouterr()
+    for shown in ("17 │ no address at all", "1404 │", "Mailbox does not exist", "5991 accepted, 9 rejected", "agree"):
+        assert shown in out
+
+
+# The program as such
+
+
+def test_the_version_is_printed(capsys: Output) -> None:
+    """--version prints the name and a version."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("mjbulk ")
+
+
+def test_help_has_every_option_and_none_for_keys(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All settings and run keywords are options; a key cannot be one, nor is a proxy's password shown."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["import", "--help"]) == 0
+    text = capsys.readouterr().out
+    names = {f.name for f in attrs.fields(Settings)} - {"ssl", "drain"} | set(get_type_hints(RunKeywords))
+    for name in (*names, "list", "action", "no-list", "rejects", "json", "chunk-size", "delimiter", "format"):
+        assert f"--{name.replace('_', '-')} " in text, name
+    options = {word for word in text.split() if word.startswith("--")}
+    assert not {word for word in options if "key" in word or "secret" in word or "password" in word or "ssl" in word}
+
+
+def test_help_hides_what_may_be_secret() -> None:
+    """A proxy's password in the environment is in no help text, and an unreadable variable does not break it."""
+    said = {"MJBULK_PROXY": "http://user:hunter2@proxy.example", "MJBULK_MAX_JOBS": "many", "COLUMNS": "200"}
+    done = subprocess.run(
+        command("watch", "--help"), env={**os.environ, **said}, capture_output=True, text=True, check=True
+    )
+    assert "hunter2" not in done.stdout
+    assert "environment's cannot be read" in done.stdout
+
+
+def test_help_does_not_load_the_engine() -> None:
+    """Help must not wait for the HTTP library."""
+    code = "import sys; from mjbulk.cli import main; main(['--help']); print({'aiohttp', 'orjson'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich"])
+def test_a_missing_extra_is_named(missing: str) -> None:
+    """Without the extra the program says how to get it, and exits 2."""
+    code = f"import sys; sys.modules['{missing}'] = None; from mjbulk.cli import main; sys.exit(main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'mjbulk[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_traceback(mailjet: Mailjet, write: Write) -> None:
+    """``mjbulk ... | head`` does not end in a traceback."""
+    job = submitted(mailjet, write)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with running("watch", job, stdout=writer) as process:
+        os.close(writer)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 3
+    assert err == ""

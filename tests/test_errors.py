@@ -1,0 +1,130 @@
+"""Every exception: its sentence, what it keeps to itself, and its way through a pickle."""
+
+import pickle
+
+import pytest
+
+from mjbulk.errors import (
+    ApiError,
+    CredentialsRefused,
+    Error,
+    ImportHalted,
+    ImportTimeout,
+    JobFailed,
+    JournalError,
+    NoAnswer,
+    RowsRejected,
+    SourceError,
+    UsageError,
+)
+from mjbulk.errors import __all__ as exported
+from mjbulk.models import Job, JobRef, Rejection, RunSpec
+from mjbulk.report import RejectionStore, Report
+
+ADDRESS = "somebody@example.org"
+SECRET = "0123456789abcdef"
+TEXT = f"MJ08 Property email is invalid: {ADDRESS} {SECRET}"
+JOB = Job(ref=JobRef("contactslist", 113, 42), status="Error", error=TEXT)
+REPORT = Report(
+    rows=5,
+    accepted=2,
+    rejected=1,
+    not_sent=2,
+    spec=RunSpec(lists=None),
+    run_id="r1",
+    rejections=RejectionStore([Rejection(row=3, email=ADDRESS, message=TEXT, data={"email": ADDRESS})]),
+)
+ERRORS = [
+    (Error("a sentence"), "a sentence"),
+    (Error(), ""),
+    (UsageError("via= is one of json, csv"), "via= is one of json, csv; nothing was sent"),
+    (SourceError("it raised OSError"), "the source failed: it raised OSError"),
+    (SourceError("it raised OSError", row=7), "the source failed at row 7: it raised OSError"),
+    (SourceError("no number", row=7, column="age"), "the source failed at row 7, column 'age': no number"),
+    (ApiError(400, call="POST csvimport", code="MJ08", text=TEXT), "Mailjet answered 400 (MJ08) to POST csvimport"),
+    (
+        ApiError(413, call="POST csvimport", text=TEXT, advice="it is too large"),
+        "Mailjet answered 413 to POST csvimport; it is too large",
+    ),
+    (
+        CredentialsRefused(401, call="GET contactslist", text=TEXT, advice="the key is wrong"),
+        "Mailjet answered 401 to GET contactslist; the key is wrong",
+    ),
+    (
+        NoAnswer("POST csvimport", why="status 502", attempts=1, sent=True),
+        "no usable answer to POST csvimport after 1 attempt (status 502); it may have been applied",
+    ),
+    (
+        NoAnswer("POST csvimport", why="no connection", attempts=10, sent=False),
+        "no usable answer to POST csvimport after 10 attempts (no connection); nothing of it was applied",
+    ),
+    (JobFailed(JOB), "job contactslist:42/113 ended as 'Error'; what it says stands in .job.error"),
+    (
+        ImportHalted(REPORT, "r1"),
+        "import r1 stopped before its end (5 rows: 2 accepted, 1 rejected, 2 not sent)",
+    ),
+    (
+        ImportTimeout(REPORT, "r1", why="its timeout of 5 s ran out"),
+        "import r1 stopped before its end (5 rows: 2 accepted, 1 rejected, 2 not sent): its timeout of 5 s ran out",
+    ),
+    (RowsRejected(REPORT, allowed=0), "1 rows were rejected, 0 are allowed"),
+    (JournalError("it is locked"), "it is locked"),
+]
+each = pytest.mark.parametrize(("error", "sentence"), ERRORS, ids=[type(error).__name__ for error, _ in ERRORS])
+
+
+@each
+def test_the_sentence(error: Error, sentence: str) -> None:
+    """str() is a sentence made of the fields, and the repr is the type around it."""
+    assert str(error) == sentence
+    assert repr(error) == f"{type(error).__name__}({sentence!r})"
+
+
+@each
+def test_a_pickle_keeps_everything(error: Error, sentence: str) -> None:
+    """An error comes out of a pickle with its type, its fields and its sentence."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert again.__dict__ == error.__dict__
+    assert (str(again), repr(again), again.args) == (sentence, repr(error), ())
+
+
+@each
+def test_nothing_of_anybody_gets_out(error: Error, sentence: str) -> None:
+    """No address, no key and no text of the server is in str(), repr() or args."""
+    shown = f"{error!s} {error!r} {error.args!r}"
+    assert ADDRESS not in shown
+    assert SECRET not in shown
+    assert "Property email" not in shown
+
+
+def test_what_mailjet_wrote_stands_in_attributes() -> None:
+    """The server's text is kept where a program can read it."""
+    error = ApiError(400, call="POST csvimport", code="MJ08", text=TEXT)
+    assert (error.status, error.call, error.code, error.text) == (400, "POST csvimport", "MJ08", TEXT)
+    assert JobFailed(JOB).job.error == TEXT
+    assert [r.message for r in RowsRejected(REPORT, allowed=3).report.rejections] == [TEXT]
+
+
+def test_every_exception_is_exported_and_has_one_base() -> None:
+    """The module's list names every exception of it, and all of them are an Error."""
+    assert sorted(exported) == sorted({type(error).__name__ for error, _ in ERRORS})
+    assert all(isinstance(error, Error) for error, _ in ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base"),
+    [(CredentialsRefused, ApiError), (CredentialsRefused, UsageError), (ImportTimeout, ImportHalted)],
+)
+def test_the_tree(kind: type[Error], base: type[Error]) -> None:
+    """Who catches the general finds the special."""
+    assert issubclass(kind, base)
+
+
+def test_a_cause_is_not_lost() -> None:
+    """ImportHalted keeps the report, the run's name and, as any exception, its cause."""
+    cause = NoAnswer("POST csvimport", why="status 502", attempts=10, sent=True)
+    halted = ImportHalted(REPORT, "r1", why=str(cause))
+    halted.__cause__ = cause
+    assert (halted.report, halted.run_id, halted.__cause__) == (REPORT, "r1", cause)
+    assert str(cause) in str(halted)

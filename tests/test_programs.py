@@ -1,0 +1,116 @@
+"""Programs that users want to write run as they stand, and so does the README's code."""
+
+import asyncio
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import mjbulk
+from mjbulk.testing import Mailjet
+
+HERE = Path(__file__).parent
+README = (HERE.parent / "README.md").read_text(encoding="utf-8")
+CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "-o", "asyncio_mode=auto"]
+
+pytestmark = [pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HERE / "programs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*command: str, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+def with_list_42(mailjet: Mailjet) -> None:
+    while 42 not in mailjet.emulator.lists:
+        assert mailjet.emulator.create_list("one of many").id <= 42
+
+
+async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Many files go to many lists side by side; one that is refused does not cancel the others."""
+    program = load("p03_parallel")
+    files = {}
+    for list_id in (1, 2):
+        files[list_id] = tmp_path / f"{list_id}.csv"
+        files[list_id].write_text("email\na@example.org\nb@example.org\n")
+    await program.main(files, mjbulk.Action.ADDNOFORCE)
+    printed = capsys.readouterr().out
+    assert re.search(r"^1 \w+: 2 rows: 2 accepted", printed, re.MULTILINE)
+    assert re.search(r"^2 .*no list with the ID 2", printed, re.MULTILINE)
+    assert mailjet.contacts["a@example.org"].lists == {1: "addnoforce"}
+
+
+def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
+    """Rejected rows are mended by the caller's function and sent again."""
+    with_list_42(mailjet)
+    (tmp_path / "contacts.csv").write_text("email\na@example.org\n\"b@example,org\"\n")
+    ended = run(str(HERE / "programs" / "p05_retry.py"), cwd=tmp_path)
+    first, second = ended.stdout.splitlines()
+    assert "2 rows: 1 accepted, 1 rejected" in first, ended.stderr
+    assert "1 rows: 1 accepted" in second
+    assert sorted(mailjet.contacts) == ["a@example.org", "b@example.org"]
+
+
+def test_a_watched_job(mailjet: Mailjet) -> None:
+    """A job is found again by its text, in another process; the exit status tells how it ended."""
+
+    async def submit() -> str:
+        mailjet.reject("b@example.org", "No")
+        async with mjbulk.Client() as client:
+            rows = [{"email": "a@example.org"}, {"email": "b@example.org"}]
+            return str((await client.submit_list_contacts(1, rows, action="addnoforce")).ref)
+
+    ref = asyncio.run(submit())
+    ended = run("programs/p07_watch.py", ref)
+    assert (ended.returncode, ended.stdout) == (1, "b@example.org No\n"), ended.stderr
+
+
+def test_tests_of_users(tmp_path: Path) -> None:
+    """The fixture works in a project that knows nothing of this one."""
+    (tmp_path / "test_program.py").write_text((HERE / "programs" / "p09_test.py").read_text(encoding="utf-8"))
+    ended = run(*PYTEST[1:], "test_program.py", cwd=tmp_path)
+    assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
+
+
+async def test_rows_with_other_names(mailjet: Mailjet) -> None:
+    """Columns of a table in somebody's own words are renamed."""
+    mailjet.emulator.create_property("firstname", "str")
+    mailjet.emulator.create_property("ltv", "float")
+    rows: list[dict[str, Any]] = [{"E-Mail": "a@example.org", "Vorname": None, "ltv": float("nan"), "id": 7}]
+    columns = {"E-Mail": "email", "Vorname": "firstname", "ltv": "ltv"}
+    assert (await mjbulk.import_contacts(rows, lists={1: "addnoforce"}, columns=columns)).ok
+    assert mailjet.contacts["a@example.org"].properties == {}
+
+
+async def test_low_level_calls(mailjet: Mailjet) -> None:
+    """One request, one job: contacts, an upload, an import, subscriptions and lists."""
+    with_list_42(mailjet)
+    async with mjbulk.Client() as client:
+        await load("p12_lowlevel").main(client)
+    assert 42 in mailjet.contacts["a@example.org"].lists
+
+
+@pytest.mark.parametrize("number", range(len(CODE)))
+def test_the_readme(mailjet: Mailjet, tmp_path: Path, number: int) -> None:
+    """What the README shows runs as it stands."""
+    (tmp_path / "contacts.csv").write_text("email\nann@example.org\nnot an address\n")
+    name = "test_readme.py" if "def test_" in CODE[number] else "readme.py"
+    (tmp_path / name).write_text(CODE[number])
+    ended = run(*(PYTEST[1:] if name.startswith("test_") else ()), name, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert len(README.splitlines()) <= 400
