@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         SupportsRow,
         Unsettled,
     )
+    from mjbulk.plan import Plan
     from mjbulk.pool import SessionPool
     from mjbulk.report import Report
     from mjbulk.runs import ImportRun
@@ -101,6 +102,7 @@ _HOMES = {
         "Subscription",
         "Unsettled",
     ),
+    "plan": ("Plan",),
     "pool": ("SessionPool",),
     "report": ("Report",),
     "runs": ("ImportRun",),
@@ -135,6 +137,7 @@ __all__ = [
     "ListActions",
     "ListRef",
     "NoAnswer",
+    "Plan",
     "Progress",
     "Property",
     "Rejection",

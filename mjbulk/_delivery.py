@@ -6,7 +6,7 @@ any point.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define, field, frozen
@@ -36,6 +36,8 @@ class Desk:
     spec: RunSpec
     engine: Engine
     ledger: Ledger
+    learn: Callable[[int], None]
+    """Told of the size of a body that was too large."""
     bodies: asyncio.Semaphore
     """Room for bodies in memory; a delivery holds one place until its chunk is handed over."""
     spill: Spill = field(factory=Spill)
@@ -109,9 +111,9 @@ class Delivery:
         """Post what has no outcome, and let go of everything. ``why`` is what ended the run."""
         for part in list(self._parts):
             if part.job is not None:
-                self._leave(part, "unknown", f"its job was not watched to its end: {why}")
+                self._leave(part, f"its job was not watched to its end: {why}")
             else:
-                self._leave(part, "unknown" if part.doubt.sent else "not_sent", why)
+                self._leave(part, why, sent=part.doubt.sent)
         if self._chunk is not None:
             self._chunk = None
             self._desk.bodies.release()
@@ -141,11 +143,13 @@ class Delivery:
                 for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
                 if not for_a_row or refused_in_a_row > 2 * self.entries.bit_length() + 8:
                     raise
+                if refusal.status == 413 and part.size > 1:
+                    self._desk.learn(self._way.frame.size(part.size, sum(map(len, chunk.encoded[part.places]))))
                 pending[:0] = self._split(part, refusal)
             except GaveUp:
                 raise
             except NoAnswer as lost:
-                self._leave(part, "unknown", str(lost))
+                self._leave(part, str(lost))
             else:
                 refused_in_a_row = 0
                 self._desk.ledger.jobs.append(part.job)
@@ -155,7 +159,7 @@ class Delivery:
     def _split(self, part: _Part, refusal: ApiError) -> list[_Part]:
         """Halve a part that was refused; a single row is rejected."""
         if part.doubt.sent:
-            self._leave(part, "unknown", f"{refusal}, after an answer that was lost")
+            self._leave(part, f"{refusal}, after an answer that was lost")
             return []
         first, end = part.places.start, part.places.stop
         if part.size == 1:
@@ -204,7 +208,7 @@ class Delivery:
         except ApiError as refusal:
             if refusal.status != 404:
                 raise
-            self._leave(part, "unknown", "Mailjet does not know the job any more")
+            self._leave(part, "Mailjet does not know the job any more")
             return
         statuses = self._desk.statuses
         statuses[ended.reply.status] = statuses.get(ended.reply.status, 0) + 1
@@ -229,7 +233,7 @@ class Delivery:
             entries -= len(refused)
             self._note(part, settlement, rows)
         if settlement.cause is not None:
-            ledger.leave("unknown", left, self._why(part, settlement.cause))
+            ledger.leave(self._why(part, settlement.cause), unknown=left)
         else:
             ledger.accept(entries, left - entries)
         if settlement.note is not None:
@@ -274,10 +278,10 @@ class Delivery:
                 )
             )
 
-    def _leave(self, part: _Part, outcome: str, cause: str) -> None:
+    def _leave(self, part: _Part, cause: str, *, sent: bool = True) -> None:
         whole = part.size == self.entries
         rows = self._count if whole else sum(1 for _ in self._rows().of(part))
-        self._desk.ledger.leave(outcome, rows, self._why(part, cause))
+        self._desk.ledger.leave(self._why(part, cause), **{"unknown" if sent else "not_sent": rows})
         self._parts.remove(part)
 
     def _why(self, part: _Part, cause: str) -> Unsettled:

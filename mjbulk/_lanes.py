@@ -25,6 +25,8 @@ class Lanes:
         self._hashes = array("Q", bytes(8 * slots))
         self._chunks = array("I", bytes(4 * slots))
         self._used = 0  # slots that are not free, those of people who have left included
+        self.people = 0
+        """How many people are in unfinished chunks."""
         self._people: dict[int, array[int]] = {}
 
     def __len__(self) -> int:
@@ -50,6 +52,7 @@ class Lanes:
                 slot = slot + 1 & mask
             if hashes[slot] == person and chunks[slot] == chunk:
                 hashes[slot] = _GONE
+                self.people -= 1
 
     def _put(self, person: int, chunk: int) -> int:
         """Write a person down, and give the unfinished chunk that held them, or ``chunk`` itself."""
@@ -67,6 +70,7 @@ class Lanes:
             spare = slot
         hashes[spare] = person
         self._chunks[spare] = chunk
+        self.people += 1
         return chunk
 
     def _rebuild(self, coming: int) -> None:
@@ -78,7 +82,7 @@ class Lanes:
         entered = list(self._people.items())[:-1]
         self._hashes = array("Q", bytes(8 * slots))
         self._chunks = array("I", bytes(4 * slots))
-        self._used = 0
+        self._used = self.people = 0
         for chunk, people in entered:
             for person in people:
                 self._put(person, chunk)

@@ -99,7 +99,8 @@ class CsvWay:
 
     def __init__(self, transport: Transport, settings: Settings, list_id: int, method: str, first: Layout) -> None:
         """``first`` is the layout of the first row. The exclusion list's methods upload under a list, and import
-        without."""
+        without.
+        """
         self._transport = transport
         self._list_id = list_id
         self._method = method

@@ -58,6 +58,7 @@ from mjbulk.models import (
     list_actions,
     list_ref,
 )
+from mjbulk.plan import Plan, make_plan
 from mjbulk.report import Report, whole_or_not_at_all
 from mjbulk.runs import ImportRun
 
@@ -169,6 +170,14 @@ class Client:
         except asyncio.CancelledError:
             await run.stop()
             raise
+
+    async def plan_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Plan:
+        """Say what an import of this source would send, and what would go wrong, without sending a contact.
+
+        Takes what `import_contacts` takes, but no source that can be read only once. Raises UsageError as the import
+        would, but for properties that are missing: those are named in the plan.
+        """
+        return await make_plan(source_of(source), RunSpec.of(lists, how), self._ready())
 
     async def retry_rejected(self, report: Report, fix: Callable[[Rejection], Row | None]) -> Report:
         """Send the rejected rows of a report that ``fix`` has mended, under their numbers and on the terms of their

@@ -221,40 +221,44 @@ class Ledger:
 
     def __init__(self) -> None:
         """Begin with nothing. All fields are mutable; the run alone writes them."""
-        self.counts = dict.fromkeys(COUNT_NAMES, 0)
+        self.accepted = self.rejected = self.superseded = self.unknown = self.not_sent = 0
         self.rejections = RejectionStore()
         self.unsettled: list[Unsettled] = []
         self.jobs: list[JobRef] = []
 
-    def read(self, rows: int = 1) -> None:
-        """Rows were read from the source."""
-        self.counts["rows"] += rows
-
     def accept(self, rows: int, superseded: int) -> None:
         """Rows are at Mailjet, and earlier ones of the same people with them."""
-        self.counts["accepted"] += rows
-        self.counts["superseded"] += superseded
+        self.accepted += rows
+        self.superseded += superseded
 
     def reject(self, rejection: Rejection) -> None:
         """A row was refused."""
-        self.counts["rejected"] += 1
+        self.rejected += 1
         self.rejections.add(rejection)
 
     def note(self, rejection: Rejection) -> None:
         """An error was reported that means no row for certain: the rows that it may mean are posted as unknown."""
         self.rejections.add(rejection)
 
-    def leave(self, outcome: str, rows: int, why: Unsettled) -> None:
-        """Rows are ``unknown`` or ``not_sent``."""
-        self.counts[outcome] += rows
-        if rows:
+    def leave(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:
+        """Nobody can say what became of rows, or they were not sent."""
+        self.unknown += unknown
+        self.not_sent += not_sent
+        if unknown or not_sent:
             self.unsettled.append(why)
-
-    def as_fields(self) -> dict[str, Any]:
-        """Give the counts as they stand, as the fields of a record."""
-        return dict(self.counts)
 
     @property
     def settled(self) -> int:
         """How many rows have their outcome."""
-        return sum(self.counts.values()) - self.counts["rows"]
+        return self.accepted + self.rejected + self.superseded + self.unknown + self.not_sent
+
+    def counts(self, rows: int) -> Counts:
+        """Give the books, of so many rows that were read."""
+        return Counts(
+            rows=rows,
+            accepted=self.accepted,
+            rejected=self.rejected,
+            superseded=self.superseded,
+            unknown=self.unknown,
+            not_sent=self.not_sent,
+        )

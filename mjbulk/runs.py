@@ -10,32 +10,15 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import aclosing
 from typing import Any
 
-from mjbulk._account import property_problems
-from mjbulk._chunking import Chunk, Chunker
+from mjbulk._chunking import Chunk
 from mjbulk._delivery import Delivery, Desk
 from mjbulk._engine import Engine
 from mjbulk._events import Event
+from mjbulk._intake import Intake
 from mjbulk._lanes import Lanes
-from mjbulk._rows import (
-    EMAIL,
-    NO_ADDRESS,
-    ColumnFault,
-    Given,
-    Layout,
-    RowFault,
-    Terms,
-    flat,
-    key_of,
-    layout_of,
-    missing_columns,
-    property_names,
-    refuse_columns,
-)
-from mjbulk._sources import BadRow, Source
-from mjbulk._ways import CsvWay, JsonWay, Way
+from mjbulk._rows import key_of
+from mjbulk._sources import Source
 from mjbulk.errors import (
-    ApiError,
-    CredentialsRefused,
     Error,
     ImportHalted,
     ImportTimeout,
@@ -43,7 +26,7 @@ from mjbulk.errors import (
     SourceError,
     UsageError,
 )
-from mjbulk.models import EXCLUSIONS, Action, Progress, Rejection, RunSpec, Unsettled
+from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
 
 _GRACE = 10.0
@@ -66,17 +49,21 @@ class ImportRun:
         self._ledger = Ledger()
         self._lanes = Lanes()
         self._bodies = asyncio.Semaphore(2 * engine.settings.concurrency)
-        self._desk = Desk(run_id=run_id, spec=spec, engine=engine, ledger=self._ledger, bodies=self._bodies)
         self._deliveries: dict[asyncio.Task[None], Delivery] = {}
         self._unfinished: dict[int, Delivery] = {}
         self._changed = asyncio.Event()
         self._halted = asyncio.Event()
         self._cause: Exception | None = None
-        self._way: Way
-        self._chunker: Chunker | None = None
-        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._intake = Intake(source, spec, engine, self._reject)
+        self._desk = Desk(
+            run_id=run_id,
+            spec=spec,
+            engine=engine,
+            ledger=self._ledger,
+            learn=self._intake.learn,
+            bodies=self._bodies,
+        )
         self._enough: RowsRejected | None = None
-        self._row = 0
         self._last_row = 0
         self._sent_anything = False
         self._began = asyncio.get_running_loop().time()
@@ -95,12 +82,12 @@ class ImportRun:
         seconds = asyncio.get_running_loop().time() - self._began
         settled = self._ledger.settled
         rate = settled / seconds if seconds > 0 else 0.0
-        waiting = self._ledger.counts["rows"] - settled
+        waiting = self._intake.rows - settled
         jobs = dict(self._desk.statuses)
         for status in (status for delivery in self._unfinished.values() for status in delivery.statuses()):
             jobs[status] = jobs.get(status, 0) + 1
         return Progress(
-            **self._ledger.as_fields(),
+            **self._counts(),
             jobs=jobs,
             requests=self._engine.transport.requests - self._requests_before,
             rate=rate,
@@ -182,8 +169,8 @@ class ImportRun:
     async def _work(self) -> None:
         """Send the whole source and settle it. A fault of the source is kept until what was sent is settled."""
         try:
-            await self._preflight()
-            await self._read()
+            await self._intake.prepare()
+            await self._send()
         except (SourceError, RowsRejected) as cause:
             self._cause = self._cause or cause
         except Exception as cause:  # noqa: BLE001  # what it is decides how the run ends, in _main
@@ -207,17 +194,23 @@ class ImportRun:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._desk.spill.close()
-        left = self._ledger.counts["rows"] - self._ledger.settled
-        unsent = Unsettled(rows=range(self._last_row + 1, self._row + 1), cause=str(self._cause or "it was not sent"))
-        self._ledger.leave("not_sent", left, unsent)
+        left = self._intake.rows - self._ledger.settled
+        unsent = Unsettled(
+            rows=range(self._last_row + 1, self._intake.row + 1), cause=str(self._cause or "it was not sent")
+        )
+        self._ledger.leave(unsent, not_sent=left)
         self._report = self._make_report()
-        self._engine.emit(Event(name="run.ended", run_id=self.run_id, rows=self._ledger.counts["rows"]))
+        self._engine.emit(Event(name="run.ended", run_id=self.run_id, rows=self._intake.rows))
         self._notify()
+
+    def _counts(self) -> dict[str, Any]:
+        """Give the books as they stand, as the fields of a record."""
+        return self._ledger.counts(self._intake.rows).as_dict()
 
     def _make_report(self) -> Report:
         loop = asyncio.get_running_loop()
         return Report(
-            **self._ledger.as_fields(),
+            **self._counts(),
             spec=self._spec,
             run_id=self.run_id,
             jobs=tuple(self._ledger.jobs),
@@ -228,120 +221,29 @@ class ImportRun:
             unsettled=tuple(self._ledger.unsettled),
         )
 
-    # Before anything is sent
+    # Sending
 
-    async def _preflight(self) -> None:
-        """Ask for properties and lists: wrong keys and unknown lists show here, before anything is sent."""
-        try:
-            self._properties = await self._engine.account.known_properties()
-            lists = await self._engine.account.resolve(self._spec.lists) if self._spec.lists else None
-            if self._spec.via == "csv" and lists is None:
-                lists = [(await self._engine.account.any_list(), Action.ADDNOFORCE)]
-        except ApiError as refusal:
-            if refusal.status != 401 or refusal.code:
-                raise
-            raise CredentialsRefused(401, call=refusal.call, text=refusal.text, advice=refusal.sentence) from None
-        self._terms = Terms(
-            properties=self._properties,
-            columns=self._spec.columns,
-            nulls=self._spec.nulls,
-            text=self._source.text,
-            only_address=self._spec.excluded is not None,
-            csv_way=self._spec.via == "csv",
-        )
-        self._lists = lists
+    async def _send(self) -> None:
+        async with aclosing(self._intake.chunks()) as chunks:
+            async for chunk in chunks:
+                if self._enough is not None:
+                    raise self._enough
+                await self._dispatch(chunk)
 
-    def _make_way(self, first: Layout) -> Way:
-        """Choose the way; on the CSV way the first row says which columns there are."""
-        transport, settings = self._engine.transport, self._engine.settings
-        if self._spec.via == "csv":
-            list_id, action = (self._lists or [])[0]
-            method = action.value if self._spec.excluded is None else EXCLUSIONS[not self._spec.excluded]
-            return CsvWay(transport, settings, list_id, method, first)
-        return JsonWay(transport, settings, self._spec, self._lists)
-
-    async def _layout(self, names: tuple[str, ...]) -> Layout:
-        """Say what stands where in rows with these names; properties that are not there yet are created where that is
-        asked.
-        """
-        if self._spec.create_properties:
-            types = {name.casefold(): word for name, word in self._spec.types.items()}
-            for name in property_problems(property_names(names, self._terms), self._properties):
-                made = await self._engine.account.create_property(name, types.get(name.casefold(), "str"))
-                self._properties[name.casefold()] = made
-        layout = self._layouts[names] = layout_of(names, self._terms)
-        return layout
-
-    # Reading
-
-    async def _read(self) -> None:
-        async with aclosing(self._source.batches()) as batches:
-            async for batch in batches:
-                for given in batch:
-                    self._row = (given.number if isinstance(given, Given) else None) or self._row + 1
-                    self._ledger.read()
-                    chunk = await self._take(self._row, given)
-                    if self._enough is not None:
-                        raise self._enough
-                    if chunk is not None:
-                        await self._dispatch(chunk)
-                await asyncio.sleep(0)
-        if self._row and not self._sent_anything:
-            self._check_columns()
-        if self._chunker is not None and (chunk := self._chunker.flush()) is not None:
-            await self._dispatch(chunk)
-
-    async def _take(self, row: int, given: Given | BadRow) -> Chunk | None:
-        """Encode a row and put it into the chunk; a row that cannot be sent is rejected by its number."""
-        try:
-            if isinstance(given, BadRow):
-                raise given.fault  # a malformed row ends where any other refused row does
-            flat_row = given
-            layout = self._layouts.get(given.names) or await self._layout(given.names)
-            if layout.nested is not None:
-                flat_row = flat(given, layout.nested)
-                layout = self._layouts.get(flat_row.names) or await self._layout(flat_row.names)
-            if self._chunker is None:
-                layout.address(flat_row.values)
-                self._way = self._make_way(layout)
-                self._chunker = Chunker(self._way.frame, self._way.limits, self._way.merge)
-            address, encoded = self._way.encode(flat_row, layout)
-            return self._chunker.add(row, address, encoded, given)
-        except ColumnFault as fault:
-            if not self._sent_anything:
-                raise refuse_columns(fault) from None
-            self._refuse(row, given, fault)
-        except RowFault as fault:
-            self._refuse(row, given, fault)
-        return None
-
-    def _refuse(self, row: int, given: Given | BadRow, fault: RowFault) -> None:
-        whole = given.given if isinstance(given, BadRow) else given
-        data = whole.as_dict() if whole else None
-        address = _address_in(data)
-        self._ledger.reject(
-            Rejection(row=row, email=address, field=fault.field, message=fault.message, origin="mjbulk", data=data)
-        )
+    def _reject(self, rejection: Rejection) -> None:
+        self._ledger.reject(rejection)
         self._check_rejected()
+        if self._enough is not None:
+            raise self._enough
 
     def _check_rejected(self) -> None:
         """Stop reading where more rows were rejected than the caller allows; what was sent is settled."""
         allowed = self._spec.max_rejected
-        if allowed is not None and self._ledger.counts["rejected"] > allowed and self._enough is None:
+        if allowed is not None and self._ledger.rejected > allowed and self._enough is None:
             self._enough = RowsRejected(self._make_report(), allowed=allowed)
-
-    def _check_columns(self) -> None:
-        """Refuse the run where no row so far has an address, or where a column that was picked is in none."""
-        names = {name for layout_names in self._layouts for name in layout_names}
-        if missing := missing_columns(sorted(names), self._spec.columns):
-            raise UsageError(f"columns= picks {missing[0]!r}, which the source does not have")
-        if self._layouts and all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
-            raise UsageError(NO_ADDRESS)
 
     async def _dispatch(self, chunk: Chunk) -> None:
         """Wait for room, and give a chunk to a task of its own."""
-        if not self._sent_anything:
-            self._check_columns()
         entries = len(chunk.encoded)
         await self._bodies.acquire()
         await self._engine.slots.acquire(entries)
@@ -349,7 +251,7 @@ class ImportRun:
         self._last_row = chunk.rows[-1]
         blockers = self._lanes.enter(chunk.number, map(key_of, chunk.addresses))
         waits = [self._unfinished[number].done for number in sorted(blockers)]
-        delivery = Delivery(chunk, self._way, self._desk)
+        delivery = Delivery(chunk, self._intake.way, self._desk)
         self._unfinished[delivery.number] = delivery
         task = asyncio.create_task(delivery.deliver(waits))
         self._deliveries[task] = delivery
@@ -372,10 +274,3 @@ class ImportRun:
 
 class _Overdue(Error):
     """The timeout of a run ran out."""
-
-
-def _address_in(data: dict[str, Any] | None) -> str | None:
-    """Find the address in a row as it was given, for its rejection."""
-    return next(
-        (value for name, value in (data or {}).items() if name.casefold() == EMAIL and isinstance(value, str)), None
-    )

@@ -124,7 +124,7 @@ def test_when_a_job_is_ok(status: str, error: str, rejections: int, *, ok: bool,
     """A job is ok when it completed without error and rejections; raise_for_status looks at the status alone."""
     ref = JobRef("contact", 1)
     rejected = [Rejection(row=None, message="")] * rejections
-    job = Job(ref=ref, status=status, error=error, rejections=rejected)  # type: ignore[arg-type]  # a list will do
+    job = Job(ref=ref, status=status, error=error, rejections=rejected)
     assert job.ok is ok
     if raises:
         with pytest.raises(JobFailed) as caught:
@@ -148,7 +148,7 @@ ADDRESS = "somebody@example.org"
             ref=JobRef("contact", 1),
             status="Error",
             error=ADDRESS,
-            rejections=[Rejection(row=None, message=ADDRESS)],  # type: ignore[arg-type]  # a list will do
+            rejections=[Rejection(row=None, message=ADDRESS)],
         ),
         ContactInfo(id=1, email=ADDRESS, name=ADDRESS),
     ],
@@ -174,7 +174,7 @@ def test_a_repr_is_of_use() -> None:
 
 def test_counts_are_plain_data() -> None:
     """as_dict has the six counts, in their order, and a Progress no more than that."""
-    counts = {"rows": 21, "accepted": 1, "rejected": 2, "superseded": 3, "unknown": 4, "not_sent": 5}
+    counts: dict[str, Any] = {"rows": 21, "accepted": 1, "rejected": 2, "superseded": 3, "unknown": 4, "not_sent": 5}
     assert list(COUNT_NAMES) == list(counts)
     assert Counts(**counts).as_dict() == counts
     progress = Progress(**counts, jobs={"Completed": 1}, requests=9)

@@ -1,0 +1,173 @@
+"""Source to chunks: what is asked of the account first, and what is refused here by column or by row.
+
+A run sends the chunks; a plan only counts them, and so takes what is missing of the account as if it were there.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from mjbulk._account import property_problems
+from mjbulk._chunking import Chunk, Chunker
+from mjbulk._engine import Engine
+from mjbulk._rows import (
+    NO_ADDRESS,
+    ColumnFault,
+    Given,
+    Layout,
+    RowFault,
+    Terms,
+    flat,
+    layout_of,
+    missing_columns,
+    property_names,
+    refuse_columns,
+)
+from mjbulk._sources import BadRow, Source
+from mjbulk._ways import CsvWay, JsonWay, Way
+from mjbulk.errors import ApiError, CredentialsRefused, UsageError
+from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
+
+
+class Intake:
+    """Reads a source into chunks. Mutable state: where it stands, the layouts, and the chunk that is not yet full."""
+
+    def __init__(
+        self, source: Source, spec: RunSpec, engine: Engine, reject: Callable[[Rejection], object], *, dry: bool = False
+    ) -> None:
+        """``reject`` is told of each row that is refused here. With ``dry`` nothing is created at Mailjet."""
+        self.row = 0
+        """The number of the row that was read last."""
+        self.rows = 0
+        """How many rows were read."""
+        self.missing: list[str] = []
+        """Properties that rows set and that were not there."""
+        self.way: Way
+        self._source = source
+        self._spec = spec
+        self._engine = engine
+        self._reject = reject
+        self._dry = dry
+        self._gave_a_chunk = False
+        self._chunker: Chunker | None = None
+        self._layouts: dict[tuple[str, ...], Layout] = {}
+
+    async def prepare(self) -> None:
+        """Ask for properties and lists: wrong keys and unknown lists show here, before anything is sent."""
+        account, spec = self._engine.account, self._spec
+        try:
+            self._properties = await account.known_properties()
+            lists = await account.resolve(spec.lists) if spec.lists else None
+            if spec.via == "csv" and lists is None:
+                lists = [(await account.any_list(), Action.ADDNOFORCE)]
+        except ApiError as refusal:
+            if refusal.status != 401 or refusal.code:
+                raise
+            raise CredentialsRefused(401, call=refusal.call, text=refusal.text, advice=refusal.sentence) from None
+        self._lists = lists
+        self._terms = Terms(
+            properties=self._properties,
+            columns=spec.columns,
+            nulls=spec.nulls,
+            text=self._source.text,
+            only_address=spec.excluded is not None,
+            csv_way=spec.via == "csv",
+        )
+
+    def learn(self, size: int) -> None:
+        """Keep chunks below a size that Mailjet refused."""
+        if self._chunker is not None:
+            self._chunker.learn(size)
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        """Give the chunks in the order of the source.
+
+        Raises UsageError where the columns cannot be sent and no chunk was given yet, and what the source raises.
+        """
+        async with aclosing(self._source.batches()) as batches:
+            async for batch in batches:
+                for given in batch:
+                    self.row = (given.number if isinstance(given, Given) else None) or self.row + 1
+                    self.rows += 1
+                    chunk = await self._take(given)
+                    if chunk is not None:
+                        yield self._checked(chunk)
+                await asyncio.sleep(0)
+        if self.rows and not self._gave_a_chunk:
+            self._check_columns()
+        if self._chunker is not None and (chunk := self._chunker.flush()) is not None:
+            yield self._checked(chunk)
+
+    async def _take(self, given: Given | BadRow) -> Chunk | None:
+        """Encode a row and put it into the chunk; a row that cannot be sent is rejected by its number."""
+        try:
+            if isinstance(given, BadRow):
+                raise given.fault  # a malformed row ends where any other refused row does
+            row = given
+            layout = self._layouts.get(row.names) or await self._layout(row.names)
+            if layout.nested is not None:
+                row = flat(given, layout.nested)
+                layout = self._layouts.get(row.names) or await self._layout(row.names)
+            if self._chunker is None:
+                layout.address(row.values)
+                self.way = self._make_way(layout)
+                self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge)
+            address, encoded = self.way.encode(row, layout)
+            return self._chunker.add(self.row, address, encoded, given)
+        except RowFault as fault:
+            if isinstance(fault, ColumnFault) and not self._gave_a_chunk:
+                raise refuse_columns(fault) from None
+            self._refuse(given.given if isinstance(given, BadRow) else given, fault)
+        return None
+
+    async def _layout(self, names: tuple[str, ...]) -> Layout:
+        """Say what stands where in rows with these names, creating properties where that is asked."""
+        if self._spec.create_properties or self._dry:
+            types = {name.casefold(): word for name, word in self._spec.types.items()}
+            for name in property_problems(property_names(names, self._terms), self._properties):
+                datatype = types.get(name.casefold(), "str")
+                self.missing.append(name)
+                made = Property(id=0, name=name, datatype=datatype)
+                if not self._dry:
+                    made = await self._engine.account.create_property(name, datatype)
+                self._properties[name.casefold()] = made
+        layout = self._layouts[names] = layout_of(names, self._terms)
+        return layout
+
+    def _make_way(self, first: Layout) -> Way:
+        """Choose the way; on the CSV way the first row says which columns there are."""
+        transport, settings = self._engine.transport, self._engine.settings
+        if self._spec.via == "csv":
+            list_id, action = (self._lists or [])[0]
+            method = action.value if self._spec.excluded is None else EXCLUSIONS[not self._spec.excluded]
+            return CsvWay(transport, settings, list_id, method, first)
+        return JsonWay(transport, settings, self._spec, self._lists)
+
+    def _checked(self, chunk: Chunk) -> Chunk:
+        if not self._gave_a_chunk:
+            self._check_columns()
+        self._gave_a_chunk = True
+        return chunk
+
+    def _check_columns(self) -> None:
+        """Refuse the source where no row so far has an address, or where a column that was picked is in none."""
+        names = {name for layout_names in self._layouts for name in layout_names}
+        if missing := missing_columns(sorted(names), self._spec.columns):
+            raise UsageError(f"columns= picks {missing[0]!r}, which the source does not have")
+        if self._layouts and all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
+            raise UsageError(NO_ADDRESS)
+
+    def _refuse(self, given: Given | None, fault: RowFault) -> None:
+        data = given.as_dict() if given else None
+        layout = self._layouts.get(given.names) if given else None
+        address = given.values[layout.email] if given and layout and layout.email is not None else None
+        self._reject(
+            Rejection(
+                row=self.row,
+                email=address if isinstance(address, str) else None,
+                field=fault.field,
+                message=fault.message,
+                origin="mjbulk",
+                data=data,
+            )
+        )

@@ -1,0 +1,78 @@
+"""Plans: what an import would send, before anything is sent."""
+
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from support import World
+
+import mjbulk
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+
+
+async def test_a_plan_says_what_would_go_wrong_and_sends_no_contact(world: World) -> None:
+    """Rows that would be refused are named by their numbers, repeated people are counted, and nothing is posted."""
+    rows: list[dict[str, Any]] = [{"email": f"u{n}@example.org", "age": n} for n in range(2000)]
+    rows[3]["email"] = "bad"
+    rows[4]["email"] = None
+    rows[5]["age"] = "old"
+    rows[6]["city"] = "x" * 3_000_000
+    rows[7]["email"] = "U1999@example.org"
+    async with world.client() as client:
+        plan = await client.plan_import(rows, lists={1: "addforce"})
+    assert [(r.row, r.field) for r in plan.rejections] == [(4, "email"), (5, "email"), (6, "age"), (7, None)]
+    assert (plan.rows, plan.chunks, plan.requests, plan.superseded, plan.forced) == (2000, 2, 2, 1, 1995)
+    assert (plan.unknown_properties, plan.new_properties) == ((), ())
+    assert not [call for call in world.emulator.calls if call.method != "GET"]
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_a_plan_names_properties_that_are_missing(world: World, via: Any) -> None:
+    """What the JSON way refuses and the CSV way would silently make is named, each under its own name."""
+    rows = [{"email": "a@example.org", "city": "x", "shoe": 42}]
+    async with world.client() as client:
+        plan = await client.plan_import(rows, lists=ADD, via=via)
+        creating = await client.plan_import(rows, lists=ADD, via=via, create_properties=True)
+    assert {"json": plan.unknown_properties, "csv": plan.new_properties}[via] == ("shoe",)
+    assert creating.requests == plan.requests + 1
+
+
+async def test_a_source_that_can_be_read_only_once_is_refused(world: World) -> None:
+    """A plan would use up what the import needs."""
+
+    async def rows() -> AsyncIterator[dict[str, str]]:
+        yield {"email": "a@example.org"}
+
+    async with world.client() as client:
+        for source in (iter([{"email": "a@example.org"}]), rows()):
+            with pytest.raises(mjbulk.UsageError, match="only once"):
+                await client.plan_import(source, lists=ADD)
+    assert world.emulator.requests == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_plan_counts_the_posts_that_the_run_then_makes(world: World, seed: int) -> None:
+    """For random sources, limits and ways: chunks, POSTs and bytes are those of the import."""
+    chance = random.Random(seed)
+    rows = [
+        {
+            "email": chance.choice([f"u{chance.randrange(300)}@example.org", f"u{n}@example.org", "bad"]),
+            "city": chance.choice(["", "Graz", 'Zürich, "Süd"', "two\nlines", "東京" * chance.randrange(50)]),
+            "age": chance.choice([None, 7, "8", "old"]),
+            **({"shoe": 42} if seed % 3 == 0 else {}),
+        }
+        for n in range(chance.randrange(1, 900))
+    ]
+    via: Any = chance.choice(["json", "csv"])
+    how: Any = {"via": via, "create_properties": seed % 3 == 0}
+    async with world.client(chunk_rows=chance.randrange(1, 300), chunk_bytes=chance.randrange(1000, 50_000)) as client:
+        plan = await client.plan_import(rows, lists=ADD, **how)
+        report = await client.import_contacts(rows, lists=ADD, **how)
+    posts = [call for call in world.emulator.calls if call.method == "POST"]
+    carriers = ("contact/managemanycontacts", "contactslist/csvdata")
+    assert plan.requests == len(posts)
+    assert (plan.chunks, plan.rows) == (len(report.jobs), report.rows)
+    assert plan.bytes == sum(call.size for call in posts if call.route in carriers)
+    assert [r.row for r in plan.rejections] == [r.row for r in report.rejections]
