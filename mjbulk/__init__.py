@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mjbulk._events import Event, Hook
     from mjbulk._sources import Addresses, Rows, Source, SupportsArrow, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
-    from mjbulk.config import Credentials, Settings
+    from mjbulk.config import Assumptions, Credentials, Settings
     from mjbulk.errors import (
         ApiError,
         CredentialsRefused,
@@ -63,7 +63,7 @@ _HOMES = {
     "_events": ("Event", "Hook"),
     "_sources": ("Addresses", "Rows", "Source", "SupportsArrow", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
-    "config": ("Credentials", "Settings"),
+    "config": ("Assumptions", "Credentials", "Settings"),
     "errors": (
         "ApiError",
         "CredentialsRefused",
@@ -115,6 +115,7 @@ __all__ = [
     "ActionWord",
     "Addresses",
     "ApiError",
+    "Assumptions",
     "Client",
     "Contact",
     "ContactInfo",

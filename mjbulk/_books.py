@@ -13,7 +13,6 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from mjbulk._errorfile import MISSING, Entry, ErrorFile
-from mjbulk._polling import finished
 from mjbulk._rows import key_of
 from mjbulk._wire import JobReply
 from mjbulk.models import Match
@@ -56,6 +55,7 @@ def settle(
     *,
     sent: int,
     on_mismatch: Literal["unknown", "accept"] = "unknown",
+    includes_rejected: bool | None = None,
 ) -> Settlement:
     """Settle the entries of a job that has ended.
 
@@ -77,7 +77,7 @@ def settle(
         books.final = file is None or file.problem is None
     elif problem := _problem_of_errors(books, job, file):
         books.cause, books.final = problem, False
-    elif problem := disagreement(job, sent=sent, rejected=len(books.rejected)):
+    elif problem := disagreement(job, sent=sent, rejected=len(books.rejected), includes_rejected=includes_rejected):
         if on_mismatch == "accept":
             books.note = problem
         else:
@@ -101,20 +101,15 @@ def _problem_of_errors(books: Settlement, job: JobReply, file: ErrorFile | None)
     return None
 
 
-def disagreement(job: JobReply, *, sent: int, rejected: int) -> str | None:
+def disagreement(job: JobReply, *, sent: int, rejected: int, includes_rejected: bool | None = None) -> str | None:
     """Say where the counts of a completed job do not agree with what was sent; None where they do."""
     if job.count is None:
         return "it tells no Count"
     for name, figure in (("Count", job.count), ("Current", job.current)):
         told = figure is not None and (name == "Count" or figure > 0)
-        if told and figure is not None and figure < sent and figure != sent - rejected:
+        if told and figure is not None and figure < sent and (includes_rejected or figure != sent - rejected):
             return f"{name} is {figure}, {sent} contacts were sent and {rejected} of them rejected"
     return None
-
-
-def worth_another_look(job: JobReply, settlement: Settlement) -> bool:
-    """Whether the job should be looked at again before its rows become unknown."""
-    return finished(job.status) and not settlement.final
 
 
 def match_errors(entries: Sequence[Entry], addresses: Sequence[str]) -> Iterator[Matched]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mjbulk._books import Settlement, settle, worth_another_look
+from mjbulk._books import Settlement, settle
 from mjbulk._chunking import Chunk
 from mjbulk._engine import Engine
 from mjbulk._events import Event
@@ -24,8 +24,8 @@ from mjbulk.jobs import Ended, Watched
 from mjbulk.models import JobRef, Match, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger
 
-_SECOND_LOOKS = (2, 10, 30)
-"""Waits before a job whose counts do not agree is looked at again, in units of ``poll_min``: counts lag."""
+_SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
+"""Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
 
 
 @frozen(kw_only=True)
@@ -199,10 +199,10 @@ class Delivery:
         try:
             ended = await scheduler.end_of(part.watched)
             settlement = self._judge(part, ended)
-            for units in _SECOND_LOOKS:
-                if not worth_another_look(ended.reply, settlement):
+            for share in _SECOND_LOOKS:
+                if settlement.final:
                     break
-                await asyncio.sleep(units * self._desk.engine.settings.poll_min)
+                await asyncio.sleep(share * self._desk.engine.assumptions.counts_lag_seconds)
                 ended = await scheduler.look_again(part.job)
                 settlement = self._judge(part, ended)
         except ApiError as refusal:
@@ -217,7 +217,16 @@ class Delivery:
     def _judge(self, part: _Part, ended: Ended) -> Settlement:
         named = bool(ended.file and ended.file.entries)
         addresses = self._rows().addresses[part.places] if named else ()
-        return settle(ended.reply, ended.file, addresses, sent=part.size, on_mismatch=self._desk.spec.on_mismatch)
+        assumed = self._desk.engine.assumptions
+        json_way = self._desk.spec.via == "json"
+        return settle(
+            ended.reply,
+            ended.file,
+            addresses,
+            sent=part.size,
+            on_mismatch=self._desk.spec.on_mismatch,
+            includes_rejected=assumed.count_includes_rejected if json_way else assumed.csv_count_includes_rejected,
+        )
 
     def _post(self, part: _Part, settlement: Settlement) -> None:
         """Give every row of a part its outcome."""

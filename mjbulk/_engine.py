@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mjbulk._account import Account
 from mjbulk._events import Emit, Hook, emitter
 from mjbulk._polling import Bounds
 from mjbulk._quota import JobSlots, Quota
 from mjbulk._transport import Transport
-from mjbulk.config import Credentials, Settings
+from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.jobs import Scheduler
 
 
@@ -19,6 +19,7 @@ class Engine:
     """Made in the event loop that uses it, and closed in it."""
 
     settings: Settings
+    assumptions: Assumptions
     transport: Transport
     account: Account
     scheduler: Scheduler
@@ -26,17 +27,22 @@ class Engine:
     emit: Emit
 
     @classmethod
-    def start(cls, credentials: Credentials, settings: Settings, hooks: Sequence[Hook]) -> Self:
+    def start(
+        cls, credentials: Credentials, settings: Settings, assumptions: Assumptions, hooks: Sequence[Hook]
+    ) -> Self:
         """Put the parts together. Nothing is sent yet."""
+        if assumptions.max_body_bytes is not None:
+            settings = evolve(settings, chunk_bytes=min(settings.chunk_bytes, assumptions.max_body_bytes))
         emit = emitter(hooks)
         transport = Transport(credentials, settings, Quota(settings.concurrency), emit)
         most = settings.poll_max if settings.poll_max is not None else float("inf")
         bounds = Bounds(least=settings.poll_min, most=max(most, settings.poll_min))
         return cls(
             settings=settings,
+            assumptions=assumptions,
             transport=transport,
             account=Account(transport),
-            scheduler=Scheduler(transport, bounds, settings.concurrency, emit),
+            scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
             emit=emit,
         )

@@ -136,12 +136,11 @@ class Intake:
 
     def _make_way(self, first: Layout) -> Way:
         """Choose the way; on the CSV way the first row says which columns there are."""
-        transport, settings = self._engine.transport, self._engine.settings
         if self._spec.via == "csv":
             list_id, action = (self._lists or [])[0]
             method = action.value if self._spec.excluded is None else EXCLUSIONS[not self._spec.excluded]
-            return CsvWay(transport, settings, list_id, method, first)
-        return JsonWay(transport, settings, self._spec, self._lists)
+            return CsvWay(self._engine, list_id, method, first)
+        return JsonWay(self._engine.transport, self._engine.settings, self._spec, self._lists)
 
     def _checked(self, chunk: Chunk) -> Chunk:
         if not self._gave_a_chunk:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from mjbulk._chunking import Chunk, Limits, encode_record
+from mjbulk._engine import Engine
 from mjbulk._rows import Column, ColumnFault, Given, Layout, RowFault, encode, merge
 from mjbulk._transport import Doubt, Transport
 from mjbulk._verdict import harmless_again
@@ -97,11 +98,12 @@ class CsvWay:
 
     carrier = "POST contactslist/CSVData"
 
-    def __init__(self, transport: Transport, settings: Settings, list_id: int, method: str, first: Layout) -> None:
+    def __init__(self, engine: Engine, list_id: int, method: str, first: Layout) -> None:
         """``first`` is the layout of the first row. The exclusion list's methods upload under a list, and import
         without.
         """
-        self._transport = transport
+        self._transport = engine.transport
+        self._refuse_empty = not engine.assumptions.csv_empty_cell_keeps
         self._list_id = list_id
         self._method = method
         self._header = self._header_of(first)
@@ -111,6 +113,7 @@ class CsvWay:
         if dates:
             self._options = ImportOptions(datetime_format=DATETIME_FORMAT, timezone_offset=0, field_names=self._header)
         self.frame = csv_frame(b"" if dates else encode_record(self._header))
+        settings = engine.settings
         self.limits = Limits(rows=settings.chunk_rows or float("inf"), bytes=settings.chunk_bytes)
 
     @staticmethod
@@ -126,6 +129,8 @@ class CsvWay:
         address = layout.address(row.values)
         plan = self._plans.get(layout) or self._plan(layout)
         cells = [address if column is None else _cell(column, row.values) for column in plan]
+        if self._refuse_empty and "" in cells:
+            raise RowFault(self._header[cells.index("")], "an empty cell would erase the property on the CSV way")
         raw = row.raw
         if raw is not None and layout.whole and self._options is None and not (layout.terms.columns or "\0" in raw):
             text = raw if raw.endswith("\n") else f"{raw}\n"

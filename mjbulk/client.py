@@ -33,7 +33,7 @@ from mjbulk._wire import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.config import Credentials, Settings
+from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs import JobWatcher, job_of
 from mjbulk.models import (
@@ -72,11 +72,17 @@ class Client:
     """
 
     def __init__(
-        self, credentials: Credentials | None = None, settings: Settings | None = None, *, hooks: Sequence[Hook] = ()
+        self,
+        credentials: Credentials | None = None,
+        settings: Settings | None = None,
+        *,
+        assumptions: Assumptions | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         """Take keys and settings from the environment where they are not given. Raises UsageError."""
         self._credentials = credentials or Credentials.load()
         self._settings = settings or Settings()
+        self._assumptions = assumptions or Assumptions()
         self._hooks = tuple(hooks)
         self._engine: Engine | None = None
         self._runs: set[ImportRun] = set()
@@ -84,9 +90,11 @@ class Client:
         self._pooled = False
 
     @classmethod
-    def pooled(cls, credentials: Credentials, settings: Settings, hooks: Sequence[Hook]) -> Self:
+    def pooled(
+        cls, credentials: Credentials, settings: Settings, assumptions: Assumptions, hooks: Sequence[Hook]
+    ) -> Self:
         """Make a client that a pool owns: it is open, and its pool closes it."""
-        client = cls(credentials, settings, hooks=hooks)
+        client = cls(credentials, settings, assumptions=assumptions, hooks=hooks)
         client._state, client._pooled = "open", True
         return client
 
@@ -125,7 +133,7 @@ class Client:
             advice = "use it as 'async with Client() as client'" if self._state == "new" else "make a new one"
             raise UsageError(f"this client is not open: {advice}")
         if self._engine is None:
-            self._engine = Engine.start(self._credentials, self._settings, self._hooks)
+            self._engine = Engine.start(self._credentials, self._settings, self._assumptions, self._hooks)
             self._loop = asyncio.get_running_loop()
         if self._loop is not asyncio.get_running_loop():
             raise UsageError("this client belongs to another event loop: make one for each loop")

@@ -1,6 +1,7 @@
 """Keys, settings and what is assumed of the API: from arguments, then from the environment, then from defaults."""
 
 import hmac
+import json
 import math
 import os
 import ssl as ssl_module
@@ -189,6 +190,73 @@ class Settings:
             )
 
 
-def settings_help() -> dict[str, str]:
-    """Name each setting and its variable, for the command line."""
-    return {f.name: f.metadata["variable"] for f in attrs.fields(Settings) if f.name != "ssl"}
+@frozen(kw_only=True)
+class Assumptions:
+    """What nobody could yet observe of the API, one field each, with the careful choice as default.
+
+    ``mjbulk check`` settles them for an account, and writes a file that `load` reads. Raises UsageError for a value
+    that cannot be.
+    """
+
+    count_includes_rejected: bool | None = None
+    """Whether Count of a JSON job counts rows that were rejected; None takes either reading, where it agrees."""
+    csv_count_includes_rejected: bool | None = None
+    """The same of Count of a csvimport, where Mailjet's own pages contradict each other."""
+    csv_empty_cell_keeps: bool = True
+    """Whether an empty cell of a csvimport leaves a property alone. With False, rows with one are refused on the CSV
+    way."""
+    terminal_statuses: tuple[str, ...] = ("completed", "error", "abort", "aborted")
+    """The words that end a job, in lower case."""
+    new_job_seconds: float = 60.0
+    """For how long a job that was just created may answer 404."""
+    counts_lag_seconds: float = 42.0
+    """For how long after a job's end its counts may be behind."""
+    error_file_seconds: float = 63.0
+    """For how long after a job's end its error file may not be there."""
+    max_body_bytes: int | None = None
+    """The largest body that Mailjet takes; chunks stay below it."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot be."""
+        words = self.terminal_statuses
+        if isinstance(words, str) or not all(isinstance(word, str) for word in words) or "completed" not in words:
+            raise UsageError("terminal_statuses are words, and 'completed' is one of them")
+        for name in ("new_job_seconds", "counts_lag_seconds", "error_file_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise UsageError(f"{name} is a number of seconds")
+        for name in ("count_includes_rejected", "csv_count_includes_rejected", "csv_empty_cell_keeps"):
+            optional = name != "csv_empty_cell_keeps" and getattr(self, name) is None
+            if not optional and not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is true or false")
+        most = self.max_body_bytes
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise UsageError("max_body_bytes is a whole number above 0")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what ``mjbulk check`` has written. Raises UsageError for a file that is something else."""
+        try:
+            found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as why:
+            raise UsageError(f"the file of assumptions cannot be read: {why.strerror}") from None
+        except ValueError:
+            raise UsageError("the file of assumptions is no TOML") from None
+        unknown = set(found) - {f.name for f in attrs.fields(cls)}
+        if unknown:
+            raise UsageError(f"the file of assumptions has an unknown field {min(unknown)!r}")
+        if isinstance(found.get("terminal_statuses"), list):
+            found["terminal_statuses"] = tuple(found["terminal_statuses"])
+        return cls(**found)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write a file that `load` reads."""
+        lines = [f"# {f.name} = (not known)" if v is None else f"{f.name} = {_toml(v)}" for f, v in self._fields()]
+        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _fields(self) -> list[tuple[Any, Any]]:
+        return [(f, getattr(self, f.name)) for f in attrs.fields(type(self))]
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -18,15 +18,16 @@ from mjbulk._events import Emit, Event
 from mjbulk._polling import Bounds, finished, next_look
 from mjbulk._transport import ENDLESS, MAX_ERROR_FILE, Transport
 from mjbulk._wire import JobReply, decode_job, error_file_request, job_request
+from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.models import Job, JobRef, Rejection
 from mjbulk.report import RejectionStore
 
-_NEW_SECONDS = 60.0
 _NEW_LOOKS = 5
-"""A job that was just created may answer 404 for a while: so long, or so many looks, whichever is later."""
-_FILE_WAITS = (1, 2, 4, 8, 16, 32)
-"""An error file may appear after its job has ended: waits in units of ``poll_min``."""
+"""A job that was just created may answer 404 for a while: as long as is assumed, or so many looks, whichever is
+later."""
+_FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
+"""An error file may appear after its job has ended: waits as shares of the time that is assumed."""
 
 
 @frozen(kw_only=True)
@@ -62,8 +63,11 @@ class Watched:
 class Scheduler:
     """Looks at jobs when they are due. Mutable state: the heap, the jobs under watch, and its tasks."""
 
-    def __init__(self, transport: Transport, bounds: Bounds, at_once: int, emit: Emit) -> None:
+    def __init__(
+        self, transport: Transport, bounds: Bounds, assumptions: Assumptions, at_once: int, emit: Emit
+    ) -> None:
         """``at_once`` is how many looks may be under way."""
+        self._assumptions = assumptions
         self._transport = transport
         self._bounds = bounds
         self._emit = emit
@@ -161,7 +165,7 @@ class Scheduler:
         if job.ended is None and job.waiters and not self._closed:
             elapsed = asyncio.get_running_loop().time() - job.posted
             seconds = next_look(job.reply, rows=job.rows, elapsed=elapsed, looks=job.looks, bounds=self._bounds)
-            self._queue(job, seconds or self._bounds.least)
+            self._queue(job, seconds)
 
     async def _ask(self, job: Watched) -> None:
         job.looks += 1
@@ -169,12 +173,12 @@ class Scheduler:
             reply = await self._transport.send(job_request(job.ref), decode_job, patience=ENDLESS)
         except ApiError as refusal:
             age = asyncio.get_running_loop().time() - job.posted
-            if refusal.status == 404 and (age < _NEW_SECONDS or job.looks < _NEW_LOOKS):
+            if refusal.status == 404 and (age < self._assumptions.new_job_seconds or job.looks < _NEW_LOOKS):
                 return
             raise
         changed = reply != job.reply
         job.reply = reply
-        if finished(reply.status):
+        if finished(reply.status, self._assumptions.terminal_statuses):
             file = await self._error_file(job.ref, wait=True) if _wants_file(reply) else None
             job.ended = Ended(reply=reply, file=file)
             self._watched.pop(job.ref, None)
@@ -184,7 +188,7 @@ class Scheduler:
 
     async def _error_file(self, ref: JobRef, *, wait: bool) -> ErrorFile:
         """Fetch an error file by the id of its job. With ``wait``, one that is not there yet is asked for again."""
-        for units in (*(_FILE_WAITS if wait else ()), None):
+        for share in (*(_FILE_WAITS if wait else ()), None):
             try:
                 data = await self._transport.send(
                     error_file_request(ref), bytes, patience=ENDLESS, max_reply=MAX_ERROR_FILE
@@ -192,8 +196,8 @@ class Scheduler:
             except ApiError as refusal:
                 if refusal.status != 404:
                     raise
-                if units is not None:
-                    await asyncio.sleep(units * self._bounds.least)
+                if share is not None:
+                    await asyncio.sleep(share * self._assumptions.error_file_seconds)
             else:
                 return parse(data, csv_file=ref.kind == "csvimport")
         return MISSING

@@ -6,7 +6,7 @@ from typing import Self
 
 from mjbulk._events import Hook
 from mjbulk.client import Client
-from mjbulk.config import Credentials, Settings
+from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 
 
@@ -17,9 +17,16 @@ class SessionPool:
     client of the right one.
     """
 
-    def __init__(self, settings: Settings | None = None, *, hooks: Sequence[Hook] = ()) -> None:
-        """All clients have the same settings and hooks."""
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        assumptions: Assumptions | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        """All clients have the same settings, assumptions and hooks."""
         self._settings = settings or Settings()
+        self._assumptions = assumptions or Assumptions()
         self._hooks = tuple(hooks)
         self._clients: dict[Credentials, Client] = {}
         self._open = False
@@ -32,7 +39,7 @@ class SessionPool:
         if not self._open:
             raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
         if credentials not in self._clients:
-            self._clients[credentials] = Client.pooled(credentials, self._settings, self._hooks)
+            self._clients[credentials] = Client.pooled(credentials, self._settings, self._assumptions, self._hooks)
         return self._clients[credentials]
 
     async def __aenter__(self) -> Self:
