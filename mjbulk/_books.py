@@ -12,7 +12,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from mjbulk._errorfile import MISSING, Entry, ErrorFile
+from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile
 from mjbulk._rows import key_of
 from mjbulk._wire import JobReply
 from mjbulk.models import Match
@@ -48,6 +48,12 @@ def announces_errors(job: JobReply) -> bool:
     return bool(job.error_file or job.error or (job.errcount or 0) > 0)
 
 
+def told(job: JobReply, file: ErrorFile | None) -> ErrorFile | None:
+    """Give the error file of a job, or None where there is nothing in it and nothing announced it."""
+    nothing = file is None or (not file.entries and file.problem in (MISSING.problem, EMPTY.problem))
+    return None if nothing and not announces_errors(job) else file
+
+
 def settle(
     job: JobReply,
     file: ErrorFile | None,
@@ -62,8 +68,7 @@ def settle(
     ``file`` is its error file, None where none was announced; ``addresses`` are those of the ``sent`` entries, and are
     looked at only where the file names errors.
     """
-    if file is MISSING and not announces_errors(job):
-        file = None
+    file = told(job, file)
     books = Settlement()
     entries = file.entries if file else ()
     for matched in match_errors(entries, addresses):

@@ -48,13 +48,14 @@ class ErrorFile:
 
 
 MISSING = ErrorFile(problem="its error file is missing")
+EMPTY = ErrorFile(problem="its error file is empty")
 
 
 def parse(data: bytes, *, csv_file: bool) -> ErrorFile:
     """Read an error file whole. Never raises: what is wrong stands in ``problem``."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     if not text.strip():
-        return ErrorFile(problem="its error file is empty")
+        return EMPTY
     if text.lstrip()[:1] == "<":
         return ErrorFile(problem="its error file is a page of HTML")
     return _parse_csv(text) if csv_file else _parse_json(text)
@@ -68,7 +69,7 @@ def _parse_json(text: str) -> ErrorFile:
         entries = list(_entries(orjson.loads(text)))
     except orjson.JSONDecodeError:
         return _parse_lines(text)
-    return ErrorFile(entries=entries, problem=None if entries else "its error file is empty")
+    return ErrorFile(entries=entries, problem=None if entries else EMPTY.problem)
 
 
 def _parse_lines(text: str) -> ErrorFile:
@@ -87,7 +88,7 @@ def _parse_lines(text: str) -> ErrorFile:
             entries.extend(_entries(orjson.loads(line)))
         except orjson.JSONDecodeError:
             return ErrorFile(entries=entries, problem="its error file is cut or no JSON")
-    return ErrorFile(entries=entries, problem=None if entries else "its error file is empty")
+    return ErrorFile(entries=entries, problem=None if entries else EMPTY.problem)
 
 
 def _entries(value: Any, depth: int = 0) -> Iterator[Entry]:

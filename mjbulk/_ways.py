@@ -132,13 +132,19 @@ class CsvWay:
         if self._refuse_empty and "" in cells:
             raise RowFault(self._header[cells.index("")], "an empty cell would erase the property on the CSV way")
         raw = row.raw
-        if raw is not None and layout.whole and self._options is None and not (layout.terms.columns or "\0" in raw):
+        if raw is not None and layout.whole and self._verbatim(row, layout, address):
             text = raw if raw.endswith("\n") else f"{raw}\n"
             try:
                 return address, text.encode()
             except UnicodeEncodeError:
                 raise RowFault(None, "the row is no valid Unicode text") from None
         return address, _record(cells, self._header)
+
+    def _verbatim(self, row: Given, layout: Layout, address: str) -> bool:
+        """Whether a record can go as it stands."""
+        renamed = self._options is not None or layout.terms.columns is not None
+        trimmed = layout.email is None or row.values[layout.email] != address
+        return not renamed and not trimmed and "\0" not in (row.raw or "")
 
     def _plan(self, layout: Layout) -> list[Column | None]:
         """Say which column of these rows fills which column of the header."""

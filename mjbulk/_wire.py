@@ -334,7 +334,7 @@ def _list_errors(reply: Any) -> dict[int, str]:
 
 
 def _plain(value: Any) -> str:
-    if value is None or value == "":
+    if not value:
         return ""
     try:
         return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -202,6 +202,9 @@ class Assumptions:
     """Whether Count of a JSON job counts rows that were rejected; None takes either reading, where it agrees."""
     csv_count_includes_rejected: bool | None = None
     """The same of Count of a csvimport, where Mailjet's own pages contradict each other."""
+    errors_are_announced: bool = False
+    """Whether ErrorFile, Error or Errcount tells of every error file. With False it is asked for after each job: one
+    request more, and no row counts as accepted that stands in a file nobody spoke of."""
     csv_empty_cell_keeps: bool = True
     """Whether an empty cell of a csvimport leaves a property alone. With False, rows with one are refused on the CSV
     way."""
@@ -219,14 +222,16 @@ class Assumptions:
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be."""
         words = self.terminal_statuses
-        if isinstance(words, str) or not all(isinstance(word, str) for word in words) or "completed" not in words:
-            raise UsageError("terminal_statuses are words, and 'completed' is one of them")
+        optional_words = ("count_includes_rejected", "csv_count_includes_rejected")
+        folded = isinstance(words, tuple) and all(isinstance(word, str) and word == word.casefold() for word in words)
+        if not folded or "completed" not in words:
+            raise UsageError("terminal_statuses are words in lower case, and 'completed' is one of them")
         for name in ("new_job_seconds", "counts_lag_seconds", "error_file_seconds"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise UsageError(f"{name} is a number of seconds")
-        for name in ("count_includes_rejected", "csv_count_includes_rejected", "csv_empty_cell_keeps"):
-            optional = name != "csv_empty_cell_keeps" and getattr(self, name) is None
+        for name in (*optional_words, "csv_empty_cell_keeps", "errors_are_announced"):
+            optional = name in optional_words and getattr(self, name) is None
             if not optional and not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false")
         most = self.max_body_bytes
@@ -259,4 +264,4 @@ class Assumptions:
 
 
 def _toml(value: Any) -> str:
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

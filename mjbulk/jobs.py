@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mjbulk._books import announces_errors, match_errors
+from mjbulk._books import announces_errors, match_errors, told
 from mjbulk._errorfile import MISSING, ErrorFile, parse
 from mjbulk._events import Emit, Event
 from mjbulk._polling import Bounds, finished, next_look
@@ -179,8 +179,9 @@ class Scheduler:
         changed = reply != job.reply
         job.reply = reply
         if finished(reply.status, self._assumptions.terminal_statuses):
-            file = await self._error_file(job.ref, wait=True) if _wants_file(reply) else None
-            job.ended = Ended(reply=reply, file=file)
+            announced = announces_errors(reply) or reply.status.strip().casefold() != "completed"
+            asks = announced or not self._assumptions.errors_are_announced
+            job.ended = Ended(reply=reply, file=await self._error_file(job.ref, wait=announced) if asks else None)
             self._watched.pop(job.ref, None)
         if changed:
             self._emit(Event(name="job", job=job.ref, status=reply.status, rows=reply.count))
@@ -208,10 +209,6 @@ class Scheduler:
         job.notify()
 
 
-def _wants_file(reply: JobReply) -> bool:
-    return announces_errors(reply) or reply.status.strip().casefold() != "completed"
-
-
 class JobWatcher:
     """What you await for a job: ``await watcher``, ``await watcher.wait(timeout=...)``, or ``async for job in
     watcher``.
@@ -233,7 +230,7 @@ class JobWatcher:
     def latest(self) -> Job | None:
         """The job as it was last seen, or None."""
         if self._job.ended is not None:
-            return job_of(self.ref, self._job.ended.reply, self._job.ended.file)
+            return job_of(self.ref, self._job.ended.reply, self._job.ended.file, ended=True)
         return job_of(self.ref, self._job.reply, None) if self._job.reply else None
 
     async def wait(self, timeout: float | None = None) -> Job:
@@ -243,7 +240,7 @@ class JobWatcher:
         """
         async with asyncio.timeout(timeout):
             ended = await self._scheduler.end_of(self._job)
-        return job_of(self.ref, ended.reply, ended.file)
+        return job_of(self.ref, ended.reply, ended.file, ended=True)
 
     def __await__(self) -> Generator[Any, None, Job]:
         return self._wait_well().__await__()
@@ -265,9 +262,10 @@ class JobWatcher:
                 await self._scheduler.changes(self._job)
 
 
-def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None) -> Job:
+def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None, *, ended: bool = False) -> Job:
     """Make the record that users hold. Its rejections have no row numbers: the rows are not known here."""
-    problem = (file.problem or "") if file and (announces_errors(reply) or file is not MISSING) else ""
+    file = told(reply, file)
+    problem = (file.problem or "") if file else ""
     entries = file.entries if file else ()
     rejections = [
         Rejection(row=None, email=m.error.email, field=m.error.field, message=m.error.message, match=m.match)
@@ -275,5 +273,10 @@ def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None) -> Job:
     ]
     count_ = reply.count if reply.count is not None else reply.current or 0
     return Job(
-        ref=ref, status=reply.status, count=count_, error=reply.error or problem, rejections=RejectionStore(rejections)
+        ref=ref,
+        status=reply.status,
+        count=count_,
+        error=reply.error or problem,
+        rejections=RejectionStore(rejections),
+        ended=ended,
     )

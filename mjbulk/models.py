@@ -334,6 +334,8 @@ class Job:
     """What it says went wrong with the job as a whole."""
     rejections: Rejections = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
     """What its error file says, once it has ended."""
+    ended: bool = False
+    """Whether it has ended, well or not."""
 
     @property
     def ok(self) -> bool:

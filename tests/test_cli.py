@@ -1,5 +1,6 @@
 """The command line, in process where that shows the same, else as a process."""
 
+import asyncio
 import contextlib
 import csv
 import io
@@ -19,6 +20,7 @@ from typing import Any, get_type_hints
 import attrs
 import pytest
 
+from mjbulk import Client, Contact, JobRef
 from mjbulk.cli import main
 from mjbulk.config import Settings
 from mjbulk.models import RunKeywords
@@ -382,6 +384,22 @@ def test_a_signal_ends_an_import_from_a_silent_pipe(mailjet: Mailjet) -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+def test_a_named_pipe_is_read_and_left(mailjet: Mailjet, tmp_path: Path) -> None:
+    """A named pipe is a file like any other, and one that nobody writes to does not keep the program."""
+    pipe = tmp_path / "contacts.csv"
+    os.mkfifo(pipe)
+    with running("import", str(pipe), *TO_LIST) as process:
+        pipe.write_text(people(3))
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert "3 accepted" in out
+    before = mailjet.requests
+    with running("import", str(pipe), *TO_LIST) as process:
+        wait_for(lambda: mailjet.requests >= before + 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 3
+
+
 def test_progress_is_shown_on_a_terminal_alone(mailjet: Mailjet, write: Write) -> None:
     """On a terminal the progress goes to stderr; stdout has the books only, and ps shows no key."""
     mailjet.emulator.knobs = Knobs(queue_seconds=0.5)
@@ -402,6 +420,11 @@ def test_progress_is_shown_on_a_terminal_alone(mailjet: Mailjet, write: Write) -
 
 
 # watch and errors
+
+
+async def submit(*addresses: str) -> JobRef:
+    async with Client() as client:
+        return (await client.submit_contacts([Contact(address) for address in addresses], lists=None)).ref
 
 
 def submitted(mailjet: Mailjet, write: Write, text: str = "email\na@example.org\nb@example.org\n") -> str:
@@ -438,12 +461,11 @@ def test_errors_prints_rejected_rows(mailjet: Mailjet, write: Write, capsys: Out
     assert main(["errors", submitted(mailjet, write, "email\na@example.org\n")]) == 0
 
 
-def test_a_job_that_failed_exits_1(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+def test_a_job_that_failed_exits_1(mailjet: Mailjet, capsys: Output) -> None:
     """A job that ended in Error is said to have failed; what it says of itself is shown where it was asked for."""
     mailjet.emulator.knobs = Knobs(queue_seconds=0.01, abort_after=1, abort_error="out of order")
-    assert main(["import", write(people(2)), *TO_LIST, "--poll-min", "0.001"]) == 3
-    job = f"contact:{max(mailjet.emulator.jobs)}"
-    capsys.readouterr()
+    mailjet.reject("p0@example.org", "Mailbox does not exist")
+    job = str(asyncio.run(submit("p0@example.org", "p1@example.org")))
     assert main(["watch", job]) == 1
     assert f"mjbulk errors {job}" in capsys.readouterr().err
     assert main(["errors", job]) == 1

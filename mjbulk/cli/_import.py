@@ -5,10 +5,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import Group, Parameter
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mjbulk.report import Report
     from mjbulk.runs import ImportRun
 
+_T = TypeVar("_T")
 _BLOCK = 256 * 1024
 _ENDINGS: dict[str, Literal["csv", "jsonl"]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LISTS = Group("Lists", sort_key=10)
@@ -133,7 +134,11 @@ def source_of(
     kind = format_ or ("csv" if file == "-" else _ENDINGS.get(Path(file).suffix.casefold()))
     if kind is None:
         raise UsageError("the file's ending does not say what it is: add --format csv or --format jsonl")
-    rows = _stdin() if file == "-" else file
+    rows: str | AsyncIterator[bytes] = file
+    if file == "-":
+        rows = _pieces(sys.stdin.fileno)
+    elif Path(file).is_fifo():
+        rows = _pieces(lambda: os.open(file, os.O_RDONLY | os.O_CLOEXEC))
     if kind == "csv":
         return csv_source(rows, encoding=encoding or "utf-8", delimiter="," if delimiter is None else delimiter)
     if delimiter is not None or encoding is not None:
@@ -155,34 +160,36 @@ def check_rejects(rejects: str | None, file: str) -> None:
             raise UsageError("--rejects names the file that is imported")
 
 
-async def _stdin() -> AsyncIterator[bytes]:
-    """Read stdin in threads that do not keep the process alive: a pipe may stay silent for ever."""
-    loop = asyncio.get_running_loop()
-    descriptor = sys.stdin.fileno()
-    while True:
-        ready: asyncio.Future[bytes] = loop.create_future()
-        threading.Thread(target=_read, args=(descriptor, loop, ready), daemon=True).start()
-        if not (block := await ready):
-            return
+async def _pieces(opened: Callable[[], int]) -> AsyncIterator[bytes]:
+    """Read a pipe, which may stay silent for ever, in threads that do not keep the process alive."""
+    descriptor = await _in_thread(opened)
+    while block := await _in_thread(lambda: os.read(descriptor, _BLOCK)):
         yield block
 
 
-def _read(descriptor: int, loop: asyncio.AbstractEventLoop, ready: "asyncio.Future[bytes]") -> None:
-    def hand_over() -> None:
+async def _in_thread(call: Callable[[], _T]) -> _T:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[_T] = loop.create_future()
+
+    def give(outcome: _T | OSError) -> None:
         if ready.cancelled():
             return
-        if failure is not None:
-            ready.set_exception(failure)
+        if isinstance(outcome, OSError):
+            ready.set_exception(outcome)
         else:
-            ready.set_result(block)
+            ready.set_result(outcome)
 
-    block, failure = b"", None
-    try:
-        block = os.read(descriptor, _BLOCK)
-    except OSError as why:
-        failure = why
-    with suppress(RuntimeError):  # the loop has ended meanwhile
-        loop.call_soon_threadsafe(hand_over)
+    def work() -> None:
+        outcome: _T | OSError
+        try:
+            outcome = call()
+        except OSError as why:
+            outcome = why
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(give, outcome)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await ready
 
 
 # Progress

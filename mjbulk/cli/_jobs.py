@@ -85,7 +85,7 @@ async def errors(
     job: _JobText,
     /,
     *,
-    timeout: Annotated[float, Parameter(show_default=True, help="Give up after so many seconds.")] = 60.0,
+    timeout: Annotated[float, Parameter(show_default=True, help="Give up after so many seconds.")] = 120.0,
     as_json: AsJson = False,
     settings: SettingsSaid = None,
 ) -> int:
@@ -93,8 +93,7 @@ async def errors(
 
     Exit status 0 if it completed and rejected nothing, 1 if it rejected rows or failed, 3 if it has not ended.
     """
-    from mjbulk._polling import finished  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.client import Client  # noqa: PLC0415
+    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
     from mjbulk.config import Settings  # noqa: PLC0415
 
     async with Client(settings=Settings(**settings or {})) as client:
@@ -104,7 +103,7 @@ async def errors(
         except TimeoutError:
             tell(f"{job}: no answer within {timeout:g} s")
             return UNFINISHED
-    if not finished(latest.status):
+    if not latest.ended:
         tell(f"{_line(latest)}; it has not ended: mjbulk watch {latest.ref}")
         return UNFINISHED
     for rejection in latest.rejections:

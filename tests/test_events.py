@@ -1,0 +1,76 @@
+"""One record for whatever happens, and its sinks."""
+
+import asyncio
+import logging
+
+import attrs
+import pytest
+
+from mjbulk._events import Event, emitter
+from mjbulk.models import JobRef
+
+EVENT = Event(name="chunk.sent", run_id="r1", chunk=3, job=JobRef("contact", 113))
+
+
+def test_every_hook_gets_every_event_in_order() -> None:
+    """Hooks are called one after the other, with the record itself."""
+    seen: list[tuple[str, Event]] = []
+    emit = emitter([lambda event: seen.append(("a", event)), lambda event: seen.append(("b", event))])
+    emit(EVENT)
+    assert [name for name, _ in seen] == ["a", "b"]
+    assert all(event is EVENT for _, event in seen)
+
+
+def test_a_hook_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """What a hook raises is logged without its text, and the next hook is called."""
+
+    def fails(event: Event) -> None:
+        raise ValueError("somebody@example.org")
+
+    seen: list[Event] = []
+    with caplog.at_level(logging.WARNING, "mjbulk"):
+        emitter([fails, seen.append])(EVENT)
+    assert seen == [EVENT]
+    assert caplog.messages == ["a hook failed at chunk.sent"]
+    assert "somebody" not in caplog.text
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_a_hook_cannot_swallow_the_end_of_a_program(signal: type[BaseException]) -> None:
+    """What ends a program or a task is no failure of a hook."""
+
+    def ends(event: Event) -> None:
+        raise signal
+
+    with pytest.raises(signal):
+        emitter([ends])(EVENT)
+
+
+def test_events_are_log_lines_of_the_debug_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Without hooks an event is a log line for who asks for it, and for nobody else."""
+    emit = emitter([])
+    with caplog.at_level(logging.INFO, "mjbulk"):
+        emit(EVENT)
+    assert caplog.messages == []
+    with caplog.at_level(logging.DEBUG, "mjbulk"):
+        emit(EVENT)
+    assert [(record.name, record.levelname) for record in caplog.records] == [("mjbulk", "DEBUG")]
+    assert "name='chunk.sent'" in caplog.text
+    assert "chunk=3" in caplog.text
+
+
+def test_an_event_is_frozen_and_has_no_place_for_data() -> None:
+    """An event cannot be changed by a hook, and no field of it is made for an address, a value or a body."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        EVENT.chunk = 4  # type: ignore[misc]  # that it cannot be set is the test
+    fields = {field.name for field in attrs.fields(Event)}
+    assert fields == {
+        *("name", "run_id", "chunk", "job", "status", "call", "attempt", "verdict"),
+        *("seconds", "size", "rows", "cause"),
+    }
+
+
+def test_the_library_is_silent_until_it_is_asked() -> None:
+    """A program that configures no logging sees nothing of it: the logger has a handler that drops everything."""
+    handlers = logging.getLogger("mjbulk").handlers
+    assert any(isinstance(handler, logging.NullHandler) for handler in handlers)

@@ -1,0 +1,193 @@
+"""What an answer, or none, means: the tables of the module, as data."""
+
+from http import HTTPStatus
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mjbulk._verdict import (
+    Failure,
+    Pause,
+    Verdict,
+    harmless_again,
+    judge_failure,
+    judge_status,
+    retry_after,
+    send_again,
+)
+from mjbulk.models import Action
+
+LAW = settings(derandomize=True, deadline=None, max_examples=200)
+A, N, R, F, X = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL, Verdict.AMBIGUOUS
+
+STATUSES = {
+    **dict.fromkeys(range(100, 200), X),
+    **dict.fromkeys(range(200, 300), A),
+    **dict.fromkeys(range(300, 400), F),
+    304: A,
+    **dict.fromkeys(range(400, 500), R),
+    401: F,
+    403: F,
+    408: N,
+    409: X,
+    425: N,
+    429: N,
+    **dict.fromkeys(range(500, 1000), X),
+    **dict.fromkeys((-1, 0, 1, 99), X),
+}
+"""Every HTTP status, without a code of Mailjet's and without a pause that was asked for."""
+
+
+@pytest.mark.parametrize(
+    ("code", "pause", "changed"),
+    [(None, False, {}), ("MJ19", False, {401: R}), (None, True, {503: N}), ("MJ19", True, {401: R, 503: N})],
+)
+def test_the_verdict_of_each_status(code: str | None, changed: dict[int, Verdict], *, pause: bool) -> None:
+    """Each status has one verdict; a code makes a 401 speak of the data, and a pause makes a 503 mean "not now"."""
+    verdicts = {status: judge_status(status, code=code, retry_after=pause) for status in STATUSES}
+    assert verdicts == STATUSES | changed
+    assert set(map(int, HTTPStatus)) <= set(STATUSES)
+
+
+def test_only_a_success_is_applied() -> None:
+    """No status above 299 but "not modified" says that a request was applied."""
+    assert [status for status, verdict in STATUSES.items() if verdict is A] == [*range(200, 300), 304]
+
+
+@pytest.mark.parametrize(("failure", "verdict"), [(Failure.NEVER_SENT, N), (Failure.UNTRUSTED, F), (Failure.LOST, X)])
+def test_the_verdict_of_each_failure(failure: Failure, verdict: Verdict) -> None:
+    """Without an answer: certain where not a byte left, ambiguous after that."""
+    assert judge_failure(failure) is verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "certain", "again", "again_where_harmless"),
+    [
+        (Verdict.APPLIED, False, False, False),
+        (Verdict.NOT_APPLIED, True, True, True),
+        (Verdict.REFUSED, True, False, False),
+        (Verdict.FATAL, True, False, False),
+        (Verdict.UNKNOWN, False, False, True),
+        (Verdict.AMBIGUOUS, False, False, True),
+    ],
+)
+def test_when_the_same_bytes_go_again(
+    verdict: Verdict, *, certain: bool, again: bool, again_where_harmless: bool
+) -> None:
+    """What may have been applied is sent again only where applying it twice does no harm."""
+    assert verdict.certain is certain
+    assert send_again(verdict, harmless=False) is again
+    assert send_again(verdict, harmless=True) is again_where_harmless
+
+
+def test_tables_are_whole() -> None:
+    """There is no verdict and no failure that the tables above do not have."""
+    assert set(Verdict) == {A, N, R, F, X, Verdict.UNKNOWN}
+    assert set(Failure) == {Failure.NEVER_SENT, Failure.UNTRUSTED, Failure.LOST}
+
+
+ADD, FORCE, REMOVE, UNSUB = Action.ADDNOFORCE, Action.ADDFORCE, Action.REMOVE, Action.UNSUB
+
+
+@pytest.mark.parametrize(
+    ("actions", "excludes", "safe"),
+    [
+        ([], False, True),
+        ([ADD], False, True),
+        ([ADD, ADD], False, True),
+        ([], True, False),
+        ([ADD], True, False),
+        ([FORCE], False, False),
+        ([REMOVE], False, False),
+        ([UNSUB], False, False),
+        ([ADD, UNSUB], False, False),
+        ([FORCE, ADD], False, False),
+    ],
+)
+def test_what_twice_does_no_harm(actions: list[Action], *, excludes: bool, safe: bool) -> None:
+    """Only addnoforce and updates without a list converge; the caller's word stands above that."""
+    assert harmless_again(iter(actions), excludes=excludes, resend="safe") is safe
+    assert harmless_again(iter(actions), excludes=excludes, resend="never") is False
+    assert harmless_again(iter(actions), excludes=excludes, resend="always") is True
+
+
+# Retry-After
+
+NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("0000000000005", 5.0),
+        ("9999999999", 9999999999.0),
+        ("9" * 400, float("inf")),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),
+        ("Wednesday, 21-Oct-15 07:28:30 GMT", 30.0),
+        ("Wed Oct 21 07:28:30 2015", None),
+        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 09:28:30 +0200", 30.0),
+        ("Thu, 31 Dec 100000 23:59:59 GMT", None),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        *((text, None) for text in ("", "nan", "inf", "1e3", "-5", "+5", "5.0", "１２", "٥", "1_0", "soon", "5 s")),
+    ],
+)
+def test_what_a_server_asks_for(text: str, seconds: float | None) -> None:
+    """ASCII digits are seconds; a date counts from the answer's own Date; anything else was not asked."""
+    assert retry_after({"Retry-After": text, "Date": NOW}) == seconds
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": NOW}, {"Retry-After": NOW}, {"Retry-After": NOW, "Date": "?"}])
+def test_a_date_needs_the_answers_own_date(headers: dict[str, str]) -> None:
+    """Without a header, and for a date without the answer's Date, nothing is known."""
+    assert retry_after(headers) is None
+
+
+@LAW
+@given(st.text(max_size=30), st.one_of(st.text(max_size=20), st.just(NOW)))
+def test_any_header_gives_seconds_or_nothing(text: str, date: str) -> None:
+    """Whatever a server writes: a number that is not negative, or None."""
+    seconds = retry_after({"Retry-After": text, "Date": date})
+    assert seconds is None or seconds >= 0.0
+
+
+# Pauses
+
+CHANCES = st.floats(min_value=0, max_value=1)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "chance", "seconds"),
+    [(1, 1.0, 0.5), (2, 1.0, 1.0), (3, 0.5, 1.0), (4, 0.0, 0.0), (7, 1.0, 30.0), (10**6, 1.0, 30.0)],
+)
+def test_a_pause_doubles_with_full_jitter(attempt: int, chance: float, seconds: float) -> None:
+    """From half a second it doubles to at most 30, anywhere between nothing and that."""
+    assert Pause().seconds(attempt, chance) == seconds
+
+
+@pytest.mark.parametrize(
+    ("attempt", "chance", "seconds"), [(1, 0.0, 0.5), (1, 1.0, 1.0), (3, 0.0, 2.0), (9, 1.0, 30.0)]
+)
+def test_a_throttled_pause_is_never_short(attempt: int, chance: float, seconds: float) -> None:
+    """Where the server said that there was too much, at least half of the doubled wait is waited."""
+    assert Pause().seconds(attempt, chance, throttled=True) == seconds
+
+
+@LAW
+@given(st.integers(1, 10**6), CHANCES, st.floats(min_value=0, max_value=1e6), st.booleans())
+def test_what_was_asked_for_is_never_cut_short(attempt: int, chance: float, asked: float, throttled: bool) -> None:  # noqa: FBT001
+    """A pause that was asked for is stretched by a tenth at most, and is never below the first wait."""
+    pause = Pause()
+    wanted = max(asked, pause.throttled if throttled else pause.first)
+    assert wanted <= pause.seconds(attempt, chance, asked=asked, throttled=throttled) <= wanted * 1.1 + 1e-9
+
+
+@LAW
+@given(st.integers(1, 10**6), CHANCES, st.booleans())
+def test_a_pause_is_bounded(attempt: int, chance: float, throttled: bool) -> None:  # noqa: FBT001
+    """Without a wish of the server no pause is longer than the bound, nor negative."""
+    assert 0 <= Pause().seconds(attempt, chance, throttled=throttled) <= Pause().most
