@@ -61,9 +61,11 @@ class Intake:
             if spec.via == "csv" and lists is None:
                 lists = [(await account.any_list(), Action.ADDNOFORCE)]
         except ApiError as refusal:
-            if refusal.status != 401 or refusal.code:
+            if refusal.status not in (401, 403) or refusal.code:
                 raise
-            raise CredentialsRefused(401, call=refusal.call, text=refusal.text, advice=refusal.sentence) from None
+            raise CredentialsRefused(
+                refusal.status, call=refusal.call, text=refusal.text, advice=refusal.sentence
+            ) from None
         self._lists = lists
         self._terms = Terms(
             properties=self._properties,

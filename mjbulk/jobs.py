@@ -173,14 +173,16 @@ class Scheduler:
             reply = await self._transport.send(job_request(job.ref), decode_job, patience=ENDLESS)
         except ApiError as refusal:
             age = asyncio.get_running_loop().time() - job.posted
-            if refusal.status == 404 and (age < self._assumptions.new_job_seconds or job.looks < _NEW_LOOKS):
+            young = job.new and (age < self._assumptions.new_job_seconds or job.looks < _NEW_LOOKS)
+            if refusal.status == 404 and young:
                 return
             raise
         changed = reply != job.reply
         job.reply = reply
         if finished(reply.status, self._assumptions.terminal_statuses):
-            announced = announces_errors(reply) or reply.status.strip().casefold() != "completed"
-            asks = announced or not self._assumptions.errors_are_announced
+            announced = announces_errors(reply)
+            ended_badly = reply.status.strip().casefold() != "completed"
+            asks = announced or ended_badly or not self._assumptions.errors_are_announced
             job.ended = Ended(reply=reply, file=await self._error_file(job.ref, wait=announced) if asks else None)
             self._watched.pop(job.ref, None)
         if changed:

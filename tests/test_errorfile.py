@@ -299,7 +299,8 @@ def written(names: Sequence[str], rows: Sequence[Sequence[str]], errors: Sequenc
     for row, (message, field) in zip(rows, errors, strict=True):
         line = io.StringIO(newline="")
         csv.writer(line).writerow(row)
-        text.write(f"{line.getvalue().removesuffix('\r\n')}, ###{message}{f'###{field}' if field else ''}\n")
+        record = line.getvalue().removesuffix("\r\n")
+        text.write(f"{record}, ###{message}{f'###{field}' if field else ''}\n")
     return text.getvalue()
 
 

@@ -58,7 +58,7 @@ async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest
 def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
     """Rejected rows are mended by the caller's function and sent again."""
     with_list_42(mailjet)
-    (tmp_path / "contacts.csv").write_text("email\na@example.org\n\"b@example,org\"\n")
+    (tmp_path / "contacts.csv").write_text('email\na@example.org\n"b@example,org"\n')
     ended = run(str(HERE / "programs" / "p05_retry.py"), cwd=tmp_path)
     first, second = ended.stdout.splitlines()
     assert "2 rows: 1 accepted, 1 rejected" in first, ended.stderr

@@ -1,0 +1,566 @@
+"""What a row may be, and what of it is sent."""
+
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, StrEnum
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given as hypothesis_given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from mjbulk._rows import (
+    MAX_ADDRESS,
+    NO_ADDRESS,
+    ColumnFault,
+    Given,
+    RowFault,
+    Terms,
+    check_address,
+    encode,
+    flat,
+    given,
+    is_null,
+    key_of,
+    layout_of,
+    merge,
+    missing_columns,
+    property_names,
+    refuse_columns,
+)
+from mjbulk.models import Contact, Property
+
+LAW = settings(derandomize=True, deadline=None, max_examples=150)
+A = "ann@example.org"
+KINDS = ["str", "int", "float", "bool", "datetime"]
+KNOWN = {kind: Property(id=n, name=kind.capitalize(), datatype=kind) for n, kind in enumerate(KINDS)}
+KNOWN["past"] = Property(id=9, name="Past", datatype="str", namespace="historic")
+KNOWN["odd"] = Property(id=10, name="Odd", datatype="geography")
+KNOWN["name"] = Property(id=11, name="name", datatype="str")
+TERMS = Terms(properties=KNOWN)
+
+
+class Colour(Enum):
+    RED = "red"
+    ONE = 1
+
+
+class Word(StrEnum):
+    RED = "red"
+
+
+class Record:
+    """As a database gives rows: keys() and [], and no mapping."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+
+    def keys(self) -> Iterable[str]:
+        return self.fields.keys()
+
+    def __getitem__(self, key: str) -> Any:
+        return self.fields[key]
+
+
+def contact(row: Mapping[str, Any], terms: Terms = TERMS) -> dict[str, Any]:
+    return layout_of(tuple(row), terms).contact(tuple(row.values()))
+
+
+# Addresses
+
+GOOD = """a@b.de A.b+c@Example.ORG a_b-c'd/e=f?g!#$%&*^`{|}~@x.y.z.example ä@exämple.рф a@b-c.d1 a@1.2
+"a"@b.de a..b@c.de .a@b.de 用户@例子.广告 "x@y"@z.example a@xn--bcher-kva.example a@b.c""".split()
+
+
+@pytest.mark.parametrize("address", [*GOOD, '"a b"@c.de', f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 60}"])
+def test_addresses_that_are_taken(address: str) -> None:
+    """What can be an address is sent as it stands, without the blanks around it."""
+    assert check_address(address) == address
+    assert check_address(f" \t{address}\r\n") == address
+
+
+BAD = """a a@ @b.de a@b a@@b.de a@b@c.de a@.de a@b..de a@b.de. a@-b.de a@b-.de a@b_.de a@b.de, <a@b.de> a,b@c.de a;b@c.de
+a:b@c.de a(b)@c.de a[b]@c.de a\\b@c.de "a@b.de a"b"@c.de ""@b.de a@[127.0.0.1] mailto:a@b.de a@b,de a@b/c.de a@b.d\x7fe""".split()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [*BAD, "a b@c.de", "a@b c.de", "a\n@b.de", "a@b.de\nx", "a\0@b.de", "a@b\u2028.de", '"a\nb"@c.de', "a\u00a0b@c.de"],
+)
+def test_what_is_no_address(address: str) -> None:
+    """What can be none is refused, in words that do not repeat it."""
+    with pytest.raises(RowFault) as caught:
+        check_address(address)
+    assert (caught.value.field, caught.value.message) == ("email", "this is no e-mail address")
+    assert str(caught.value) == ""
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "\t\n", math.nan, Decimal("NaN")])
+def test_an_address_that_is_missing(value: Any) -> None:
+    """Nothing, and a text of blanks, is a missing address."""
+    with pytest.raises(RowFault) as caught:
+        check_address(value)
+    assert caught.value.message == "the address is missing"
+
+
+@pytest.mark.parametrize(("value", "kind"), [(7, "int"), (b"a@b.de", "bytes"), (True, "bool"), (["a@b.de"], "list")])
+def test_an_address_that_is_no_text(value: Any, kind: str) -> None:
+    """What is no text is no address."""
+    with pytest.raises(RowFault) as caught:
+        check_address(value)
+    assert caught.value.message == f"the address is a {kind}, not a text"
+
+
+@pytest.mark.parametrize(("length", "taken"), [(MAX_ADDRESS, True), (MAX_ADDRESS + 1, False), (10**6, False)])
+def test_how_long_an_address_may_be(length: int, *, taken: bool) -> None:
+    """An address has at most 320 characters."""
+    address = f"{'a' * (length - 5)}@b.de"
+    if taken:
+        assert check_address(address) == address
+    else:
+        with pytest.raises(RowFault):
+            check_address(address)
+
+
+@LAW
+@hypothesis_given(st.text(max_size=30))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    """Whatever a text is: it is taken without the blanks around it, or refused; it is never changed."""
+    try:
+        address = check_address(text)
+    except RowFault:
+        return
+    assert address == text.strip()
+    assert address.count("@") >= 1
+    assert not any(character in address for character in "\r\n\0,;")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (" Ann@Example.org", "ann@example.ORG ", True),
+        ("straße@b.de", "STRASSE@b.de", True),
+        ("a@b.de", "a+x@b.de", False),
+        ("a@b.de", "a.@b.de", False),
+    ],
+)
+def test_who_is_one_person(one: str, other: str, *, same: bool) -> None:
+    """Two addresses are one person where they differ in case and in blanks around them alone."""
+    assert (key_of(one) == key_of(other)) is same
+
+
+# Nulls
+
+NULLS = [None, math.nan, -math.nan, Decimal("NaN"), type("NAType", (), {})(), type("NaTType", (), {})()]
+
+
+@pytest.mark.parametrize("value", NULLS, ids=repr)
+def test_nulls(value: Any) -> None:
+    """None, NaN, and what data frames have for both stand for nothing."""
+    assert is_null(value)
+
+
+@pytest.mark.parametrize("value", ["", 0, False, 0.0, math.inf, Decimal(0), "NaN", [], "None"], ids=repr)
+def test_no_nulls(value: Any) -> None:
+    """Nothing else is a null: not zero, not a text."""
+    assert not is_null(value)
+
+
+@pytest.mark.parametrize("value", NULLS, ids=repr)
+@pytest.mark.parametrize("column", KINDS)
+def test_what_becomes_of_a_null(column: str, value: Any) -> None:
+    """A null leaves a property alone, or unassigns it where that was said; a Name is never unassigned."""
+    row = {"email": A, column: value, "name": value, "IsExcludedFromCampaigns": value}
+    assert contact(row) == {"Email": A}
+    unassigned = contact(row, Terms(properties=KNOWN, nulls="unassign"))
+    assert unassigned == {"Email": A, "Properties": {column.capitalize(): None}}
+    layout = layout_of(("email", column), TERMS)
+    assert layout.properties[0].value((A, value)) is None
+
+
+def test_an_empty_cell_of_a_text_file_is_a_null() -> None:
+    """Where all values are text an empty one is nothing; elsewhere it is a text."""
+    row = {"email": A, "int": "", "str": "", "name": "", "IsExcludedFromCampaigns": ""}
+    assert contact(row, Terms(properties=KNOWN, text=True)) == {"Email": A}
+    assert contact(row, Terms(properties=KNOWN, text=True, nulls="unassign")) == {
+        "Email": A,
+        "Properties": {"Int": None, "Str": None},
+    }
+    assert contact({"email": A, "str": "", "name": ""}) == {"Email": A, "Properties": {"Str": ""}}
+
+
+# Values
+
+BERLIN = timezone(timedelta(hours=2))
+UNIQUE = UUID("12345678-1234-5678-1234-567812345678")
+VALUES: list[tuple[str, Any, Any]] = [
+    *(("str", value, value) for value in ("x", "", " x ", "７", "\u2028", "né")),
+    ("str", Word.RED, "red"),
+    ("str", Colour.RED, "red"),
+    ("str", Colour.ONE, "1"),
+    ("str", 7, "7"),
+    ("str", 10**30, "1" + "0" * 30),
+    ("str", 1.5, "1.5"),
+    ("str", True, "true"),
+    ("str", False, "false"),
+    ("str", Decimal("1.10"), "1.10"),
+    ("str", Fraction(1, 3), "1/3"),
+    ("str", UNIQUE, str(UNIQUE)),
+    ("str", date(2026, 1, 2), "2026-01-02"),
+    ("str", datetime(2026, 1, 2, 3, tzinfo=UTC), "2026-01-02T03:00:00+00:00"),
+    *(("int", value, 7) for value in (7, "7", " 7 ", "+7", "007", 7.0, Decimal(7), Decimal("7.0"))),
+    *(("int", value, -7) for value in (-7, "-7", -7.0)),
+    *(("int", value, value) for value in (0, 2**63 - 1, -(2**63), 2**53 + 1)),
+    ("int", "9223372036854775807", 2**63 - 1),
+    *(
+        ("float", value, 1.5)
+        for value in (1.5, "1.5", " 1.5 ", "+1.50", "15e-1", "1.5E0", Decimal("1.5"), Fraction(3, 2))
+    ),
+    *(("float", value, 0.5) for value in (".5", "0.5", 0.5)),
+    *(("float", value, 7.0) for value in (7, "7", "7.", "7.0")),
+    *(("bool", value, True) for value in (True, "true", " TRUE ", "True", "1", 1)),
+    *(("bool", value, False) for value in (False, "false", "FALSE", "0", 0)),
+    *(("datetime", value, value) for value in (0, 1624877107, -1)),
+    *(("datetime", value, "2026-01-02T00:00:00Z") for value in ("2026-01-02", " 20260102 ", date(2026, 1, 2))),
+    ("datetime", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+    ("datetime", "2026-01-02 03:04:05+02:00", "2026-01-02T01:04:05Z"),
+    ("datetime", datetime(2026, 1, 2, 3, tzinfo=BERLIN), "2026-01-02T01:00:00Z"),
+    ("datetime", datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC), "2026-01-02T03:04:05.000600Z"),
+    ("odd", 7, "7"),
+    ("odd", "x", "x"),
+]
+
+
+def of_kind(value: Any) -> tuple[type, Any]:
+    return (str if isinstance(value, str) else type(value), value)
+
+
+@pytest.mark.parametrize(("column", "value", "sent"), VALUES, ids=lambda value: repr(value)[:24])
+def test_values_that_fit(column: str, value: Any, sent: Any) -> None:
+    """A value of another type becomes one of the property's type where nothing is lost by that."""
+    properties = contact({"email": A, column: value})["Properties"]
+    assert of_kind(properties[column.capitalize()]) == of_kind(sent)
+    (set_by,) = layout_of((column, "email"), TERMS).properties
+    assert of_kind(set_by.value((value, A))) == of_kind(sent)
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("str", math.inf, "is infinite"),
+    ("str", b"x", "is a bytes, which is no text"),
+    ("str", ["x"], "is a list, which is no text"),
+    ("str", {"x": 1}, "is a dict, which is no text"),
+    ("str", 1j, "is a complex, which is no text"),
+    ("odd", [1], "is a list, which is no text"),
+    *(("int", value, "is no whole number") for value in (True, False, 7.5, "7.0", "7.5", "1e3", "７", "1_0", "x", "", "+")),
+    *(("int", value, "is no whole number") for value in (b"7", [7], 1j, "0x7", "9" * 20, Decimal("7.5"), math.inf, "- 7")),
+    *(("int", value, "is too large a number") for value in (2**63, -(2**63) - 1, 1e300, "9223372036854775808")),
+    ("int", Decimal("Infinity"), "cannot convert Infinity to integer"),
+    *(("float", value, "is no number") for value in (True, "x", "", "1,5", "nan", "inf", "１", "1_0", "1e9999", b"1", 1j)),
+    *(("float", value, "is infinite") for value in (math.inf, -math.inf, "1e999", Decimal("1e400"))),
+    ("float", 10**400, "int too large to convert to float"),
+    *(("bool", value, "is neither true nor false") for value in ("yes", "", 2, -1, 1.0, b"1", "１", None.__class__)),
+    *(("datetime", value, "is no date and time in RFC 3339") for value in ("x", "", "2026-13-01", "02.01.2026", "2026")),
+    *(("datetime", value, "is no date") for value in (True, 1.5, b"2026-01-02", ["2026-01-02"])),
+    *(("datetime", value, "has no time zone") for value in ("2026-01-02T03:04:05", datetime(2026, 1, 2))),  # noqa: DTZ001
+    ("datetime", datetime(1, 1, 1, tzinfo=BERLIN), "date value out of range"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "value", "problem"), WRONG, ids=lambda value: repr(value)[:24])
+def test_values_that_do_not_fit(column: str, value: Any, problem: str) -> None:
+    """What does not fit a property's type refuses the row, and names the column, not the value."""
+    with pytest.raises(RowFault) as caught:
+        contact({"email": A, column: value})
+    assert (caught.value.field, caught.value.message) == (column, f"the value {problem}")
+
+
+def test_an_empty_text_is_none_where_a_column_is_asked_alone() -> None:
+    """A column gives an empty text as it is, whatever its type: on the CSV way it is an empty cell."""
+    assert [layout_of((kind,), TERMS).properties[0].value(("",)) for kind in KINDS] == [""] * 5
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("x", "x"), (True, True), (7, 7), (1.5, 1.5), (Decimal("1.5"), 1.5), (Decimal(7), 7.0), (Fraction(3, 2), 1.5),
+        (date(2026, 1, 2), "2026-01-02T00:00:00Z"), (UNIQUE, str(UNIQUE)), (Colour.RED, "red"), (Word.RED, "red"),
+    ],
+)  # fmt: skip
+def test_values_without_a_type(value: Any, sent: Any) -> None:
+    """Where the types of properties are not known, values go as what they are."""
+    properties = contact({"email": A, "x": value}, Terms(properties=None))["Properties"]
+    assert of_kind(properties["x"]) == of_kind(sent)
+
+
+@pytest.mark.parametrize("value", [math.inf, 2**63, ["x"], datetime(2026, 1, 2), Decimal("Infinity")])  # noqa: DTZ001
+def test_values_without_a_type_that_json_cannot_hold(value: Any) -> None:
+    """What JSON would lose refuses the row there as well."""
+    with pytest.raises(RowFault) as caught:
+        contact({"email": A, "x": value}, Terms(properties=None))
+    assert caught.value.field == "x"
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=3), st.dates(),
+    st.datetimes(timezones=st.sampled_from([None, UTC])), st.decimals(allow_nan=False), st.uuids(), st.fractions(),
+)  # fmt: skip
+
+
+@LAW
+@hypothesis_given(st.sampled_from([*KINDS, "odd"]), SCALARS)
+def test_any_value_is_sent_or_refused(column: str, value: Any) -> None:
+    """Whatever a value is: it is JSON of the property's type, or the row is refused; it never becomes a null."""
+    try:
+        encoded = encode(contact({"email": A, column: value}))
+    except RowFault as fault:
+        assert fault.message  # noqa: PT017  # that it may be raised is half of the law
+        return
+    properties = json.loads(encoded).get("Properties", {})
+    assert (properties == {}) == is_null(value)
+    kinds = {"str": str, "odd": str, "int": int, "float": float, "bool": bool, "datetime": int | str}
+    for sent in properties.values():
+        assert isinstance(sent, kinds[column])  # type: ignore[arg-type]  # types, and a union of types
+        assert column == "bool" or not isinstance(sent, bool)
+
+
+# Rows
+
+
+def shown(row: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    taken = given(row)
+    return taken.names, tuple(taken.values)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"email": A, "age": 7},
+        OrderedDict(email=A, age=7),
+        Record(email=A, age=7),
+        type("Sub", (dict,), {})(email=A, age=7),
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_rows_that_can_be_taken(row: Any) -> None:
+    """Anything with keys() and [] is a row."""
+    assert shown(row) == (("email", "age"), (A, 7))
+    assert given(row).as_dict() == {"email": A, "age": 7}
+
+
+def test_a_bare_address_is_a_row() -> None:
+    """A text is a row of an address."""
+    assert shown(A) == (("email",), (A,))
+
+
+def test_contacts_are_rows() -> None:
+    """A Contact gives what was said of it, and nothing for what was not."""
+    assert shown(Contact(A)) == (("email", "properties"), (A, {}))
+    assert shown(Contact(A, name="Ann", properties={"x": 1}, excluded=False)) == (
+        ("email", "properties", "name", "isexcludedfromcampaigns"),
+        (A, {"x": 1}, "Ann", False),
+    )
+
+
+class Liar:
+    def keys(self) -> list[str]:
+        return ["email"]
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [(None, "NoneType"), (7, "int"), ((A, 7), "tuple"), ([A], "list"), (b"a@b.de", "bytes"), (Liar(), "Liar")],
+)
+def test_what_is_no_row(row: Any, kind: str) -> None:
+    """Anything else is refused, by its type alone."""
+    with pytest.raises(RowFault) as caught:
+        given(row)
+    assert (caught.value.field, caught.value.message) == (None, f"a row has keys() and []; this is {kind}")
+
+
+def test_a_repr_of_a_row_shows_no_value() -> None:
+    """The values of a row are not in its repr."""
+    assert "example" not in repr(Given(("email",), (A,), raw=f"{A}\n"))
+
+
+# Layouts
+
+
+def test_mailjets_own_contact_object() -> None:
+    """A row whose properties stand in a mapping is laid flat: values keep their names, wherever the mapping stands."""
+    row = given({"Email": A, "Properties": {"Int": "7", "str": "x"}, "Name": "Ann", "IsExcludedFromCampaigns": "true"})
+    layout = layout_of(row.names, TERMS)
+    assert layout.nested == 1
+    laid = flat(row, layout.nested)
+    assert laid.as_dict() == {"Email": A, "Name": "Ann", "IsExcludedFromCampaigns": "true", "Int": "7", "str": "x"}
+    assert contact(laid.as_dict()) == {
+        "Email": A,
+        "Name": "Ann",
+        "IsExcludedFromCampaigns": True,
+        "Properties": {"Int": 7, "Str": "x"},
+    }
+
+
+@pytest.mark.parametrize("inner", [None, math.nan, {}])
+def test_no_properties(inner: Any) -> None:
+    """Properties that are missing are none."""
+    assert flat(given({"email": A, "properties": inner}), 1) == Given(("email",), (A,))
+
+
+@pytest.mark.parametrize("inner", ["x", [("a", 1)], 7])
+def test_properties_that_are_no_mapping(inner: Any) -> None:
+    """Properties of any other shape refuse the row: Mailjet would take them and lose them."""
+    with pytest.raises(RowFault) as caught:
+        flat(given({"email": A, "properties": inner}), 1)
+    assert (caught.value.field, caught.value.message) == ("Properties", "Properties is no mapping of names to values")
+
+
+@pytest.mark.parametrize(
+    ("names", "terms", "places"),
+    [
+        (("EMAIL", "Name", "int"), TERMS, (0, 1, None, ["Int"], True)),
+        (("int", "str", "email"), TERMS, (2, None, None, ["Int", "Str"], True)),
+        (("IsExcludedFromCampaigns", "email"), TERMS, (1, None, 0, [], True)),
+        (("Mail", "Alter", "x"), Terms(properties=KNOWN, columns={"Mail": "email", "Alter": "INT"}), (0, None, None, ["Int"], False)),
+        (("name", "email"), Terms(properties=KNOWN, columns={"email": "email"}), (1, None, None, [], False)),
+        (("email", "name"), Terms(properties=KNOWN, csv_way=True), (0, None, None, ["name"], True)),
+        (("email", "properties"), Terms(properties=None, text=True), (0, None, None, ["properties"], True)),
+        (("x", "email", "name"), Terms(properties=KNOWN, only_address=True), (1, None, None, [], False)),
+        (("email",), Terms(properties=KNOWN, only_address=True), (0, None, None, [], True)),
+        (("x", "y"), Terms(properties=None), (None, None, None, ["x", "y"], True)),
+        ((), TERMS, (None, None, None, [], True)),
+    ],
+)  # fmt: skip
+def test_what_stands_where(names: Sequence[str], terms: Terms, places: tuple[Any, ...]) -> None:
+    """Address, name and exclusion are known by their names in any case, the rest are properties as the account spells
+    them.
+    """
+    layout = layout_of(names, terms)
+    properties = [column.target for column in layout.properties]
+    assert (layout.email, layout.name, layout.excluded, properties, layout.whole) == places
+
+
+@pytest.mark.parametrize(
+    ("names", "terms", "field", "problem"),
+    [
+        (("email", "shoe"), TERMS, "shoe", "there is no property 'shoe'"),
+        (("email", "past"), TERMS, "past", "property 'Past' is historic: only static ones can be set in bulk"),
+        (("email", "Email"), TERMS, "Email", "two columns are 'email'"),
+        (("email", "name", "NAME"), TERMS, "NAME", "two columns are 'name'"),
+        (("email", "int", "INT"), TERMS, "INT", "two columns are property 'Int'"),
+        (("email", "int", "int"), TERMS, "int", "two columns are named 'int'"),
+        (("email", 7), TERMS, None, "the name of a column is a int, not a text"),
+        (("email", None), TERMS, None, "the name of a column is a NoneType, not a text"),
+        (("x", "y"), Terms(properties=KNOWN, columns={"x": "email", "y": "Email"}), "y", "two columns are 'email'"),
+        (("x", "y"), TERMS, "email", NO_ADDRESS),
+        (("bob@example.org", "Bob"), TERMS, "email", NO_ADDRESS),
+        (("email", "IsExcludedFromCampaigns"), Terms(properties=KNOWN, csv_way=True), "IsExcludedFromCampaigns",
+         "the CSV way cannot set IsExcludedFromCampaigns"),
+    ],
+)  # fmt: skip
+def test_faults_of_columns(names: Sequence[Any], terms: Terms, field: str | None, problem: str) -> None:
+    """Two columns for one thing, and a property that is not defined, are faults of the columns."""
+    with pytest.raises(ColumnFault) as caught:
+        layout_of(names, terms)
+    assert (caught.value.field, caught.value.message) == (field, problem)
+
+
+def test_a_fault_of_columns_refuses_a_run() -> None:
+    """The error of a run names the column once."""
+    assert str(refuse_columns(ColumnFault("x", "it is bad"))) == "it is bad (column 'x'); nothing was sent"
+    assert str(refuse_columns(ColumnFault("x", "'x' is bad"))) == "'x' is bad; nothing was sent"
+    assert str(refuse_columns(ColumnFault(None, "it is bad"))) == "it is bad; nothing was sent"
+
+
+def test_a_row_without_an_address_column() -> None:
+    """Rows without an address are refused one by one: others may have one."""
+    with pytest.raises(RowFault) as caught:
+        contact({"name": "Ann"})
+    assert caught.value.message == "the address is missing"
+
+
+def test_columns_that_are_missing() -> None:
+    """What the caller picks has to be there, as it is spelled."""
+    assert missing_columns(("email", "Age"), {"email": "email", "age": "age", "x": "y"}) == ["age", "x"]
+    assert missing_columns(("email",), None) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "terms", "properties"),
+    [
+        (("Email", "name", "Age", "IsExcludedFromCampaigns", "properties"), TERMS, ["Age"]),
+        (("email", "name", "age"), Terms(properties=None, csv_way=True), ["name", "age"]),
+        (("email", "properties"), Terms(properties=None, text=True), ["properties"]),
+        (("mail", "alter", "x"), Terms(properties=None, columns={"mail": "email", "alter": "age"}), ["age"]),
+    ],
+)
+def test_which_properties_rows_set(names: Sequence[str], terms: Terms, properties: list[str]) -> None:
+    """Properties are the targets that are nothing else."""
+    assert property_names(names, terms) == properties
+
+
+# Encoding and merging
+
+
+def test_what_is_encoded() -> None:
+    """A contact has Mailjet's names, and nothing that was not said."""
+    row = {"email": f" {A} ", "name": 7, "IsExcludedFromCampaigns": 0, "str": "né\u2028"}
+    assert json.loads(encode(contact(row))) == {
+        "Email": A,
+        "Name": "7",
+        "IsExcludedFromCampaigns": False,
+        "Properties": {"Str": "né\u2028"},
+    }
+
+
+@pytest.mark.parametrize(("column", "field"), [("str", "Str"), ("name", "Name")])
+def test_half_a_character(column: str, field: str) -> None:
+    """Half a character is no text that could be sent: the row is refused, and its column named."""
+    with pytest.raises(RowFault) as caught:
+        encode(contact({"email": A, "odd": "x", column: "a\ud800"}))
+    assert (caught.value.field, caught.value.message) == (field, "the value is no valid Unicode text")
+
+
+def test_half_a_character_in_a_name_of_a_column() -> None:
+    """Where the name of a property is to blame, no column is named."""
+    with pytest.raises(RowFault) as caught:
+        encode({"Email": A, "Properties": {"\ud800": "x"}})
+    assert caught.value.field is None
+
+
+@pytest.mark.parametrize(("column", "value"), [("name", ["x"]), ("name", math.inf), ("IsExcludedFromCampaigns", "yes")])
+def test_names_and_exclusions_that_do_not_fit(column: str, value: Any) -> None:
+    """A Name that is no text, and an exclusion that is neither yes nor no, refuse the row."""
+    with pytest.raises(RowFault) as caught:
+        contact({"email": A, column: value})
+    assert caught.value.field == column
+
+
+TEXTS = st.text(max_size=3)
+PROPERTIES = st.dictionaries(
+    st.sampled_from("abc"), st.none() | st.integers(-(2**63), 2**64 - 1) | TEXTS | st.booleans()
+)
+CONTACTS = st.fixed_dictionaries(
+    {"Email": st.just(A)},
+    optional={"Name": TEXTS, "IsExcludedFromCampaigns": st.booleans(), "Properties": PROPERTIES.filter(bool)},
+)
+
+
+@LAW
+@hypothesis_given(CONTACTS, CONTACTS)
+def test_the_later_row_wins_key_by_key(earlier: dict[str, Any], later: dict[str, Any]) -> None:
+    """Of two rows of a person each value is the later one's, and where that says nothing the earlier one's."""
+    merged = json.loads(merge(encode(earlier), encode(later)))
+    for key in ("Email", "Name", "IsExcludedFromCampaigns"):
+        assert merged.get(key) == later.get(key, earlier.get(key))
+    assert merged.get("Properties", {}) == earlier.get("Properties", {}) | later.get("Properties", {})
+    assert set(merged) == set(earlier) | set(later)
