@@ -5,11 +5,15 @@ holds a person twice; what is too large for any chunk is refused by its number, 
 """
 
 import csv
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, Self
 
 from attrs import define, field, frozen
 
-from mjbulk._rows import Given, RowFault, key_of
+from mjbulk._rows import Block, key_of
 from mjbulk._wire import Frame
 
 
@@ -23,8 +27,12 @@ class Chunk:
     """Numbers of its rows, in the order of the source."""
     entry_of: list[int] = field(factory=list, repr=False)
     """For each row, its place among the entries."""
-    given: list[Given] = field(factory=list, repr=False)
-    """For each row, what was given."""
+    names: list[tuple[str, ...]] = field(factory=list, repr=False)
+    """For each row, the names of its values."""
+    given: list[Sequence[Any]] = field(factory=list, repr=False)
+    """For each row, its values as they were given."""
+    keys: list[str] = field(factory=list, repr=False)
+    """For each entry, the form of its address in which it stands for a person."""
     addresses: list[str] = field(factory=list, repr=False)
     """For each entry, who it is."""
     encoded: list[bytes] = field(factory=list, repr=False)
@@ -44,6 +52,31 @@ class Limits:
     """Entries; infinity where bytes alone count."""
     bytes: int
     """Bytes of the whole body."""
+
+
+@frozen
+class Body:
+    """The entries of a chunk put together, of which any range can be sent."""
+
+    data: bytes = field(repr=False)
+    """The body that sends them all."""
+    starts: "array[int]" = field(repr=False)
+    """For each entry, where it begins; and where one more would."""
+    frame: Frame = field(repr=False)
+
+    @classmethod
+    def of(cls, encoded: Sequence[bytes], frame: Frame) -> Self:
+        """Put entries together."""
+        between = len(frame.between)
+        starts = array("I", accumulate((len(row) + between for row in encoded), initial=len(frame.head)))
+        return cls(frame.body(encoded), starts, frame)
+
+    def part(self, places: slice) -> bytes:
+        """Give the body that sends some of the entries."""
+        if places.stop - places.start == len(self.starts) - 1:
+            return self.data
+        end = self.starts[places.stop] - len(self.frame.between)
+        return b"".join((self.frame.head, self.data[self.starts[places.start] : end], self.frame.tail))
 
 
 class Chunker:
@@ -68,34 +101,77 @@ class Chunker:
         self._bytes = 0
         self._places: dict[str, int] = {}
 
-    def add(self, row: int, address: str, encoded: bytes, given: Given) -> Chunk | None:
-        """Take in a row. Gives the chunk before it, if this row no longer fits into that.
+    def too_large(self, encoded: bytes) -> str | None:
+        """Say why a row cannot be in any chunk, or None."""
+        if self._frame.size(1, len(encoded)) <= self._limits.bytes:
+            return None
+        return f"the row is larger than a chunk of {self._limits.bytes} bytes"
 
-        Raises RowFault where the row is larger than a chunk.
-        """
-        if self._frame.size(1, len(encoded)) > self._limits.bytes:
-            raise RowFault(None, f"the row is larger than a chunk of {self._limits.bytes} bytes")
-        key = key_of(address)
-        place = self._places.get(key)
-        full = None
-        if place is None or not self._merge_into(place, address, encoded):
-            if place is not None or not self._fits(encoded):
-                full = self.flush()
-            place = self._places[key] = len(self._chunk.encoded)
-            self._chunk.addresses.append(address)
-            self._chunk.encoded.append(encoded)
-            self._bytes += len(encoded)
-        chunk = self._chunk
-        chunk.rows.append(row)
-        chunk.entry_of.append(place)
-        chunk.given.append(given)
+    def add(self, rows: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block) -> list[Chunk]:
+        """Take in rows, none of them too large, and give the chunks that are full."""
+        keys = list(map(key_of, addresses))
+        if len(set(keys)) != len(keys) or not self._places.keys().isdisjoint(keys):
+            return self._add_one_by_one(rows, addresses, encoded, block)
+        full = []
+        start = 0
+        while start < len(rows):
+            end = start + self._room(encoded[start:])
+            if end > start:
+                self._extend(slice(start, end), rows, keys, addresses, encoded, block)
+                start = end
+            else:
+                full.append(self._cut())
         return full
 
-    def _fits(self, encoded: bytes) -> bool:
-        entries = len(self._chunk.encoded)
-        return not entries or (
-            entries < self._limits.rows and self._frame.size(entries + 1, self._bytes + len(encoded)) <= self._learned
-        )
+    def _room(self, encoded: Sequence[bytes]) -> int:
+        """How many of these rows fit into the chunk; into an empty one at least one does."""
+        entries, between = len(self._chunk.encoded), len(self._frame.between)
+        left = self._learned - self._frame.size(entries, self._bytes) - (between if entries else 0)
+        most = int(min(self._limits.rows - entries, len(encoded)))
+        sizes = [len(row) + between for row in encoded[:most]]
+        fit = most if sum(sizes) - between <= left else bisect_right(list(accumulate(sizes)), left + between)
+        return fit or (0 if entries else 1)
+
+    def _extend(  # noqa: PLR0917  # one slice of several columns
+        self,
+        part: slice,
+        rows: Sequence[int],
+        keys: Sequence[str],
+        addresses: Sequence[str],
+        encoded: Sequence[bytes],
+        block: Block,
+    ) -> None:
+        """Add rows that are all new people."""
+        chunk = self._chunk
+        places = range(len(chunk.encoded), len(chunk.encoded) + part.stop - part.start)
+        self._places.update(zip(keys[part], places, strict=True))
+        self._bytes += sum(map(len, encoded[part]))
+        chunk.rows.extend(rows[part])
+        chunk.entry_of.extend(places)
+        chunk.names.extend([block.names] * len(places))
+        chunk.given.extend(block.rows[part])
+        chunk.keys.extend(keys[part])
+        chunk.addresses.extend(addresses[part])
+        chunk.encoded.extend(encoded[part])
+
+    def _add_one_by_one(
+        self, rows: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block
+    ) -> list[Chunk]:
+        """Add rows of which some are people who are in the chunk already, or come twice."""
+        full = []
+        for place, (row, address) in enumerate(zip(rows, addresses, strict=True)):
+            key = key_of(address)
+            entry = self._places.get(key)
+            if entry is not None and self._merge_into(entry, address, encoded[place]):
+                self._chunk.rows.append(row)
+                self._chunk.entry_of.append(entry)
+                self._chunk.names.append(block.names)
+                self._chunk.given.append(block.rows[place])
+                continue
+            if entry is not None or not self._room(encoded[place : place + 1]):
+                full.append(self._cut())
+            self._extend(slice(place, place + 1), rows, [*[""] * place, key], addresses, encoded, block)
+        return full
 
     def _merge_into(self, place: int, address: str, encoded: bytes) -> bool:
         """Merge a row into an entry, unless only casefolding makes one person of two, or the chunk would grow too
@@ -114,9 +190,10 @@ class Chunker:
 
     def flush(self) -> Chunk | None:
         """Give the chunk that is not yet full, if it has rows."""
+        return self._cut() if self._chunk.rows else None
+
+    def _cut(self) -> Chunk:
         chunk = self._chunk
-        if not chunk.rows:
-            return None
         self._start()
         return chunk
 
@@ -127,15 +204,17 @@ MAX_RECORD = 8 * 2**20
 """Characters of one record. A quote that is never closed would make one record of the rest of the file."""
 
 
-@frozen
-class Record:
+class Record(NamedTuple):
     """One record of a CSV file."""
 
-    fields: list[str] | None = field(repr=False)
+    fields: tuple[str, ...] | None
     """Its cells; None where it is malformed."""
-    raw: str = field(repr=False)
+    raw: str
     """As it stands in the file, line end included."""
     fault: str = ""
+
+    def __repr__(self) -> str:
+        return f"Record({self.fault})"
 
 
 class _NeedMore(Exception):  # a signal from an iterator to its owner
@@ -180,7 +259,7 @@ class CsvRecords:
                     end = begin + reader.line_num
                     if fields:
                         raw = lines[done] if end == done + 1 else "".join(lines[done:end])
-                        records.append(Record(fields, raw))
+                        records.append(Record(tuple(fields), raw))
                     done = end
             except _NeedMore:
                 if sum(map(len, lines[done:])) <= MAX_RECORD:
@@ -202,7 +281,9 @@ def _until(lines: Sequence[str], begin: int, *, last: bool) -> Iterator[str]:
 
 def _reason(why: csv.Error) -> str:
     text = str(why)
-    return "a quote is opened and never closed" if "end of data" in text else text
+    if "end of data" in text:
+        return "a quote is opened and never closed"
+    return "a carriage return stands alone in it" if "new-line" in text else text
 
 
 def encode_record(cells: Sequence[str]) -> bytes:

@@ -12,11 +12,11 @@ from typing import Any
 from attrs import define, field, frozen
 
 from mjbulk._books import Settlement, settle
-from mjbulk._chunking import Chunk
+from mjbulk._chunking import Body, Chunk
 from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._rows import Given
-from mjbulk._spill import Place, Spill
+from mjbulk._spill import Spill
 from mjbulk._transport import Doubt, GaveUp
 from mjbulk._ways import Way
 from mjbulk.errors import ApiError, NoAnswer
@@ -71,11 +71,12 @@ class _Rows:
     rows: list[int]
     entry_of: list[int]
     addresses: list[str]
-    given: list[tuple[tuple[str, ...], Any]]
+    names: list[tuple[str, ...]]
+    given: list[Any]
 
     def of(self, part: _Part) -> Iterator[tuple[int, int, Given]]:
         """Give number, entry and values of each row of a part."""
-        for row, place, (names, values) in zip(self.rows, self.entry_of, self.given, strict=True):
+        for row, place, names, values in zip(self.rows, self.entry_of, self.names, self.given, strict=True):
             if part.has(place):
                 yield row, place, Given(names, values)
 
@@ -91,8 +92,8 @@ class Delivery:
         self.submitting = False
         self._span = chunk.span
         self._count = len(chunk.rows)
-        self._chunk: Chunk | None = chunk
-        self._place: Place | None = None
+        self._body: Body | None = Body.of(chunk.encoded, way.frame)
+        self._place = desk.spill.put((chunk.rows, chunk.entry_of, chunk.addresses, chunk.names, chunk.given))
         self._parts = [_Part(slice(0, self.entries))]
         self._way = way
         self._desk = desk
@@ -114,11 +115,8 @@ class Delivery:
                 self._leave(part, f"its job was not watched to its end: {why}")
             else:
                 self._leave(part, why, sent=part.doubt.sent)
-        if self._chunk is not None:
-            self._chunk = None
-            self._desk.bodies.release()
-        if self._place is not None:
-            self._desk.spill.drop(self._place)
+        self._let_go()
+        self._desk.spill.drop(self._place)
 
     def statuses(self) -> Iterator[str]:
         """Give the status of each of its jobs that have not ended."""
@@ -129,22 +127,22 @@ class Delivery:
     # Handing over
 
     async def _submit(self) -> None:
-        chunk = self._chunk
-        if chunk is None:
+        body = self._body
+        if body is None:
             return
         pending = list(self._parts)
         refused_in_a_row = 0
         while pending:
             part = pending.pop(0)
             try:
-                part.job = await self._way.submit(chunk, part.places, part.doubt)
+                part.job = await self._way.submit(body.part(part.places), part.doubt)
             except ApiError as refusal:
                 refused_in_a_row += 1
                 for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
                 if not for_a_row or refused_in_a_row > 2 * self.entries.bit_length() + 8:
                     raise
                 if refusal.status == 413 and part.size > 1:
-                    self._desk.learn(self._way.frame.size(part.size, sum(map(len, chunk.encoded[part.places]))))
+                    self._desk.learn(len(body.part(part.places)))
                 pending[:0] = self._split(part, refusal)
             except GaveUp:
                 raise
@@ -154,7 +152,7 @@ class Delivery:
                 refused_in_a_row = 0
                 self._desk.ledger.jobs.append(part.job)
                 self._emit("chunk.sent", part)
-        self._put_aside(chunk)
+        self._let_go()
 
     def _split(self, part: _Part, refusal: ApiError) -> list[_Part]:
         """Halve a part that was refused; a single row is rejected."""
@@ -172,21 +170,15 @@ class Delivery:
         self._parts[at : at + 1] = halves
         return halves
 
-    def _put_aside(self, chunk: Chunk) -> None:
-        """Move the rows out of memory until the jobs have ended."""
-        given = [(row.names, row.values) for row in chunk.given]
-        self._place = self._desk.spill.put((chunk.rows, chunk.entry_of, chunk.addresses, given))
-        self._chunk = None
-        self._desk.bodies.release()
+    def _let_go(self) -> None:
+        """Make room for another body in memory."""
+        if self._body is not None:
+            self._body = None
+            self._desk.bodies.release()
 
     def _rows(self) -> _Rows:
-        if self._place is not None:
-            return _Rows(*self._desk.spill.get(self._place))
-        chunk = self._chunk
-        if chunk is None:
-            return _Rows([], [], [], [])
-        given = [(row.names, list(row.values)) for row in chunk.given]
-        return _Rows(chunk.rows, chunk.entry_of, chunk.addresses, given)
+        """Read the rows back: they are put aside before the chunk is sent."""
+        return _Rows(*self._desk.spill.get(self._place))
 
     # Settling
 

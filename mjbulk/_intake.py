@@ -4,14 +4,16 @@ A run sends the chunks; a plan only counts them, and so takes what is missing of
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from mjbulk._account import property_problems
 from mjbulk._chunking import Chunk, Chunker
 from mjbulk._engine import Engine
 from mjbulk._rows import (
+    EMAIL,
     NO_ADDRESS,
+    Block,
     ColumnFault,
     Given,
     Layout,
@@ -88,39 +90,79 @@ class Intake:
         """
         async with aclosing(self._source.batches()) as batches:
             async for batch in batches:
-                for given in batch:
-                    self.row = (given.number if isinstance(given, Given) else None) or self.row + 1
-                    self.rows += 1
-                    chunk = await self._take(given)
-                    if chunk is not None:
+                for block in batch:
+                    for chunk in await self._take(block):
                         yield self._checked(chunk)
                 await asyncio.sleep(0)
         if self.rows and not self._gave_a_chunk:
             self._check_columns()
-        if self._chunker is not None and (chunk := self._chunker.flush()) is not None:
-            yield self._checked(chunk)
+        if self._chunker is not None and (last := self._chunker.flush()) is not None:
+            yield self._checked(last)
 
-    async def _take(self, given: Given | BadRow) -> Chunk | None:
-        """Encode a row and put it into the chunk; a row that cannot be sent is rejected by its number."""
+    async def _take(self, block: Block | BadRow) -> Sequence[Chunk]:
+        """Encode rows and put them into chunks; a row that cannot be sent is rejected by its number."""
+        first = (block.number if isinstance(block, Block) else None) or self.row + 1
+        self.row = first + len(block) - 1
+        self.rows += len(block)
+        if isinstance(block, BadRow):
+            self._refuse(first, block.given, block.fault)
+            return ()
         try:
-            if isinstance(given, BadRow):
-                raise given.fault  # a malformed row ends where any other refused row does
-            row = given
-            layout = self._layouts.get(row.names) or await self._layout(row.names)
-            if layout.nested is not None:
-                row = flat(given, layout.nested)
-                layout = self._layouts.get(row.names) or await self._layout(row.names)
-            if self._chunker is None:
-                layout.address(row.values)
-                self.way = self._make_way(layout)
-                self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge)
-            address, encoded = self.way.encode(row, layout)
-            return self._chunker.add(self.row, address, encoded, given)
-        except RowFault as fault:
-            if isinstance(fault, ColumnFault) and not self._gave_a_chunk:
-                raise refuse_columns(fault) from None
-            self._refuse(given.given if isinstance(given, BadRow) else given, fault)
-        return None
+            layout = self._layouts.get(block.names) or await self._layout(block.names)
+        except ColumnFault as fault:
+            return self._refuse_all(first, block, fault)
+        if layout.nested is not None:
+            return await self._take_nested(first, block, layout.nested)
+        return self._encode(first, block, layout, block)
+
+    async def _take_nested(self, first: int, block: Block, nested: int) -> Sequence[Chunk]:
+        """Lay rows flat one by one: each may have other properties."""
+        chunks: list[Chunk] = []
+        for place in range(len(block)):
+            row = block.given(place)
+            alone = Block(block.names, [row.values])
+            try:
+                laid = flat(row, nested)
+                layout = self._layouts.get(laid.names) or await self._layout(laid.names)
+                chunks += self._encode(first + place, Block(laid.names, [laid.values]), layout, alone)
+            except RowFault as fault:
+                self._refuse_all(first + place, alone, fault)
+        return chunks
+
+    def _encode(self, first: int, block: Block, layout: Layout, original: Block) -> Sequence[Chunk]:
+        """Encode rows that have one layout; ``original`` is how they were given."""
+        if layout.email is None:
+            return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
+        if self._chunker is None:
+            self.way = self._make_way(layout)
+            self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge)
+        faults: dict[int, RowFault] = {}
+        try:
+            addresses, encoded = self.way.encode(block, layout, faults)
+        except ColumnFault as fault:
+            return self._refuse_all(first, original, fault)
+        too_large = self._chunker.too_large
+        if too_large(max(encoded, key=len)):
+            for place, row in enumerate(encoded):
+                if why := too_large(row):
+                    faults.setdefault(place, RowFault(None, why))
+        for place in sorted(faults):
+            self._refuse(first + place, original.given(place), faults[place])
+        numbers: Sequence[int] = range(first, first + len(block))
+        if faults:
+            good = [place for place in range(len(block)) if place not in faults]
+            numbers = [first + place for place in good]
+            addresses, encoded = [addresses[place] for place in good], [encoded[place] for place in good]
+            original = Block(original.names, [original.rows[place] for place in good])
+        return self._chunker.add(numbers, addresses, encoded, original)
+
+    def _refuse_all(self, first: int, block: Block, fault: RowFault) -> Sequence[Chunk]:
+        """Reject rows for their columns, or the whole source where nothing of it was given on yet."""
+        if isinstance(fault, ColumnFault) and not self._gave_a_chunk:
+            raise refuse_columns(fault) from None
+        for place in range(len(block)):
+            self._refuse(first + place, block.given(place), fault)
+        return ()
 
     async def _layout(self, names: tuple[str, ...]) -> Layout:
         """Say what stands where in rows with these names, creating properties where that is asked."""
@@ -158,13 +200,13 @@ class Intake:
         if self._layouts and all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
             raise UsageError(NO_ADDRESS)
 
-    def _refuse(self, given: Given | None, fault: RowFault) -> None:
+    def _refuse(self, row: int, given: Given | None, fault: RowFault) -> None:
         data = given.as_dict() if given else None
         layout = self._layouts.get(given.names) if given else None
         address = given.values[layout.email] if given and layout and layout.email is not None else None
         self._reject(
             Rejection(
-                row=self.row,
+                row=row,
                 email=address if isinstance(address, str) else None,
                 field=fault.field,
                 message=fault.message,

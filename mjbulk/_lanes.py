@@ -20,7 +20,7 @@ _MASK = 2**64 - 1
 class Lanes:
     """The people of all unfinished chunks of a run."""
 
-    def __init__(self, slots: int = 1 << 12) -> None:
+    def __init__(self, slots: int = 1 << 14) -> None:
         """``slots`` is the size of the table to begin with, a power of two."""
         self._hashes = array("Q", bytes(8 * slots))
         self._chunks = array("I", bytes(4 * slots))
@@ -39,9 +39,18 @@ class Lanes:
         self._people[chunk] = people
         if (self._used + len(people)) * 5 > len(self._hashes) * 3:
             self._rebuild(len(people))
-        blockers = {self._put(person, chunk) for person in people}
-        blockers.discard(chunk)
-        return blockers
+        hashes, chunks, mask = self._hashes, self._chunks, len(self._hashes) - 1
+        others = []
+        for person in people:
+            slot = person & mask
+            if hashes[slot] == _FREE:  # written out, for it is what nearly always happens
+                hashes[slot] = person
+                chunks[slot] = chunk
+            else:
+                others.append(person)
+        self._used += len(people) - len(others)
+        self.people += len(people) - len(others)
+        return {self._put(person, chunk) for person in others} - {chunk}
 
     def leave(self, chunk: int) -> None:
         """Let a chunk go: its rows are settled."""
@@ -76,7 +85,7 @@ class Lanes:
     def _rebuild(self, coming: int) -> None:
         """Make the table anew, without those who have left, and large enough for those who come."""
         held = sum(map(len, self._people.values())) + coming
-        slots = 1 << 12
+        slots = 1 << 14
         while held * 2 > slots:
             slots *= 2
         entered = list(self._people.items())[:-1]

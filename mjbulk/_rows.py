@@ -5,11 +5,13 @@ address, which the name, which are properties and of what type, and turns the va
 What is wrong with the names is a fault of columns; what is wrong with values is a fault of the row.
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from itertools import repeat
 from numbers import Integral, Real
 from typing import Any, Literal
 from uuid import UUID
@@ -62,6 +64,25 @@ class Given:
     def as_dict(self) -> dict[str, Any]:
         """Give it back."""
         return dict(zip(self.names, self.values, strict=False))
+
+
+@frozen
+class Block:
+    """Rows with the same names, as they were given."""
+
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[Any]] = field(repr=False)
+    raws: Sequence[str] | None = field(default=None, repr=False)
+    """The records as they stand in a CSV file."""
+    number: int | None = None
+    """The number that the first row has already; None gives it the next one."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def given(self, place: int) -> Given:
+        """Give one of the rows."""
+        return Given(self.names, self.rows[place], self.raws[place] if self.raws else None, self.number)
 
 
 def given(row: Any) -> Given:
@@ -224,13 +245,48 @@ class Column:
     plain: bool
     """Whether a text can be taken as it is."""
 
-    def value(self, values: Sequence[Any]) -> Any:
-        """Give the value of a row, converted; None for a null. Raises RowFault where it does not fit."""
-        value = values[self.index]
-        if is_null(value):
+    def read(self, value: Any, *, text: bool = False) -> Any:
+        """Give a value, converted; None for a null. Raises RowFault where it does not fit."""
+        if value == "" if text else is_null(value):
             return None
-        plain = value == "" or (self.plain and type(value) is str)
-        return value if plain else _converted(self.convert, self.source, value)
+        return value if self.plain and type(value) is str else _converted(self.convert, self.source, value)
+
+    def read_all(self, values: list[Any], faults: dict[int, RowFault], *, text: bool = False) -> list[Any]:
+        """Give the values of many rows, and note in ``faults`` the places of those that do not fit.
+
+        A column whose values are all as they have to be is seen at a glance, and taken as it is.
+        """
+        if text:
+            if self.plain:
+                return [value or None for value in values]
+            if (quick := _FROM_TEXT.get(self.datatype)) is not None and all(map(quick[0], values)):
+                values, text = list(map(quick[1], values)), False
+        if _fits(self.datatype, values) and not text:
+            return values
+        found = []
+        for place, value in enumerate(values):
+            try:
+                found.append(self.read(value, text=text))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                found.append(None)
+        return found
+
+
+_FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
+    "int": (_WHOLE.match, int),
+    "float": (_REAL.match, float),
+}
+_EXACT = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def _fits(datatype: str, values: Sequence[Any]) -> bool:
+    """Whether all values are of exactly the type that they have to be, and none is a null."""
+    if set(map(type, values)) != {_EXACT.get(datatype)}:
+        return False
+    if datatype == "int":
+        return bool(min(values) >= -(2**63) and max(values) < 2**63)
+    return datatype != "float" or all(map(math.isfinite, values))
 
 
 @frozen(kw_only=True)
@@ -274,29 +330,75 @@ class Layout:
 
         Raises RowFault where a value does not fit.
         """
-        contact: dict[str, Any] = {"Email": self.address(values)}
-        if self.name is not None and not is_null(name := values[self.name]) and name != "":
-            contact["Name"] = _converted(_to_str, NAME, name)
-        if self.excluded is not None and not is_null(excluded := values[self.excluded]) and excluded != "":
-            contact["IsExcludedFromCampaigns"] = _converted(_to_bool, "IsExcludedFromCampaigns", excluded)
-        if self.properties and (properties := self._properties(values)):
-            contact["Properties"] = properties
+        faults: dict[int, RowFault] = {}
+        (contact,) = self.contacts([values], faults)
+        if faults:
+            raise faults[0]
         return contact
 
-    def _properties(self, values: Sequence[Any]) -> dict[str, Any]:
-        keep = self.terms.nulls == "keep"
-        text = self.terms.text
-        properties: dict[str, Any] = {}
-        for column in self.properties:
-            value = values[column.index]
-            if value == "" if text else is_null(value):
-                if not keep:
-                    properties[column.target] = None
-            elif column.plain and type(value) is str:
-                properties[column.target] = value
-            else:
-                properties[column.target] = _converted(column.convert, column.source, value)
-        return properties
+    def contacts(self, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]) -> list[dict[str, Any]]:
+        """Give the contacts of many rows, column by column, and note in ``faults`` the places of those that cannot be
+        sent.
+
+        What stands at such a place is of no use.
+        """
+        addresses = self.addresses(rows, faults)
+        names = self._role(self.name, NAME, "str", rows, faults)
+        excluded = self._role(self.excluded, "IsExcludedFromCampaigns", "bool", rows, faults)
+        contacts = []
+        for address, name, out, properties in zip(
+            addresses, names, excluded, self._properties(rows, faults), strict=False
+        ):
+            contact: dict[str, Any] = {"Email": address}
+            if name:
+                contact["Name"] = name
+            if out is not None:
+                contact["IsExcludedFromCampaigns"] = out
+            if properties:
+                contact["Properties"] = properties
+            contacts.append(contact)
+        return contacts
+
+    def addresses(self, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]) -> list[str]:
+        """Give the addresses of many rows."""
+        values: list[Any] = [None if self.email is None else row[self.email] for row in rows]
+        if set(map(type, values)) == {str}:
+            found = list(map(str.strip, values))
+            if max(map(len, found)) <= MAX_ADDRESS and all(map(_ADDRESS.match, found)):
+                return found
+        found = []
+        for place, value in enumerate(values):
+            try:
+                found.append(check_address(value))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                found.append("")
+        return found
+
+    def _role(
+        self, index: int | None, source: str, datatype: str, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]
+    ) -> Iterable[Any]:
+        """Read a column that is no property; an empty text in it is a null."""
+        if index is None:
+            return repeat(None)
+        column = Column(index, source, source, datatype, _CONVERT[datatype], plain=datatype == "str")
+        values = [None if row[index] == "" else row[index] for row in rows]
+        return column.read_all(values, faults)
+
+    def _properties(self, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]) -> Iterable[dict[str, Any]]:
+        if not self.properties:
+            return repeat({})
+        columns = [
+            column.read_all([row[column.index] for row in rows], faults, text=self.terms.text)
+            for column in self.properties
+        ]
+        targets = [column.target for column in self.properties]
+        if self.terms.nulls == "keep" and any(None in column for column in columns):
+            return [
+                {target: value for target, value in zip(targets, values, strict=True) if value is not None}
+                for values in zip(*columns, strict=True)
+            ]
+        return [dict(zip(targets, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def flat(row: Given, nested: int) -> Given:
@@ -329,6 +431,21 @@ def encode(contact: Mapping[str, Any]) -> bytes:
         return orjson.dumps(contact)
     except TypeError:
         raise RowFault(_undecodable(contact), "the value is no valid Unicode text") from None
+
+
+def encode_all(contacts: Sequence[Mapping[str, Any]], faults: dict[int, RowFault]) -> list[bytes]:
+    """Encode many contacts, and note in ``faults`` the places of those that cannot be."""
+    try:
+        return list(map(orjson.dumps, contacts))
+    except TypeError:
+        found = []
+        for place, contact in enumerate(contacts):
+            try:
+                found.append(encode(contact))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                found.append(b"")
+        return found
 
 
 def _undecodable(contact: Mapping[str, Any]) -> str | None:

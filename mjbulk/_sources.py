@@ -9,15 +9,15 @@ import asyncio
 import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import orjson
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mjbulk._chunking import CsvRecords, Record
-from mjbulk._rows import Given, RowFault, given
+from mjbulk._rows import Block, Given, RowFault, given
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row
 
@@ -34,8 +34,11 @@ class BadRow:
     given: Given | None
     fault: RowFault
 
+    def __len__(self) -> int:
+        return 1
 
-Batch = Sequence[Given | BadRow]
+
+Batch = Sequence[Block | BadRow]
 
 
 class Source:
@@ -115,7 +118,7 @@ def source_of(rows: Any) -> Source:
         return Source(lambda: _async_batches(rows), what="async iterable")
     if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | dict):
         again = iter(rows) is not rows
-        return Source(lambda: _iterable_batches(rows), again=again, what="iterable")
+        return Source(lambda: _iterable_batches(rows, _blocks), again=again, what="iterable")
     raise UsageError(f"a {type(rows).__name__} is no source of rows: give a path, a source, or an iterable of rows")
 
 
@@ -186,9 +189,8 @@ async def _csv_batches(blocks: _Blocks, encoding: str, delimiter: str) -> AsyncG
         if names is None and found:
             names = _header(found.pop(0))
         for start in range(0, len(found), _BATCH):
-            batch = [_csv_row(record, names or (), comma=delimiter == ",") for record in found[start : start + _BATCH]]
-            rows += len(batch)
-            yield batch
+            yield _csv_blocks(found[start : start + _BATCH], names or (), verbatim=delimiter == ",")
+        rows += len(found)
     if names is None:
         raise UsageError("the file is empty: its first record has to name the columns")
 
@@ -199,14 +201,23 @@ def _header(record: Record) -> tuple[str, ...]:
     return tuple(name.strip() for name in record.fields)
 
 
-def _csv_row(record: Record, names: tuple[str, ...], *, comma: bool) -> Given | BadRow:
+def _csv_blocks(records: Sequence[Record], names: tuple[str, ...], *, verbatim: bool) -> Batch:
+    """Group records; those that are malformed, shorter or longer than the header stand alone."""
+    batch: list[Block | BadRow] = []
+    for size, group in groupby(records, key=lambda record: record.fields is not None and len(record.fields)):
+        some = list(group)
+        if size == len(names):
+            batch.append(Block(names, [r.fields or () for r in some], [r.raw for r in some] if verbatim else None))
+        else:
+            batch.extend(_bad_record(record, names) for record in some)
+    return batch
+
+
+def _bad_record(record: Record, names: tuple[str, ...]) -> BadRow:
     if record.fields is None:
         return BadRow(None, RowFault(None, record.fault))
-    row = Given(names, record.fields, record.raw if comma else None)
-    if len(record.fields) != len(names):
-        message = f"the row has {len(record.fields)} fields, the header has {len(names)}"
-        return BadRow(row, RowFault(None, message))
-    return row
+    message = f"the row has {len(record.fields)} fields, the header has {len(names)}"
+    return BadRow(Given(names, record.fields), RowFault(None, message))
 
 
 async def _with_last(blocks: _Blocks) -> AsyncGenerator[tuple[bytes, bool], None]:
@@ -229,16 +240,37 @@ async def _jsonl_batches(blocks: _Blocks) -> AsyncGenerator[Batch, None]:
             raise SourceError("a line has no end", row=rows + 1)
         found = [_json_row(line) for line in lines if line.strip()]
         for start in range(0, len(found), _BATCH):
-            yield found[start : start + _BATCH]
+            yield _blocks(found[start : start + _BATCH])
         rows += len(found)
 
 
-def _json_row(line: bytes) -> Given | BadRow:
+def _json_row(line: bytes) -> Any:
     try:
-        row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+        return orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
         return BadRow(None, RowFault(None, "the line is no JSON"))
-    return _take(row)
+
+
+def _blocks(rows: Iterable[Any]) -> Batch:
+    """Take rows apart, and group those that follow each other and have the same names."""
+    batch: list[Block | BadRow] = []
+    names: tuple[str, ...] | None = None
+    values: list[Sequence[Any]] = []
+    for row in rows:
+        if type(row) is dict:
+            row_names, row_values = tuple(row), tuple(row.values())
+        else:
+            taken = row if isinstance(row, BadRow) else _take(row)
+            if isinstance(taken, BadRow):
+                batch.append(taken)
+                names = None
+                continue
+            row_names, row_values = taken.names, tuple(taken.values)
+        if row_names != names:
+            names, values = row_names, []
+            batch.append(Block(names, values))
+        values.append(row_values)
+    return batch
 
 
 def _take(row: Any) -> Given | BadRow:
@@ -252,36 +284,33 @@ def _take(row: Any) -> Given | BadRow:
 
 
 async def _iterable_batches(
-    rows: Iterable[Any], take: Callable[[Any], Given | BadRow] | None = None
+    rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch]
 ) -> AsyncGenerator[Batch, None]:
     iterator = iter(rows)
     count = 0
     while True:
-        batch, failure = _pull(iterator, take or _take)
+        batch, failure = _pull(iterator)
         count += len(batch)
         if batch:
-            yield batch
+            yield group(batch)
         if failure is not None:
             raise SourceError(f"it raised {type(failure).__name__}", row=count + 1) from failure
         if len(batch) < _BATCH:
             return
-        await asyncio.sleep(0)
 
 
-def _pull(
-    iterator: Iterator[Any], take: Callable[[Any], Given | BadRow]
-) -> tuple[list[Given | BadRow], Exception | None]:
+def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | None]:
     """Take rows, and keep those that came before a failure."""
-    batch: list[Given | BadRow] = []
+    batch: list[Any] = []
     try:
-        batch.extend(map(take, islice(iterator, _BATCH)))
+        batch.extend(islice(iterator, _BATCH))
     except Exception as failure:  # noqa: BLE001  # whatever the user's iterator raises halts the run
         return batch, failure
     return batch, None
 
 
 async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
-    batch: list[Given | BadRow] = []
+    batch: list[Any] = []
     count = 0
     iterator = aiter(rows)
     while True:
@@ -291,23 +320,25 @@ async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None
             break
         except Exception as failure:
             if batch:
-                yield batch
+                yield _blocks(batch)
             raise SourceError(f"it raised {type(failure).__name__}", row=count + 1) from failure
         count += 1
-        batch.append(_take(row))
+        batch.append(row)
         if len(batch) == _BATCH:
-            yield batch
+            yield _blocks(batch)
             batch = []
     if batch:
-        yield batch
+        yield _blocks(batch)
 
 
 def numbered_source(rows: Iterable[tuple[int, Row]]) -> Source:
     """Make a source of rows that have their numbers already."""
 
-    def take(item: tuple[int, Row]) -> Given | BadRow:
-        number, row = item
-        taken = _take(row)
-        return evolve(taken, number=number) if isinstance(taken, Given) else taken
+    def group(numbered: Sequence[tuple[int, Row]]) -> Batch:
+        return [_numbered(number, _take(row)) for number, row in numbered]
 
-    return Source(lambda: _iterable_batches(rows, take), what="mended rows")
+    return Source(lambda: _iterable_batches(rows, group), what="mended rows")
+
+
+def _numbered(number: int, row: Given | BadRow) -> Block | BadRow:
+    return Block(row.names, [row.values], None, number) if isinstance(row, Given) else row

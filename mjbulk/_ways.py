@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from mjbulk._chunking import Chunk, Limits, encode_record
+from mjbulk._chunking import Limits, encode_record
 from mjbulk._engine import Engine
-from mjbulk._rows import Column, ColumnFault, Given, Layout, RowFault, encode, merge
+from mjbulk._rows import Block, Column, ColumnFault, Layout, RowFault, encode_all, merge
 from mjbulk._transport import Doubt, Transport
 from mjbulk._verdict import harmless_again
 from mjbulk._wire import (
@@ -36,13 +36,15 @@ class Way(Protocol):
     carrier: str
     """The call that carries the rows: what it refuses may be the fault of one of them."""
 
-    def encode(self, row: Given, layout: Layout) -> tuple[str, bytes]:
-        """Give the address of a row, and its encoding. Raises RowFault."""
+    def encode(
+        self, block: Block, layout: Layout, faults: dict[int, RowFault]
+    ) -> tuple[Sequence[str], Sequence[bytes]]:
+        """Give addresses and encodings of rows, and note in ``faults`` the places of those that cannot be sent."""
 
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Make one entry of two rows of a person, the later winning."""
 
-    async def submit(self, chunk: Chunk, places: slice, doubt: Doubt) -> JobRef:
+    async def submit(self, body: bytes, doubt: Doubt) -> JobRef:
         """Hand over entries of a chunk. Raises what the transport raises."""
 
 
@@ -61,24 +63,27 @@ class JsonWay:
         self.frame = contacts_frame(lists)
         self.limits = Limits(rows=settings.chunk_rows or 1000, bytes=settings.chunk_bytes)
 
-    def encode(self, row: Given, layout: Layout) -> tuple[str, bytes]:
-        """Give the address of a row, and its JSON."""
+    def encode(
+        self, block: Block, layout: Layout, faults: dict[int, RowFault]
+    ) -> tuple[Sequence[str], Sequence[bytes]]:
+        """Give addresses and JSON of rows."""
         if self._spec.excluded is None:
-            contact = layout.contact(row.values)
+            contacts = layout.contacts(block.rows, faults)
+            addresses = [contact["Email"] for contact in contacts]
         else:
-            contact = {"Email": layout.address(row.values), "IsExcludedFromCampaigns": self._spec.excluded}
-        return contact["Email"], encode(contact)
+            addresses = layout.addresses(block.rows, faults)
+            contacts = [{"Email": who, "IsExcludedFromCampaigns": self._spec.excluded} for who in addresses]
+        return addresses, encode_all(contacts, faults)
 
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Merge two rows, key by key."""
         return merge(earlier, later)
 
-    async def submit(self, chunk: Chunk, places: slice, doubt: Doubt) -> JobRef:
+    async def submit(self, body: bytes, doubt: Doubt) -> JobRef:
         """POST the entries."""
-        encoded = chunk.encoded[places]
-        excludes = any(b'"IsExcludedFromCampaigns":' in row for row in encoded)
+        excludes = b'"IsExcludedFromCampaigns":' in body
         job_id = await self._transport.send(
-            contacts_request(self.frame.body(encoded)),
+            contacts_request(body),
             decode_job_id,
             harmless=harmless_again(self._actions, excludes=excludes, resend=self._spec.resend),
             doubt=doubt,
@@ -107,6 +112,7 @@ class CsvWay:
         self._list_id = list_id
         self._method = method
         self._header = self._header_of(first)
+        self._at = self._header.index("email")
         self._plans: dict[Layout, list[Column | None]] = {}
         self._options = None
         dates = any(column.datatype == "datetime" for column in first.properties)
@@ -124,27 +130,28 @@ class CsvWay:
             places[first.email] = "email"
         return [name for _, name in sorted(places.items())]
 
-    def encode(self, row: Given, layout: Layout) -> tuple[str, bytes]:
-        """Give the address of a row, and its record."""
-        address = layout.address(row.values)
+    def encode(
+        self, block: Block, layout: Layout, faults: dict[int, RowFault]
+    ) -> tuple[Sequence[str], Sequence[bytes]]:
+        """Give addresses and records of rows."""
         plan = self._plans.get(layout) or self._plan(layout)
-        cells = [address if column is None else _cell(column, row.values) for column in plan]
-        if self._refuse_empty and "" in cells:
-            raise RowFault(self._header[cells.index("")], "an empty cell would erase the property on the CSV way")
-        raw = row.raw
-        if raw is not None and layout.whole and self._verbatim(row, layout, address):
-            text = raw if raw.endswith("\n") else f"{raw}\n"
+        addresses = layout.addresses(block.rows, faults)
+        columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
+        raws = block.raws if self._options is None and layout.whole and not layout.terms.columns else None
+        encoded = []
+        for place, cells in enumerate(zip(*columns, strict=True)):
+            raw = raws[place] if raws and layout.email is not None else None
+            if raw is not None and block.rows[place][layout.email or 0] != cells[self._at]:
+                raw = None  # the address was trimmed
+            if self._refuse_empty and "" in cells:
+                empty = self._header[cells.index("")]
+                faults.setdefault(place, RowFault(empty, "an empty cell would erase the property"))
             try:
-                return address, text.encode()
-            except UnicodeEncodeError:
-                raise RowFault(None, "the row is no valid Unicode text") from None
-        return address, _record(cells, self._header)
-
-    def _verbatim(self, row: Given, layout: Layout, address: str) -> bool:
-        """Whether a record can go as it stands."""
-        renamed = self._options is not None or layout.terms.columns is not None
-        trimmed = layout.email is None or row.values[layout.email] != address
-        return not renamed and not trimmed and "\0" not in (row.raw or "")
+                encoded.append(_record(cells, self._header, raw))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                encoded.append(b"")
+        return addresses, encoded
 
     def _plan(self, layout: Layout) -> list[Column | None]:
         """Say which column of these rows fills which column of the header."""
@@ -165,21 +172,29 @@ class CsvWay:
         merged = [new or old for old, new in zip(first, second, strict=True)]
         return later if merged == second else encode_record(merged)
 
-    async def submit(self, chunk: Chunk, places: slice, doubt: Doubt) -> JobRef:
+    async def submit(self, body: bytes, doubt: Doubt) -> JobRef:
         """Upload the records, and import them. An upload has no effect before it is imported: it may always be sent
         again.
         """
-        body = self.frame.body(chunk.encoded[places])
         data_id = await self._transport.send(upload_request(self._list_id, body), decode_data_id, harmless=True)
         list_id = None if self._method in EXCLUSIONS else self._list_id
         request = csvimport_request(data_id, list_id=list_id, method=self._method, options=self._options)
         return JobRef("csvimport", await self._transport.send(request, decode_job_id, harmless=False, doubt=doubt))
 
 
-def _cell(column: Column, values: Sequence[Any]) -> str:
+def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFault]) -> Sequence[str]:
+    """Give a column as text; a text of the source stays as it is written, where it fits."""
     if column.index < 0:
-        return ""
-    value = column.value(values)
+        return [""] * len(block)
+    values = [row[column.index] for row in block.rows]
+    text = layout.terms.text
+    if text and column.plain:
+        return values
+    found = column.read_all(values, faults, text=text)
+    return values if text and column.datatype != "datetime" else [_cell(column, value) for value in found]
+
+
+def _cell(column: Column, value: Any) -> str:
     if value is None or value == "":
         return ""
     if column.datatype == "datetime":
@@ -195,11 +210,14 @@ def _stamp(value: str | int) -> str:
     return when.astimezone(UTC).strftime("%Y/%m/%d %H:%M:%S")
 
 
-def _record(cells: Sequence[str], header: Sequence[str]) -> bytes:
+def _record(cells: Sequence[str], header: Sequence[str], raw: str | None) -> bytes:
+    """Encode a record, or pass on what stands in the file."""
     for name, cell in zip(header, cells, strict=True):
         if "\0" in cell:
             raise RowFault(name, "the value has a NUL in it, which CSV cannot carry")
     try:
+        if raw is not None:
+            return (raw if raw.endswith("\n") else f"{raw}\n").encode()
         return encode_record(cells)
     except UnicodeEncodeError:
         raise RowFault(None, "the row is no valid Unicode text") from None

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
-from mjbulk._chunking import Chunk
 from mjbulk._engine import Engine
 from mjbulk._events import Hook
 from mjbulk._rows import RowFault, Terms, check_address, encode, flat, given, layout_of
@@ -227,9 +226,9 @@ class Client:
             pairs = tuple(await engine.account.resolve(pairs))
         resolved = [(int(ref), action) for ref, action in pairs or ()]
         way = JsonWay(engine.transport, self._settings, RunSpec(lists=pairs), resolved)
-        chunk = Chunk(1, encoded=_encoded(contacts))
-        ref = await way.submit(chunk, slice(None), Doubt())
-        return JobWatcher(ref, engine.scheduler, len(chunk.encoded), new=True)
+        rows = _encoded(contacts)
+        ref = await way.submit(way.frame.body(rows), Doubt())
+        return JobWatcher(ref, engine.scheduler, len(rows), new=True)
 
     async def submit_list_contacts(
         self, list_id: ListRef, contacts: Iterable[Row], *, action: ActionLike

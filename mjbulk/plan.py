@@ -8,7 +8,6 @@ from attrs import field, frozen
 from mjbulk._engine import Engine
 from mjbulk._intake import Intake
 from mjbulk._lanes import Lanes
-from mjbulk._rows import key_of
 from mjbulk._sources import Source
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
@@ -53,7 +52,7 @@ async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
             chunks += 1
             size += intake.way.frame.size(len(chunk.encoded), sum(map(len, chunk.encoded)))
             entries += len(chunk.rows)
-            lanes.enter(chunk.number, map(key_of, chunk.addresses))
+            lanes.enter(chunk.number, chunk.keys)
     created = len(intake.missing) if spec.create_properties else 0
     forced = any(action is Action.ADDFORCE for _, action in spec.lists or ())
     return Plan(

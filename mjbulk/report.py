@@ -23,7 +23,7 @@ REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
 
 
 class RejectionStore(Rejections):
-    """Rejections in the order in which they became known: the first thousand in memory, more in a file without a name.
+    """Rejections in the order in which they became known: in memory, and each full thousand in a file without a name.
 
     Mutable state: it grows while its run goes on. It can be iterated at any time, any number of times, also by several.
     """
@@ -53,10 +53,11 @@ class RejectionStore(Rejections):
 
     def __iter__(self) -> Iterator[Rejection]:
         names = [f.name for f in attrs.fields(Rejection)]
-        for place in list(self._places):
+        places, recent = list(self._places), list(self._recent)  # both at once: it may grow while it is iterated
+        for place in places:
             if self._spill is not None:
                 yield from (Rejection(**dict(zip(names, values, strict=True))) for values in self._spill.get(place))
-        yield from list(self._recent)
+        yield from recent
 
     def __repr__(self) -> str:
         return f"<{self._count} rejections>"

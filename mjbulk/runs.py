@@ -16,7 +16,6 @@ from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._intake import Intake
 from mjbulk._lanes import Lanes
-from mjbulk._rows import key_of
 from mjbulk._sources import Source
 from mjbulk.errors import (
     Error,
@@ -249,7 +248,7 @@ class ImportRun:
         await self._engine.slots.acquire(entries)
         self._sent_anything = True
         self._last_row = chunk.rows[-1]
-        blockers = self._lanes.enter(chunk.number, map(key_of, chunk.addresses))
+        blockers = self._lanes.enter(chunk.number, chunk.keys)
         waits = [self._unfinished[number].done for number in sorted(blockers)]
         delivery = Delivery(chunk, self._intake.way, self._desk)
         self._unfinished[delivery.number] = delivery

@@ -75,8 +75,21 @@ def contact(row: Mapping[str, Any], terms: Terms = TERMS) -> dict[str, Any]:
 
 # Addresses
 
-GOOD = """a@b.de A.b+c@Example.ORG a_b-c'd/e=f?g!#$%&*^`{|}~@x.y.z.example ä@exämple.рф a@b-c.d1 a@1.2
-"a"@b.de a..b@c.de .a@b.de 用户@例子.广告 "x@y"@z.example a@xn--bcher-kva.example a@b.c""".split()
+GOOD = [
+    "a@b.de",
+    "A.b+c@Example.ORG",
+    "a_b-c'd/e=f?g!#$%&*^`{|}~@x.y.z.example",
+    "ä@exämple.рф",
+    "a@b-c.d1",
+    "a@1.2",
+    '"a"@b.de',
+    "a..b@c.de",
+    ".a@b.de",
+    "用户@例子.广告",
+    '"x@y"@z.example',
+    "a@xn--bcher-kva.example",
+    "a@b.c",
+]
 
 
 @pytest.mark.parametrize("address", [*GOOD, '"a b"@c.de', f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 60}"])
@@ -86,8 +99,36 @@ def test_addresses_that_are_taken(address: str) -> None:
     assert check_address(f" \t{address}\r\n") == address
 
 
-BAD = """a a@ @b.de a@b a@@b.de a@b@c.de a@.de a@b..de a@b.de. a@-b.de a@b-.de a@b_.de a@b.de, <a@b.de> a,b@c.de a;b@c.de
-a:b@c.de a(b)@c.de a[b]@c.de a\\b@c.de "a@b.de a"b"@c.de ""@b.de a@[127.0.0.1] mailto:a@b.de a@b,de a@b/c.de a@b.d\x7fe""".split()
+BAD = [
+    "a",
+    "a@",
+    "@b.de",
+    "a@b",
+    "a@@b.de",
+    "a@b@c.de",
+    "a@.de",
+    "a@b..de",
+    "a@b.de.",
+    "a@-b.de",
+    "a@b-.de",
+    "a@b_.de",
+    "a@b.de,",
+    "<a@b.de>",
+    "a,b@c.de",
+    "a;b@c.de",
+    "a:b@c.de",
+    "a(b)@c.de",
+    "a[b]@c.de",
+    "a\\b@c.de",
+    '"a@b.de',
+    'a"b"@c.de',
+    '""@b.de',
+    "a@[127.0.0.1]",
+    "mailto:a@b.de",
+    "a@b,de",
+    "a@b/c.de",
+    "a@b.d\x7fe",
+]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +223,7 @@ def test_what_becomes_of_a_null(column: str, value: Any) -> None:
     unassigned = contact(row, Terms(properties=KNOWN, nulls="unassign"))
     assert unassigned == {"Email": A, "Properties": {column.capitalize(): None}}
     layout = layout_of(("email", column), TERMS)
-    assert layout.properties[0].value((A, value)) is None
+    assert layout.properties[0].read(value) is None
 
 
 def test_an_empty_cell_of_a_text_file_is_a_null() -> None:
@@ -248,7 +289,7 @@ def test_values_that_fit(column: str, value: Any, sent: Any) -> None:
     properties = contact({"email": A, column: value})["Properties"]
     assert of_kind(properties[column.capitalize()]) == of_kind(sent)
     (set_by,) = layout_of((column, "email"), TERMS).properties
-    assert of_kind(set_by.value((value, A))) == of_kind(sent)
+    assert of_kind(set_by.read(value)) == of_kind(sent)
 
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -258,15 +299,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("str", {"x": 1}, "is a dict, which is no text"),
     ("str", 1j, "is a complex, which is no text"),
     ("odd", [1], "is a list, which is no text"),
-    *(("int", value, "is no whole number") for value in (True, False, 7.5, "7.0", "7.5", "1e3", "７", "1_0", "x", "", "+")),
-    *(("int", value, "is no whole number") for value in (b"7", [7], 1j, "0x7", "9" * 20, Decimal("7.5"), math.inf, "- 7")),
+    *(("int", value, "is no whole number") for value in (True, False, 7.5, "7.0", "7.5", "1e3", "７", "1_0")),
+    *(("int", value, "is no whole number") for value in ("x", "", "+", "- 7", "0x7", "9" * 20, b"7", [7], 1j)),
+    *(("int", value, "is no whole number") for value in (Decimal("7.5"), math.inf, -math.inf)),
     *(("int", value, "is too large a number") for value in (2**63, -(2**63) - 1, 1e300, "9223372036854775808")),
     ("int", Decimal("Infinity"), "cannot convert Infinity to integer"),
-    *(("float", value, "is no number") for value in (True, "x", "", "1,5", "nan", "inf", "１", "1_0", "1e9999", b"1", 1j)),
+    *(("float", value, "is no number") for value in (True, "x", "", "1,5", "nan", "inf", "１", "1_0")),
+    *(("float", value, "is no number") for value in ("1e9999", b"1", 1j)),
     *(("float", value, "is infinite") for value in (math.inf, -math.inf, "1e999", Decimal("1e400"))),
     ("float", 10**400, "int too large to convert to float"),
     *(("bool", value, "is neither true nor false") for value in ("yes", "", 2, -1, 1.0, b"1", "１", None.__class__)),
-    *(("datetime", value, "is no date and time in RFC 3339") for value in ("x", "", "2026-13-01", "02.01.2026", "2026")),
+    *(("datetime", value, "is no date and time in RFC 3339") for value in ("x", "", "2026-13-01", "2026")),
+    ("datetime", "02.01.2026", "is no date and time in RFC 3339"),
     *(("datetime", value, "is no date") for value in (True, 1.5, b"2026-01-02", ["2026-01-02"])),
     *(("datetime", value, "has no time zone") for value in ("2026-01-02T03:04:05", datetime(2026, 1, 2))),  # noqa: DTZ001
     ("datetime", datetime(1, 1, 1, tzinfo=BERLIN), "date value out of range"),
@@ -283,7 +327,7 @@ def test_values_that_do_not_fit(column: str, value: Any, problem: str) -> None:
 
 def test_an_empty_text_is_none_where_a_column_is_asked_alone() -> None:
     """A column gives an empty text as it is, whatever its type: on the CSV way it is an empty cell."""
-    assert [layout_of((kind,), TERMS).properties[0].value(("",)) for kind in KINDS] == [""] * 5
+    assert [layout_of((kind,), TERMS).properties[0].read("", text=True) for kind in KINDS] == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -326,7 +370,7 @@ def test_any_value_is_sent_or_refused(column: str, value: Any) -> None:
     assert (properties == {}) == is_null(value)
     kinds = {"str": str, "odd": str, "int": int, "float": float, "bool": bool, "datetime": int | str}
     for sent in properties.values():
-        assert isinstance(sent, kinds[column])  # type: ignore[arg-type]  # types, and a union of types
+        assert isinstance(sent, kinds[column])
         assert column == "bool" or not isinstance(sent, bool)
 
 
@@ -430,7 +474,8 @@ def test_properties_that_are_no_mapping(inner: Any) -> None:
         (("EMAIL", "Name", "int"), TERMS, (0, 1, None, ["Int"], True)),
         (("int", "str", "email"), TERMS, (2, None, None, ["Int", "Str"], True)),
         (("IsExcludedFromCampaigns", "email"), TERMS, (1, None, 0, [], True)),
-        (("Mail", "Alter", "x"), Terms(properties=KNOWN, columns={"Mail": "email", "Alter": "INT"}), (0, None, None, ["Int"], False)),
+        (("Mail", "Alter", "x"), Terms(properties=KNOWN, columns={"Mail": "email", "Alter": "INT"}),
+         (0, None, None, ["Int"], False)),
         (("name", "email"), Terms(properties=KNOWN, columns={"email": "email"}), (1, None, None, [], False)),
         (("email", "name"), Terms(properties=KNOWN, csv_way=True), (0, None, None, ["name"], True)),
         (("email", "properties"), Terms(properties=None, text=True), (0, None, None, ["properties"], True)),
