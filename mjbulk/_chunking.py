@@ -201,7 +201,7 @@ class Chunker:
 # CSV text to records
 
 MAX_RECORD = 8 * 2**20
-"""Characters of one record. A quote that is never closed would make one record of the rest of the file."""
+"""Characters of one cell. A quote that is never closed would make one cell of the rest of the file."""
 
 
 class Record(NamedTuple):
@@ -248,6 +248,11 @@ class CsvRecords:
         self._pending = lines[done:]
         return records
 
+    @property
+    def waiting(self) -> int:
+        """How many characters of a line have come whose end has not."""
+        return len(self._rest)
+
     def _parse(self, lines: Sequence[str], *, last: bool) -> tuple[list[Record], int]:
         records: list[Record] = []
         done = 0
@@ -262,10 +267,7 @@ class CsvRecords:
                         records.append(Record(tuple(fields), raw))
                     done = end
             except _NeedMore:
-                if sum(map(len, lines[done:])) <= MAX_RECORD:
-                    break
-                records.append(Record(None, lines[done], "a quote is opened and never closed"))
-                done += 1
+                break
             except csv.Error as why:
                 records.append(Record(None, lines[done], f"this is no CSV: {_reason(why)}"))
                 done += 1

@@ -321,10 +321,6 @@ class Layout:
     whole: bool = False
     """Whether rows with these names are sent with all their columns, in their order."""
 
-    def address(self, values: Sequence[Any]) -> str:
-        """Give the address of a row. Raises RowFault where it is missing or can be none."""
-        return check_address(None if self.email is None else values[self.email])
-
     def contact(self, values: Sequence[Any]) -> dict[str, Any]:
         """Give the contact of a row as Mailjet takes it.
 

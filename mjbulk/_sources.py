@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 import orjson
 from attrs import frozen
 
-from mjbulk._chunking import CsvRecords, Record
+from mjbulk._chunking import MAX_RECORD, CsvRecords, Record
 from mjbulk._rows import Block, Given, RowFault, given
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row
@@ -24,7 +24,6 @@ from mjbulk.models import Row
 Path_ = str | os.PathLike[str]
 _BLOCK = 256 * 1024
 _BATCH = 500
-_LARGEST_LINE = 8 * 2**20
 
 
 @frozen
@@ -191,6 +190,8 @@ async def _csv_batches(blocks: _Blocks, encoding: str, delimiter: str) -> AsyncG
         for start in range(0, len(found), _BATCH):
             yield _csv_blocks(found[start : start + _BATCH], names or (), verbatim=delimiter == ",")
         rows += len(found)
+        if records.waiting > MAX_RECORD:
+            raise SourceError("a line has no end", row=rows + 1)
     if names is None:
         raise UsageError("the file is empty: its first record has to name the columns")
 
@@ -236,7 +237,7 @@ async def _jsonl_batches(blocks: _Blocks) -> AsyncGenerator[Batch, None]:
         *lines, rest = (rest + block).split(b"\n")
         if last and rest:
             lines.append(rest)
-        if len(rest) > _LARGEST_LINE:
+        if len(rest) > MAX_RECORD:
             raise SourceError("a line has no end", row=rows + 1)
         found = [_json_row(line) for line in lines if line.strip()]
         for start in range(0, len(found), _BATCH):

@@ -96,7 +96,7 @@ def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str
         except ValueError:
             raise UsageError(f"{where} in the environment cannot be read") from None
 
-    return field(factory=from_environment, metadata={"variable": where}, **more)  # type: ignore[no-any-return]
+    return field(factory=from_environment, **more)  # type: ignore[no-any-return]
 
 
 _whole = _number(int)

@@ -30,7 +30,7 @@ class RejectionStore(Rejections):
 
     def __init__(self, rejections: Sequence[Rejection] = ()) -> None:
         """Begin with these."""
-        self._spill: Spill | None = None
+        self._spill = Spill()
         self._places: list[Place] = []
         self._recent: list[Rejection] = []
         self._count = 0
@@ -42,8 +42,7 @@ class RejectionStore(Rejections):
         self._recent.append(rejection)
         self._count += 1
         if len(self._recent) == _IN_MEMORY:
-            if self._spill is None:
-                self._spill = Spill()
+            if not self._places:
                 weakref.finalize(self, self._spill.close)
             self._places.append(self._spill.put([attrs.astuple(r, recurse=False) for r in self._recent]))
             self._recent = []
@@ -55,8 +54,7 @@ class RejectionStore(Rejections):
         names = [f.name for f in attrs.fields(Rejection)]
         places, recent = list(self._places), list(self._recent)  # both at once: it may grow while it is iterated
         for place in places:
-            if self._spill is not None:
-                yield from (Rejection(**dict(zip(names, values, strict=True))) for values in self._spill.get(place))
+            yield from (Rejection(**dict(zip(names, values, strict=True))) for values in self._spill.get(place))
         yield from recent
 
     def __repr__(self) -> str:

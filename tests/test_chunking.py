@@ -162,6 +162,9 @@ def test_a_quote_that_is_never_closed_is_not_waited_for_for_ever() -> None:
     """A record of many megabytes is given up, and its lines are read one by one."""
     line = "c" * 999_999 + "\n"
     records = CsvRecords()
+    records.feed("no end of a line")
+    assert records.waiting == 16
+    records = CsvRecords()
     found = records.feed('a,"b\n')
     for _ in range(MAX_RECORD // len(line) + 1):
         found += records.feed(line)

@@ -25,6 +25,7 @@ from mjbulk._rows import (
     Terms,
     check_address,
     encode,
+    encode_all,
     flat,
     given,
     is_null,
@@ -609,3 +610,13 @@ def test_the_later_row_wins_key_by_key(earlier: dict[str, Any], later: dict[str,
         assert merged.get(key) == later.get(key, earlier.get(key))
     assert merged.get("Properties", {}) == earlier.get("Properties", {}) | later.get("Properties", {})
     assert set(merged) == set(earlier) | set(later)
+
+
+def test_a_text_that_cannot_be_sent_costs_its_own_row() -> None:
+    """Of many contacts one with half a character in it is named by its place, and the others are encoded."""
+    faults: dict[int, RowFault] = {}
+    contacts: list[Mapping[str, Any]] = [{"Email": A}, {"Email": A, "Properties": {"city": "\ud800"}}, {"Email": A}]
+    first, broken, last = encode_all(contacts, faults)
+    assert first == last == encode({"Email": A})
+    assert broken == b""
+    assert {place: fault.field for place, fault in faults.items()} == {1: "city"}

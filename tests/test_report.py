@@ -1,0 +1,320 @@
+"""The report of a run: its books, its rejections, and the files it writes."""
+
+import csv
+import gc
+import json
+import math
+import pickle
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjbulk.errors import Error, RowsRejected, UsageError
+from mjbulk.models import COUNT_NAMES, JobRef, Rejection, RunSpec, Unsettled
+from mjbulk.report import REJECTION_COLUMNS, Ledger, RejectionStore, Report, whole_or_not_at_all
+
+A = "ann@example.org"
+
+
+def rejection(row: int, **more: Any) -> Rejection:
+    fields: dict[str, Any] = {"email": A, "message": "no", "data": {"email": A, "n": row}}
+    return Rejection(row=row, **fields | more)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def report(rejections: Sequence[Rejection] = (), **more: Any) -> Report:
+    fields: dict[str, Any] = {"spec": RunSpec(lists=None), "run_id": "r1", "rejections": RejectionStore(rejections)}
+    return Report(**fields | more)
+
+
+# Rejections
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
+def test_rejections_are_kept_in_order(count: int) -> None:
+    """However many there are, they come in their order, any number of times."""
+    store = RejectionStore()
+    for row in range(count):
+        store.add(rejection(row))
+    assert len(store) == count
+    for _ in range(2):
+        assert [(found.row, found.data) for found in store] == [(n, {"email": A, "n": n}) for n in range(count)]
+    assert repr(store) == f"<{count} rejections>"
+
+
+def test_several_may_iterate_at_once() -> None:
+    """Two who iterate do not get in each other's way."""
+    store = RejectionStore([rejection(row) for row in range(1500)])
+    assert all(one.row == other.row for one, other in zip(store, store, strict=True))
+
+
+def test_it_may_grow_while_it_is_iterated() -> None:
+    """Who iterates sees what was there at the beginning: nothing is missed, and nothing comes twice."""
+    store = RejectionStore([rejection(row) for row in range(1999)])
+    them = iter(store)
+    seen = [next(them).row for _ in range(10)]
+    for row in range(1999, 3500):
+        store.add(rejection(row))
+    assert seen + [found.row for found in them] == list(range(1999))
+    assert len(list(store)) == 3500
+
+
+def test_every_field_survives_the_disk() -> None:
+    """A rejection that lay on disk has all that it had before."""
+    odd = rejection(
+        7, candidates=(1, 2), field="age", match="ambiguous", origin="mjbulk", data={"x": [1, {"y": date(2026, 1, 2)}]}
+    )
+    store = RejectionStore([odd, *(rejection(row) for row in range(1200)), odd])
+    found = list(store)
+    assert (found[0], found[-1]) == (odd, odd)
+
+
+def test_equality_and_pickles() -> None:
+    """Two stores with the same rejections are equal; a pickle has all of them; a store that grows has no hash."""
+    store = RejectionStore([rejection(row) for row in range(1001)])
+    assert pickle.loads(pickle.dumps(store)) == store
+    assert store != RejectionStore(list(store)[:-1])
+    assert store != list(store)
+    with pytest.raises(TypeError):
+        hash(store)
+
+
+def test_its_file_is_closed_with_it() -> None:
+    """The file of a store goes with the store, and no sooner."""
+    before = open_files()
+    store = RejectionStore([rejection(row) for row in range(1000)])
+    them = iter(store)
+    assert open_files() == before + 1
+    del store
+    assert len(list(them)) == 1000
+    del them
+    gc.collect()
+    assert open_files() == before
+
+
+# Books
+
+
+@pytest.mark.parametrize(
+    ("counts", "halted", "ok", "complete"),
+    [
+        ({"rows": 0}, None, True, True),
+        ({"rows": 3, "accepted": 2, "superseded": 1}, None, True, True),
+        ({"rows": 3, "accepted": 2, "rejected": 1}, None, False, True),
+        ({"rows": 3, "accepted": 2, "unknown": 1}, None, False, False),
+        ({"rows": 3, "accepted": 2, "not_sent": 1}, None, False, False),
+        ({"rows": 3, "accepted": 3}, Error("x"), False, False),
+    ],
+)
+def test_when_a_report_is_ok(counts: dict[str, Any], halted: Error | None, *, ok: bool, complete: bool) -> None:
+    """ok: everybody is at Mailjet; complete: nothing is unknown or unsent, and the source was read to its end."""
+    made = report(**counts, halted=halted)
+    assert (made.ok, made.complete) == (ok, complete)
+    assert made.as_dict()["complete"] is complete
+    assert str(made).endswith("; stopped early") is (halted is not None)
+
+
+@pytest.mark.parametrize(("allowed", "raises"), [(0, True), (1, True), (2, False), (3, False)])
+def test_how_many_may_be_rejected(allowed: int, *, raises: bool) -> None:
+    """More rejected rows than are allowed are an error that has the report; otherwise the report is given."""
+    made = report(rows=2, rejected=2)
+    if raises:
+        with pytest.raises(RowsRejected) as caught:
+            made.raise_for_rows(max_rejected=allowed)
+        assert (caught.value.report, caught.value.allowed) == (made, allowed)
+    else:
+        assert made.raise_for_rows(max_rejected=allowed) is made
+
+
+def test_a_report_in_a_line() -> None:
+    """str() has the figures that are not zero, and nobody's data."""
+    made = report(
+        [rejection(1)], rows=5, accepted=3, rejected=1, not_sent=1, jobs=(JobRef("contact", 1),), seconds=1.25
+    )
+    assert str(made) == "r1: 5 rows: 3 accepted, 1 rejected, 1 not sent in 1 jobs, 1.2 s"
+    assert report().summary() == "0 rows: none"
+    assert A not in repr(made)
+    assert "jobs=<1>" in repr(made)
+    assert "rejections=<1 rejections>" in repr(made)
+
+
+def test_a_report_as_plain_data() -> None:
+    """as_dict has the names of the command line's JSON, and can be JSON."""
+    made = report(rows=1, accepted=1, jobs=(JobRef("contact", 1),), requests=4, seconds=1.23456)
+    assert json.loads(json.dumps(made.as_dict())) == {
+        "run_id": "r1", "rows": 1, "accepted": 1, "rejected": 0, "superseded": 0, "unknown": 0, "not_sent": 0,
+        "jobs": 1, "requests": 4, "seconds": 1.235, "complete": True,
+    }  # fmt: skip
+
+
+def test_a_report_can_be_pickled() -> None:
+    """A report is plain data: it comes out of a pickle as it went in, its errors too."""
+    made = report(
+        [rejection(1)],
+        rows=1,
+        rejected=1,
+        halted=UsageError("x"),
+        unsettled=(Unsettled(rows=range(1, 2), cause="x"),),
+    )
+    again = pickle.loads(pickle.dumps(made))
+    assert str(again.halted) == str(made.halted)
+    assert (again.as_dict(), again.rejections, again.unsettled) == (made.as_dict(), made.rejections, made.unsettled)
+
+
+def test_a_ledger_adds_up() -> None:
+    """Whatever is posted in whatever order: every row has one outcome, and the sums agree."""
+    chance, ledger, rows = random.Random(7), Ledger(), 0
+    wanted = dict.fromkeys(COUNT_NAMES, 0)
+    for number in range(1, 200):
+        count = chance.randrange(4)
+        why = Unsettled(rows=range(rows, rows + count), cause="x")
+        match chance.randrange(4):
+            case 0:
+                ledger.accept(count, 1)
+                wanted["accepted"] += count
+                wanted["superseded"] += 1
+                count += 1
+            case 1:
+                count = 1
+                ledger.reject(rejection(number))
+                wanted["rejected"] += 1
+            case 2:
+                ledger.leave(why, unknown=count)
+                wanted["unknown"] += count
+            case _:
+                ledger.leave(why, not_sent=count)
+                wanted["not_sent"] += count
+        rows += count
+        assert ledger.settled == rows
+    wanted["rows"] = rows
+    assert ledger.counts(rows).as_dict() == wanted
+    assert len(ledger.rejections) == wanted["rejected"]
+    assert all(unsettled.rows for unsettled in ledger.unsettled)
+
+
+def test_a_note_is_no_outcome() -> None:
+    """An error that means no row for certain is reported, and no row is counted as rejected for it."""
+    ledger = Ledger()
+    ledger.note(Rejection(row=None, message="x", match="unmatched"))
+    assert (ledger.settled, len(ledger.rejections)) == (0, 1)
+
+
+# Files
+
+ODD: dict[str, Any] = {
+    "n": 10**30,
+    "half": "a\ud800",
+    "nan": math.nan,
+    "list": [1.5, -math.inf, None, True],
+    "when": date(2026, 1, 2),
+    "money": Decimal("1.10"),
+    "text": "né\n\u2028",
+}
+
+
+def test_raw_rejections(tmp_path: Path) -> None:
+    """.jsonl has one object a line, with the row as it was given, and what no JSON could hold as near as can be."""
+    rows = [rejection(1), rejection(2, candidates=(1, 2), data=ODD), rejection(3, email=None, data=None)]
+    rows.append(rejection(4, data={7: "x", "tuple": (1, 2)}))
+    path = tmp_path / "rejects.JSONL"
+    assert report(rows).write_rejections(path) == 4
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    assert found[0] == {
+        "row": 1, "email": A, "field": None, "message": "no", "match": "exact", "origin": "mailjet",
+        "candidates": [], "data": {"email": A, "n": 1},
+    }  # fmt: skip
+    assert found[1]["candidates"] == [1, 2]
+    assert found[1]["data"] == ODD | {
+        "nan": None, "list": [1.5, None, None, True], "when": "2026-01-02", "money": "1.10",
+    }  # fmt: skip
+    assert (found[2]["email"], found[2]["data"]) == (None, None)
+    assert found[3]["data"] == {"7": "x", "tuple": [1, 2]}
+
+
+def test_rejections_as_a_table(tmp_path: Path) -> None:
+    """.csv has the columns of a rejection, and behind them those of all rows."""
+    rows = [rejection(1), rejection(2, field="age", data={"x": "a,b", "email": "E"}), rejection(3, data=None)]
+    path = tmp_path / "rejects.csv"
+    assert report(rows).write_rejections(str(path)) == 3
+    with path.open(encoding="utf-8", newline="") as file:
+        found = list(csv.reader(file))
+    assert found == [
+        [*REJECTION_COLUMNS, "email", "n", "x"],
+        ["1", A, "", "no", "exact", "mailjet", A, "1", ""],
+        ["2", A, "age", "no", "exact", "mailjet", "E", "", "a,b"],
+        ["3", A, "", "no", "exact", "mailjet", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        *((text, f"'{text}") for text in (
+            "=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x", " =1", '"=1', "' =1",
+        )),
+        *((text, text) for text in ("x=1", "a-b", "1", "", "né", "a@b.de")),
+        (-1, "-1"), (-1.5, "-1.5"), (True, "True"), (None, ""), (Decimal(-1), "'-1"), ("a\ud800", "a\\ud800"),
+    ],
+)  # fmt: skip
+def test_a_table_is_safe_to_open(tmp_path: Path, value: Any, cell: str) -> None:
+    """No cell of a table, nor the name of a column, is taken for a formula by a spreadsheet; numbers stay numbers."""
+    path = tmp_path / "rejects.csv"
+    report([rejection(1, message="=x", data={"v": value, "=evil": 1})]).write_rejections(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        header, row = csv.reader(file)
+    assert (header[-2:], row[-2], row[3]) == (["v", "'=evil"], cell, "'=x")
+
+
+@pytest.mark.parametrize("name", ["rejects.txt", "rejects", "rejects.csv.gz", ".csv"])
+def test_endings_that_are_not_known(tmp_path: Path, name: str) -> None:
+    """Any other ending is refused before a file is made."""
+    with pytest.raises(UsageError) as caught:
+        report().write_rejections(tmp_path / name)
+    assert "as .csv or .jsonl" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """What is written is readable for its owner alone, and stands in the place of what was there."""
+    path = tmp_path / "rejects.csv"
+    path.write_text("old", encoding="utf-8")
+    report().write_rejections(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "old" not in path.read_text(encoding="utf-8")
+    assert [found.name for found in tmp_path.iterdir()] == ["rejects.csv"]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Where writing fails, the old file stays, and nothing else is left behind."""
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    with suppress(KeyboardInterrupt), whole_or_not_at_all(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    """Who has put a link where the file is prepared does not get another file overwritten."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "rejects.csv.partial").symlink_to(victim)
+    with pytest.raises(OSError):
+        report().write_rejections(tmp_path / "rejects.csv")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A folder that is missing is said in the system's words."""
+    with pytest.raises(FileNotFoundError):
+        report().write_rejections(tmp_path / "no" / "rejects.csv")

@@ -1,0 +1,172 @@
+"""Values outside of memory, in files that nobody else can open."""
+
+import errno
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mjbulk import _spill
+from mjbulk._spill import Place, Spill
+
+LAW = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+@pytest.fixture
+def spill() -> Iterator[Spill]:
+    made = Spill()
+    yield made
+    made.close()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@LAW
+@given(st.lists(st.tuples(VALUES, st.integers(0, 9)), max_size=12))
+def test_what_is_put_is_got(steps: list[tuple[Any, int]]) -> None:
+    """Every value comes back as it went in, any number of times, in any order, until it is dropped."""
+    spill, kept = Spill(), list[tuple[Place, Any]]()
+    try:
+        for value, choice in steps:
+            kept.append((spill.put(value), value))
+            place, expected = kept[choice % len(kept)]
+            assert spill.get(place) == expected
+            if choice % 3 == 0:
+                spill.drop(kept.pop(choice % len(kept))[0])
+        assert [spill.get(place) for place, _ in kept] == [value for _, value in kept]
+    finally:
+        spill.close()
+
+
+def test_a_change_afterwards_is_not_seen(spill: Spill) -> None:
+    """What lies in the file is the value as it was when it was put there."""
+    value = {"age": 7}
+    place = spill.put(value)
+    value["age"] = 8
+    assert spill.get(place) == {"age": 7}
+
+
+def test_nothing_is_opened_before_it_is_needed() -> None:
+    """A spill without values has no file."""
+    before = open_files()
+    spill = Spill()
+    assert open_files() == before
+    spill.close()
+
+
+def test_the_file_has_no_name_and_is_nobodys(spill: Spill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put on disk is in no directory, and readable for its owner alone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    place = spill.put("somebody@example.org")
+    state = os.fstat(place.segment.file.fileno())
+    assert (state.st_nlink, state.st_mode & 0o777) == (0, 0o600)
+    assert list(tmp_path.iterdir()) == []
+    assert not os.get_inheritable(place.segment.file.fileno())
+
+
+def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
+    """A full file is closed with its last value; the one that is being written stays open."""
+    large = b"x" * (_spill._SEGMENT // 2)
+    first, second, third = spill.put(large), spill.put(large), spill.put("small")
+    assert first.segment is second.segment
+    assert third.segment is not first.segment
+    spill.drop(first)
+    assert not first.segment.file.closed
+    assert spill.get(second) == large
+    spill.drop(second)
+    assert first.segment.file.closed
+    spill.drop(third)
+    assert not third.segment.file.closed
+    again = spill.put("again")
+    assert again.segment is third.segment
+    assert spill.get(again) == "again"
+
+
+def test_dropping_after_the_end_does_nothing(spill: Spill) -> None:
+    """Who drops a value after all was forgotten does no harm."""
+    place = spill.put(b"x" * _spill._SEGMENT)
+    spill.close()
+    assert place.segment.file.closed
+    spill.drop(place)
+    spill.close()
+
+
+def test_a_full_disk_is_an_error() -> None:
+    """A value that could not be written whole is an OSError, and the values before it are there."""
+    spill = Spill()
+    place = spill.put("before")
+    number = place.segment.file.fileno()
+    spare, full = os.dup(number), os.open("/dev/full", os.O_RDWR)
+    try:
+        os.dup2(full, number)
+        with pytest.raises(OSError) as caught:
+            spill.put("after")
+        assert caught.value.errno == errno.ENOSPC
+        os.dup2(spare, number)
+        assert spill.get(place) == "before"
+        assert spill.get(spill.put("again")) == "again"
+    finally:
+        spill.close()
+        os.close(spare)
+        os.close(full)
+
+
+def test_a_value_that_is_written_in_part_is_an_error(spill: Spill) -> None:
+    """A write that ends early is no success: the value is not there, and the next one is whole."""
+    place = spill.put("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (place.length + 100, hard))
+    try:
+        with pytest.raises(OSError) as caught:
+            spill.put(b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.ENOSPC
+    again = spill.put("again")
+    assert (spill.get(place), spill.get(again)) == ("before", "again")
+
+
+class Odd:
+    def __str__(self) -> str:
+        return "odd"
+
+
+def odd() -> Any:
+    """A value that cannot be pickled."""
+    made = Odd()
+    made.lock = threading.Lock()  # type: ignore[attr-defined]  # that is what cannot be pickled
+    return made
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (odd(), "odd"),
+        ([1, odd(), (2, odd())], [1, "odd", (2, "odd")]),
+        ({"age": 7, "x": odd()}, {"age": 7, "x": "odd"}),
+        (
+            [{"x": [odd()], "y": Decimal("1.5")}, bytearray(b"z")],
+            [{"x": ["odd"], "y": Decimal("1.5")}, bytearray(b"z")],
+        ),
+        ([range(3), {1}, odd()], [range(3), {1}, "odd"]),
+    ],
+)
+def test_what_cannot_be_pickled_becomes_a_text(spill: Spill, value: Any, kept: Any) -> None:
+    """Of a value that cannot be written, only the part that cannot is replaced by its text."""
+    assert spill.get(spill.put(value)) == kept
