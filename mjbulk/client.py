@@ -203,14 +203,15 @@ class Client:
 
         Only the address of a row is read; bare addresses will do. ``via="csv"`` uploads under some list of the account.
         """
-        return await self._exclude(source, how, excluded=True)
+        return await self._whole(self.start_exclusion(source, excluded=True, **how))
 
     async def include_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Take people off the exclusion list. See `exclude_contacts`."""
-        return await self._exclude(source, how, excluded=False)
+        return await self._whole(self.start_exclusion(source, excluded=False, **how))
 
-    async def _exclude(self, source: Addresses, how: RunKeywords, *, excluded: bool) -> Report:
-        return await self._whole(self._start(source, RunSpec.of(None, how, excluded=excluded), how.get("run_id")))
+    def start_exclusion(self, source: Addresses, *, excluded: bool, **how: Unpack[RunKeywords]) -> ImportRun:
+        """Start `exclude_contacts` (True) or `include_contacts` in a task of this client, and give its run."""
+        return self._start(source, RunSpec.of(None, how, excluded=excluded), how.get("run_id"))
 
     # One request, one job
 

@@ -518,6 +518,89 @@ def test_watching_with_wrong_keys_exits_2(mailjet: Mailjet, capsys: Output) -> N
     assert "401" in capsys.readouterr().err
 
 
+# the account, the exclusion list, plans
+
+
+def test_the_exclusion_list(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """A file of people and one address go onto the exclusion list, and off it."""
+    file = write("email,age\na@example.org,7\nbad,8\nb@example.org,9\n")
+    assert main(["exclude", file, "--rejects", "out.csv"]) == 1
+    assert mailjet.contacts["b@example.org"].excluded
+    assert "2 accepted, 1 rejected" in capsys.readouterr().out
+    assert main(["include", "a@example.org"]) == 0
+    assert not mailjet.contacts["a@example.org"].excluded
+    assert main(["include", file, "--via", "csv", "--json"]) == 1
+    assert not mailjet.contacts["b@example.org"].excluded
+    assert main(["exclude", "nobody@example.org"]) == 2
+
+
+def test_a_plan_is_shown_and_nothing_is_sent(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """Rows that would be refused and properties that are missing are named; no contact is sent."""
+    file = write("email,shoe\na@example.org,7\nbad,8\n")
+    assert main(["plan", file, *TO_LIST]) == 1
+    out = capsys.readouterr().out
+    assert "unknown properties   shoe" in out
+    assert "row 2: email this is no e-mail address" in out
+    assert main(["plan", file, *TO_LIST, "--json", "--create-properties"]) == 1
+    assert json.loads(capsys.readouterr().out)["requests"] == 2
+    assert main(["plan", write("email\na@example.org\n"), "--no-list"]) == 0
+    assert not mailjet.contacts
+    assert all(call.method == "GET" for call in mailjet.emulator.calls)
+
+
+def test_lists_and_properties_are_shown_and_made(mailjet: Mailjet, capsys: Output) -> None:
+    """What is made is shown, and then stands among the others."""
+    assert main(["lists", "--create", "News"]) == 0
+    assert main(["lists"]) == 0
+    assert [line.split("\t")[-1] for line in capsys.readouterr().out.splitlines()] == ["News", "First list", "News"]
+    assert main(["properties", "--create", "shoe", "--datatype", "int"]) == 0
+    assert main(["properties", "--json"]) == 0
+    made, listed = capsys.readouterr().out.splitlines()
+    assert made.endswith("int\tstatic\tshoe")
+    assert json.loads(listed)["name"] == "shoe"
+    assert mailjet.emulator.properties["shoe"].datatype == "int"
+
+
+def test_a_csvimport_is_aborted(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """A job that takes long is aborted by its id; one that is none of these is refused."""
+    mailjet.emulator.knobs = Knobs(import_seconds=60.0)
+    assert main(["import", write(people(1)), *TO_LIST, "--via", "csv", "--timeout", "0.5"]) == 3
+    capsys.readouterr()
+    assert main(["abort", f"csvimport:{max(mailjet.emulator.jobs)}"]) == 0
+    assert "Abort" in capsys.readouterr().out
+    assert main(["abort", "contact:7"]) == 2
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+def test_a_real_file_through_the_sandbox(tmp_path: Path, via: str) -> None:
+    """20,000 rows, 1 % of them bad, from one process to another: exact counts, and every bad row by its number."""
+    with (tmp_path / "real.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        file.write("Email,city\r\n")
+        for row in range(1, 20_001):
+            address = f"row{row}.example.org" if row % 100 == 0 else f"row{row}@example.org"
+            file.write(f'{address},"Zürich, ""Süd""\n{row} 東京"\r\n')
+    with running("sandbox", "--port", "0") as sandbox:
+        assert sandbox.stdout is not None
+        url = next(word for line in sandbox.stdout for word in line.split() if "127.0.0.1" in word)
+        url = url.removeprefix("MJ_API_URL=").rstrip(";")
+        env = {**os.environ, "MJ_API_URL": url, "MJ_APIKEY_PUBLIC": "x", "MJ_APIKEY_PRIVATE": "y"}
+        out = tmp_path / "out.csv"
+        words = ["--list", "1", "--action", "addnoforce", "--via", via, "--create-properties", "--json"]
+        ended = subprocess.run(
+            command("import", "real.csv", *words, "--rejects", str(out)),
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    figures = json.loads(ended.stdout)
+    assert (ended.returncode, figures["accepted"], figures["rejected"], figures["rows"]) == (1, 19_800, 200, 20_000)
+    with out.open(newline="", encoding="utf-8") as file:
+        assert [int(row["row"]) for row in csv.DictReader(file)] == list(range(100, 20_001, 100))
+
+
 # sandbox and demo
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from mjbulk._rows import (
     MAX_ADDRESS,
     NO_ADDRESS,
+    Block,
     ColumnFault,
     Given,
     RowFault,
@@ -620,3 +621,87 @@ def test_a_text_that_cannot_be_sent_costs_its_own_row() -> None:
     assert first == last == encode({"Email": A})
     assert broken == b""
     assert {place: fault.field for place, fault in faults.items()} == {1: "city"}
+
+
+# Many rows at once
+
+ALIKE = st.one_of(
+    *(
+        st.lists(one, max_size=6)
+        for one in (
+            st.sampled_from([0, 7, -7, 2**63 - 1, 2**63, -(2**63) - 1]),
+            st.sampled_from([0.0, 1.5, 7.0, math.nan, math.inf, 1e300]),
+            st.booleans(),
+            st.sampled_from(
+                ["", " ", "7", "007", "+7", "9223372036854775808", "1.5", "1e999", ".5", "x", "true", "７"]
+            ),
+            st.one_of(st.none(), st.sampled_from([7, "7", 1.5, True, math.nan, b"x", Word.RED, date(2026, 1, 2)])),
+        )
+    )
+)
+TEXTUAL = st.lists(
+    st.sampled_from(["", "7", "007", "1.5", "1e999", "9223372036854775808", "x", "true", " 7"]), max_size=6
+)
+
+
+def one_by_one(kind: str, values: Sequence[Any], *, text: bool) -> tuple[list[Any], dict[int, tuple[str | None, str]]]:
+    (column,) = layout_of((kind, "email"), TERMS).properties
+    found, faults = [], {}
+    for place, value in enumerate(values):
+        try:
+            found.append(of_kind(column.read(value, text=text)))
+        except RowFault as fault:
+            found.append(of_kind(None))
+            faults[place] = (fault.field, fault.message)
+    return found, faults
+
+
+@LAW
+@hypothesis_given(
+    st.sampled_from([*KINDS, "odd"]), st.one_of(TEXTUAL.map(lambda v: (v, True)), ALIKE.map(lambda v: (v, False)))
+)
+def test_a_column_at_a_glance_is_a_column_value_by_value(kind: str, column: tuple[list[Any], bool]) -> None:
+    """What is read of many values at once is what is read of each of them, the faults too."""
+    values, text = column
+    faults: dict[int, RowFault] = {}
+    (reader,) = layout_of((kind, "email"), TERMS).properties
+    found = [of_kind(value) for value in reader.read_all(list(values), faults, text=text)]
+    told = {place: (fault.field, fault.message) for place, fault in faults.items()}
+    assert (found, told) == one_by_one(kind, values, text=text)
+
+
+ADDRESSES: list[Any] = [A, f" {A} ", "bob@example.org", "nobody", "", None, 7, "a" * 400 + "@b.de"]
+
+
+@LAW
+@hypothesis_given(st.lists(st.tuples(st.sampled_from(ADDRESSES), st.sampled_from(["7", 7, "x", None])), max_size=8))
+def test_rows_that_are_taken_together(rows: list[tuple[Any, Any]]) -> None:
+    """Each row of many is the contact that it is alone, or is refused for what it is refused for alone."""
+    layout = layout_of(("email", "int"), TERMS)
+    faults: dict[int, RowFault] = {}
+    contacts = layout.contacts(rows, faults)
+    assert len(contacts) == len(rows)
+    for place, (row, made) in enumerate(zip(rows, contacts, strict=True)):
+        try:
+            alone = layout.contact(row)
+        except RowFault as fault:
+            found = faults[place]
+            assert (found.field, found.message) == (fault.field, fault.message)  # noqa: PT017  # one of two outcomes
+        else:
+            assert place not in faults
+            assert made == alone
+
+
+def test_the_first_fault_of_a_row_is_told() -> None:
+    """A row with several faults is refused for its address before its values, and for one reason."""
+    faults: dict[int, RowFault] = {}
+    layout_of(("int", "name", "email"), TERMS).contacts([("x", ["y"], "nobody"), ("x", ["y"], A)], faults)
+    assert {place: fault.field for place, fault in faults.items()} == {0: "email", 1: "name"}
+
+
+def test_a_block_gives_its_rows() -> None:
+    """Of many rows with the same names each can be had, with its record where it came from a CSV file."""
+    plain = Block(("email",), [(A,), ("b@c.de",)], number=5)
+    assert (len(plain), plain.given(1).as_dict(), plain.given(1).raw) == (2, {"email": "b@c.de"}, None)
+    assert Block(("email",), [(A,)], [f"{A}\n"]).given(0) == Given(("email",), (A,), f"{A}\n")
+    assert "example" not in repr(plain)

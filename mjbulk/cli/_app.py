@@ -7,10 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, Parameter
 
+from mjbulk.cli._account import lists, properties
 from mjbulk.cli._demo import demo
 from mjbulk.cli._ends import REFUSED, UNFINISHED, status_of, tell
+from mjbulk.cli._exclude import exclude, include
 from mjbulk.cli._import import import_contacts
-from mjbulk.cli._jobs import errors, watch
+from mjbulk.cli._jobs import abort, errors, watch
+from mjbulk.cli._plan import plan
 from mjbulk.cli._sandbox import sandbox
 from mjbulk.errors import Error
 
@@ -37,8 +40,14 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(import_contacts, name="import")
+app.command(exclude)
+app.command(include)
+app.command(plan)
 app.command(watch)
 app.command(errors)
+app.command(abort)
+app.command(lists)
+app.command(properties)
 app.command(sandbox)
 app.command(demo)
 

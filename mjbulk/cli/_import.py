@@ -68,11 +68,12 @@ async def import_contacts(
     where = lists_of(lists, actions, no_list=no_list)
     check_rejects(rejects, file)
     async with Client(settings=Settings(**settings or {})) as client:
-        report = await _run(client.start_import(source, lists=where, **how or {}))
-    return _finish(report, rejects, as_json=as_json)
+        report = await run_to_its_end(client.start_import(source, lists=where, **how or {}))
+    return finish(report, rejects, as_json=as_json)
 
 
-async def _run(run: "ImportRun") -> "Report":
+async def run_to_its_end(run: "ImportRun") -> "Report":
+    """Wait for a run, and stop it on a signal; give its report, whole or partial."""
     stops: list[asyncio.Task[Report]] = []
     with ExitStack() as stack:
         stack.enter_context(on_signals(lambda: stops.append(asyncio.create_task(run.stop()))))
@@ -85,7 +86,7 @@ async def _run(run: "ImportRun") -> "Report":
             return await run.stop()
 
 
-def _finish(report: "Report", rejects: str | None, *, as_json: bool) -> int:
+def finish(report: "Report", rejects: str | None, *, as_json: bool) -> int:
     """Write what is known of the rows, whole or partial, and give the exit status."""
     status = status_of_report(report)
     if rejects is not None:

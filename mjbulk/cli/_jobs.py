@@ -112,3 +112,14 @@ async def errors(
     if latest.error:
         tell(f"the job as a whole: {plain(latest.error)}")
     return DONE if latest.ok else REJECTED
+
+
+async def abort(job: _JobText, /, *, settings: SettingsSaid = None) -> int:
+    """Abort a csvimport (csvimport:ID). Rows that it has imported stay."""
+    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
+    from mjbulk.config import Settings  # noqa: PLC0415
+    from mjbulk.models import JobRef  # noqa: PLC0415
+
+    async with Client(settings=Settings(**settings or {})) as client:
+        say(_line(await client.abort_csvimport(JobRef.parse(job))))
+    return DONE

@@ -1,0 +1,55 @@
+"""``mjbulk lists`` and ``mjbulk properties``: what the account has, and making more of it."""
+
+import json
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from mjbulk.cli._ends import DONE, plain, say
+from mjbulk.cli._options import AsJson, SettingsSaid
+from mjbulk.models import ContactsList, Datatype, Property
+
+
+async def lists(
+    *,
+    create: Annotated[str | None, Parameter(help="Make a list of this name, and show it.")] = None,
+    as_json: AsJson = False,
+    settings: SettingsSaid = None,
+) -> int:
+    """Show the lists of the account, or make one."""
+    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
+    from mjbulk.config import Settings  # noqa: PLC0415
+
+    async with Client(settings=Settings(**settings or {})) as client:
+        found = [await client.create_list(create)] if create else [one async for one in client.lists()]
+    for one in found:
+        if not one.deleted:
+            _show(one, ("id", "address", "subscribers", "name"), as_json=as_json)
+    return DONE
+
+
+async def properties(
+    *,
+    create: Annotated[str | None, Parameter(help="Make a property of this name, and show it.")] = None,
+    datatype: Annotated[Datatype, Parameter(help="The type of the property that is made.")] = "str",
+    namespace: Annotated[Literal["static", "historic"], Parameter(help="Its namespace.")] = "static",
+    as_json: AsJson = False,
+    settings: SettingsSaid = None,
+) -> int:
+    """Show the contact properties of the account, or make one."""
+    from mjbulk.client import Client  # noqa: PLC0415
+    from mjbulk.config import Settings  # noqa: PLC0415
+
+    async with Client(settings=Settings(**settings or {})) as client:
+        if create:
+            found = [await client.create_property(create, datatype, namespace=namespace)]
+        else:
+            found = [one async for one in client.properties()]
+    for one in found:
+        _show(one, ("id", "datatype", "namespace", "name"), as_json=as_json)
+    return DONE
+
+
+def _show(one: ContactsList | Property, names: tuple[str, ...], *, as_json: bool) -> None:
+    row = {name: getattr(one, name) for name in names}
+    say(json.dumps(row) if as_json else "\t".join(plain(str(value)) for value in row.values()))
