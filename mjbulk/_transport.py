@@ -35,6 +35,8 @@ from mjbulk.config import Credentials, Settings
 from mjbulk.errors import ApiError, NoAnswer
 
 _T = TypeVar("_T")
+Heard = Callable[[int, Mapping[str, str]], object]
+"""Is told the status and the headers of every answer, before it is judged."""
 MAX_REPLY = 16 * 2**20
 MAX_ERROR_FILE = 64 * 2**20
 _THROTTLED_AT_MOST = 100
@@ -91,6 +93,7 @@ class _Errand(Generic[_T]):
     deadline: float
     max_reply: float
     sink: BinaryIO | None
+    heard: Heard | None
     attempt: int = 0
     throttled: int = 0
 
@@ -180,6 +183,7 @@ class Transport:
         doubt: Doubt | None = None,
         max_reply: float = MAX_REPLY,
         sink: BinaryIO | None = None,
+        heard: Heard | None = None,
     ) -> _T:
         """Send a request until it is answered, and give its decoded answer.
 
@@ -197,6 +201,7 @@ class Transport:
             deadline=asyncio.get_running_loop().time() + patience.seconds,
             max_reply=max_reply,
             sink=sink,
+            heard=heard,
         )
         return await self._try(errand)  # type: ignore[no-any-return]  # backoff's decorator loses the type
 
@@ -237,6 +242,8 @@ class Transport:
                 answer = await self._once(errand)
         except _Lost as lost:
             return _End(judge_failure(lost.failure), lost.why)
+        if errand.heard is not None:
+            errand.heard(answer.status, answer.headers)
         asked = retry_after(answer.headers)
         code = decode_error(answer.body).code if answer.status >= 400 else None
         verdict = judge_status(answer.status, code=code, retry_after=asked is not None)

@@ -172,6 +172,22 @@ def create_list_request(name: str) -> Request:
     return Request(method="POST", path="/v3/REST/contactslist", call="POST contactslist", body=body)
 
 
+def delete_list_request(list_id: int) -> Request:
+    """DELETE contactslist/{ID}: its contacts stay in the account."""
+    return Request(method="DELETE", path=f"/v3/REST/contactslist/{list_id:d}", call="DELETE contactslist")
+
+
+def delete_property_request(property_id: int) -> Request:
+    """DELETE contactmetadata/{ID}: its values go with it."""
+    return Request(method="DELETE", path=f"/v3/REST/contactmetadata/{property_id:d}", call="DELETE contactmetadata")
+
+
+def contact_data_request(contact: str | int) -> Request:
+    """GET contactdata: the properties of one contact."""
+    who = contact_path(contact).removeprefix("contact/")
+    return Request(method="GET", path=f"/v3/REST/contactdata/{who}", call="GET contactdata")
+
+
 # Bodies of contacts, put together from rows that are encoded one by one, so that a chunk's size is known to the byte
 
 
@@ -290,6 +306,15 @@ def decode_contact(body: bytes) -> ContactInfo | None:
 def decode_subscriptions(body: bytes) -> list[Subscription]:
     """Read a page of getcontactslists. Raises Unreadable."""
     return [_structure(row, Subscription) for row in _rows(body)]
+
+
+def decode_contact_data(body: bytes) -> dict[str, Any]:
+    """Read the properties of one contact, by their casefolded names. Raises Unreadable."""
+    data = _first_row(body).get("data")
+    if not isinstance(data, list):
+        raise Unreadable("the reply has no list of properties")
+    items = [_lower(item) for item in data if isinstance(item, dict)]
+    return {name.casefold(): item.get("value") for item in items if isinstance(name := item.get("name"), str)}
 
 
 def decode_batchjob(body: bytes) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Loops and fixtures for tests."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -24,3 +25,9 @@ async def world() -> AsyncIterator[World]:
         emulator.create_property("city", "str")
         emulator.create_property("age", "int")
         yield World(emulator)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """In CI everything that a test needs is there: a skip is a failure."""
+    if os.environ.get("CI") == "true" and terminalreporter.stats.get("skipped"):
+        raise pytest.UsageError("tests were skipped in CI, where none may be")
