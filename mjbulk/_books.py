@@ -13,7 +13,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile
-from mjbulk._rows import key_of
+from mjbulk._values import key_of
 from mjbulk._wire import JobReply
 from mjbulk.models import Match
 

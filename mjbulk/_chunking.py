@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 
 from attrs import define, field, frozen
 
-from mjbulk._rows import Block, key_of
+from mjbulk._rows import Block
+from mjbulk._values import key_of
 from mjbulk._wire import Frame
 
 

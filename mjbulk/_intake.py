@@ -11,13 +11,10 @@ from mjbulk._account import property_problems
 from mjbulk._chunking import Chunk, Chunker
 from mjbulk._engine import Engine
 from mjbulk._rows import (
-    EMAIL,
     NO_ADDRESS,
     Block,
-    ColumnFault,
     Given,
     Layout,
-    RowFault,
     Terms,
     flat,
     layout_of,
@@ -26,6 +23,7 @@ from mjbulk._rows import (
     refuse_columns,
 )
 from mjbulk._sources import BadRow, Source
+from mjbulk._values import EMAIL, ColumnFault, RowFault
 from mjbulk._ways import CsvWay, JsonWay, Way
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec

@@ -5,49 +5,33 @@ address, which the name, which are properties and of what type, and turns the va
 What is wrong with the names is a fault of columns; what is wrong with values is a fault of the row.
 """
 
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from enum import Enum
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from numbers import Integral, Real
 from typing import Any, Literal
-from uuid import UUID
 
 import orjson
 from attrs import field, frozen
 
+from mjbulk._values import (
+    CONVERT,
+    EMAIL,
+    Column,
+    ColumnFault,
+    RowFault,
+    check_address,
+    is_address,
+    is_null,
+    to_any,
+    to_str,
+)
 from mjbulk.errors import UsageError
 from mjbulk.models import Contact, Property
 
-EMAIL = "email"
 NAME = "name"
 EXCLUDED = "isexcludedfromcampaigns"
 PROPERTIES = "properties"
 _ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
-MAX_ADDRESS = 320
 NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
-
-_LABEL = r"[^\W_](?:[\w-]*[^\W_])?"
-_ADDRESS = re.compile(rf"""(?:[^\s@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+")@{_LABEL}(?:\.{_LABEL})+\Z""")
-_WORDS = {"true": True, "1": True, "false": False, "0": False}
-_WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
-_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
-
-
-class RowFault(Exception):  # a fault of data, not an error of the program
-    """A row cannot be sent. ``field`` names the column that is to blame, ``message`` says why."""
-
-    def __init__(self, field: str | None, message: str) -> None:
-        super().__init__()
-        self.field = field
-        self.message = message
-
-
-class ColumnFault(RowFault):
-    """The names of a row are wrong, not its values: before anything was sent, this refuses the whole run."""
 
 
 @frozen
@@ -109,184 +93,7 @@ def given(row: Any) -> Given:
         raise RowFault(None, f"a row has keys() and []; this is {type(row).__name__}") from None
 
 
-def key_of(address: str) -> str:
-    """Give the form in which an address stands for a person: trimmed and casefolded."""
-    return address.strip().casefold()
-
-
-def is_null(value: Any) -> bool:
-    """Whether a value stands for nothing: None, NaN, and what data frames have for both."""
-    if value is None:
-        return True
-    if isinstance(value, float | Decimal):
-        return value != value  # noqa: PLR0124  # only NaN differs from itself
-    return type(value).__name__ in ("NAType", "NaTType")
-
-
-# Values
-
-
-def _to_str(value: Any) -> str:
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise ValueError("is infinite")
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Real | Decimal | UUID):
-        return str(value)
-    raise ValueError(f"is a {type(value).__name__}, which is no text")
-
-
-def _to_int(value: Any) -> int:
-    if (isinstance(value, str) and _WHOLE.match(value.strip())) or (
-        isinstance(value, float | Decimal) and value == value // 1
-    ):
-        value = int(value)
-    elif isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError("is no whole number")
-    if not -(2**63) <= value < 2**63:
-        raise ValueError("is too large a number")
-    return int(value)
-
-
-def _to_float(value: Any) -> float:
-    if isinstance(value, str) and _REAL.match(value.strip()):
-        value = float(value)
-    elif isinstance(value, bool) or not isinstance(value, Real | Decimal):
-        raise ValueError("is no number")
-    number = float(value)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("is infinite")
-    return number
-
-
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().casefold() if isinstance(value, str | int) else ""
-    if word not in _WORDS:
-        raise ValueError("is neither true nor false")
-    return _WORDS[word]
-
-
-def _to_datetime(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        try:
-            text = value.strip()
-            value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError("is no date and time in RFC 3339") from None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("has no time zone")
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return f"{value.isoformat()}T00:00:00Z"
-    raise ValueError("is no date")
-
-
-def _to_any(value: Any) -> Any:
-    if isinstance(value, datetime | date):
-        return _to_datetime(value)
-    if isinstance(value, bool | str):
-        return value
-    if isinstance(value, Real | Decimal):
-        return _to_int(value) if isinstance(value, Integral) else _to_float(value)
-    return _to_str(value)
-
-
-_CONVERT: dict[str, Callable[[Any], Any]] = {
-    "str": _to_str,
-    "int": _to_int,
-    "float": _to_float,
-    "bool": _to_bool,
-    "datetime": _to_datetime,
-    "any": _to_any,
-}
-
-
-def check_address(value: Any) -> str:
-    """Give an address without the blanks around it.
-
-    Raises RowFault where it is missing or can be none.
-    """
-    if is_null(value) or value == "":
-        raise RowFault(EMAIL, "the address is missing")
-    if not isinstance(value, str):
-        raise RowFault(EMAIL, f"the address is a {type(value).__name__}, not a text")
-    address = value.strip()
-    if not address:
-        raise RowFault(EMAIL, "the address is missing")
-    if len(address) > MAX_ADDRESS or not _ADDRESS.match(address):
-        raise RowFault(EMAIL, "this is no e-mail address")
-    return address
-
-
 # Layouts
-
-
-@frozen
-class Column:
-    """A column that sets a property."""
-
-    index: int
-    source: str
-    target: str
-    """The property, as the account spells it."""
-    datatype: str
-    convert: Callable[[Any], Any]
-    plain: bool
-    """Whether a text can be taken as it is."""
-
-    def read(self, value: Any, *, text: bool = False) -> Any:
-        """Give a value, converted; None for a null. Raises RowFault where it does not fit."""
-        if value == "" if text else is_null(value):
-            return None
-        return value if self.plain and type(value) is str else _converted(self.convert, self.source, value)
-
-    def read_all(self, values: list[Any], faults: dict[int, RowFault], *, text: bool = False) -> list[Any]:
-        """Give the values of many rows, and note in ``faults`` the places of those that do not fit.
-
-        A column whose values are all as they have to be is seen at a glance, and taken as it is.
-        """
-        if text:
-            if self.plain:
-                return [value or None for value in values]
-            if (quick := _FROM_TEXT.get(self.datatype)) is not None and all(map(quick[0], values)):
-                values, text = list(map(quick[1], values)), False
-        if _fits(self.datatype, values) and not text:
-            return values
-        found = []
-        for place, value in enumerate(values):
-            try:
-                found.append(self.read(value, text=text))
-            except RowFault as fault:
-                faults.setdefault(place, fault)
-                found.append(None)
-        return found
-
-
-_FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
-    "int": (_WHOLE.match, int),
-    "float": (_REAL.match, float),
-}
-_EXACT = {"str": str, "int": int, "float": float, "bool": bool}
-
-
-def _fits(datatype: str, values: Sequence[Any]) -> bool:
-    """Whether all values are of exactly the type that they have to be, and none is a null."""
-    if set(map(type, values)) != {_EXACT.get(datatype)}:
-        return False
-    if datatype == "int":
-        return bool(min(values) >= -(2**63) and max(values) < 2**63)
-    return datatype != "float" or all(map(math.isfinite, values))
 
 
 @frozen(kw_only=True)
@@ -360,7 +167,7 @@ class Layout:
         values: list[Any] = [None if self.email is None else row[self.email] for row in rows]
         if set(map(type, values)) == {str}:
             found = list(map(str.strip, values))
-            if max(map(len, found)) <= MAX_ADDRESS and all(map(_ADDRESS.match, found)):
+            if all(map(is_address, found)):
                 return found
         found = []
         for place, value in enumerate(values):
@@ -377,7 +184,7 @@ class Layout:
         """Read a column that is no property; an empty text in it is a null."""
         if index is None:
             return repeat(None)
-        column = Column(index, source, source, datatype, _CONVERT[datatype], plain=datatype == "str")
+        column = Column(index, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
         values = [None if row[index] == "" else row[index] for row in rows]
         return column.read_all(values, faults)
 
@@ -409,13 +216,6 @@ def flat(row: Given, nested: int) -> Given:
         raise RowFault("Properties", "Properties is no mapping of names to values")
     names = (*row.names[:nested], *row.names[nested + 1 :], *inner)
     return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *inner.values()))
-
-
-def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
-    try:
-        return convert(value)
-    except (ValueError, OverflowError, ArithmeticError) as why:
-        raise RowFault(source, f"the value {why}") from None
 
 
 def encode(contact: Mapping[str, Any]) -> bytes:
@@ -534,8 +334,8 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], terms: Terms) -> t
         if known.name in seen:
             raise ColumnFault(source, f"two columns are property {known.name!r}")
         seen.add(known.name)
-        convert = _CONVERT.get(known.datatype.casefold(), _to_str)  # a type that Mailjet may invent: as text
-        plain = convert in (_to_str, _to_any)
+        convert = CONVERT.get(known.datatype.casefold(), to_str)  # a type that Mailjet may invent: as text
+        plain = convert in (to_str, to_any)
         columns.append(Column(index, source, known.name, known.datatype.casefold(), convert, plain))
     return tuple(columns)
 

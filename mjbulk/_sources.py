@@ -17,7 +17,8 @@ import orjson
 from attrs import frozen
 
 from mjbulk._chunking import MAX_RECORD, CsvRecords, Record
-from mjbulk._rows import Block, Given, RowFault, given
+from mjbulk._rows import Block, Given, given
+from mjbulk._values import RowFault
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row
 

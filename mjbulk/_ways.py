@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from mjbulk._chunking import Limits, encode_record
 from mjbulk._engine import Engine
-from mjbulk._rows import Block, Column, ColumnFault, Layout, RowFault, encode_all, merge
+from mjbulk._rows import Block, Layout, encode_all, merge
 from mjbulk._transport import Doubt, Transport
+from mjbulk._values import Column, ColumnFault, RowFault
 from mjbulk._verdict import harmless_again
 from mjbulk._wire import (
     Frame,

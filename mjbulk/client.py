@@ -9,9 +9,10 @@ from typing import Any, Literal, Self, Unpack
 
 from mjbulk._engine import Engine
 from mjbulk._events import Hook
-from mjbulk._rows import RowFault, Terms, check_address, encode, flat, given, layout_of
+from mjbulk._rows import Terms, encode, flat, given, layout_of
 from mjbulk._sources import Addresses, Rows, numbered_source, source_of
 from mjbulk._transport import Doubt, SinkFailed
+from mjbulk._values import RowFault, check_address
 from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay
 from mjbulk._wire import (

@@ -15,6 +15,7 @@ PURE = (
     "_events",
     "_wire",
     "_verdict",
+    "_values",
     "_rows",
     "_chunking",
     "_lanes",

@@ -17,6 +17,7 @@ from mjbulk._wire import JobReply
 LAW = settings(derandomize=True, deadline=None, max_examples=20)
 PEOPLE = ["ann@example.org", "Bob@Example.org", "cid@example.org", "dän@example.org"]
 BOB = Entry(email="bob@example.org", message="no")
+ANN = Entry(email="ann@example.org", message="no")
 FILE = ErrorFile(entries=[BOB])
 
 
@@ -108,6 +109,15 @@ def outcome(books: Settlement) -> tuple[list[int], str | None, str | None, bool]
         (done(3), None, [], "Count is 3, 4 contacts were sent and 0 of them rejected", None, False),
         (done(-1), None, [], "Count is -1, 4 contacts were sent and 0 of them rejected", None, False),
         (done(2), FILE, [1], "Count is 2, 4 contacts were sent and 1 of them rejected", None, False),
+        (
+            done(3),
+            ErrorFile(entries=[BOB, ANN]),
+            [0, 1],
+            "Count is 3, 4 contacts were sent and 2 of them rejected",
+            None,
+            False,
+        ),
+        (done(2), ErrorFile(entries=[BOB, ANN]), [0, 1], None, None, True),
         (done(4, current=2), None, [], "Current is 2, 4 contacts were sent and 0 of them rejected", None, False),
         (done(errcount=1), None, [], "its error file was not read", None, False),
         (done(errcount=1), MISSING, [], "its error file was not read", None, False),

@@ -221,6 +221,7 @@ def test_the_recorded_line() -> None:
         (f"{A},1, ######age", (A, NONE, "age", True)),
         (f"{A},1, ###", (A, NONE, None, True)),
         (f'{A},"1,2", ###no', (A, "no", None, True)),
+        (f'"{A}" ,"1"x, ###no', (f"{A} ", "no", None, True)),
         (f'{A},"1, ###2", ###no', (A, "no", None, True)),
         (f'{A},"say ""x"", ###y", ###no', (A, "no", None, True)),
         (f'{A},"two\nlines", ###no', (A, "no", None, True)),

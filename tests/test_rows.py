@@ -17,26 +17,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from mjbulk._rows import (
-    MAX_ADDRESS,
     NO_ADDRESS,
     Block,
-    ColumnFault,
     Given,
-    RowFault,
     Terms,
-    check_address,
     encode,
     encode_all,
     flat,
     given,
-    is_null,
-    key_of,
     layout_of,
     merge,
     missing_columns,
     property_names,
     refuse_columns,
 )
+from mjbulk._values import MAX_ADDRESS, ColumnFault, RowFault, check_address, is_null, key_of
 from mjbulk.models import Contact, Property
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)

@@ -1,0 +1,229 @@
+"""What a value may be, and what of it is sent: addresses, nulls, and the types of properties.
+
+A value that does not fit is a fault of its row. A column whose values are all as they have to be is seen at a glance.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from numbers import Integral, Real
+from typing import Any
+from uuid import UUID
+
+from attrs import frozen
+
+EMAIL = "email"
+MAX_ADDRESS = 320
+_LABEL = r"[^\W_](?:[\w-]*[^\W_])?"
+_ADDRESS = re.compile(rf"""(?:[^\s@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+")@{_LABEL}(?:\.{_LABEL})+\Z""")
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
+
+
+class RowFault(Exception):  # a fault of data, not an error of the program
+    """A row cannot be sent. ``field`` names the column that is to blame, ``message`` says why."""
+
+    def __init__(self, field: str | None, message: str) -> None:
+        super().__init__()
+        self.field = field
+        self.message = message
+
+
+class ColumnFault(RowFault):
+    """The names of a row are wrong, not its values: before anything was sent, this refuses the whole run."""
+
+
+def key_of(address: str) -> str:
+    """Give the form in which an address stands for a person: trimmed and casefolded."""
+    return address.strip().casefold()
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value stands for nothing: None, NaN, and what data frames have for both."""
+    if value is None:
+        return True
+    if isinstance(value, float | Decimal):
+        return value != value  # noqa: PLR0124  # only NaN differs from itself
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+# Values
+
+
+def to_str(value: Any) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise ValueError("is infinite")
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Real | Decimal | UUID):
+        return str(value)
+    raise ValueError(f"is a {type(value).__name__}, which is no text")
+
+
+def _to_int(value: Any) -> int:
+    if (isinstance(value, str) and _WHOLE.match(value.strip())) or (
+        isinstance(value, float | Decimal) and value == value // 1
+    ):
+        value = int(value)
+    elif isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError("is no whole number")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("is too large a number")
+    return int(value)
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, str) and _REAL.match(value.strip()):
+        value = float(value)
+    elif isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        raise ValueError("is no number")
+    number = float(value)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("is infinite")
+    return number
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().casefold() if isinstance(value, str | int) else ""
+    if word not in _WORDS:
+        raise ValueError("is neither true nor false")
+    return _WORDS[word]
+
+
+def _to_datetime(value: Any) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            text = value.strip()
+            value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError("is no date and time in RFC 3339") from None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("has no time zone")
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return f"{value.isoformat()}T00:00:00Z"
+    raise ValueError("is no date")
+
+
+def to_any(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return _to_datetime(value)
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, Real | Decimal):
+        return _to_int(value) if isinstance(value, Integral) else _to_float(value)
+    return to_str(value)
+
+
+CONVERT: dict[str, Callable[[Any], Any]] = {
+    "str": to_str,
+    "int": _to_int,
+    "float": _to_float,
+    "bool": _to_bool,
+    "datetime": _to_datetime,
+    "any": to_any,
+}
+
+
+def is_address(text: str) -> bool:
+    """Whether a text without blanks around it can be an address. Its length is looked at first."""
+    return len(text) <= MAX_ADDRESS and _ADDRESS.match(text) is not None
+
+
+def check_address(value: Any) -> str:
+    """Give an address without the blanks around it.
+
+    Raises RowFault where it is missing or can be none.
+    """
+    if is_null(value) or value == "":
+        raise RowFault(EMAIL, "the address is missing")
+    if not isinstance(value, str):
+        raise RowFault(EMAIL, f"the address is a {type(value).__name__}, not a text")
+    address = value.strip()
+    if not address:
+        raise RowFault(EMAIL, "the address is missing")
+    if not is_address(address):
+        raise RowFault(EMAIL, "this is no e-mail address")
+    return address
+
+
+def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
+    try:
+        return convert(value)
+    except (ValueError, OverflowError, ArithmeticError) as why:
+        raise RowFault(source, f"the value {why}") from None
+
+
+# Columns
+
+
+@frozen
+class Column:
+    """A column that sets a property."""
+
+    index: int
+    source: str
+    target: str
+    """The property, as the account spells it."""
+    datatype: str
+    convert: Callable[[Any], Any]
+    plain: bool
+    """Whether a text can be taken as it is."""
+
+    def read(self, value: Any, *, text: bool = False) -> Any:
+        """Give a value, converted; None for a null. Raises RowFault where it does not fit."""
+        if value == "" if text else is_null(value):
+            return None
+        return value if self.plain and type(value) is str else _converted(self.convert, self.source, value)
+
+    def read_all(self, values: list[Any], faults: dict[int, RowFault], *, text: bool = False) -> list[Any]:
+        """Give the values of many rows, and note in ``faults`` the places of those that do not fit.
+
+        A column whose values are all as they have to be is seen at a glance, and taken as it is.
+        """
+        if text:
+            if self.plain:
+                return [value or None for value in values]
+            if (quick := _FROM_TEXT.get(self.datatype)) is not None and all(map(quick[0], values)):
+                values, text = list(map(quick[1], values)), False
+        if _fits(self.datatype, values) and not text:
+            return values
+        found = []
+        for place, value in enumerate(values):
+            try:
+                found.append(self.read(value, text=text))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                found.append(None)
+        return found
+
+
+_FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
+    "int": (_WHOLE.match, int),
+    "float": (_REAL.match, float),
+}
+_EXACT = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def _fits(datatype: str, values: Sequence[Any]) -> bool:
+    """Whether all values are of exactly the type that they have to be, and none is a null."""
+    if set(map(type, values)) != {_EXACT.get(datatype)}:
+        return False
+    if datatype == "int":
+        return bool(min(values) >= -(2**63) and max(values) < 2**63)
+    return datatype != "float" or all(map(math.isfinite, values))

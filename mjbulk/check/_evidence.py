@@ -1,0 +1,148 @@
+"""What the experiments have seen, as it came. It is private: addresses and IDs are in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from attrs import define, field, frozen
+
+from mjbulk._books import announces_errors, match_errors
+from mjbulk._errorfile import parse
+from mjbulk._polling import finished
+from mjbulk._wire import JobReply
+from mjbulk.check._findings import ASSUMED
+from mjbulk.models import JobRef
+
+_QUIET = 10.0
+"""A job with an unknown status has ended when it tells an end, and nothing changes for so many seconds."""
+_RUNNING = ("allocated", "upload", "prepare", "importing", "in progress", "pending", "saving")
+
+
+@frozen(kw_only=True)
+class Look:
+    """One answer about a job."""
+
+    at: float
+    """Seconds after the job was posted."""
+    row: Mapping[str, Any] = field(repr=False)
+    """As it came, keys in lower case."""
+    reply: JobReply = field(repr=False)
+
+
+@define(kw_only=True)
+class Trail:
+    """All that was seen of one job, from its POST on. Seconds count from there."""
+
+    ref: JobRef = field(repr=False)
+    rows: Sequence[str] = field(repr=False)
+    """The addresses that were sent."""
+    bad: int = 0
+    """How many of them, the last ones, Mailjet has to refuse."""
+    posted: Mapping[str, Any] = field(repr=False)
+    """The answer to its POST."""
+    looks: list[Look] = field(factory=list)
+    missed: int = 0
+    """How often it answered 404 before it was found."""
+    file: bytes | None = field(default=None, repr=False)
+    file_at: float | None = None
+    """When the error file was there."""
+
+    @property
+    def end(self) -> Look | None:
+        """The first look at which it had ended, or None."""
+        words = ASSUMED.terminal_statuses
+        known = next((look for look in self.looks if finished(look.reply.status, words)), None)
+        return known or self._quiet_end()
+
+    def _quiet_end(self) -> Look | None:
+        last = self.looks[-1].reply if self.looks else JobReply()
+        strange = last.status.strip().casefold() not in (*_RUNNING, "")
+        same = [*takewhile(lambda look: look.reply == last, reversed(self.looks))]
+        return same[-1] if strange and last.job_end and same[0].at - same[-1].at >= _QUIET else None
+
+    @property
+    def running(self) -> Sequence[Look]:
+        """The looks before its end."""
+        end = self.end
+        return [look for look in self.looks if end is None or look.at < end.at]
+
+    @property
+    def last(self) -> JobReply:
+        """The newest answer."""
+        return self.looks[-1].reply
+
+    @property
+    def announced(self) -> bool:
+        """Whether the newest answer tells of an error file."""
+        return announces_errors(self.last)
+
+    @property
+    def named(self) -> set[str]:
+        """The addresses of which its error file speaks, as an import would read it."""
+        entries = parse(self.file or b"", csv_file=self.ref.kind == "csvimport").entries
+        return {self.rows[place] for matched in match_errors(entries, self.rows) for place in matched.places}
+
+    @property
+    def counts_lag(self) -> float | None:
+        """For how long after its end Count was another than the last one that was seen."""
+        end = self.end
+        if end is None:
+            return None
+        same = [*takewhile(lambda look: look.reply.count == self.last.count, reversed(self.looks))]
+        return max(same[-1].at - end.at, 0.0)
+
+    @property
+    def file_lag(self) -> float | None:
+        """For how long after its end its error file was not there; None where it never was."""
+        end = self.end
+        return None if end is None or self.file_at is None else self.file_at - end.at
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is to be seen of a job that has ended."""
+        expects_file = self.bad or self.announced
+        return (self.last.count or 0) >= len(self.rows) and (self.file is not None or not expects_file)
+
+
+@frozen
+class Sizes:
+    """Bodies that were sent to see how large one may be."""
+
+    taken: int
+    """Bytes of the largest that went through."""
+    refused: int | None = None
+    """Bytes of the one that did not."""
+    how: str = ""
+    """What happened to that."""
+
+
+@define(kw_only=True)
+class Evidence:
+    """What the experiments have seen."""
+
+    origin: str
+    trails: dict[str, Trail] = field(factory=dict)
+    """By the experiment: json, csv, undeclared, abort."""
+    problems: dict[str, str] = field(factory=dict)
+    """Why an experiment came to no end."""
+    taken: bool | None = None
+    """Whether a row that had to be refused became a contact."""
+    kept: bool | None = None
+    """Whether a property survived an empty cell."""
+    created: bool | None = None
+    """Whether an undeclared property was created."""
+    headers: set[str] = field(factory=set)
+    """Names of headers that speak of limits, in lower case."""
+    throttled: int = 0
+    """How often it was answered 429."""
+    answers: int = 0
+    sizes: Sizes | None = None
+
+    def ended(self, *names: str) -> Iterator[tuple[str, Trail]]:
+        """Give the jobs of these experiments that have ended."""
+        return ((name, trail) for name in names if (trail := self.trails.get(name)) and trail.end)
+
+    def why(self, name: str) -> str:
+        """Say why an experiment shows nothing."""
+        missing = "its job did not end in time" if name in self.trails else "it was not tried"
+        return self.problems.get(name, missing)
