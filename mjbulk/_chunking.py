@@ -31,7 +31,7 @@ class Chunk:
     names: list[tuple[str, ...]] = field(factory=list, repr=False)
     """For each row, the names of its values."""
     given: list[Sequence[Any]] = field(factory=list, repr=False)
-    """For each row, its values as they were given."""
+    """For each row, its values as they were given, or its record as it stands in a file."""
     keys: list[str] = field(factory=list, repr=False)
     """For each entry, the form of its address in which it stands for a person."""
     addresses: list[str] = field(factory=list, repr=False)
@@ -150,7 +150,7 @@ class Chunker:
         chunk.rows.extend(rows[part])
         chunk.entry_of.extend(places)
         chunk.names.extend([block.names] * len(places))
-        chunk.given.extend(block.rows[part])
+        chunk.given.extend(block.kept[part])
         chunk.keys.extend(keys[part])
         chunk.addresses.extend(addresses[part])
         chunk.encoded.extend(encoded[part])
@@ -167,7 +167,7 @@ class Chunker:
                 self._chunk.rows.append(row)
                 self._chunk.entry_of.append(entry)
                 self._chunk.names.append(block.names)
-                self._chunk.given.append(block.rows[place])
+                self._chunk.given.append(block.kept[place])
                 continue
             if entry is not None or not self._room(encoded[place : place + 1]):
                 full.append(self._cut())
@@ -287,6 +287,11 @@ def _reason(why: csv.Error) -> str:
     if "end of data" in text:
         return "a quote is opened and never closed"
     return "a carriage return stands alone in it" if "new-line" in text else text
+
+
+def decode_record(record: str) -> list[str]:
+    """Read one record of a file whose delimiter is a comma."""
+    return next(csv.reader([record]))
 
 
 def encode_record(cells: Sequence[str]) -> bytes:

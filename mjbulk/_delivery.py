@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from mjbulk._books import Settlement, settle
-from mjbulk._chunking import Body, Chunk
+from mjbulk._chunking import Body, Chunk, decode_record
 from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._rows import Given
@@ -78,7 +78,7 @@ class _Rows:
         """Give number, entry and values of each row of a part."""
         for row, place, names, values in zip(self.rows, self.entry_of, self.names, self.given, strict=True):
             if part.has(place):
-                yield row, place, Given(names, values)
+                yield row, place, Given(names, decode_record(values) if isinstance(values, str) else values)
 
 
 class Delivery:

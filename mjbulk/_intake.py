@@ -151,7 +151,7 @@ class Intake:
             good = [place for place in range(len(block)) if place not in faults]
             numbers = [first + place for place in good]
             addresses, encoded = [addresses[place] for place in good], [encoded[place] for place in good]
-            original = Block(original.names, [original.rows[place] for place in good])
+            original = original.at(good)
         return self._chunker.add(numbers, addresses, encoded, original)
 
     def _refuse_all(self, first: int, block: Block, fault: RowFault) -> Sequence[Chunk]:

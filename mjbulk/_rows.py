@@ -64,6 +64,16 @@ class Block:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def kept(self) -> Sequence[Any]:
+        """What is kept of each row until it is settled: a record as it stands is smaller than its cells."""
+        return self.raws or self.rows
+
+    def at(self, places: Sequence[int]) -> "Block":
+        """Give some of the rows."""
+        raws = [self.raws[place] for place in places] if self.raws else None
+        return Block(self.names, [self.rows[place] for place in places], raws)
+
     def given(self, place: int) -> Given:
         """Give one of the rows."""
         return Given(self.names, self.rows[place], self.raws[place] if self.raws else None, self.number)

@@ -4,12 +4,11 @@ Both give the same to a run: a frame around encoded rows, the encoding of one ro
 person, and a job for a body.
 """
 
-import csv
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from mjbulk._chunking import Limits, encode_record
+from mjbulk._chunking import Limits, decode_record, encode_record
 from mjbulk._engine import Engine
 from mjbulk._rows import Block, Layout, encode_all, merge
 from mjbulk._transport import Doubt, Transport
@@ -139,6 +138,10 @@ class CsvWay:
         addresses = layout.addresses(block.rows, faults)
         columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
         raws = block.raws if self._options is None and layout.whole and not layout.terms.columns else None
+        if raws is not None and layout.email is not None and not self._refuse_empty:
+            untouched = addresses == [row[layout.email] for row in block.rows]
+            if untouched and "\0" not in "".join(raws):
+                return addresses, [(raw if raw[-1] == "\n" else f"{raw}\n").encode() for raw in raws]
         encoded = []
         for place, cells in enumerate(zip(*columns, strict=True)):
             raw = raws[place] if raws and layout.email is not None else None
@@ -169,7 +172,7 @@ class CsvWay:
 
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Merge two records: a cell of the later one wins unless it is empty."""
-        first, second = (next(csv.reader([record.decode()])) for record in (earlier, later))
+        first, second = (decode_record(record.decode()) for record in (earlier, later))
         merged = [new or old for old, new in zip(first, second, strict=True)]
         return later if merged == second else encode_record(merged)
 
