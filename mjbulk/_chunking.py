@@ -17,6 +17,9 @@ from mjbulk._rows import Block
 from mjbulk._values import key_of
 from mjbulk._wire import Frame
 
+_MOST_ROWS = 100_000
+"""Rows that one chunk may merge: many rows of few people must not make a chunk without end."""
+
 
 @define
 class Chunk:
@@ -163,7 +166,8 @@ class Chunker:
         for place, (row, address) in enumerate(zip(rows, addresses, strict=True)):
             key = key_of(address)
             entry = self._places.get(key)
-            if entry is not None and self._merge_into(entry, address, encoded[place]):
+            few = len(self._chunk.rows) < _MOST_ROWS
+            if entry is not None and few and self._merge_into(entry, address, encoded[place]):
                 self._chunk.rows.append(row)
                 self._chunk.entry_of.append(entry)
                 self._chunk.names.append(block.names)
@@ -183,7 +187,8 @@ class Chunker:
             return False
         merged = self._merge(chunk.encoded[place], encoded)
         grown = self._bytes + len(merged) - len(chunk.encoded[place])
-        if self._frame.size(len(chunk.encoded), grown) > self._limits.bytes:
+        most = self._limits.bytes if len(chunk.encoded) == 1 else self._learned
+        if self._frame.size(len(chunk.encoded), grown) > most:
             return False
         chunk.encoded[place] = merged
         self._bytes = grown

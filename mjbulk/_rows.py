@@ -5,6 +5,7 @@ address, which the name, which are properties and of what type, and turns the va
 What is wrong with the names is a fault of columns; what is wrong with values is a fault of the row.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Literal
@@ -76,7 +77,7 @@ class Block:
 
     def given(self, place: int) -> Given:
         """Give one of the rows."""
-        return Given(self.names, self.rows[place], self.raws[place] if self.raws else None, self.number)
+        return Given(self.names, self.rows[place], self.raws[place] if self.raws else None)
 
 
 def given(row: Any) -> Given:
@@ -366,6 +367,9 @@ def property_names(names: Sequence[str], terms: Terms) -> list[str]:
 
 
 def refuse_columns(fault: ColumnFault) -> UsageError:
-    """Give the error that refuses a run for its columns."""
+    """Give the error that refuses a run for its columns. A name that may be somebody's address is not repeated."""
     column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
-    return UsageError(f"{fault.message}{column}")
+    return UsageError(_WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}"))
+
+
+_WITH_AN_AT = re.compile(r"""'[^']*@[^']*'|"[^"]*@[^"]*\"""")

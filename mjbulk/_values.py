@@ -17,8 +17,12 @@ from attrs import frozen
 
 EMAIL = "email"
 MAX_ADDRESS = 320
-_LABEL = r"[^\W_](?:[\w-]*[^\W_])?"
-_ADDRESS = re.compile(rf"""(?:[^\s@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+")@{_LABEL}(?:\.{_LABEL})+\Z""")
+_HIDDEN = "\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff"  # what nobody sees, and nobody meant
+_LETTER = rf"[^\s{_HIDDEN}\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"  # letters, digits, and all of Unicode's
+_LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-)*{_LETTER})?"
+_LOCAL = rf"""[^\s{_HIDDEN}@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+\""""
+_ADDRESS = re.compile(rf"(?:{_LOCAL})@{_LABEL}(?:\.{_LABEL})+\Z")
+_YEAR_1, _YEAR_9999 = -62135596800, 253402300799  # as Unix times
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
@@ -46,8 +50,12 @@ def is_null(value: Any) -> bool:
     """Whether a value stands for nothing: None, NaN, and what data frames have for both."""
     if value is None:
         return True
-    if isinstance(value, float | Decimal):
-        return value != value  # noqa: PLR0124  # only NaN differs from itself
+    if isinstance(value, str | int):
+        return False
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, Real):
+        return bool(value != value)  # noqa: PLR0124  # only NaN differs from itself
     return type(value).__name__ in ("NAType", "NaTType")
 
 
@@ -61,7 +69,7 @@ def to_str(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+    if isinstance(value, float | Decimal) and value in (float("inf"), float("-inf")):
         raise ValueError("is infinite")
     if isinstance(value, datetime | date):
         return value.isoformat()
@@ -104,6 +112,8 @@ def _to_bool(value: Any) -> bool:
 
 def _to_datetime(value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool):
+        if not _YEAR_1 <= value <= _YEAR_9999:
+            raise ValueError("is no Unix time")
         return value
     if isinstance(value, str):
         try:
@@ -163,6 +173,8 @@ def check_address(value: Any) -> str:
 
 
 def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        value = value.item()  # a number of an array: Python's own is what is meant
     try:
         return convert(value)
     except (ValueError, OverflowError, ArithmeticError) as why:

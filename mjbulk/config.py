@@ -43,7 +43,7 @@ class Credentials:
 
         Raises UsageError where they are in neither.
         """
-        known: dict[str, Any] = {**_config_file(), **os.environ}
+        known: dict[str, Any] = {**_config_file(), **{name: value for name, value in os.environ.items() if value}}
         public, private = known.get("MJ_APIKEY_PUBLIC"), known.get("MJ_APIKEY_PRIVATE")
         if not isinstance(public, str) or not isinstance(private, str):
             raise UsageError(

@@ -700,3 +700,66 @@ def test_a_block_gives_its_rows() -> None:
     assert (len(plain), plain.given(1).as_dict(), plain.given(1).raw) == (2, {"email": "b@c.de"}, None)
     assert Block(("email",), [(A,)], [f"{A}\n"]).given(0) == Given(("email",), (A,), f"{A}\n")
     assert "example" not in repr(plain)
+    records = Block(("email",), [(A,), ("b@c.de",), ("d@e.de",)], [f"{A}\n", "b@c.de\n", "d@e.de\n"])
+    some = records.at([2, 0])
+    assert (some.rows, some.kept) == ([("d@e.de",), (A,)], ["d@e.de\n", f"{A}\n"])
+    assert plain.at([1]).kept == [("b@c.de",)]
+
+
+class OfAnArray:
+    """A number as an array has it: no number of Python's, but it can give one."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def item(self) -> Any:
+        return self.value
+
+
+OfAnArray.__module__ = "numpy"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sent"),
+    [("int", 7, 7), ("int", 7.0, 7), ("float", 1.5, 1.5), ("bool", True, True), ("str", 3, "3"), ("datetime", 5, 5)],
+)
+def test_numbers_of_arrays_are_numbers(kind: str, value: Any, sent: Any) -> None:
+    """What an array gives is taken as Python's own value of it."""
+    column = layout_of(("email", kind), TERMS).properties[0]
+    assert column.read(OfAnArray(value)) == sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("datetime", 10**30), ("datetime", -(10**30)), ("str", Decimal("Infinity")), ("str", OfAnArray(float("inf")))],
+)
+def test_values_without_a_meaning_are_refused(kind: str, value: Any) -> None:
+    """A time that no calendar has, and what is infinite, cost their row, with the name of the column."""
+    with pytest.raises(RowFault) as caught:
+        layout_of(("email", kind), TERMS).properties[0].read(value)
+    assert caught.value.field == kind
+
+
+def test_a_signalling_nan_is_a_null() -> None:
+    """It raises at every comparison, and it means nothing all the same."""
+    assert is_null(Decimal("sNaN"))
+    assert is_null(Fraction(1, 2)) is False
+
+
+@pytest.mark.parametrize("address", ["a@हिन्दी.भारत", "a@exa\u0308mple.org"])
+def test_domains_in_any_script_are_addresses(address: str) -> None:
+    """Marks above and below letters are part of names."""
+    assert check_address(address) == address
+
+
+def test_what_nobody_sees_is_no_part_of_an_address() -> None:
+    """A character without width came there by accident, and would make another person of it."""
+    with pytest.raises(RowFault):
+        check_address("a\u200bb@example.org")
+
+
+def test_a_column_name_that_is_an_address_is_not_repeated() -> None:
+    """Somebody's address may stand in a header by mistake: it is not put into an exception."""
+    with pytest.raises(ColumnFault) as caught:
+        layout_of(("email", "bob@example.org"), TERMS)
+    assert "bob" not in str(refuse_columns(caught.value))

@@ -13,7 +13,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from mjbulk._rows import RowFault, check_address
+from mjbulk._values import RowFault, check_address
 from mjbulk.check._experiments import experiments
 from mjbulk.check._findings import Findings, Observation, Verdict
 from mjbulk.check._lab import Lab
@@ -57,7 +57,7 @@ async def check_account(
         for sentence in await _tidy(lab):
             error.add_note(sentence)
         raise
-    left = await _tidy(lab)
+    left = await _tidy(lab) + (["contacts of rows that had to be refused"] if lab.evidence.taken else [])
     return Findings(observations=tuple(read(lab.evidence) for read in READINGS), left=tuple(left))
 
 

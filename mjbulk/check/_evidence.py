@@ -83,11 +83,9 @@ class Trail:
         return {self.rows[place] for matched in match_errors(entries, self.rows) for place in matched.places}
 
     @property
-    def counts_lag(self) -> float | None:
-        """For how long after its end Count was another than the last one that was seen."""
-        end = self.end
-        if end is None:
-            return None
+    def counts_lag(self) -> float:
+        """For how long Count was another than the last one that was seen, after the end of a job that has ended."""
+        end = self.end or self.looks[-1]
         same = [*takewhile(lambda look: look.reply.count == self.last.count, reversed(self.looks))]
         return max(same[-1].at - end.at, 0.0)
 
@@ -100,8 +98,10 @@ class Trail:
     @property
     def complete(self) -> bool:
         """Whether nothing more is to be seen of a job that has ended."""
-        expects_file = self.bad or self.announced
-        return (self.last.count or 0) >= len(self.rows) and (self.file is not None or not expects_file)
+        if self.last.status.strip().casefold() != "completed":
+            return self.file is not None or not self.last.error_file
+        all_counted = (self.last.count or 0) >= len(self.rows)
+        return all_counted and (self.file is not None or not (self.bad or self.announced))
 
 
 @frozen

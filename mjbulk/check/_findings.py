@@ -96,8 +96,11 @@ class Findings:
         for one in self.observations:
             if one.verdict is None:
                 yield f"  {one}"
-        yield "What is left in the account:"
-        for sentence in (*self.left, "the contact of the check: this API cannot delete it. It is on no list of the check"):
+        yield "What is left in the account, on no list unless one is named here:"
+        for sentence in (
+            *self.left,
+            "the contact of the check, for which this API has no DELETE",
+        ):
             yield f"  {sentence}"
 
 
@@ -105,7 +108,7 @@ def _shown(one: Observation) -> str:
     value = getattr(ASSUMED, str(one.settles)) if one.verdict is Verdict.OPEN else one.value
     if isinstance(value, tuple):
         return ", ".join(map(word, value))
-    return {None: "not known", True: "true", False: "false"}.get(value) or f"{value:g}"
+    return {None: "not known", True: "true", False: "false"}.get(value, str(value))
 
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z_ -]{0,30}\Z")

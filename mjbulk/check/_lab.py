@@ -186,7 +186,9 @@ class Lab:
             f"contact properties that begin with {self.property('')!r}": self._remove_properties,
         }
         if open_jobs:
-            steps = {"jobs that had not ended: they may still change the contact": lambda: self._stop(open_jobs)} | steps
+            steps = {
+                "jobs that had not ended: they may still change the contact": lambda: self._stop(open_jobs)
+            } | steps
         deadline = asyncio.get_running_loop().time() + _TIDYING
         for what, remove in steps.items():
             try:

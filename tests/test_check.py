@@ -1,0 +1,344 @@
+"""The check of an account, against emulators that behave in one way or another."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from support import KEYS, World
+
+import mjbulk
+from mjbulk.check import Findings, Verdict, check_account
+from mjbulk.check._shapes import address_shape, csv_file_shape, json_file_shape, number_shape, time_shape
+from mjbulk.testing import Fault
+
+CANARY = "Somebody.Real@example.net"
+
+
+async def check(world: World, **how: Any) -> Findings:
+    async with world.client() as client:
+        return await check_account(client, consent=True, **how)
+
+
+def remains(world: World) -> list[str]:
+    """Names of what the check has made and not removed."""
+    lists = [one.name for one in world.emulator.lists.values() if not one.deleted]
+    return [name for name in (*lists, *world.emulator.properties) if "check" in name]
+
+
+def verdict_of(findings: Findings, field: str) -> Verdict | None:
+    return next(one.verdict for one in findings.observations if one.settles == field)
+
+
+async def test_all_that_is_assumed_holds_in_the_emulator(world: World) -> None:
+    """Nothing differs from the defaults, and no field of them is left out."""
+    findings = await check(world, probe_sizes=True)
+    fields = {one.settles: one.verdict for one in findings.observations if one.settles}
+    assert set(fields) == {field.name for field in attrs.fields(mjbulk.Assumptions)}
+    assert {name for name, verdict in fields.items() if verdict is not Verdict.HOLDS} == {"errors_are_announced"}
+    assert findings.assumptions == mjbulk.Assumptions(count_includes_rejected=True, csv_count_includes_rejected=True)
+    assert "16777216 bytes go through" in findings.text()
+    assert str(findings) == findings.text()
+    assert not findings.left
+    assert world.emulator.now < 10
+
+
+TURNED: list[tuple[dict[str, Any], str]] = [
+    ({"json_error_shape": "object"}, "an object with a list under Errors: objects (Email, Error)"),
+    ({"json_error_shape": "data"}, "an object with a list under Data, beside Count, Total: objects (Email, Error)"),
+    ({"json_error_shape": "lines"}, "a JSON value a line: objects (Email, Error)"),
+    ({"json_error_shape": "text"}, "lines of text"),
+    ({"json_error_shape": "copy"}, "the contacts as they were sent, with more keys (error)"),
+    ({"error_file_form": "absolute"}, "absolute, on our origin (/v3/DATA/batchjob/#/JSONError/application:json/LAST)"),
+    ({"error_file_form": "root"}, "from the root on (/v3/DATA/batchjob/#/JSONError/application:json/LAST)"),
+    ({"error_file_form": "foreign"}, "absolute, on another host"),
+    ({"count_includes_rejected": False}, "Count is 1, of 3 rows 2 had to be refused"),
+    ({"csv_count": "processed"}, "Count of a csvimport that runs: the rows that are done"),
+    ({"running_word": "In Progress"}, "In Progress"),
+    ({"aborted_word": "Aborted"}, "the status of an aborted csvimport: Aborted"),
+    ({"aborted_word": "Cancelled"}, "the status of an aborted csvimport: Cancelled"),
+    ({"timestamps": "z"}, "JobEnd of a JSON job: ISO with Z"),
+    ({"timestamps": "unix"}, "JobEnd of a JSON job: 0, Unix seconds"),
+    ({"timestamps": "unix", "numbers_as_strings": True}, "JobEnd of a JSON job: 0, Unix seconds as a text"),
+    ({"timestamps": "empty"}, "JobEnd of a JSON job: empty text\n"),
+    ({"numbers_as_strings": True}, "numbers in answers are written as: texts"),
+    ({"undeclared_property": "error_row"}, "a property that does not exist, in JSON: its row is refused"),
+    ({"undeclared_property": "create"}, "a property that does not exist, in JSON: it is created"),
+    ({"undeclared_property": "ignore"}, "a property that does not exist, in JSON: it is ignored"),
+    ({"csv_empty_cell": "clear"}, "an empty cell of a csvimport: clears the property"),
+    ({"not_found_window": 5.0}, "how long a new job answers 404: 5 s"),
+    ({"count_lag": 5.0}, "how long Count changes after the end: 5 s"),
+    ({"error_file_delay": 5.0}, "how long after the end an error file is missing: 5 s"),
+    ({"max_body": 3_000_000}, "2097152 bytes go through; with 4194304 the connection is reset"),
+    ({"max_body": 3_000_000, "max_body_answer": "413"}, "with 4194304 it is answered 413"),
+    ({"rate_limit": 3}, "headers that speak of limits: none; 1"),
+    ({"rate_limit": 3, "retry_after": 2}, "headers that speak of limits: retry-after; "),
+    ({"hide_errors": True}, "a row that is refused may stand in no error file"),
+    ({"wrong_errcount": 1}, "Errcount is another number"),
+]
+
+
+@pytest.mark.parametrize(("knobs", "phrase"), TURNED, ids=[str(knobs) for knobs, _ in TURNED])
+async def test_it_tells_one_behaviour_from_another(
+    world: World, knobs: dict[str, Any], phrase: str, tmp_path: Path
+) -> None:
+    """For each way in which Mailjet might behave the findings say so, and their file gives the same assumptions."""
+    sizes = "max_body" in knobs
+    usual = await check(world, probe_sizes=sizes)
+    async with world.turned(**knobs) as turned:
+        findings = await check(turned, probe_sizes=sizes)
+        assert remains(turned) == []
+    assert phrase in findings.text()
+    assert phrase not in usual.text()
+    findings.write(tmp_path / "found.toml")
+    assert mjbulk.Assumptions.load(tmp_path / "found.toml") == findings.assumptions
+
+
+@pytest.mark.parametrize(
+    ("knobs", "field", "value"),
+    [
+        ({"count_includes_rejected": False}, "count_includes_rejected", False),
+        ({"csv_empty_cell": "clear"}, "csv_empty_cell_keeps", False),
+        (
+            {"aborted_word": "Cancelled"},
+            "terminal_statuses",
+            ("completed", "error", "abort", "aborted", "cancelled"),
+        ),
+        ({"not_found_window": 5.0}, "new_job_seconds", 60.0),
+        ({"count_lag": 30.0}, "counts_lag_seconds", 42.0),
+        ({"error_file_delay": 30.0}, "error_file_seconds", 63.0),
+        ({"max_body": 3_000_000}, "max_body_bytes", 2 * 2**20),
+    ],
+)
+async def test_what_it_settles(world: World, knobs: dict[str, Any], field: str, value: Any) -> None:
+    """A field becomes what was seen; a wait that was long enough stays as it is."""
+    async with world.turned(**knobs) as turned:
+        findings = await check(turned, probe_sizes="max_body" in knobs)
+    assert getattr(findings.assumptions, field) == value
+    held = value == getattr(mjbulk.Assumptions(), field) or field == "count_includes_rejected"
+    assert verdict_of(findings, field) is (Verdict.HOLDS if held else Verdict.DIFFERS)
+
+
+@pytest.mark.parametrize(
+    ("knob", "field"),
+    [
+        ("not_found_window", "new_job_seconds"),
+        ("count_lag", "counts_lag_seconds"),
+        ("error_file_delay", "error_file_seconds"),
+    ],
+)
+async def test_a_wait_that_was_too_short_becomes_twice_what_was_seen(world: World, knob: str, field: str) -> None:
+    """One job need not have been the slowest."""
+    async with world.turned(**{knob: 80.0}) as turned:
+        findings = await check(turned)
+    assert 160 <= getattr(findings.assumptions, field) <= 180
+    assert verdict_of(findings, field) is Verdict.DIFFERS
+
+
+async def test_an_error_file_that_no_job_tells_of(world: World) -> None:
+    """Where a file is there and nothing announced it, it has to be asked for after each job."""
+
+    def silent(body: bytes) -> bytes:
+        return re.sub(rb'"ErrorFile" : "[^"]+"', b'"ErrorFile" : ""', body)
+
+    world.emulator.fault("GET contact/managemanycontacts", Fault.edited(silent), times=None)
+    findings = await check(world)
+    assert verdict_of(findings, "errors_are_announced") is Verdict.HOLDS
+    assert "whether a job tells of its error file: a JSON job does not, a csvimport does" in findings.text()
+    assert "ErrorFile of a JSON job: empty" in findings.text()
+
+
+async def test_an_error_file_that_never_comes(world: World) -> None:
+    """It is looked for as long as was asked, and then said to be missing."""
+    async with world.turned(error_file_delay=1000.0) as turned:
+        findings = await check(turned, linger=20.0)
+    assert verdict_of(findings, "error_file_seconds") is Verdict.OPEN
+    assert verdict_of(findings, "errors_are_announced") is Verdict.OPEN
+    assert "the error file of a JSON job: there is none" in findings.text()
+
+
+async def test_a_bad_row_that_becomes_a_contact_settles_no_count(world: World) -> None:
+    """Where Mailjet takes what it had to refuse, nothing follows from the counts."""
+    world.emulator.fault("GET contact", Fault.answer(200, b"{}"))
+    findings = await check(world)
+    assert verdict_of(findings, "count_includes_rejected") is Verdict.OPEN
+    assert "some of them became contacts" in findings.text()
+    assert findings.left == ("contacts of rows that had to be refused",)
+
+
+async def test_nothing_personal_is_in_the_text(world: World) -> None:
+    """Neither addresses, keys, values nor IDs are shown, nor words of the server but for statuses."""
+    world.emulator.knobs = mjbulk.testing.Knobs(error_file_form="foreign", running_word=f"Importing {CANARY}")
+    findings = await check(world, canary=CANARY)
+    assert CANARY in world.emulator.contacts
+    assert dict(world.emulator.contacts[CANARY].properties) == {}
+    text = repr(findings) + findings.text()
+    for secret in (CANARY, "example", KEYS.public, KEYS.private, "not defined", "mjbulkcheck"):
+        assert secret not in text
+    assert not re.search(r"\d{5}|@", text)
+    assert "(another text)" in text
+
+
+async def test_without_consent_nothing_is_requested(world: World) -> None:
+    """It refuses before anything is sent, and says what it would make."""
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError) as caught:
+            await check_account(client, consent=False)
+        assert str(caught.value) == (
+            "the check makes a list, properties and a contact in this account: it needs consent=True; nothing was sent"
+        )
+        with pytest.raises(mjbulk.UsageError):
+            await check_account(client, consent=True, canary="nobody")
+        with pytest.raises(mjbulk.UsageError):
+            await check_account(client, consent=True, patience=0)
+    assert world.emulator.requests == 0
+
+
+async def test_it_tells_of_its_steps(world: World) -> None:
+    """Each step is told before it begins; a step that was not asked for is not."""
+    steps: list[str] = []
+    await check(world, tell=steps.append)
+    assert len(steps) == 5
+    assert steps[0] == "making a list and two contact properties"
+
+
+@pytest.mark.parametrize(
+    ("call", "why", "open_fields"),
+    [
+        ("POST contact/managemanycontacts", "400", ["count_includes_rejected", "csv_empty_cell_keeps"]),
+        ("POST csvimport", "400", ["csv_count_includes_rejected", "csv_empty_cell_keeps"]),
+        ("POST contactslist/csvdata", "400", ["csv_count_includes_rejected", "max_body_bytes"]),
+        ("GET contactdata", "403", ["csv_count_includes_rejected", "csv_empty_cell_keeps"]),
+        ("batchjob/jsonerror", "403", []),
+        ("GET contact/managemanycontacts", "403", ["count_includes_rejected"]),
+        ("GET contact", "403", ["count_includes_rejected"]),
+        ("GET csvimport", "403", ["csv_count_includes_rejected"]),
+    ],
+)
+async def test_an_experiment_that_fails_leaves_the_others(
+    world: World, call: str, why: str, open_fields: list[str]
+) -> None:
+    """What it was to show is not settled, the rest is, and everything is removed."""
+    world.emulator.fault(call, Fault.answer(int(why), "{}"), times=None)
+    findings = await check(world, probe_sizes=True)
+    for field in open_fields:
+        assert verdict_of(findings, field) is Verdict.OPEN
+    assert verdict_of(findings, "new_job_seconds") is Verdict.HOLDS
+    assert remains(world) == []
+    unseen = call in ("GET contact/managemanycontacts", "GET csvimport")  # nobody saw these jobs end
+    assert len(findings.left) == unseen
+
+
+async def test_where_no_job_is_taken_nothing_is_settled(world: World) -> None:
+    """The defaults are left, and the reasons are told."""
+    for call in ("POST contact/managemanycontacts", "POST contactslist/csvdata"):
+        world.emulator.fault(call, Fault.answer(400, "{}"), times=None)
+    findings = await check(world)
+    assert findings.assumptions == mjbulk.Assumptions()
+    assert "no job was seen to end" in findings.text()
+    assert "Mailjet answered 400 to POST contact/managemanycontacts" in findings.text()
+
+
+async def test_where_nothing_can_be_made_it_raises(world: World) -> None:
+    """An account that has no room for a property is left as it was."""
+    async with world.turned(property_limit=2) as turned:
+        with pytest.raises(mjbulk.ApiError) as caught:
+            await check(turned)
+        assert remains(turned) == []
+    assert not hasattr(caught.value, "__notes__")
+
+
+async def test_cancelling_it_removes_what_it_made(world: World) -> None:
+    """Also where it is cancelled once more while it removes."""
+    world.emulator.knobs = mjbulk.testing.Knobs(import_seconds=1000.0)
+    async with world.client() as client:
+        task = asyncio.create_task(check_account(client, consent=True))
+        await asyncio.sleep(20)
+        assert len(remains(world)) == 3
+        world.emulator.fault("DELETE contactslist", Fault.delay(before=1.0))
+        task.cancel()
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert remains(world) == []
+
+
+async def test_a_job_that_does_not_end_settles_nothing(world: World) -> None:
+    """Its time is bounded; an import that runs is aborted, lest it makes a removed property anew."""
+    async with world.turned(import_seconds=10_000.0) as turned:
+        findings = await check(turned, patience=30.0)
+        assert turned.emulator.now < 300
+        assert [job.status for job in turned.emulator.jobs.values()] == ["", "Abort", "", "Abort"]
+        assert remains(turned) == []
+    assert "its job did not end in time" in findings.text()
+    assert findings.assumptions == mjbulk.Assumptions()
+    assert findings.left == ("jobs that had not ended: they may still change the contact",)
+    assert "  jobs that had not ended" in findings.text()
+
+
+async def test_what_cannot_be_removed_is_named(world: World) -> None:
+    """The names are told, in the findings or as notes of the error, so that somebody can remove it by hand."""
+    world.emulator.fault("DELETE contactslist", Fault.answer(403), times=None)
+    world.emulator.fault("DELETE contactmetadata", Fault.stall(), times=None)
+    findings = await check(world)
+    assert [re.sub("[0-9a-f]{8}", "X", left) for left in findings.left] == [
+        "the list 'mjbulk check X'",
+        "contact properties that begin with 'mjbulkcheckX'",
+    ]
+    world.emulator.fault("POST contactmetadata", Fault.answer(403))
+    with pytest.raises(mjbulk.ApiError) as caught:
+        await check(world)
+    assert "the list 'mjbulk check" in "".join(caught.value.__notes__)
+
+
+async def test_a_list_whose_making_was_not_answered_is_removed(world: World) -> None:
+    """It is found by its name; a removal whose answer was lost, and that then meets nothing, is one."""
+    world.emulator.drop_answer("POST contactslist")
+    world.emulator.drop_answer("DELETE contactslist")
+    with pytest.raises(mjbulk.NoAnswer):
+        await check(world)
+    assert world.emulator.count("DELETE contactslist") == 2
+    assert remains(world) == []
+
+
+def test_shapes_of_error_files_that_nobody_expects() -> None:
+    """Whatever comes has a name, and nothing of it is shown."""
+    shapes = {
+        None: "there is none",
+        b" \n": "it is empty",
+        b"<html>": "a page of HTML",
+        b"[": "JSON that is cut or broken",
+        b'{"a":\n': "JSON that is cut or broken",
+        b"3": "one JSON value",
+        b"[]": "a list of nothing, or mixed values",
+        b'["a@example.org: no"]': "a list of texts",
+        b'{"a@example.org": "no"}': "one object ((another text))",
+        b'{"Error": ""}': "one object (Error)",
+    }
+    assert {data: json_file_shape(data) for data in shapes} == shapes
+    assert csv_file_shape(None) == "there is none"
+    assert csv_file_shape(b"a,b, ###no###email\n") == "no header, 1 lines with ### before the error"
+    assert csv_file_shape(b"email,error\n") == "a header that ends in error, 0 lines with ### before the error"
+
+
+def test_shapes_of_values_that_nobody_expects() -> None:
+    """The same of timestamps, numbers and addresses."""
+    times = [None, "", 0, "0", 5, "5", 5.5, "soon", "2024-01-01T00:00:00", "2024-01-01T00:00:00+01:00"]
+    assert [time_shape(value) for value in times] == [
+        "missing",
+        "empty text",
+        "0",
+        "0",
+        "Unix seconds",
+        "Unix seconds as a text",
+        "another form",
+        "another form",
+        "ISO without a zone",
+        "ISO with an offset",
+    ]
+    assert [number_shape(value) for value in (1, "1", True, "x")] == ["numbers", "texts", *["something else"] * 2]
+    assert address_shape("http://[", "") == "another form"
+    assert address_shape("https://x.example/me@example.org", "https://x.example") == "absolute, on our origin (/#)"
