@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._chunking import MAX_RECORD, Body, Chunk, Chunker, CsvRecords, Limits, encode_record
+from mjbulk._chunking import MAX_RECORD, Body, Chunk, Chunker, CsvRecords, Limits, decode_record, encode_record
 from mjbulk._rows import Block, encode, merge
 from mjbulk._wire import Frame
 
@@ -186,3 +186,4 @@ def test_an_encoded_record_reads_back(cells: list[str]) -> None:
     """What is encoded is what a reader of CSV finds."""
     (found,) = csv.reader(io.StringIO(encode_record(cells).decode(), newline=""))
     assert found == cells
+    assert decode_record(encode_record(cells).decode()) == cells
