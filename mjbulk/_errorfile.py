@@ -189,11 +189,11 @@ def _parse_csv(text: str) -> ErrorFile:
 def _csv_record(text: str, start: int, columns: int | None) -> tuple[int, re.Match[str] | None]:
     """Give where a record ends, and the mark at which its error begins.
 
-    Marks within quotes are data. The error comes after the last column; in a line with more or fewer cells the last
-    mark is its beginning.
+    Marks within quotes are data, and so is one without a blank at the very beginning. The error comes after the last
+    column; in a line with more or fewer cells the last mark is its beginning.
     """
     at, index = start, 0
-    while (mark := _MARK.match(text, at)) is None:
+    while (mark := _MARK.match(text, at)) is None or (index == 0 and columns and text[at] == "#"):
         at = _FIELD.match(text, at).end()  # type: ignore[union-attr]  # where nothing else matches, nothing does
         if text[at : at + 1] != ",":
             return at, None

@@ -22,7 +22,7 @@ import pytest
 
 from mjbulk import Client, Contact, JobRef
 from mjbulk.cli import main
-from mjbulk.config import Settings
+from mjbulk.config import Assumptions, Settings
 from mjbulk.models import RunKeywords
 from mjbulk.testing import Fault, Knobs, Mailjet
 
@@ -559,6 +559,16 @@ def test_lists_and_properties_are_shown_and_made(mailjet: Mailjet, capsys: Outpu
     assert made.endswith("int\tstatic\tshoe")
     assert json.loads(listed)["name"] == "shoe"
     assert mailjet.emulator.properties["shoe"].datatype == "int"
+
+
+def test_an_account_is_checked_with_consent_alone(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """Nothing is asked without --yes; with it the assumptions are shown and written, and the list is gone."""
+    assert main(["check"]) == 2
+    assert mailjet.requests == 0
+    assert main(["check", "--yes", "--out", str(tmp_path / "found.toml")]) == 0
+    assert "count_includes_rejected" in capsys.readouterr().out
+    assert Assumptions.load(tmp_path / "found.toml").count_includes_rejected is not None
+    assert all(one.deleted for number, one in mailjet.emulator.lists.items() if number != 1)
 
 
 def test_a_csvimport_is_aborted(mailjet: Mailjet, write: Write, capsys: Output) -> None:

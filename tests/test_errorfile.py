@@ -324,6 +324,13 @@ def test_what_is_written_is_read(rows: list[tuple[str, str, str]], data: st.Data
     assert all(entry.sure for entry in file.entries)
 
 
+def test_a_first_cell_may_look_like_a_mark() -> None:
+    """An error stands behind its line: what begins a line is data, also where a later cell holds a line end."""
+    file = of_csv(written(["x", "email", "y"], [("###", A, "\n")], [("a", "")]))
+    assert [tuple(entry.cells) for entry in file.entries] == [("###", A, "\n")]
+    assert said(file) == [(A, "a", None)]
+
+
 # Anything at all
 
 

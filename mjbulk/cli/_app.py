@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from cyclopts import App, Parameter
 
 from mjbulk.cli._account import lists, properties
+from mjbulk.cli._check import check
 from mjbulk.cli._demo import demo
 from mjbulk.cli._ends import REFUSED, UNFINISHED, status_of, tell
 from mjbulk.cli._exclude import exclude, include
@@ -48,6 +49,7 @@ app.command(errors)
 app.command(abort)
 app.command(lists)
 app.command(properties)
+app.command(check)
 app.command(sandbox)
 app.command(demo)
 

@@ -1,0 +1,42 @@
+"""``mjbulk check``: which assumptions about Mailjet hold for an account."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mjbulk.cli._ends import DONE, UNFINISHED, say, tell
+from mjbulk.cli._options import SettingsSaid
+from mjbulk.errors import Error, UsageError
+
+
+async def check(
+    *,
+    yes: Annotated[bool, Parameter(help="Make a list, two properties and a contact in this account.")] = False,
+    out: Annotated[Path | None, Parameter(help="Write the assumptions to this file, for Assumptions.load.")] = None,
+    probe_sizes: Annotated[bool, Parameter(help="Upload bodies of up to 16 MiB to find the largest.")] = False,
+    canary: Annotated[str | None, Parameter(help="The address of the contact; it stays in the account.")] = None,
+    settings: SettingsSaid = None,
+) -> int:
+    """See which assumptions about Mailjet hold for this account.
+
+    It makes a list of its own, imports one contact and bad rows into it by both ways, looks, and removes the list.
+    Exit status 0, or 3 if something that it made could not be removed.
+    """
+    from mjbulk.check import check_account  # noqa: PLC0415  # help must not wait for the engine
+    from mjbulk.client import Client  # noqa: PLC0415
+    from mjbulk.config import Settings  # noqa: PLC0415
+
+    if not yes:
+        raise UsageError("this makes a list, two properties and a contact in your account: add --yes to consent")
+    async with Client(settings=Settings(**settings or {})) as client:
+        try:
+            findings = await check_account(client, consent=True, canary=canary, probe_sizes=probe_sizes, tell=tell)
+        except Error as failure:
+            for note in getattr(failure, "__notes__", ()):
+                tell(note)
+            raise
+    say(findings.text())
+    if out is not None:
+        findings.write(out)
+    return UNFINISHED if findings.left else DONE
