@@ -624,3 +624,12 @@ def test_figures_are_numbers_that_were_told(row: dict[str, Any]) -> None:
         told = isinstance(value, int | str) and not isinstance(value, bool) and str(value).isdigit()
         assert figure == (int(value) if told and abs(int(value)) < 2**63 else -1 if value == -1 else None)
         assert not isinstance(figure, bool)
+
+
+def test_contact_data_are_names_and_values() -> None:
+    """Values of a contact stand by their names; a reply without them is no such reply."""
+    row = {"ContactID": 1, "Data": [{"Name": "city", "Value": "Graz"}]}
+    assert wire.decode_contact_data(orjson.dumps({"Count": 1, "Data": [row], "Total": 1})) == {"city": "Graz"}
+    for broken in ({"ContactID": 1, "Data": "none"}, {"ContactID": 1}):
+        with pytest.raises(wire.Unreadable):
+            wire.decode_contact_data(orjson.dumps({"Count": 1, "Data": [broken], "Total": 1}))
