@@ -1,6 +1,7 @@
 """Whole imports against the emulator: through real HTTP, under the virtual clock."""
 
 import asyncio
+import datetime as dt
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -738,3 +739,23 @@ async def test_the_account(world: World) -> None:
         with pytest.raises(mjbulk.ApiError):
             await client.abort_csvimport(watcher.ref.id)
         assert (await client.batchjob(watcher.ref.id))["DataID"] == data_id
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_dates_are_given_as_dates(world: World, via: Any) -> None:
+    """On both ways a date is what it was, whatever its zone; one without a zone costs its row."""
+    world.emulator.create_property("born", "datetime")
+    vienna = dt.timezone(dt.timedelta(hours=2))
+    rows: list[dict[str, Any]] = [
+        {"born": dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC), "email": "a@example.org"},
+        {"born": dt.datetime(2020, 1, 2, 5, 4, 5, tzinfo=vienna), "email": "b@example.org"},
+        {"born": "2020-01-02T03:04:05Z", "email": "c@example.org"},
+        {"born": dt.datetime(2020, 1, 2, 3, 4, 5), "email": "d@example.org"},  # noqa: DTZ001  # the zone is missing
+        {"born": None, "email": "e@example.org"},
+    ]
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(rows, lists=ADD, via=via))
+    assert (report.accepted, [(r.row, r.field) for r in report.rejections]) == (4, [(4, "born")])
+    for who in "abc":
+        assert world.emulator.contacts[f"{who}@example.org"].properties["born"] == "2020-01-02T03:04:05Z"
+    assert world.emulator.contacts["e@example.org"].properties == {}

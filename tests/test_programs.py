@@ -66,6 +66,20 @@ def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
     assert sorted(mailjet.contacts) == ["a@example.org", "b@example.org"]
 
 
+def test_the_exclusion_list(mailjet: Mailjet, tmp_path: Path) -> None:
+    """A file, two bare addresses and one contact go onto the exclusion list, and off it."""
+
+    async def known() -> None:
+        await mjbulk.import_contacts([{"email": "c@example.org"}], lists=None)
+
+    asyncio.run(known())
+    (tmp_path / "gdpr.csv").write_text("email,age\nx@example.org,7\n")
+    ended = run(str(HERE / "programs" / "p04_exclude.py"), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    excluded = {address: mailjet.contacts[address].excluded for address in mailjet.contacts}
+    assert excluded == {"a@example.org": True, "b@example.org": True, "x@example.org": True, "c@example.org": False}
+
+
 def test_a_watched_job(mailjet: Mailjet) -> None:
     """A job is found again by its text, in another process; the exit status tells how it ended."""
 
