@@ -8,7 +8,7 @@ number only.
 import asyncio
 import codecs
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -51,8 +51,12 @@ class Source:
         text: bool = False,
         again: bool = False,
         what: str = "",
+        place: Mapping[str, str] | None = None,
     ) -> None:
-        """``text`` says that all values are text, ``again`` that it can be read more than once."""
+        """``text`` says that all values are text, ``again`` that it can be read more than once, ``place`` where its
+        file is: `reopen` makes the same source of it, in another process too.
+        """
+        self.place = place
         self._batches = batches
         self.text = text
         self.again = again
@@ -96,13 +100,35 @@ def csv_source(
         raise UsageError("delimiter= is one character, and no quote or line end")
     name = "utf-8-sig" if codec.name == "utf-8" else codec.name
     blocks, again = _blocks_of(file)
-    return Source(lambda: _csv_batches(blocks(), name, delimiter), text=True, again=again, what="csv")
+    return Source(
+        lambda: _csv_batches(blocks(), name, delimiter),
+        text=True,
+        again=again,
+        what="csv",
+        place=_place("csv", file, encoding=encoding, delimiter=delimiter) if again else None,
+    )
 
 
 def jsonl_source(file: Path_ | BinaryIO | AsyncIterable[bytes]) -> Source:
     """Read contacts from JSON Lines: one object a line, in UTF-8."""
     blocks, again = _blocks_of(file)
-    return Source(lambda: _jsonl_batches(blocks()), again=again, what="jsonl")
+    return Source(
+        lambda: _jsonl_batches(blocks()), again=again, what="jsonl", place=_place("jsonl", file) if again else None
+    )
+
+
+def _place(kind: str, file: Any, **how: str) -> Mapping[str, str]:
+    return {"kind": kind, "path": str(Path(file).absolute()), **how}
+
+
+def reopen(place: Mapping[str, str]) -> Source:
+    """Make the source again of which this is the ``place``. Its file is looked for when it is read."""
+    how = dict(place)
+    open_ = _KINDS[how.pop("kind")]
+    return open_(Path(how.pop("path")), **how)
+
+
+_KINDS: Mapping[str, Callable[..., Source]] = {"csv": csv_source, "jsonl": jsonl_source}
 
 
 def source_of(rows: Any) -> Source:
