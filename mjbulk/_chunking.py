@@ -8,6 +8,7 @@ import csv
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, NamedTuple, Self
 
@@ -41,6 +42,8 @@ class Chunk:
     """For each entry, who it is."""
     encoded: list[bytes] = field(factory=list, repr=False)
     """For each entry, what is sent."""
+    digest: str = ""
+    """Of the numbers of its rows and of their encodings before they were merged: the same rows have the same one."""
 
     @property
     def span(self) -> range:
@@ -86,8 +89,17 @@ class Body:
 class Chunker:
     """Collects encoded rows, and gives a chunk whenever one is full."""
 
-    def __init__(self, frame: Frame, limits: Limits, merge: Callable[[bytes, bytes], bytes]) -> None:
-        """``merge`` makes one entry of an earlier and a later one."""
+    def __init__(
+        self,
+        frame: Frame,
+        limits: Limits,
+        merge: Callable[[bytes, bytes], bytes],
+        rows_of: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
+        """``merge`` makes one entry of an earlier and a later one. ``rows_of`` gives, of the number of a chunk, how
+        many rows it held when it was cut before: it is cut so again, whatever the limits are now.
+        """
+        self._rows_of = rows_of
         self._limits = limits
         self._learned = limits.bytes
         self._frame = frame
@@ -102,6 +114,8 @@ class Chunker:
     def _start(self) -> None:
         self._number += 1
         self._chunk = Chunk(self._number)
+        self._before = self._rows_of(self._number)
+        self._digest = blake2b(digest_size=16)
         self._bytes = 0
         self._places: dict[str, int] = {}
 
@@ -129,6 +143,8 @@ class Chunker:
 
     def _room(self, encoded: Sequence[bytes]) -> int:
         """How many of these rows fit into the chunk; into an empty one at least one does."""
+        if self._before is not None:
+            return min(self._before - len(self._chunk.rows), len(encoded))
         entries, between = len(self._chunk.encoded), len(self._frame.between)
         left = self._learned - self._frame.size(entries, self._bytes) - (between if entries else 0)
         most = int(min(self._limits.rows - entries, len(encoded)))
@@ -150,6 +166,7 @@ class Chunker:
         places = range(len(chunk.encoded), len(chunk.encoded) + part.stop - part.start)
         self._places.update(zip(keys[part], places, strict=True))
         self._bytes += sum(map(len, encoded[part]))
+        self._digest.update(b"".join(encoded[part]))
         chunk.rows.extend(rows[part])
         chunk.entry_of.extend(places)
         chunk.names.extend([block.names] * len(places))
@@ -166,7 +183,7 @@ class Chunker:
         for place, (row, address) in enumerate(zip(rows, addresses, strict=True)):
             key = key_of(address)
             entry = self._places.get(key)
-            few = len(self._chunk.rows) < _MOST_ROWS
+            few = len(self._chunk.rows) < (_MOST_ROWS if self._before is None else self._before)
             if entry is not None and few and self._merge_into(entry, address, encoded[place]):
                 self._chunk.rows.append(row)
                 self._chunk.entry_of.append(entry)
@@ -188,8 +205,9 @@ class Chunker:
         merged = self._merge(chunk.encoded[place], encoded)
         grown = self._bytes + len(merged) - len(chunk.encoded[place])
         most = self._limits.bytes if len(chunk.encoded) == 1 else self._learned
-        if self._frame.size(len(chunk.encoded), grown) > most:
+        if self._before is None and self._frame.size(len(chunk.encoded), grown) > most:
             return False
+        self._digest.update(encoded)
         chunk.encoded[place] = merged
         self._bytes = grown
         return True
@@ -200,6 +218,8 @@ class Chunker:
 
     def _cut(self) -> Chunk:
         chunk = self._chunk
+        self._digest.update(array("Q", chunk.rows))
+        chunk.digest = self._digest.hexdigest()
         self._start()
         return chunk
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -25,10 +26,11 @@ def entry(address: str, values: dict[str, Any]) -> bytes:
 
 
 def chunks_of(
-    rows: list[tuple[str, dict[str, Any]]], limits: Limits, batches: list[int]
+    rows: list[tuple[str, dict[str, Any]]], limits: Limits, batches: list[int], before: Sequence[Chunk] = ()
 ) -> tuple[list[Chunk], Chunker]:
-    """Feed rows in batches of the given sizes, round and round."""
-    chunker = Chunker(FRAME, limits, merge)
+    """Feed rows in batches of the given sizes, round and round; with ``before``, cut as those were."""
+    sizes = {chunk.number: len(chunk.rows) for chunk in before}
+    chunker = Chunker(FRAME, limits, merge, sizes.get)
     chunks: list[Chunk] = []
     start = turn = 0
     while start < len(rows):
@@ -42,8 +44,38 @@ def chunks_of(
     return [*chunks, *([last] if last else [])], chunker
 
 
+LIMITS = st.builds(Limits, rows=st.integers(1, 12), bytes=st.integers(120, 400))
+BATCHES = st.lists(st.integers(1, 9), min_size=1, max_size=4)
+
+
 @LAW
-@given(ROWS, st.integers(1, 12), st.integers(120, 400), st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@given(ROWS, LIMITS, BATCHES, LIMITS, BATCHES)
+def test_rows_are_cut_again_as_they_were(
+    rows: Any, limits: Limits, batches: list[int], limits_now: Limits, batches_now: list[int]
+) -> None:
+    """Under other limits and in other batches, the chunks that were cut before come out the same, and then go on."""
+    chunks, _ = chunks_of(rows, limits, batches)
+    known = chunks[: len(chunks) * 2 // 3]
+    again, _ = chunks_of(rows, limits_now, batches_now, known)
+    assert again[: len(known)] == known
+    assert [row for chunk in again for row in chunk.rows] == list(range(1, len(rows) + 1))
+
+
+@LAW
+@given(ROWS.filter(bool), st.integers(1, 12), BATCHES, st.data())
+def test_a_row_that_changed_shows_in_the_digest(rows: Any, most: int, batches: list[int], data: st.DataObject) -> None:
+    """Also one whose values were all overwritten by a later row of the same person."""
+    chunks, _ = chunks_of(rows, Limits(rows=most, bytes=400), batches)
+    place = data.draw(st.integers(0, len(rows) - 1))
+    address, values = rows[place]
+    changed = [*rows[:place], (address, {**values, "a": -1}), *rows[place + 1 :]]
+    again, _ = chunks_of(changed, Limits(rows=most, bytes=400), batches, chunks)
+    differ = [old.number for old, new in zip(chunks, again, strict=True) if old.digest != new.digest]
+    assert differ == [chunk.number for chunk in chunks if place + 1 in chunk.rows]
+
+
+@LAW
+@given(ROWS, st.integers(1, 12), st.integers(120, 400), BATCHES)
 def test_every_row_is_in_one_chunk_in_its_order(rows: Any, most: int, size: int, batches: list[int]) -> None:
     """No row is lost, doubled or moved; no chunk is larger than it may be; nobody is twice in one; the last value
     wins."""
