@@ -61,6 +61,27 @@ class Limits:
     """Bytes of the whole body."""
 
 
+@define
+class SizeLimit:
+    """How large a body may be: what was set, and what answers have taught. Mutable: it learns.
+
+    A body that was too large teaches only when a half of it went through, and never more than answers allow: what went
+    through once cannot have been too large. So one row that is always refused makes no chunk smaller for ever.
+    """
+
+    most: int
+    """Bytes that a body of several rows may have."""
+    passed: int = 0
+    """Bytes of the largest body that went through."""
+
+    def passes(self, size: int, *, half_of: int = 0) -> None:
+        """Learn from a body that went through; ``half_of`` is the size of the one that was too large before it."""
+        self.passed = max(self.passed, size)
+        if half_of > self.passed:
+            self.most = min(self.most, half_of // 2)
+        self.most = max(self.most, self.passed)
+
+
 @frozen
 class Body:
     """The entries of a chunk put together, of which any range can be sent."""
@@ -94,22 +115,20 @@ class Chunker:
         frame: Frame,
         limits: Limits,
         merge: Callable[[bytes, bytes], bytes],
+        learned: SizeLimit,
         rows_of: Callable[[int], int | None] = lambda _: None,
     ) -> None:
-        """``merge`` makes one entry of an earlier and a later one. ``rows_of`` gives, of the number of a chunk, how
-        many rows it held when it was cut before: it is cut so again, whatever the limits are now.
+        """``merge`` makes one entry of an earlier and a later one. A row alone may be as large as ``limits`` say,
+        whatever was ``learned``. ``rows_of`` gives, of the number of a chunk, how many rows it held when it was cut
+        before: it is cut so again, whatever the limits are now.
         """
         self._rows_of = rows_of
         self._limits = limits
-        self._learned = limits.bytes
+        self._learned = learned
         self._frame = frame
         self._merge = merge
         self._number = 0
         self._start()
-
-    def learn(self, size: int) -> None:
-        """Keep bodies below a size that was too large. A row alone may still be as large as the limits say."""
-        self._learned = min(self._learned, max(size // 2, 1))
 
     def _start(self) -> None:
         self._number += 1
@@ -146,7 +165,7 @@ class Chunker:
         if self._before is not None:
             return min(self._before - len(self._chunk.rows), len(encoded))
         entries, between = len(self._chunk.encoded), len(self._frame.between)
-        left = self._learned - self._frame.size(entries, self._bytes) - (between if entries else 0)
+        left = self._learned.most - self._frame.size(entries, self._bytes) - (between if entries else 0)
         most = int(min(self._limits.rows - entries, len(encoded)))
         sizes = [len(row) + between for row in encoded[:most]]
         fit = most if sum(sizes) - between <= left else bisect_right(list(accumulate(sizes)), left + between)
@@ -204,7 +223,7 @@ class Chunker:
             return False
         merged = self._merge(chunk.encoded[place], encoded)
         grown = self._bytes + len(merged) - len(chunk.encoded[place])
-        most = self._limits.bytes if len(chunk.encoded) == 1 else self._learned
+        most = self._limits.bytes if len(chunk.encoded) == 1 else self._learned.most
         if self._before is None and self._frame.size(len(chunk.encoded), grown) > most:
             return False
         self._digest.update(encoded)

@@ -1,48 +1,56 @@
 """One chunk on its way: handed over, watched, and settled.
 
-A chunk is one job, unless Mailjet refuses the whole for a row in it: then it is halved until that row is alone, and
-the chunk is several jobs. Every row of it is posted to the ledger exactly once, also where its task is cancelled at
-any point.
+A chunk is one job, unless Mailjet refuses the whole for a row in it, or for its size: then it is halved until that row
+is alone, or the halves are small enough, and the chunk is several jobs. Every row of it is posted to the ledger exactly
+once, also where its task is cancelled at any point.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mjbulk._books import Settlement, settle
-from mjbulk._chunking import Body, Chunk, decode_record
+from mjbulk._chunking import Body, Chunk, SizeLimit, decode_record
 from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._rows import Given
 from mjbulk._spill import Spill
-from mjbulk._transport import Doubt, GaveUp
+from mjbulk._transport import Doubt, GaveUp, Patience, WasReset
 from mjbulk._ways import Way
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.jobs import Ended, Watched
 from mjbulk.models import JobRef, Match, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger
 
+_REFUSED_IN_A_ROW = 100
+"""When so many parts were refused and none was taken in between, no row is to blame: the run halts."""
+_SMALL = 1024
+"""Bytes that are never too many for one body."""
+_RESETS = 3
+"""How often a connection may be closed on a body that is larger than any before, until its halves are tried."""
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class Desk:
-    """What the deliveries of one run share."""
+    """What the deliveries of one run share. Mutable state: what lies in it, and how the last requests ended."""
 
     run_id: str
     spec: RunSpec
     engine: Engine
     ledger: Ledger
-    learn: Callable[[int], None]
-    """Told of the size of a body that was too large."""
+    learned: SizeLimit
+    """Told of what went through."""
     bodies: asyncio.Semaphore
     """Room for bodies in memory; a delivery holds one place until its chunk is handed over."""
     spill: Spill = field(factory=Spill)
     statuses: dict[str, int] = field(factory=dict)
     """How many jobs have ended in which status."""
+    refused_in_a_row: int = 0
+    """How many parts were refused since one was taken."""
 
 
 @define(eq=False)
@@ -53,6 +61,8 @@ class _Part:
     doubt: Doubt = field(factory=Doubt)
     job: JobRef | None = None
     watched: Watched | None = None
+    half_of: int = 0
+    """Bytes of the body that was too large before it was halved; 0 where none was."""
 
     @property
     def size(self) -> int:
@@ -131,41 +141,74 @@ class Delivery:
         if body is None:
             return
         pending = list(self._parts)
-        refused_in_a_row = 0
         while pending:
             part = pending.pop(0)
+            data = body.part(part.places)
             try:
-                part.job = await self._way.submit(body.part(part.places), part.doubt)
+                part.job = await self._way.submit(data, part.doubt, self._patience(part, len(data)))
             except ApiError as refusal:
-                refused_in_a_row += 1
-                for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
-                if not for_a_row or refused_in_a_row > 2 * self.entries.bit_length() + 8:
-                    raise
-                if refusal.status == 413 and part.size > 1:
-                    self._desk.learn(len(body.part(part.places)))
-                pending[:0] = self._split(part, refusal)
+                pending[:0] = self._refused(part, refusal, len(data))
+            except WasReset as lost:
+                pending[:0] = self._was_reset(part, lost, len(data))
             except GaveUp:
                 raise
             except NoAnswer as lost:
                 self._leave(part, str(lost))
             else:
-                refused_in_a_row = 0
-                self._desk.ledger.jobs.append(part.job)
-                self._emit("chunk.sent", part)
+                self._taken(part, len(data))
         self._let_go()
 
-    def _split(self, part: _Part, refusal: ApiError) -> list[_Part]:
-        """Halve a part that was refused; a single row is rejected."""
+    def _taken(self, part: _Part, size: int) -> None:
+        """Note that a part has its job, and that a body of its size went through."""
+        self._desk.refused_in_a_row = 0
+        self._desk.learned.passes(size, half_of=part.half_of)
+        if part.job is not None:
+            self._desk.ledger.jobs.append(part.job)
+        self._emit("chunk.sent", part)
+
+    def _patience(self, part: _Part, size: int) -> Patience | None:
+        """Say how often a body may be reset. What is no larger than a body that went through meets an outage, and is
+        waited for; what is larger may be too large, and nobody would say so.
+        """
+        learned, usual = self._desk.learned, Patience.of(self._desk.engine.settings)
+        if size <= max(learned.passed, _SMALL):
+            return None
+        if part.size == 1:
+            return evolve(usual, resets=usual.attempts)
+        return evolve(usual, resets=1 if size > learned.most else _RESETS)
+
+    def _refused(self, part: _Part, refusal: ApiError, size: int) -> list[_Part]:
+        """Halve a part that was refused as a whole; a row alone is rejected. Raises what no row is to blame for."""
+        self._desk.refused_in_a_row += 1
+        for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
+        if not for_a_row or self._desk.refused_in_a_row > _REFUSED_IN_A_ROW:
+            raise refusal
+        if part.size > 1:
+            return self._halve(part, too_large=size if refusal.status == 413 else 0)
         if part.doubt.sent:
             self._leave(part, f"{refusal}, after an answer that was lost")
             return []
+        self._reject(part, {part.places.start: (refusal.text or str(refusal), None, "exact")}, self._rows())
+        self._parts.remove(part)
+        return []
+
+    def _was_reset(self, part: _Part, lost: WasReset, size: int) -> list[_Part]:
+        """Halve a part whose body may be too large. Raises where a row alone is refused a connection like all else."""
+        if part.size > 1:
+            return self._halve(part, too_large=size)
+        if not self._desk.learned.passed:
+            raise lost
+        self._leave(part, str(lost), sent=lost.sent)
+        return []
+
+    def _halve(self, part: _Part, *, too_large: int) -> list[_Part]:
+        """Put two halves in the place of a part; what it left in doubt, they do."""
         first, end = part.places.start, part.places.stop
-        if part.size == 1:
-            self._reject(part, {first: (refusal.text or str(refusal), None, "exact")}, self._rows())
-            self._parts.remove(part)
-            return []
         middle = (first + end) // 2
-        halves = [_Part(slice(first, middle)), _Part(slice(middle, end))]
+        halves = [
+            _Part(places, Doubt(part.doubt.sent), half_of=too_large)
+            for places in (slice(first, middle), slice(middle, end))
+        ]
         at = self._parts.index(part)
         self._parts[at : at + 1] = halves
         return halves

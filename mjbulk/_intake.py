@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from mjbulk._account import property_problems
-from mjbulk._chunking import Chunk, Chunker
+from mjbulk._chunking import Chunk, Chunker, SizeLimit
 from mjbulk._engine import Engine
 from mjbulk._rows import (
     NO_ADDRESS,
@@ -43,6 +43,8 @@ class Intake:
         self.missing: list[str] = []
         """Properties that rows set and that were not there."""
         self.way: Way
+        self.learned = SizeLimit(engine.settings.chunk_bytes)
+        """How large a body may be; who sends them tells it what went through."""
         self._source = source
         self._spec = spec
         self._engine = engine
@@ -75,11 +77,6 @@ class Intake:
             only_address=spec.excluded is not None,
             csv_way=spec.via == "csv",
         )
-
-    def learn(self, size: int) -> None:
-        """Keep chunks below a size that Mailjet refused."""
-        if self._chunker is not None:
-            self._chunker.learn(size)
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Give the chunks in the order of the source.
@@ -133,7 +130,7 @@ class Intake:
             return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
         if self._chunker is None:
             self.way = self._make_way(layout)
-            self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge)
+            self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge, self.learned)
         faults: dict[int, RowFault] = {}
         try:
             addresses, encoded = self.way.encode(block, layout, faults)

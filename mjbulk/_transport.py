@@ -64,6 +64,10 @@ class Patience:
 
     attempts: float
     seconds: float
+    resets: float = float("inf")
+    """Attempts that may end with a connection that is closed without an answer, where that may be for the size of the
+    body: `WasReset` is raised then.
+    """
 
     @classmethod
     def of(cls, settings: Settings) -> "Patience":
@@ -96,6 +100,7 @@ class _Errand(Generic[_T]):
     heard: Heard | None
     attempt: int = 0
     throttled: int = 0
+    resets: int = 0
 
 
 @frozen
@@ -108,11 +113,16 @@ class _End:
     body: bytes = field(default=b"", repr=False)
     asked: float | None = None
     """Seconds that the server asked to wait."""
+    failure: Failure | None = None
     decoded: Any = field(default=None, repr=False)
 
 
 class GaveUp(NoAnswer):
     """The patience for a request is at its end, or no request can succeed: the run halts."""
+
+
+class WasReset(GaveUp):
+    """The connection was closed without an answer, as often as the patience allows: the body may be too large."""
 
 
 class _Again(Exception):  # a signal to the loop of attempts
@@ -225,6 +235,7 @@ class Transport:
     def _wait(self, errand: _Errand[Any], end: _End) -> float:
         """Give the seconds until the next attempt. Raises NoAnswer where the patience is at its end."""
         loop = asyncio.get_running_loop()
+        errand.resets += end.failure is Failure.RESET
         throttled = end.status in (429, 503) and end.verdict is Verdict.NOT_APPLIED
         errand.throttled += throttled
         attempt = errand.throttled if throttled else errand.attempt - errand.throttled
@@ -232,8 +243,12 @@ class Transport:
         if throttled:
             errand.deadline += seconds  # the server said "not now": that is no failure of the request
         too_long = (end.asked or 0) > MAX_RETRY_AFTER or loop.time() + seconds > errand.deadline
-        if too_long or attempt >= (_THROTTLED_AT_MOST if throttled else errand.patience.attempts):
-            raise GaveUp(errand.request.call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
+        patience = errand.patience
+        tried = attempt >= (_THROTTLED_AT_MOST if throttled else patience.attempts) or errand.resets >= patience.resets
+        if too_long or tried:
+            may_be_size = end.failure is Failure.RESET and patience.resets < float("inf")
+            kind = WasReset if may_be_size else GaveUp
+            raise kind(errand.request.call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
         return seconds
 
     async def _attempt(self, errand: _Errand[Any]) -> _End:
@@ -241,7 +256,7 @@ class Transport:
             async with self._quota.slot():
                 answer = await self._once(errand)
         except _Lost as lost:
-            return _End(judge_failure(lost.failure), lost.why)
+            return _End(judge_failure(lost.failure), lost.why, failure=lost.failure)
         if errand.heard is not None:
             errand.heard(answer.status, answer.headers)
         asked = retry_after(answer.headers)
@@ -282,6 +297,8 @@ class Transport:
             failure, why = Failure.UNTRUSTED, "the server's certificate is not trusted"
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             failure, why = Failure.NEVER_SENT, f"no connection: {type(error).__name__}"
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+            failure, why = Failure.RESET, f"the connection was closed without an answer: {type(error).__name__}"
         except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
             failure, why = Failure.LOST, f"the answer was lost: {type(error).__name__}"
         raise _Lost(failure, why)

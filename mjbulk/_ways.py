@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mjbulk._chunking import Limits, decode_record, encode_record
 from mjbulk._engine import Engine
 from mjbulk._rows import Block, Layout, encode_all, merge
-from mjbulk._transport import Doubt, Transport
+from mjbulk._transport import Doubt, Patience, Transport
 from mjbulk._values import Column, ColumnFault, RowFault
 from mjbulk._verdict import harmless_again
 from mjbulk._wire import (
@@ -44,8 +44,10 @@ class Way(Protocol):
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Make one entry of two rows of a person, the later winning."""
 
-    async def submit(self, body: bytes, doubt: Doubt) -> JobRef:
-        """Hand over entries of a chunk. Raises what the transport raises."""
+    async def submit(self, body: bytes, doubt: Doubt, patience: Patience | None = None) -> JobRef:
+        """Hand over entries of a chunk. Raises what the transport raises; ``patience`` is for the call that carries
+        them.
+        """
 
 
 class JsonWay:
@@ -79,7 +81,7 @@ class JsonWay:
         """Merge two rows, key by key."""
         return merge(earlier, later)
 
-    async def submit(self, body: bytes, doubt: Doubt) -> JobRef:
+    async def submit(self, body: bytes, doubt: Doubt, patience: Patience | None = None) -> JobRef:
         """POST the entries."""
         excludes = b'"IsExcludedFromCampaigns":' in body
         job_id = await self._transport.send(
@@ -87,6 +89,7 @@ class JsonWay:
             decode_job_id,
             harmless=harmless_again(self._actions, excludes=excludes, resend=self._spec.resend),
             doubt=doubt,
+            patience=patience,
         )
         return JobRef("contact", job_id)
 
@@ -176,11 +179,12 @@ class CsvWay:
         merged = [new or old for old, new in zip(first, second, strict=True)]
         return later if merged == second else encode_record(merged)
 
-    async def submit(self, body: bytes, doubt: Doubt) -> JobRef:
+    async def submit(self, body: bytes, doubt: Doubt, patience: Patience | None = None) -> JobRef:
         """Upload the records, and import them. An upload has no effect before it is imported: it may always be sent
         again.
         """
-        data_id = await self._transport.send(upload_request(self._list_id, body), decode_data_id, harmless=True)
+        upload = upload_request(self._list_id, body)
+        data_id = await self._transport.send(upload, decode_data_id, harmless=True, patience=patience)
         list_id = None if self._method in EXCLUSIONS else self._list_id
         request = csvimport_request(data_id, list_id=list_id, method=self._method, options=self._options)
         return JobRef("csvimport", await self._transport.send(request, decode_job_id, harmless=False, doubt=doubt))

@@ -59,7 +59,7 @@ class ImportRun:
             spec=spec,
             engine=engine,
             ledger=self._ledger,
-            learn=self._intake.learn,
+            learned=self._intake.learned,
             bodies=self._bodies,
         )
         self._enough: RowsRejected | None = None

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._chunking import MAX_RECORD, Body, Chunk, Chunker, CsvRecords, Limits, decode_record, encode_record
+from mjbulk._chunking import (
+    MAX_RECORD,
+    Body,
+    Chunk,
+    Chunker,
+    CsvRecords,
+    Limits,
+    SizeLimit,
+    decode_record,
+    encode_record,
+)
 from mjbulk._rows import Block, encode, merge
 from mjbulk._wire import Frame
 
@@ -30,7 +40,7 @@ def chunks_of(
 ) -> tuple[list[Chunk], Chunker]:
     """Feed rows in batches of the given sizes, round and round; with ``before``, cut as those were."""
     sizes = {chunk.number: len(chunk.rows) for chunk in before}
-    chunker = Chunker(FRAME, limits, merge, sizes.get)
+    chunker = Chunker(FRAME, limits, merge, SizeLimit(limits.bytes), sizes.get)
     chunks: list[Chunk] = []
     start = turn = 0
     while start < len(rows):
@@ -121,8 +131,7 @@ def test_a_chunk_is_filled_to_the_last_byte() -> None:
 def test_a_row_is_too_large_only_for_what_was_set() -> None:
     """A size that was learned lets a large row go alone; the size that was set refuses it, with the size in the
     reason."""
-    chunker = Chunker(FRAME, Limits(rows=9, bytes=200), merge)
-    chunker.learn(100)
+    chunker = Chunker(FRAME, Limits(rows=9, bytes=200), merge, SizeLimit(50))
     large = encode({"Email": "a@x.org", "Name": "n" * 100})
     assert chunker.too_large(large) is None
     assert "200 bytes" in (chunker.too_large(b"x" * 199) or "")

@@ -345,19 +345,6 @@ async def test_a_reply_without_a_job_is_not_a_success(world: World) -> None:
     assert report.unknown == 3
 
 
-@pytest.mark.parametrize("via", ["json", "csv"])
-@pytest.mark.parametrize("status", [400, 413])
-async def test_one_poison_row_costs_itself_alone(world: World, via: Any, status: int) -> None:
-    """A refusal of the whole is halved until the row is alone, in at most 2 log2 n more requests."""
-    world.emulator.poison("u777@example.org", status)
-    async with world.client(chunk_rows=1000) as client:
-        report = balanced(await client.import_contacts(people(10_000), lists=ADD, via=via))
-    assert (report.accepted, [r.row for r in report.rejections]) == (9_999, [777])
-    call = "contact/managemanycontacts" if via == "json" else "contactslist/csvdata"
-    if status == 400:
-        assert world.posts(call) <= 10 + 2 * 10
-
-
 async def test_a_refusal_of_everything_is_not_halved_for_ever(world: World) -> None:
     """When all halves are refused no row is to blame: the run halts, and says what Mailjet answered."""
     world.emulator.fault("POST contact/managemanycontacts", Fault.answer(400), times=None)

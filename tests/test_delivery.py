@@ -1,0 +1,152 @@
+"""Chunks that are refused as a whole, or reset: halved until the row, or the size, that was to blame is found."""
+
+from math import ceil, log2
+from typing import Any
+
+import pytest
+from support import World, balanced
+
+import mjbulk
+from mjbulk.testing import Fault
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+CALLS = {"json": "contact/managemanycontacts", "csv": "contactslist/csvdata"}
+VIAS = pytest.mark.parametrize("via", ["json", "csv"])
+
+
+def people(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"email": f"u{number:05}@example.org", **more} for number in range(1, count + 1)]
+
+
+def rejected(report: mjbulk.Report) -> list[int]:
+    return sorted(rejection.row or 0 for rejection in report.rejections)
+
+
+@VIAS
+@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize(("row", "concurrency"), [(1, 8), (1, 1), (777, 8), (1000, 8), (10_000, 8)])
+async def test_one_poison_row_costs_itself_and_few_requests(
+    world: World, via: Any, status: int, row: int, concurrency: int
+) -> None:
+    """9,999 of 10,000 rows get through, in at most 2 log2 n more requests than without it; the sizes of chunks stay."""
+    world.emulator.poison(f"u{row:05}@example.org", status)
+    async with world.client(chunk_rows=1000, concurrency=concurrency) as client:
+        report = balanced(await client.import_contacts(people(10_000), lists=ADD, via=via))
+    assert (report.accepted, rejected(report)) == (9_999, [row])
+    assert world.posts(CALLS[via]) <= 10 + 2 * ceil(log2(1000))
+
+
+@VIAS
+@pytest.mark.parametrize("status", [400, 413])
+async def test_many_poison_rows_cost_themselves(world: World, via: Any, status: int) -> None:
+    """Alone, side by side, in one chunk and in several: each is rejected by its number, and all others get through."""
+    poison = [1, 2, 3, 4, 5, 6, 7, 500, 512, 513, 1999, *range(2100, 2115), 2500]
+    for row in poison:
+        world.emulator.poison(f"u{row:05}@example.org", status)
+    async with world.client(chunk_rows=700) as client:
+        report = balanced(await client.import_contacts(people(2500), lists=ADD, via=via))
+    assert (report.accepted, rejected(report)) == (2500 - len(poison), poison)
+
+
+@VIAS
+@pytest.mark.parametrize("answer", ["413", "reset"])
+async def test_bodies_that_are_too_large_are_halved_and_the_size_is_kept(world: World, via: Any, answer: Any) -> None:
+    """A 413, or a reset that a half survives, teaches the size: after the first chunks nothing is too large."""
+    async with world.turned(max_body=40_000, max_body_answer=answer) as other:
+        other.emulator.create_property("city", "str")
+        async with other.client(chunk_rows=50_000, chunk_bytes=100_000, max_jobs=2) as client:
+            report = balanced(await client.import_contacts(people(20_000, city="x" * 50), lists=ADD, via=via))
+        calls = [call for call in other.emulator.calls if call.route == CALLS[via]]
+    assert report.ok
+    taken = [call.size for call in calls if call.status in (200, 201)]
+    wasted = [call for call in calls if call.status not in (200, 201)]
+    assert max(taken) <= 40_000
+    assert 0 < len(wasted) <= 20
+    assert all(call.status in (200, 201) for call in calls[len(calls) // 2 :])
+
+
+async def test_a_size_is_not_learned_from_a_400(world: World) -> None:
+    """After a poison row the chunks are as large as before."""
+    world.emulator.poison("u00003@example.org", 400)
+    async with world.client(chunk_rows=100, concurrency=1, max_jobs=1) as client:
+        assert (await client.import_contacts(people(1000), lists=ADD)).accepted == 999
+    sizes = [call.size for call in world.emulator.calls if call.route == CALLS["json"] and call.status == 201]
+    assert len([size for size in sizes if size == max(sizes)]) == 9
+
+
+@VIAS
+async def test_a_row_that_is_too_large_alone_is_refused_by_its_number(world: World, via: Any) -> None:
+    """Mailjet takes less than a chunk may have: the row is rejected where that is said, and unknown where its
+    connection is reset.
+    """
+    rows = people(50, city="Graz")
+    rows[20]["city"] = "x" * 30_000
+    for answer, counts in (("413", (1, 0)), ("reset", (0, 1))):
+        async with world.turned(max_body=20_000, max_body_answer=answer) as other:
+            other.emulator.create_property("city", "str")
+            async with other.client() as client:
+                report = balanced(await client.import_contacts(rows, lists=ADD, via=via))
+        assert (report.accepted, report.rejected, report.unknown) == (49, *counts)
+        assert rejected(report) == ([21] if answer == "413" else [])
+        if answer == "reset" and via == "json":
+            assert [why.rows for why in report.unsettled] == [range(21, 22)]
+
+
+@pytest.mark.parametrize(("action", "how"), [("addforce", {}), ("addnoforce", {"resend": "never"})])
+async def test_a_reset_is_not_tried_again_where_twice_may_do_harm(world: World, action: Any, how: Any) -> None:
+    """Nobody knows whether a body that was reset was read: its rows are unknown, and it is sent once."""
+    async with world.turned(max_body=30_000) as other, other.client() as client:
+        report = balanced(await client.import_contacts(people(1200), lists={1: action}, **how))
+        assert (report.unknown, report.accepted) == (1000, 200)
+        assert other.posts() == 2
+
+
+async def test_a_short_outage_halves_nothing(world: World) -> None:
+    """Bodies of a size that went through before are sent again as they are, however often they are reset."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=5, after=3)
+    async with world.client(concurrency=1, max_jobs=1) as client:
+        report = balanced(await client.import_contacts(people(6000), lists=ADD))
+    assert (report.ok, len(report.jobs)) == (True, 6)
+
+
+async def test_an_outage_at_the_beginning_heals(world: World) -> None:
+    """Halves that were made in vain are few, and chunks are as large as they were soon after."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=9)
+    async with world.client(concurrency=1, max_jobs=1) as client:
+        report = balanced(await client.import_contacts(people(20_000), lists=ADD))
+    assert report.ok
+    assert len(report.jobs) <= 20 + 2 * 4
+
+
+async def test_an_outage_that_does_not_end_halts_the_run(world: World) -> None:
+    """Where everything is reset, nothing says that size is to blame: the run halts after a bounded number of
+    requests.
+    """
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=None)
+    async with world.client(concurrency=1, max_jobs=1) as client:
+        with pytest.raises(mjbulk.ImportHalted) as caught:
+            await client.import_contacts(people(5000), lists=ADD)
+    assert isinstance(caught.value.__cause__, mjbulk.NoAnswer)
+    assert balanced(caught.value.report).accepted == 0
+    assert world.posts() <= 2 * (6 * 3 + 10)
+
+
+async def test_a_row_that_is_reset_from_the_beginning_halts_the_run(world: World) -> None:
+    """A large row alone, and nothing that went through: that is an outage as well."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=None)
+    async with world.client() as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(people(1, city="x" * 5000), lists=ADD)
+    assert world.posts() <= 10
+
+
+async def test_a_row_that_is_refused_after_a_lost_answer_is_unknown(world: World) -> None:
+    """It may have been applied before: only it is in doubt, its neighbours are sent and accepted."""
+    world.emulator.poison("u00003@example.org", 400)
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True))
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(people(8), lists=ADD))
+    assert (report.accepted, report.unknown) == (7, 1)
+    (why,) = report.unsettled
+    assert why.rows == range(3, 4)
+    assert "lost" in why.cause
