@@ -41,10 +41,6 @@ class Given:
 
     names: tuple[str, ...]
     values: Sequence[Any] = field(repr=False)
-    raw: str | None = field(default=None, repr=False)
-    """The record as it stands in a CSV file."""
-    number: int | None = None
-    """The number that the row has already; None gives it the next one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give it back."""
@@ -77,7 +73,7 @@ class Block:
 
     def given(self, place: int) -> Given:
         """Give one of the rows."""
-        return Given(self.names, self.rows[place], self.raws[place] if self.raws else None)
+        return Given(self.names, self.rows[place])
 
 
 def given(row: Any) -> Given:
