@@ -521,17 +521,107 @@ def test_watching_with_wrong_keys_exits_2(mailjet: Mailjet, capsys: Output) -> N
 # the account, the exclusion list, plans
 
 
-def test_the_exclusion_list(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+def test_the_exclusion_list(mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output) -> None:
     """A file of people and one address go onto the exclusion list, and off it."""
-    file = write("email,age\na@example.org,7\nbad,8\nb@example.org,9\n")
-    assert main(["exclude", file, "--rejects", str(Path(file).with_name("out.csv"))]) == 1
+    file = write("email;age\na@example.org;7\nbad;8\nb@example.org;9\n")
+    assert main(["exclude", file, "--delimiter", ";", "--rejects", str(tmp_path / "out.csv")]) == 1
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("2,bad,email,")
     assert mailjet.contacts["b@example.org"].excluded
     assert "2 accepted, 1 rejected" in capsys.readouterr().out
     assert main(["include", "a@example.org"]) == 0
     assert not mailjet.contacts["a@example.org"].excluded
-    assert main(["include", file, "--via", "csv", "--json"]) == 1
+    assert main(["include", file, "--delimiter", ";", "--via", "csv", "--json"]) == 1
     assert not mailjet.contacts["b@example.org"].excluded
     assert main(["exclude", "nobody@example.org"]) == 2
+
+
+def test_the_lists_of_one_contact(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """They are shown by address or ID, and changed; what Mailjet says of a wrong list is told."""
+    second = str(mailjet.emulator.create_list("second").id)
+    assert main(["import", write(people(1)), *TO_LIST]) == 0
+    capsys.readouterr()
+    number = str(mailjet.contacts["p0@example.org"].id)
+    arguments = ["--list", second, "--list", "1", "--action", "addforce", "--action", "unsub"]
+    assert main(["subscriptions", "p0@example.org", *arguments, "--json"]) == 0
+    found = {row["list"]: row["unsubscribed"] for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert found == {1: True, int(second): False}
+    assert main(["subscriptions", number]) == 0
+    lines = [line.split("\t")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(lines) == [["1", "unsubscribed"], [second, "subscribed"]]
+    assert main(["subscriptions", number, "--list", "77", "--list", "1", "--action", "addforce"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, "list 77: List ID 77 is invalid or deleted" in err) == ("", True)
+    assert mailjet.contacts["p0@example.org"].lists[1] == "unsub"
+    for wrong in (["nobody@example.org"], ["no address"], ["-1"], [number, "--list", "1"], [number, *TO_LIST[2:]]):
+        assert main(["subscriptions", *wrong]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_contacts_are_sent_in_one_request(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """One list has a call of its own; the job that is printed can be watched."""
+    mailjet.emulator.create_property("age", "int")
+    second = str(mailjet.emulator.create_list("second").id)
+    file = write("email;age\na@example.org;7\nb@example.org;\n")
+    assert main(["submit", file, "--delimiter", ";", *TO_LIST]) == 0
+    job = capsys.readouterr().out.strip()
+    assert job.startswith("contactslist:1/")
+    assert main(["watch", job]) == 0
+    assert mailjet.contacts["a@example.org"].properties == {"age": 7}
+    assert mailjet.contacts["b@example.org"].properties == {}
+    for where in (["--list", "1", "--list", second, "--action", "remove"], ["--no-list"]):
+        assert main(["submit", file, "--delimiter", ";", *where]) == 0
+        assert "contact:" in capsys.readouterr().out
+    assert mailjet.emulator.count("POST contactslist/managemanycontacts") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (people(1001), "more than 1,000 rows: mjbulk import takes any number"),
+        ("email,age\na@example.org,7\nb@example.org\n", "row 2: the row has 1 fields, the header has 2"),
+        ("email,age\na@example.org,7\nnobody,8\n", "row 2, column 'email': this is no e-mail address"),
+        ("age,shoe\n7,8\n", "row 1, column 'email': the address is missing"),
+        ("email\n", "there are no contacts"),
+        ("", "the file is empty"),
+    ],
+)
+def test_what_cannot_be_sent_in_one_request(
+    mailjet: Mailjet, write: Write, capsys: Output, text: str, sentence: str
+) -> None:
+    """A row that cannot be sent refuses all of it by its number, before anything is sent."""
+    assert main(["submit", write(text), *TO_LIST]) == 2
+    assert sentence in capsys.readouterr().err
+    assert mailjet.requests == 0
+
+
+def test_an_error_file_is_written_whole(mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output) -> None:
+    """It is what Mailjet gives; where there is none, or no place for it, that is said."""
+    mailjet.reject("p0@example.org", "No")
+    job = submitted(mailjet, write, people(2))
+    out = tmp_path / "errors.json"
+    capsys.readouterr()
+    assert main(["errors", job, "--out", str(out)]) == 0
+    assert json.loads(out.read_bytes()) == [{"Email": "p0@example.org", "Error": "No"}]
+    assert capsys.readouterr().out == f"{out.stat().st_size} bytes in {out}\n"
+    assert main(["errors", "contact:7", "--out", str(tmp_path / "none")]) == 2
+    assert main(["errors", job, "--out", str(tmp_path / "nowhere" / "errors.json")]) == 2
+    assert main(["errors", job, "--out", str(tmp_path)]) == 3
+    err = capsys.readouterr().err
+    for sentence in ("Mailjet answered 404 to GET JSONError", "--out names a folder", "could not be written"):
+        assert sentence in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["contacts.csv", "errors.json"]
+
+
+def test_a_batchjob_is_shown(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """As Mailjet shows it; a number that no job has is refused."""
+    job = submitted(mailjet, write).partition(":")[2]
+    capsys.readouterr()
+    assert main(["batchjob", job]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["ID"], shown["Status"]) == (int(job), "Completed")
+    for wrong in ("7", "0", "-7", "seven"):
+        assert main(["batchjob", wrong]) == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_plan_is_shown_and_nothing_is_sent(mailjet: Mailjet, write: Write, capsys: Output) -> None:
@@ -564,6 +654,7 @@ def test_lists_and_properties_are_shown_and_made(mailjet: Mailjet, capsys: Outpu
 def test_an_account_is_checked_with_consent_alone(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
     """Nothing is asked without --yes; with it the assumptions are shown and written, and the list is gone."""
     assert main(["check"]) == 2
+    assert main(["check", "--yes", "--out", str(tmp_path / "nowhere" / "found.toml")]) == 2
     assert mailjet.requests == 0
     assert main(["check", "--yes", "--out", str(tmp_path / "found.toml")]) == 0
     assert "count_includes_rejected" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, plain, say
-from mjbulk.cli._options import AsJson, SettingsSaid
+from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.models import ContactsList, Datatype, Property
 
 
@@ -17,11 +17,8 @@ async def lists(
     settings: SettingsSaid = None,
 ) -> int:
     """Show the lists of the account, or make one."""
-    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.config import Settings  # noqa: PLC0415
-
-    async with Client(settings=Settings(**settings or {})) as client:
-        found = [await client.create_list(create)] if create else [one async for one in client.lists()]
+    async with client_of(settings) as client:
+        found = [await client.create_list(create)] if create is not None else [one async for one in client.lists()]
     for one in found:
         if not one.deleted:
             _show(one, ("id", "address", "subscribers", "name"), as_json=as_json)
@@ -37,11 +34,8 @@ async def properties(
     settings: SettingsSaid = None,
 ) -> int:
     """Show the contact properties of the account, or make one."""
-    from mjbulk.client import Client  # noqa: PLC0415
-    from mjbulk.config import Settings  # noqa: PLC0415
-
-    async with Client(settings=Settings(**settings or {})) as client:
-        if create:
+    async with client_of(settings) as client:
+        if create is not None:
             found = [await client.create_property(create, datatype, namespace=namespace)]
         else:
             found = [one async for one in client.properties()]

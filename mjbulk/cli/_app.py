@@ -2,20 +2,22 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, Parameter
 
 from mjbulk.cli._account import lists, properties
 from mjbulk.cli._check import check
+from mjbulk.cli._contact import subscriptions
 from mjbulk.cli._demo import demo
 from mjbulk.cli._ends import REFUSED, UNFINISHED, status_of, tell
 from mjbulk.cli._exclude import exclude, include
 from mjbulk.cli._import import import_contacts
-from mjbulk.cli._jobs import abort, errors, watch
+from mjbulk.cli._jobs import abort, batchjob, errors, watch
 from mjbulk.cli._plan import plan
 from mjbulk.cli._sandbox import sandbox
+from mjbulk.cli._submit import submit
 from mjbulk.errors import Error
 
 
@@ -40,18 +42,32 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app.command(import_contacts, name="import")
-app.command(exclude)
-app.command(include)
-app.command(plan)
-app.command(watch)
-app.command(errors)
-app.command(abort)
-app.command(lists)
-app.command(properties)
-app.command(check)
-app.command(sandbox)
-app.command(demo)
+_COMMANDS = {
+    "import": import_contacts,
+    "exclude": exclude,
+    "include": include,
+    "plan": plan,
+    "submit": submit,
+    "watch": watch,
+    "errors": errors,
+    "abort": abort,
+    "batchjob": batchjob,
+    "subscriptions": subscriptions,
+    "lists": lists,
+    "properties": properties,
+    "check": check,
+    "sandbox": sandbox,
+    "demo": demo,
+}
+
+
+def _about(command: Callable[..., object]) -> str:
+    """Give the text of a command for a terminal of any width."""
+    return "\n\n".join(" ".join(part.split()) for part in (command.__doc__ or "").split("\n\n"))
+
+
+for _name, _command in _COMMANDS.items():
+    app.command(_command, name=_name, help=_about(_command))
 
 
 def run(arguments: Sequence[str]) -> int:

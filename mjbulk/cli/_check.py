@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, UNFINISHED, say, tell
-from mjbulk.cli._options import SettingsSaid
+from mjbulk.cli._ends import DONE, UNFINISHED, check_target, say, tell
+from mjbulk.cli._options import SettingsSaid, client_of
 from mjbulk.errors import Error, UsageError
 
 
@@ -24,12 +24,12 @@ async def check(
     Exit status 0, or 3 if something that it made could not be removed.
     """
     from mjbulk.check import check_account  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.client import Client  # noqa: PLC0415
-    from mjbulk.config import Settings  # noqa: PLC0415
 
     if not yes:
         raise UsageError("this makes a list, two properties and a contact in your account: add --yes to consent")
-    async with Client(settings=Settings(**settings or {})) as client:
+    if out is not None:
+        check_target("--out", out)
+    async with client_of(settings) as client:
         try:
             findings = await check_account(client, consent=True, canary=canary, probe_sizes=probe_sizes, tell=tell)
         except Error as failure:

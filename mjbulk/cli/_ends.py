@@ -1,10 +1,12 @@
 """How commands speak and end: lines, exit statuses, what to do next, and signals."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mjbulk.errors import ApiError, Error, UsageError
@@ -18,6 +20,8 @@ REJECTED = 1
 REFUSED = 2
 UNFINISHED = 3
 _SHOWN = 10
+_REFUSALS = (400, 401, 403, 404, 405)
+"""Statuses with which Mailjet refuses a request: it has had no effect."""
 
 
 def say(line: str) -> None:
@@ -37,8 +41,14 @@ def plain(text: object) -> str:
 
 def status_of(error: Error) -> int:
     """Give the exit status for an error that a command ended with."""
-    refused = isinstance(error, UsageError) or (isinstance(error, ApiError) and error.status in (401, 403, 404))
+    refused = isinstance(error, UsageError) or (isinstance(error, ApiError) and error.status in _REFUSALS)
     return REFUSED if refused else UNFINISHED
+
+
+def check_target(option: str, path: Path) -> None:
+    """Find out before anything is sent whether a file can be written. Raises UsageError where it cannot."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{option} names a folder that is not there or cannot be written to")
 
 
 def status_of_report(report: "Report") -> int:

@@ -1,78 +1,48 @@
 """``mjbulk exclude`` and ``mjbulk include``: the exclusion list, for a file or for one address."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, say
-from mjbulk.cli._import import check_rejects, finish, run_to_its_end, source_of
-from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid
-
-_File = Annotated[
-    str, Parameter(name="FILE", allow_leading_hyphen=True, help="A file *.csv or *.jsonl, - for stdin, or one address.")
-]
-_Format = Annotated[Literal["csv", "jsonl"] | None, Parameter(name="--format", help="What the file is.")]
-_Rejects = Annotated[str | None, Parameter(help="Write rejected rows and their reasons to a file *.csv or *.jsonl.")]
+from mjbulk.cli._import import BooksAsJson, Rejects, check_rejects, finish, run_to_its_end
+from mjbulk.cli._options import RunSaid, SettingsSaid, client_of
+from mjbulk.cli._source import BY_ITS_NAME, Form
 
 
-async def exclude(
-    file: _File,
-    /,
-    *,
-    format_: _Format = None,
-    rejects: _Rejects = None,
-    as_json: AsJson = False,
-    how: RunSaid = None,
-    settings: SettingsSaid = None,
-) -> int:
-    """Put people on the exclusion list: they get no marketing mail, whatever lists they are on.
+def _command(*, excluded: bool, about: str) -> Callable[..., Awaitable[int]]:
+    async def command(
+        file: Annotated[str, Parameter(allow_leading_hyphen=True, help="A file, - for stdin, or one address.")],
+        /,
+        *,
+        form: Form = BY_ITS_NAME,
+        rejects: Rejects = None,
+        as_json: BooksAsJson = False,
+        how: RunSaid = None,
+        settings: SettingsSaid = None,
+    ) -> int:
+        if _is_address(file):
+            async with client_of(settings) as client:
+                contact = await client.set_excluded(file, excluded=excluded)
+            say(f"contact {contact.id} is {'on' if contact.excluded else 'off'} the exclusion list")
+            return DONE
+        source = form.source(file)
+        check_rejects(rejects, file)
+        async with client_of(settings) as client:
+            report = await run_to_its_end(client.start_exclusion(source, excluded=excluded, **how or {}))
+        return finish(report, rejects, as_json=as_json)
 
-    Of a file only the addresses are read.
-    """
-    return await _set(file, format_, rejects, how, settings, as_json=as_json, excluded=True)
-
-
-async def include(
-    file: _File,
-    /,
-    *,
-    format_: _Format = None,
-    rejects: _Rejects = None,
-    as_json: AsJson = False,
-    how: RunSaid = None,
-    settings: SettingsSaid = None,
-) -> int:
-    """Take people off the exclusion list.
-
-    Of a file only the addresses are read.
-    """
-    return await _set(file, format_, rejects, how, settings, as_json=as_json, excluded=False)
+    command.__doc__ = f"{about}\n\nOf a file only the addresses are read."
+    return command
 
 
-async def _set(
-    file: str,
-    format_: Literal["csv", "jsonl"] | None,
-    rejects: str | None,
-    how: RunSaid,
-    settings: SettingsSaid,
-    *,
-    as_json: bool,
-    excluded: bool,
-) -> int:
-    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.config import Settings  # noqa: PLC0415
-
-    if _is_address(file):
-        async with Client(settings=Settings(**settings or {})) as client:
-            contact = await client.set_excluded(file, excluded=excluded)
-        say(f"contact {contact.id} is {'on' if contact.excluded else 'off'} the exclusion list")
-        return DONE
-    source = source_of(file, format_, None, None)
-    check_rejects(rejects, file)
-    async with Client(settings=Settings(**settings or {})) as client:
-        report = await run_to_its_end(client.start_exclusion(source, excluded=excluded, **how or {}))
-    return finish(report, rejects, as_json=as_json)
+exclude = _command(
+    excluded=True,
+    about="Put people on the exclusion list: they get no marketing mail, whatever lists they are on.",
+)
+include = _command(excluded=False, about="Take people off the exclusion list.")
 
 
 def _is_address(file: str) -> bool:

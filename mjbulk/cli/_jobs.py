@@ -1,14 +1,16 @@
-"""``mjbulk watch`` and ``mjbulk errors``: one background job, whoever started it."""
+"""``mjbulk watch``, ``errors``, ``abort`` and ``batchjob``: one background job, whoever started it."""
 
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED, on_signals, plain, say, tell
-from mjbulk.cli._options import AsJson, SettingsSaid
+from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED, check_target, on_signals, plain, say, tell
+from mjbulk.cli._options import AsJson, SettingsSaid, client_of
+from mjbulk.models import JobRef
 
 if TYPE_CHECKING:
     from mjbulk.jobs import JobWatcher
@@ -29,10 +31,7 @@ async def watch(
 
     Exit status 0 if it completed and rejected nothing, 1 if it rejected rows or failed, 3 if it has not ended in time.
     """
-    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.config import Settings  # noqa: PLC0415
-
-    async with Client(settings=Settings(**settings or {})) as client:
+    async with client_of(settings) as client:
         watcher = client.watch(job)
         following = asyncio.create_task(_follow(watcher))
         with on_signals(following.cancel):
@@ -85,18 +84,19 @@ async def errors(
     job: _JobText,
     /,
     *,
+    out: Annotated[Path | None, Parameter(help="Write the error file as Mailjet gives it to this file.")] = None,
     timeout: Annotated[float, Parameter(show_default=True, help="Give up after so many seconds.")] = 120.0,
     as_json: AsJson = False,
     settings: SettingsSaid = None,
 ) -> int:
     """Print what a job that has ended has rejected: address, field and message, a line each.
 
-    Exit status 0 if it completed and rejected nothing, 1 if it rejected rows or failed, 3 if it has not ended.
+    Exit status 0 if it completed and rejected nothing, 1 if it rejected rows or failed, 3 if it has not ended. With
+    --out the error file is not read but written, whole or not at all: 0 if it was there, 2 if there is none.
     """
-    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.config import Settings  # noqa: PLC0415
-
-    async with Client(settings=Settings(**settings or {})) as client:
+    if out is not None:
+        return await _save(job, out, settings)
+    async with client_of(settings) as client:
         try:
             async with asyncio.timeout(timeout):
                 latest = await anext(aiter(client.watch(job)))
@@ -114,12 +114,32 @@ async def errors(
     return DONE if latest.ok else REJECTED
 
 
+async def _save(job: str, out: Path, settings: SettingsSaid) -> int:
+    check_target("--out", out)
+    async with client_of(settings) as client:
+        try:
+            size = await client.save_error_file(job, out)
+        except OSError as why:
+            tell(f"{out} could not be written: {why.strerror}")
+            return UNFINISHED
+    say(f"{size} bytes in {out}")
+    return DONE
+
+
 async def abort(job: _JobText, /, *, settings: SettingsSaid = None) -> int:
     """Abort a csvimport (csvimport:ID). Rows that it has imported stay."""
-    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
-    from mjbulk.config import Settings  # noqa: PLC0415
-    from mjbulk.models import JobRef  # noqa: PLC0415
-
-    async with Client(settings=Settings(**settings or {})) as client:
+    async with client_of(settings) as client:
         say(_line(await client.abort_csvimport(JobRef.parse(job))))
+    return DONE
+
+
+async def batchjob(
+    job_id: Annotated[int, Parameter(name="ID", help="The number of a job of any kind.")],
+    /,
+    *,
+    settings: SettingsSaid = None,
+) -> int:
+    """Print a batchjob as Mailjet shows it, in JSON. Its fields are not documented; its times are Unix seconds."""
+    async with client_of(settings) as client:
+        say(json.dumps(await client.batchjob(job_id), indent=2))
     return DONE

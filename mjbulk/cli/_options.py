@@ -12,6 +12,9 @@ from mjbulk.config import Settings
 from mjbulk.errors import UsageError
 from mjbulk.models import RunKeywords
 
+if TYPE_CHECKING:
+    from mjbulk.client import Client
+
 _NO_OPTIONS = ("ssl", "drain")
 """An object, and a bound for programs that leave a client while its runs go on."""
 _SETTINGS = Group(
@@ -119,3 +122,10 @@ SettingsSaid = Annotated[SettingsOptions | None, Parameter(name="*")]
 RunSaid = Annotated[RunOptions | None, Parameter(name="*")]
 """Keywords of an import that were said."""
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON on stdout, and nothing else there.")]
+
+
+def client_of(said: "SettingsOptions | None") -> "Client":
+    """Make a client with the settings that were said."""
+    from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
+
+    return Client(settings=Settings(**said or {}))

@@ -1,0 +1,143 @@
+"""What a command is told of a file and of lists: records of options, and what becomes of them."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+from attrs import frozen
+from cyclopts import Group, Parameter
+
+from mjbulk.errors import UsageError
+from mjbulk.models import ActionWord
+
+if TYPE_CHECKING:
+    from mjbulk._sources import Source
+
+_T = TypeVar("_T")
+_BLOCK = 256 * 1024
+_ENDINGS: dict[str, Literal["csv", "jsonl"]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_LISTS = Group("Lists", sort_key=10)
+_SOURCE = Group("Source", sort_key=20)
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Lists:
+    """Lists, and what is done with them."""
+
+    refs: Annotated[
+        tuple[str, ...], Parameter(name="--list", group=_LISTS, help="A list, by ID, address or name; repeat for more.")
+    ] = ()
+    actions: Annotated[
+        tuple[ActionWord, ...],
+        Parameter(
+            name="--action", group=_LISTS, help="What is done with the list: one for each --list, or one for all."
+        ),
+    ] = ()
+
+    def pairs(self) -> Mapping[str | int, ActionWord]:
+        """Pair lists and actions. Raises UsageError where they are no pairs."""
+        refs, actions = self.refs, self.actions
+        if not actions:
+            raise UsageError("--list needs an --action: addnoforce, addforce, remove or unsub")
+        if len(actions) not in (1, len(refs)):
+            raise UsageError(f"{len(refs)} --list and {len(actions)} --action: give one for each, or one for all")
+        words = actions if len(actions) == len(refs) else [actions[0]] * len(refs)
+        pairs: dict[str | int, ActionWord] = dict(zip(refs, words, strict=True))
+        if len(pairs) != len(refs):
+            raise UsageError("a list is named twice")
+        return pairs
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Where(Lists):
+    """Where contacts go."""
+
+    no_list: Annotated[bool, Parameter(group=_LISTS, help="Put the contacts on no list.")] = False
+
+    def lists(self) -> Mapping[str | int, ActionWord] | None:
+        """Give ``lists=`` of an import. Raises UsageError where that was not said."""
+        if self.no_list:
+            if self.refs or self.actions:
+                raise UsageError("--no-list goes without --list and --action")
+            return None
+        if not self.refs:
+            raise UsageError("say where the contacts go: --list LIST --action ACTION, or --no-list")
+        return self.pairs()
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Form:
+    """What a file is."""
+
+    kind: Annotated[
+        Literal["csv", "jsonl"] | None,
+        Parameter(name="--format", group=_SOURCE, help="What the file is, where its ending does not say."),
+    ] = None
+    delimiter: Annotated[str | None, Parameter(group=_SOURCE, help="What stands between two fields of CSV.")] = None
+    encoding: Annotated[str | None, Parameter(group=_SOURCE, help="The encoding of CSV; UTF-8 if not said.")] = None
+
+    def source(self, file: str) -> "Source":
+        """Make a source of a path or ``-``. Raises UsageError for what can be none."""
+        from mjbulk._sources import csv_source, jsonl_source  # noqa: PLC0415  # help must not wait for the engine
+
+        if file.startswith("-") and file != "-":
+            raise UsageError(f"unknown option {file} (a file of that name is ./{file})")
+        kind = self.kind or ("csv" if file == "-" else _ENDINGS.get(Path(file).suffix.casefold()))
+        if kind is None:
+            raise UsageError("the file's ending does not say what it is: add --format csv or --format jsonl")
+        rows: str | AsyncIterator[bytes] = file
+        if file == "-":
+            rows = _pieces(sys.stdin.fileno)
+        elif Path(file).is_fifo():
+            rows = _pieces(lambda: os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+        if kind == "csv":
+            delimiter = "," if self.delimiter is None else self.delimiter
+            return csv_source(rows, encoding=self.encoding or "utf-8", delimiter=delimiter)
+        if self.delimiter is not None or self.encoding is not None:
+            raise UsageError("--delimiter and --encoding are for CSV")
+        return jsonl_source(rows)
+
+
+NOWHERE = Where()
+NO_LISTS = Lists()
+BY_ITS_NAME = Form()
+
+
+async def _pieces(opened: Callable[[], int]) -> AsyncIterator[bytes]:
+    """Read a pipe, which may stay silent for ever, in threads that do not keep the process alive."""
+    descriptor = await _in_thread(opened)
+    while block := await _in_thread(lambda: os.read(descriptor, _BLOCK)):
+        yield block
+
+
+async def _in_thread(call: Callable[[], _T]) -> _T:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[_T] = loop.create_future()
+
+    def give(outcome: _T | OSError) -> None:
+        if ready.cancelled():
+            return
+        if isinstance(outcome, OSError):
+            ready.set_exception(outcome)
+        else:
+            ready.set_result(outcome)
+
+    def work() -> None:
+        outcome: _T | OSError
+        try:
+            outcome = call()
+        except OSError as why:
+            outcome = why
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(give, outcome)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await ready
