@@ -4,6 +4,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
@@ -59,7 +60,7 @@ from mjbulk.models import (
     list_ref,
 )
 from mjbulk.plan import Plan, make_plan
-from mjbulk.report import Report, whole_or_not_at_all
+from mjbulk.report import Report, by_row, whole_or_not_at_all
 from mjbulk.runs import ImportRun
 
 
@@ -194,8 +195,10 @@ class Client:
         ``fix`` gets each rejection whose row is known, and gives the row as it should have been (with the columns of
         the source), or None to leave it. Nothing else is sent again. The report is of the mended rows alone.
         """
-        known = sorted((r for r in report.rejections if r.row is not None and r.data is not None), key=_row_number)
-        mended = ((_row_number(rejection), row) for rejection in known if (row := fix(rejection)) is not None)
+        known = by_row(report.rejections)
+        first = await asyncio.to_thread(next, known, None)  # millions of them are sorted before the first is given
+        begun = known if first is None else chain([first], known)
+        mended = ((r.row or 0, row) for r in begun if r.data is not None and (row := fix(r)) is not None)
         return await self._whole(self._start(numbered_source(mended), report.spec, None))
 
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
@@ -377,10 +380,6 @@ class Client:
     ) -> Property:
         """Create a contact property."""
         return await self._ready().account.create_property(name, datatype, namespace)
-
-
-def _row_number(rejection: Rejection) -> int:
-    return rejection.row or 0
 
 
 def _who(contact: str | int) -> str | int:

@@ -5,8 +5,10 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -19,6 +21,8 @@ from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, Unsettled
 
 _IN_MEMORY = 1000
+_SORTED_AT_ONCE = 20_000
+_READ_AT_ONCE = 100
 REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
 
 
@@ -44,17 +48,15 @@ class RejectionStore(Rejections):
         if len(self._recent) == _IN_MEMORY:
             if not self._places:
                 weakref.finalize(self, self._spill.close)
-            self._places.append(self._spill.put([attrs.astuple(r, recurse=False) for r in self._recent]))
+            self._places.append(_put(self._spill, self._recent))
             self._recent = []
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Rejection]:
-        names = [f.name for f in attrs.fields(Rejection)]
         places, recent = list(self._places), list(self._recent)  # both at once: it may grow while it is iterated
-        for place in places:
-            yield from (Rejection(**dict(zip(names, values, strict=True))) for values in self._spill.get(place))
+        yield from _read(self._spill, places)
         yield from recent
 
     def __repr__(self) -> str:
@@ -67,6 +69,39 @@ class RejectionStore(Rejections):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RejectionStore, (list(self),)
+
+
+def _put(spill: Spill, rejections: Sequence[Rejection]) -> Place:
+    return spill.put([attrs.astuple(rejection, recurse=False) for rejection in rejections])
+
+
+def _read(spill: Spill, places: Iterable[Place]) -> Iterator[Rejection]:
+    names = [f.name for f in attrs.fields(Rejection)]
+    for place in places:
+        yield from (Rejection(**dict(zip(names, values, strict=True))) for values in spill.get(place))
+
+
+def by_row(rejections: Rejections) -> Iterator[Rejection]:
+    """Give the rejections whose rows are known, in the order of the source, with some thousands of them in memory.
+
+    They became known as jobs ended. Sorted runs of them go into a file without a name, and are merged from there.
+    """
+    known = (rejection for rejection in rejections if rejection.row is not None)
+    if len(rejections) <= _SORTED_AT_ONCE:
+        yield from sorted(known, key=_row_of)
+        return
+    spill, runs = Spill(), list[list[Place]]()
+    try:
+        while some := sorted(islice(known, _SORTED_AT_ONCE), key=_row_of):
+            starts = range(0, len(some), _READ_AT_ONCE)
+            runs.append([_put(spill, some[start : start + _READ_AT_ONCE]) for start in starts])
+        yield from merge(*(_read(spill, places) for places in runs), key=_row_of)
+    finally:
+        spill.close()
+
+
+def _row_of(rejection: Rejection) -> int:
+    return rejection.row or 0
 
 
 @frozen(kw_only=True)

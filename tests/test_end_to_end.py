@@ -671,6 +671,27 @@ async def test_mended_rows_go_again_under_their_numbers(world: World) -> None:
 
 
 @pytest.mark.parametrize("via", ["json", "csv"])
+async def test_mended_rows_of_one_person_keep_their_order(world: World, via: Any) -> None:
+    """What Mailjet refused is known later than what was refused here: the last row of the source wins all the same."""
+    world.emulator.reject("a@example.org", "No")
+    rows: list[dict[str, Any]] = [
+        {"email": "a@example.org", "city": "first", "age": 1},
+        {"email": "b@example.org", "city": "other", "age": 2},
+        {"email": "b@example.org", "city": "last", "age": "old"},
+    ]
+
+    def mend(rejection: mjbulk.Rejection) -> dict[str, Any]:
+        return {**(rejection.data or {}), "email": "c@example.org", "age": rejection.row}
+
+    async with world.client(chunk_rows=1) as client:
+        report = await client.import_contacts(rows, lists=ADD, via=via)
+        assert [rejection.row for rejection in report.rejections] == [3, 1]
+        again = balanced(await client.retry_rejected(report, fix=mend))
+    assert again.complete
+    assert world.emulator.contacts["c@example.org"].properties == {"city": "last", "age": 3}
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
 async def test_people_are_excluded_and_included_in_bulk(world: World, via: Any) -> None:
     """Only addresses are read; on both ways people are put on the exclusion list, and taken off it."""
     rows: list[Any] = [*people(1500, whatever=object()), "bare@example.org", {"E-Mail": "no@example.org"}]

@@ -6,10 +6,12 @@ import json
 import math
 import pickle
 import random
+import tracemalloc
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,12 @@ import pytest
 
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, JobRef, Rejection, RunSpec, Unsettled
-from mjbulk.report import REJECTION_COLUMNS, Ledger, RejectionStore, Report, whole_or_not_at_all
+from mjbulk.report import REJECTION_COLUMNS, Ledger, RejectionStore, Report, by_row, whole_or_not_at_all
 
 A = "ann@example.org"
 
 
-def rejection(row: int, **more: Any) -> Rejection:
+def rejection(row: int | None, **more: Any) -> Rejection:
     fields: dict[str, Any] = {"email": A, "message": "no", "data": {"email": A, "n": row}}
     return Rejection(row=row, **fields | more)
 
@@ -97,6 +99,36 @@ def test_its_file_is_closed_with_it() -> None:
     del store
     assert len(list(them)) == 1000
     del them
+    gc.collect()
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("count", [0, 7, 20_000, 20_001, 61_234])
+def test_rejections_in_the_order_of_the_source(count: int) -> None:
+    """They become known in any order; those without a row are left out, and of the others none is lost."""
+    rows = list(range(1, count + 1))
+    random.Random(7).shuffle(rows)
+    store = RejectionStore([rejection(row) for row in rows])
+    store.add(rejection(None))
+    assert [found.row for found in by_row(store)] == list(range(1, count + 1))
+
+
+def test_ordering_them_takes_little_memory() -> None:
+    """A hundred thousand rejections are put in order in the memory of some thousands, and leave no file behind."""
+    store = RejectionStore()
+    for row in range(100_000, 0, -1):
+        store.add(rejection(row, data={"email": A, "n": row, "text": "x" * 1000}))
+    before = open_files()
+    tracemalloc.start()
+    try:
+        ordered = by_row(store)
+        rows = [found.row for found in islice(ordered, 50_000)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows == list(range(1, 50_001))
+    assert peak < 30 * 2**20
+    del ordered
     gc.collect()
     assert open_files() == before
 
