@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mjbulk._events import Event, Hook
-    from mjbulk._sources import Addresses, Rows, Source, SupportsArrow, csv_source, jsonl_source
+    from mjbulk._sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
     from mjbulk.errors import (
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         RunKeywords,
         RunSpec,
         Subscription,
+        SupportsArrow,
         SupportsRow,
         Unsettled,
     )
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_events": ("Event", "Hook"),
-    "_sources": ("Addresses", "Rows", "Source", "SupportsArrow", "csv_source", "jsonl_source"),
+    "_sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
     "errors": (
@@ -98,8 +99,9 @@ _HOMES = {
         "Row",
         "RunKeywords",
         "RunSpec",
-        "SupportsRow",
         "Subscription",
+        "SupportsArrow",
+        "SupportsRow",
         "Unsettled",
     ),
     "plan": ("Plan",),

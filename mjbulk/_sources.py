@@ -5,25 +5,24 @@ malformed in itself (a record that is no CSV, a line that is no JSON) is given a
 number only.
 """
 
-import asyncio
 import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import orjson
 from attrs import frozen
 
 from mjbulk._chunking import MAX_RECORD, CsvRecords, Record
+from mjbulk._files import File, Path_, Pieces, Unreadable, pieces_of, refuse_mark, texts_of, unreadable, with_last
 from mjbulk._rows import Block, Given, given
 from mjbulk._values import RowFault
 from mjbulk.errors import SourceError, UsageError
-from mjbulk.models import Row
+from mjbulk.models import Row, SupportsArrow
 
-Path_ = str | os.PathLike[str]
-_BLOCK = 256 * 1024
 _BATCH = 500
 
 
@@ -71,64 +70,94 @@ class Source:
         if self._read and not self.again:
             raise UsageError("this source was read before and can be read only once")
         self._read = True
-        return self._batches()
+        return _halting(self._batches())
 
 
-class SupportsArrow(Protocol):
-    """Whatever speaks the Arrow C stream interface: tables of pandas, polars, pyarrow, DuckDB."""
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+async def _halting(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+    """Say at which row a source failed."""
+    rows = 0
+    async with aclosing(batches):
+        try:
+            async for batch in batches:
+                rows += sum(map(len, batch))
+                yield batch
+        except Unreadable as why:
+            raise SourceError(why.problem, row=rows + 1) from why.cause
 
 
 Addresses = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row] | Iterable[str] | AsyncIterable[str]
 Rows = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row]
 
 
-def csv_source(
-    file: Path_ | BinaryIO | AsyncIterable[bytes], *, encoding: str = "utf-8", delimiter: str = ","
-) -> Source:
+def csv_source(file: File, *, encoding: str = "utf-8", delimiter: str = ",") -> Source:
     """Read contacts from CSV: a path, a file opened for bytes, or bytes that come in pieces (``request.stream()``).
 
     The first record names the columns. ``encoding`` is never guessed: UTF-8 (with or without a BOM) unless it is said.
-    Raises UsageError for an encoding or a delimiter that cannot be.
+    What begins with the two bytes of gzip is unpacked on the way. Raises UsageError for an encoding or a delimiter that
+    cannot be.
     """
     try:
-        codec = codecs.lookup(encoding)
-    except LookupError:
-        raise UsageError(f"there is no encoding {encoding!r}") from None
+        "a".encode(encoding)
+    except (LookupError, UnicodeError):
+        raise UsageError(f"there is no encoding {encoding!r} of text") from None
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise UsageError("delimiter= is one character, and no quote or line end")
-    name = "utf-8-sig" if codec.name == "utf-8" else codec.name
-    blocks, again = _blocks_of(file)
-    return Source(
-        lambda: _csv_batches(blocks(), name, delimiter),
-        text=True,
-        again=again,
-        what="csv",
-        place=_place("csv", file, encoding=encoding, delimiter=delimiter) if again else None,
-    )
+    codec = codecs.lookup(encoding).name
+    name = "utf-8-sig" if codec == "utf-8" else codec
+    pieces = pieces_of(file)
+    how = {"encoding": encoding, "delimiter": delimiter}
+    return _file_source("csv", file, how, lambda: _csv_batches(pieces(), name, delimiter), text=True)
 
 
-def jsonl_source(file: Path_ | BinaryIO | AsyncIterable[bytes]) -> Source:
-    """Read contacts from JSON Lines: one object a line, in UTF-8."""
-    blocks, again = _blocks_of(file)
-    return Source(
-        lambda: _jsonl_batches(blocks()), again=again, what="jsonl", place=_place("jsonl", file) if again else None
-    )
+def jsonl_source(file: File) -> Source:
+    """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as in `csv_source`."""
+    pieces = pieces_of(file)
+    return _file_source("jsonl", file, {}, lambda: _jsonl_batches(pieces()))
 
 
-def _place(kind: str, file: Any, **how: str) -> Mapping[str, str]:
-    return {"kind": kind, "path": str(Path(file).absolute()), **how}
+def _parquet_source(path: Path) -> Source:
+    read = _arrow().read_parquet
+    return _file_source("parquet", path, {}, lambda: read(path, _BATCH))
+
+
+def _arrow() -> Any:
+    """Load what reads tables. Raises UsageError where its extra is missing."""
+    from mjbulk import _arrow as arrow  # noqa: PLC0415  # a large library, for those who use it
+
+    return arrow
+
+
+def _file_source(
+    kind: str,
+    file: Any,
+    how: Mapping[str, str],
+    batches: Callable[[], AsyncGenerator[Batch, None]],
+    *,
+    text: bool = False,
+) -> Source:
+    """Make a source of bytes; what can be read again can be found again."""
+    path = Path(file).absolute() if isinstance(file, str | os.PathLike) else None
+    again = path is not None and path.is_file()
+    place = {"kind": kind, "path": str(path), **how} if again else None
+    return Source(batches, text=text, again=again, what=kind, place=place)
+
+
+_KINDS: Mapping[str, Callable[..., Source]] = {"csv": csv_source, "jsonl": jsonl_source, "parquet": _parquet_source}
+_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 def reopen(place: Mapping[str, str]) -> Source:
     """Make the source again of which this is the ``place``. Its file is looked for when it is read."""
     how = dict(place)
-    open_ = _KINDS[how.pop("kind")]
-    return open_(Path(how.pop("path")), **how)
+    make = _KINDS[how.pop("kind")]
+    return make(Path(how.pop("path")), **how)
 
 
-_KINDS: Mapping[str, Callable[..., Source]] = {"csv": csv_source, "jsonl": jsonl_source}
+def kind_of(path: Path) -> str | None:
+    """Say by its name what a file is: ``csv``, ``jsonl`` (both also packed, ``*.gz``) or ``parquet``."""
+    name = path.name.casefold()
+    kind = _ENDINGS.get(Path(name.removesuffix(".gz")).suffix)
+    return None if kind == "parquet" and name.endswith(".gz") else kind
 
 
 def source_of(rows: Any) -> Source:
@@ -139,86 +168,44 @@ def source_of(rows: Any) -> Source:
     if isinstance(rows, Source):
         return rows
     if isinstance(rows, str | os.PathLike):
-        return _file_source(Path(rows))
+        return _path_source(Path(rows))
+    if hasattr(rows, "__arrow_c_stream__"):  # first: data frames can be iterated, and give the names of their columns
+        again = hasattr(rows, "__len__")  # a table has a length, a reader has none
+        read = _arrow().read_table
+        return Source(lambda: read(rows, _BATCH), again=again, what="table")
     if isinstance(rows, AsyncIterable):
         return Source(lambda: _async_batches(rows), what="async iterable")
     if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | dict):
         again = iter(rows) is not rows
         return Source(lambda: _iterable_batches(rows, _blocks), again=again, what="iterable")
-    raise UsageError(f"a {type(rows).__name__} is no source of rows: give a path, a source, or an iterable of rows")
+    raise UsageError(
+        f"a {type(rows).__name__} is no source of rows: give a path, a source, a table (a lazy one collected), "
+        "or an iterable of rows"
+    )
 
 
-def _file_source(path: Path) -> Source:
-    suffix = path.suffix.casefold()
-    if suffix == ".csv":
-        return csv_source(path)
-    if suffix in (".jsonl", ".ndjson"):
-        return jsonl_source(path)
-    raise UsageError(f"a file named *{suffix or path.name} is not known: use csv_source() or jsonl_source()")
-
-
-# Bytes
-
-_Blocks = AsyncGenerator[bytes, None]
-
-
-def _blocks_of(file: Path_ | BinaryIO | AsyncIterable[bytes]) -> tuple[Callable[[], _Blocks], bool]:
-    """Give a way to read the bytes piece by piece, and whether they can be read again."""
-    if isinstance(file, str | os.PathLike):
-        path = Path(file)
-        return lambda: _path_blocks(path), path.is_file()
-    if isinstance(file, AsyncIterable):
-        return lambda: _stream_blocks(file), False
-    if hasattr(file, "read"):
-        return lambda: _file_blocks(file), False
-    raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or async bytes")
-
-
-async def _path_blocks(path: Path) -> _Blocks:
-    try:
-        file = await asyncio.to_thread(path.open, "rb")
-    except OSError as why:
-        raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-    try:
-        async for block in _file_blocks(file):
-            yield block
-    finally:
-        file.close()
-
-
-async def _file_blocks(file: BinaryIO) -> _Blocks:
-    while block := await asyncio.to_thread(file.read, _BLOCK):
-        if not isinstance(block, bytes):
-            raise UsageError("the file is opened for text: open it for bytes ('rb')")
-        yield block
-
-
-async def _stream_blocks(stream: AsyncIterable[bytes]) -> _Blocks:
-    async for block in stream:
-        for start in range(0, len(block), _BLOCK):
-            yield bytes(block[start : start + _BLOCK])
+def _path_source(path: Path) -> Source:
+    kind = kind_of(path)
+    if kind is None:
+        raise UsageError(f"a file named *{path.suffix or path.name} is not known: use csv_source() or jsonl_source()")
+    return _KINDS[kind](path)
 
 
 # CSV
 
 
-async def _csv_batches(blocks: _Blocks, encoding: str, delimiter: str) -> AsyncGenerator[Batch, None]:
-    decode = codecs.getincrementaldecoder(encoding)().decode
+async def _csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGenerator[Batch, None]:
     records = CsvRecords(delimiter)
     names: tuple[str, ...] | None = None
-    rows = 0
-    async for block, last in _with_last(blocks):
-        try:
-            found = records.feed(decode(block, last), last=last)
-        except UnicodeError:
-            raise SourceError(f"this is not {encoding}: say encoding=", row=rows + 1) from None
-        if names is None and found:
-            names = _header(found.pop(0))
-        for start in range(0, len(found), _BATCH):
-            yield _csv_blocks(found[start : start + _BATCH], names or (), verbatim=delimiter == ",")
-        rows += len(found)
-        if records.waiting > MAX_RECORD:
-            raise SourceError("a line has no end", row=rows + 1)
+    async with aclosing(texts_of(pieces, encoding)) as texts:
+        async for text, last in texts:
+            found = records.feed(text, last=last)
+            if names is None and found:
+                names = _header(found.pop(0))
+            for start in range(0, len(found), _BATCH):
+                yield _csv_blocks(found[start : start + _BATCH], names or (), verbatim=delimiter == ",")
+            if records.waiting > MAX_RECORD:
+                raise Unreadable("a line has no end")
     if names is None:
         raise UsageError("the file is empty: its first record has to name the columns")
 
@@ -226,6 +213,8 @@ async def _csv_batches(blocks: _Blocks, encoding: str, delimiter: str) -> AsyncG
 def _header(record: Record) -> tuple[str, ...]:
     if record.fields is None:
         raise UsageError(f"the first record cannot be read: {record.fault}")
+    if "\0" in record.raw:
+        raise UsageError("the first record has NULs in it, as text in UTF-16 has: say encoding=")
     return tuple(name.strip() for name in record.fields)
 
 
@@ -248,28 +237,23 @@ def _bad_record(record: Record, names: tuple[str, ...]) -> BadRow:
     return BadRow(Given(names, record.fields), RowFault(None, message))
 
 
-async def _with_last(blocks: _Blocks) -> AsyncGenerator[tuple[bytes, bool], None]:
-    async for block in blocks:
-        yield block, False
-    yield b"", True
-
-
 # JSON Lines
 
 
-async def _jsonl_batches(blocks: _Blocks) -> AsyncGenerator[Batch, None]:
-    rest = b""
-    rows = 0
-    async for block, last in _with_last(blocks):
-        *lines, rest = (rest + block).split(b"\n")
-        if last and rest:
-            lines.append(rest)
-        if len(rest) > MAX_RECORD:
-            raise SourceError("a line has no end", row=rows + 1)
-        found = [_json_row(line) for line in lines if line.strip()]
-        for start in range(0, len(found), _BATCH):
-            yield _blocks(found[start : start + _BATCH])
-        rows += len(found)
+async def _jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
+    rest: bytes | None = None
+    async with aclosing(with_last(pieces)) as marked:
+        async for piece, last in marked:
+            if rest is None:
+                refuse_mark(piece, "JSON Lines are UTF-8")
+            *lines, rest = ((rest or b"") + piece).split(b"\n")
+            if last:
+                lines.append(rest)
+            found = [_json_row(line) for line in lines if line.strip()]
+            for start in range(0, len(found), _BATCH):
+                yield _blocks(found[start : start + _BATCH])
+            if len(rest) > MAX_RECORD:
+                raise Unreadable("a line has no end")
 
 
 def _json_row(line: bytes) -> Any:
@@ -315,14 +299,12 @@ async def _iterable_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch]
 ) -> AsyncGenerator[Batch, None]:
     iterator = iter(rows)
-    count = 0
     while True:
         batch, failure = _pull(iterator)
-        count += len(batch)
         if batch:
             yield group(batch)
         if failure is not None:
-            raise SourceError(f"it raised {type(failure).__name__}", row=count + 1) from failure
+            raise unreadable(failure)
         if len(batch) < _BATCH:
             return
 
@@ -339,19 +321,16 @@ def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | None]:
 
 async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
     batch: list[Any] = []
-    count = 0
     iterator = aiter(rows)
     while True:
         try:
-            row = await anext(iterator)
+            batch.append(await anext(iterator))
         except StopAsyncIteration:
             break
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001  # whatever the user's iterator raises halts the run
             if batch:
                 yield _blocks(batch)
-            raise SourceError(f"it raised {type(failure).__name__}", row=count + 1) from failure
-        count += 1
-        batch.append(row)
+            raise unreadable(failure) from None
         if len(batch) == _BATCH:
             yield _blocks(batch)
             batch = []

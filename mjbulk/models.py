@@ -55,6 +55,12 @@ class SupportsRow(Protocol):
     def __getitem__(self, key: str, /) -> Any: ...
 
 
+class SupportsArrow(Protocol):
+    """Whatever speaks the Arrow C stream interface: tables of pandas, polars, pyarrow, DuckDB."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
 @frozen
 class Contact:
     """One contact, as Mailjet takes it."""

@@ -1,12 +1,22 @@
 """Sources: rows of files, streams and iterables, in batches."""
 
+import asyncio
+import gzip
+import io
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import World, balanced
 
 import mjbulk
 from mjbulk._sources import Source, reopen, source_of
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+LINES = [b"email,city\n", *(b"p%d@example.org,Graz\n" % n for n in range(1, 10_001))]
+CSV = b"".join(LINES)
+JSONL = b"".join(b'{"email":"p%d@example.org","city":"Graz"}\n' % n for n in range(1, 10_001))
 
 
 async def rows_of(source: Source) -> list[dict[str, Any]]:
@@ -35,3 +45,168 @@ async def test_a_file_is_found_again_by_its_place(tmp_path: Path, monkeypatch: p
         assert mjbulk.csv_source(file).place is None
     assert source_of([]).place is None
     assert source_of("missing.csv").place is None
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.ndjson", "A.JSONL.GZ"])
+async def test_files_are_known_by_their_names(name: str, tmp_path: Path) -> None:
+    """CSV and JSON Lines, as they are and packed: they give the same rows, and can be read again."""
+    content = CSV if ".csv" in name else JSONL
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.casefold().endswith(".gz") else content)
+    source = source_of(tmp_path / name)
+    for _ in range(2):
+        rows = await rows_of(source)
+        assert (len(rows), rows[-1]) == (10_000, {"email": "p10000@example.org", "city": "Graz"})
+    assert await rows_of(reopen(source.place or {})) == rows
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.parquet.gz", "a.csv.zip"])
+def test_other_files_are_refused(name: str) -> None:
+    """A name that does not say what the file is."""
+    with pytest.raises(mjbulk.UsageError, match="not known: use csv_source"):
+        source_of(name)
+
+
+async def test_packed_streams_and_files() -> None:
+    """Gzip is known by its first bytes where there is no name."""
+
+    async def stream(content: bytes) -> AsyncIterator[bytes]:
+        packed = gzip.compress(content)
+        for start in range(0, len(packed), 100):
+            yield packed[start : start + 100]
+
+    sources = [mjbulk.csv_source(stream(CSV)), mjbulk.jsonl_source(io.BytesIO(gzip.compress(JSONL)))]
+    sources += [mjbulk.jsonl_source(stream(JSONL)), mjbulk.csv_source(io.BytesIO(gzip.compress(CSV)))]
+    for source in sources:
+        assert len(await rows_of(source)) == 10_000
+
+
+# Encodings
+
+
+async def test_encodings_are_not_guessed() -> None:
+    """UTF-8 has its mark or none; what is said of the encoding is followed; what looks like another is refused."""
+    text = "email,city\na@example.org,Köln\n"
+    for encoding in ("utf-8", "utf-8-sig"):
+        assert await rows_of(mjbulk.csv_source(io.BytesIO(text.encode(encoding)))) == [
+            {"email": "a@example.org", "city": "Köln"}
+        ]
+    for encoding in ("utf-16", "utf-16-le", "cp1252", "utf-32"):
+        file = io.BytesIO(text.encode(encoding))
+        assert len(await rows_of(mjbulk.csv_source(file, encoding=encoding))) == 1
+        with pytest.raises(mjbulk.Error, match="say encoding="):
+            await rows_of(mjbulk.csv_source(io.BytesIO(text.encode(encoding))))
+    without_mark = io.BytesIO("email\na@example.org\n".encode("utf-16-be"))
+    with pytest.raises(mjbulk.UsageError, match="NULs in it, as text in UTF-16 has: say encoding="):
+        await rows_of(mjbulk.csv_source(without_mark))
+    with pytest.raises(mjbulk.UsageError, match="mark of UTF-16: JSON Lines are UTF-8"):
+        await rows_of(mjbulk.jsonl_source(io.BytesIO('{"email":"a@example.org"}'.encode("utf-16"))))
+
+
+@pytest.mark.parametrize("encoding", ["latin-17", "base64", "hex"])
+def test_encodings_that_are_none(encoding: str) -> None:
+    """A name that nobody knows, and codecs that are no encodings of text."""
+    with pytest.raises(mjbulk.UsageError, match="no encoding"):
+        mjbulk.csv_source("a.csv", encoding=encoding)
+
+
+# Failures
+
+
+def failing_rows() -> Iterator[dict[str, str]]:
+    for n in range(1, 7_778):
+        yield {"email": f"p{n}@example.org"}
+    raise LookupError
+
+
+async def failing_async_rows() -> AsyncIterator[dict[str, str]]:
+    for row in failing_rows():
+        yield row
+
+
+async def failing_stream() -> AsyncIterator[bytes]:
+    yield b"".join(LINES[:5_000])
+    yield b"".join(LINES[5_000:7_778]) + b"p7778@exam"
+    raise LookupError
+
+
+class FailingFile(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        if found := super().read(size):
+            return found
+        raise LookupError
+
+
+def bad_encoding() -> bytes:
+    return b"".join([*LINES[:7_778], b"p7778@example.org,K\xf6ln\n", *LINES[7_779:]])
+
+
+def cut_gzip(content: bytes) -> bytes:
+    """Cut it where all of the data has come, and its checksum has not."""
+    return gzip.compress(content)[:-8]
+
+
+FAILING: dict[str, tuple[Callable[[], Any], str]] = {
+    "an iterator": (failing_rows, "it raised LookupError"),
+    "an async iterator": (failing_async_rows, "it raised LookupError"),
+    "a stream": (lambda: mjbulk.csv_source(failing_stream()), "it raised LookupError"),
+    "a file": (lambda: mjbulk.csv_source(FailingFile(b"".join(LINES[:7_778]) + b"p7")), "it raised LookupError"),
+    "JSON Lines": (
+        lambda: mjbulk.jsonl_source(FailingFile(b"".join(JSONL.splitlines(keepends=True)[:7_777]) + b'{"em')),
+        "it raised LookupError",
+    ),
+    "gzip": (
+        lambda: mjbulk.csv_source(io.BytesIO(cut_gzip(b"".join(LINES[:7_778]) + b"p7"))),
+        "its gzip is cut off",
+    ),
+    "an encoding": (lambda: mjbulk.csv_source(io.BytesIO(bad_encoding())), "this is not utf-8: say encoding="),
+}
+
+
+@pytest.mark.parametrize("kind", FAILING)
+async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kind: str) -> None:
+    """What was sent is in the report, what was not is not_sent, and the cause says at which row it was."""
+    make, problem = FAILING[kind]
+    async with world.client(chunk_rows=500) as client:
+        with pytest.raises(mjbulk.ImportHalted) as caught:
+            await client.import_contacts(make(), lists=ADD, create_properties=True)
+    report = balanced(caught.value.report)
+    cause = caught.value.__cause__
+    assert isinstance(cause, mjbulk.SourceError)
+    assert (cause.row, cause.sentence, report.halted) == (7_778, problem, cause)
+    assert isinstance(cause.__cause__, LookupError) == ("LookupError" in problem)
+    assert (report.rows, report.accepted, report.not_sent) == (7_777, 7_500, 277)
+    assert len(world.emulator.contacts) == 7_500
+    assert [(why.rows, why.cause) for why in report.unsettled] == [(range(7_501, 7_778), str(cause))]
+
+
+# Reading pauses
+
+
+@pytest.mark.parametrize("kind", ["rows", "async rows", "bytes"])
+async def test_reading_pauses_when_the_pipeline_is_full(world: World, kind: str) -> None:
+    """With room for a few jobs no more rows are read than those, and what waits for room; nothing for an hour."""
+    taken = 0
+
+    def rows() -> Iterator[dict[str, str]]:
+        nonlocal taken
+        for taken in range(1, 100_001):
+            yield {"email": f"p{taken}@example.org"}
+
+    async def async_rows() -> AsyncIterator[dict[str, str]]:
+        for row in rows():
+            yield row
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"email\n"
+        for row in rows():
+            yield f"{row['email']}\n".encode()
+
+    sources: dict[str, Any] = {"rows": rows(), "async rows": async_rows(), "bytes": mjbulk.csv_source(pieces())}
+    async with world.turned(import_seconds=7_200.0) as other, other.client(max_jobs=3, chunk_rows=100) as client:
+        run = client.start_import(sources[kind], lists=ADD)
+        await asyncio.sleep(10)
+        before = taken
+        assert 300 <= before <= 300 + 100 + 1_000
+        await asyncio.sleep(3_600)
+        assert taken == before
+        await run.stop()

@@ -1,0 +1,133 @@
+"""Tables to rows and rejections to a table, through the Arrow C stream interface. Needs the extra ``arrow``.
+
+pandas, polars, pyarrow and DuckDB come through one door here, and Parquet files as well. Rows are taken out column by
+column, a few at a time; nothing is copied whole.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from mjbulk._files import unreadable
+from mjbulk._rows import Block
+from mjbulk._values import EMAIL
+from mjbulk.errors import UsageError
+
+try:
+    import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
+    from pyarrow import parquet
+except ImportError:
+    raise UsageError("tables and Parquet files are read with pyarrow: pip install 'mjbulk[arrow]'") from None
+
+_BUFFER = 64 * 1024
+_READ_ROWS = 8192
+"""Rows of a Parquet file that are in memory at once."""
+_INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas names an index without a name. Nobody means it as a column."""
+
+
+def read_table(table: Any, size: int) -> AsyncGenerator[list[Block], None]:
+    """Give the rows of whatever speaks the Arrow C stream interface, in blocks of a size; of a single column (a
+    Series), addresses.
+
+    Raises UsageError where it cannot be given as Arrow, Unreadable where it fails on the way.
+    """
+    return _read(partial(_open_table, table), size)
+
+
+def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
+    """Give the rows of a Parquet file, in blocks of a size.
+
+    Raises UsageError where it cannot be opened, Unreadable where it fails on the way.
+    """
+    return _read(partial(_open_parquet, path), size)
+
+
+def _open_table(table: Any) -> Iterator[Any]:
+    try:
+        return iter(pa.RecordBatchReader.from_stream(table))
+    except Exception as why:  # noqa: BLE001  # whatever the library behind the table raises
+        first = why
+    try:
+        return iter(pa.table({EMAIL: pa.chunked_array(table)}).to_batches())
+    except Exception:  # noqa: BLE001  # as above; the first one tells more
+        column = re.search(r"for column (.+) with type", " ".join(map(str, first.args)))
+        where = f", for its column {column[1]!r}" if column else ""
+        what = f"the {type(table).__name__} cannot be given as Arrow ({type(first).__name__}{where})"
+    raise UsageError(f"{what}: each column has to have a name of its own, and one type; rows, as dicts, need not")
+
+
+def _open_parquet(path: Path) -> Iterator[Any]:
+    try:
+        opened = path.open("rb")
+    except OSError as why:
+        raise UsageError(f"the file cannot be opened: {why.strerror}") from None
+    with opened as file:
+        try:
+            table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
+        except (pa.ArrowException, OSError):
+            raise UsageError("the file is no Parquet, or is cut off") from None
+        for group in range(table.num_row_groups):  # one by one: a damaged group costs none of those before it
+            yield from table.iter_batches(_READ_ROWS, row_groups=[group])
+
+
+async def _read(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator[list[Block], None]:
+    batches = await asyncio.to_thread(open_)
+    while True:
+        try:
+            batch = await asyncio.to_thread(next, batches, None)
+        except UsageError:
+            raise
+        except Exception as failure:  # noqa: BLE001  # whatever the library behind the table raises halts the run
+            raise unreadable(failure) from None
+        if batch is None:
+            return
+        for start in range(0, batch.num_rows, size):
+            yield [_block(batch.slice(start, size))]
+
+
+def _block(batch: Any) -> Block:
+    kept = [place for place, name in enumerate(batch.schema.names) if not _INDEX.fullmatch(name)]
+    columns = [_values(batch.columns[place]) for place in kept]
+    rows = list(zip(*columns, strict=True)) or [()] * batch.num_rows
+    return Block(tuple(batch.schema.names[place] for place in kept), rows)
+
+
+def _values(column: Any) -> list[Any]:
+    """Give the values of a column as Python has them."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python has no nanoseconds
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    try:
+        return _as_python(column)
+    except Exception:  # noqa: BLE001  # one of them has no form in Python
+        return [_value(column, place) for place in range(len(column))]
+
+
+def _as_python(column: Any) -> list[Any]:
+    is_map = pa.types.is_map(column.type)
+    return list(column.to_pylist(maps_as_pydicts="strict") if is_map else column.to_pylist())
+
+
+def _value(column: Any, place: int) -> Any:
+    try:
+        return _as_python(column.slice(place, 1))[0]
+    except Exception:  # noqa: BLE001  # as above
+        return OddValue(str(column.type))
+
+
+@frozen
+class OddValue:
+    """A value that Python has no form for, as a date after the year 9999: no row can be sent with it."""
+
+    type: str
+    """What Arrow calls it."""
+
+    def __str__(self) -> str:
+        return f"({self.type} that Python has no form for)"

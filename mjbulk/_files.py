@@ -1,0 +1,205 @@
+"""Bytes of paths, open files and streams, a piece at a time: unpacked where they are gzip, and decoded.
+
+Whatever goes wrong while they are read is `Unreadable`: who counts rows knows at which row that was.
+"""
+
+import asyncio
+import codecs
+import os
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mjbulk.errors import UsageError
+
+Path_ = str | os.PathLike[str]
+File = Path_ | BinaryIO | AsyncIterable[bytes]
+Pieces = AsyncGenerator[bytes, None]
+_PIECE = 256 * 1024
+_GZIP = b"\x1f\x8b"
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks that no UTF-8 begins with."""
+
+
+class Unreadable(Exception):  # a signal to who counts rows, not an error of the program
+    """A source ends here, before its end. ``cause`` is what was raised, if something was."""
+
+    def __init__(self, problem: str, cause: Exception | None = None) -> None:
+        super().__init__()
+        self.problem = problem
+        self.cause = cause
+
+
+def unreadable(failure: Exception) -> Unreadable:
+    """Give the signal for whatever a source of the user's has raised."""
+    return Unreadable(f"it raised {type(failure).__name__}", failure)
+
+
+def pieces_of(file: File) -> Callable[[], Pieces]:
+    """Give a way to read bytes piece by piece.
+
+    What begins with the two bytes of gzip is unpacked: neither CSV nor JSON begins so in any encoding. A file whose
+    name ends in ``.gz`` has to.
+    """
+    if isinstance(file, str | os.PathLike):
+        path = Path(file)
+        return lambda: _unpacked(_of_path(path), must=path.suffix.casefold() == ".gz")
+    if isinstance(file, AsyncIterable):
+        return lambda: _unpacked(_of_stream(file))
+    if hasattr(file, "read"):
+        return lambda: _unpacked(_of_file(file))
+    raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or async bytes")
+
+
+async def _of_path(path: Path) -> Pieces:
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+    except OSError as why:
+        raise UsageError(f"the file cannot be opened: {why.strerror}") from None
+    with file:
+        async with aclosing(_of_file(file)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+async def _of_file(file: BinaryIO) -> Pieces:
+    while True:
+        try:
+            piece = await asyncio.to_thread(file.read, _PIECE)
+        except Exception as why:  # noqa: BLE001  # whatever the user's file raises halts the run
+            raise unreadable(why) from None
+        if not isinstance(piece, bytes):
+            raise UsageError("the file does not give bytes: open it with 'rb', and so that reading it waits")
+        if not piece:
+            return
+        yield piece
+
+
+async def _of_stream(stream: AsyncIterable[Any]) -> Pieces:
+    pieces = aiter(stream)
+    while True:
+        try:
+            piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except Exception as why:  # noqa: BLE001  # whatever the user's stream raises halts the run
+            raise unreadable(why) from None
+        if not isinstance(piece, bytes | bytearray | memoryview):
+            raise UsageError(f"the stream gives {type(piece).__name__}, not bytes")
+        for start in range(0, len(piece), _PIECE):
+            yield bytes(piece[start : start + _PIECE])
+
+
+# gzip
+
+
+async def _unpacked(packed: Pieces, *, must: bool = False) -> Pieces:
+    """Inflate what is gzip, and pass on what is none."""
+    async with aclosing(packed):
+        head = b""
+        async for piece in packed:
+            head += piece
+            if len(head) >= len(_GZIP):
+                break
+        is_gzip = head.startswith(_GZIP)
+        if must and not is_gzip:
+            raise UsageError("the file's name ends in .gz, and it is no gzip")
+        gzip = _Gzip()
+        for part in gzip.feed(head) if is_gzip else [head]:
+            yield part
+        async for piece in packed:
+            for part in gzip.feed(piece) if is_gzip else [piece]:
+                yield part
+        gzip.end()
+
+
+class _Gzip:
+    """Unpacks gzip, one member after the other, in pieces of bounded size however well it was packed."""
+
+    def __init__(self) -> None:
+        self._member: Any = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._member is None:
+                data = data.lstrip(b"\0")  # members may be padded
+                if not data:
+                    return
+                self._member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            try:
+                part = self._member.decompress(data, _PIECE)
+            except zlib.error:
+                raise Unreadable("its gzip is damaged") from None
+            if part:
+                yield part
+            if self._member.eof:
+                data, self._member = self._member.unused_data, None
+            else:
+                data = self._member.unconsumed_tail
+
+    def end(self) -> None:
+        if self._member is not None:
+            raise Unreadable("its gzip is cut off")
+
+
+# Text
+
+
+async def with_last(pieces: Pieces) -> AsyncGenerator[tuple[bytes, bool], None]:
+    """Give the pieces, and an empty one after them that is the last."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece, False
+    yield b"", True
+
+
+async def texts_of(pieces: Pieces, encoding: str) -> AsyncGenerator[tuple[str, bool], None]:
+    """Decode pieces, up to the first byte that cannot be."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    begun = False
+    async with aclosing(with_last(pieces)) as marked:
+        async for piece, last in marked:
+            state = decoder.getstate()
+            text = _decoded(decoder, piece, last=last)
+            if text is None:
+                if not begun:
+                    refuse_mark(piece, "say encoding={!r}")
+                decoder.setstate(state)
+                yield _up_to_fault(decoder, piece), False
+                raise Unreadable(f"this is not {encoding.removesuffix('-sig')}: say encoding=")
+            begun = begun or bool(piece)
+            yield text, last
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, *, last: bool = False) -> str | None:
+    try:
+        return decoder.decode(piece, last)
+    except UnicodeError:
+        return None
+
+
+def _up_to_fault(decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
+    """Decode what comes before the first byte that cannot be: halving finds it in any encoding."""
+    good, bad = 0, len(piece) + 1
+    state = decoder.getstate()
+    text = ""
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        decoder.setstate(state)
+        found = _decoded(decoder, piece[:middle])
+        good, bad, text = (good, middle, text) if found is None else (middle, bad, found)
+    return text
+
+
+def refuse_mark(beginning: bytes, advice: str) -> None:
+    """Raise UsageError where bytes begin like UTF-16 or UTF-32; ``advice`` has room for the name."""
+    for mark, name in _MARKS.items():
+        if beginning.startswith(mark):
+            raise UsageError(f"it begins with the byte order mark of {name.upper()}: {advice.format(name)}")

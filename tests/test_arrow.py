@@ -1,0 +1,304 @@
+"""Tables of all libraries through one door, and Parquet files."""
+
+import asyncio
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from subprocess import check_output
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pandas as pd  # type: ignore[import-untyped]  # it brings no types
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
+import pytest
+from pyarrow import parquet
+from support import World, balanced
+
+import mjbulk
+from mjbulk._arrow import OddValue
+from mjbulk._sources import Source, reopen, source_of
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+COLUMNS: dict[str, list[Any]] = {
+    "email": ["a@example.org", "not an address", "b@example.org"],
+    "city": ["Graz", "Wien", None],
+    "age": [7, 8, None],
+    "internal": [1.5, 2.5, 3.5],
+}
+TABLES: dict[str, Callable[[], Any]] = {
+    "pandas": lambda: pd.DataFrame(COLUMNS),
+    "polars": lambda: pl.DataFrame(COLUMNS),
+    "pyarrow": lambda: pa.table(COLUMNS),
+    "a record batch": lambda: pa.record_batch(COLUMNS),
+    "a reader": lambda: pa.table(COLUMNS).to_reader(),
+    "duckdb": lambda: duckdb.from_arrow(pa.table(COLUMNS)).project("email, city, age, internal"),
+}
+
+
+async def rows_of(source: Source) -> list[dict[str, Any]]:
+    """Give all rows of a source of tables."""
+    blocks: list[Any] = [block async for batch in source.batches() for block in batch]
+    return [dict(zip(block.names, row, strict=True)) for block in blocks for row in block.rows]
+
+
+async def values_of(column: Any) -> list[Any]:
+    """Give the values that a column has in rows."""
+    return [row["it"] for row in await rows_of(source_of(pa.table({"it": column})))]
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+@pytest.mark.parametrize("kind", TABLES)
+async def test_tables_of_all_libraries_give_the_same(world: World, kind: str, via: Any) -> None:
+    """Nulls leave properties alone, columns that were not picked stay here, a bad row costs its own number."""
+    async with world.client() as client:
+        columns = ["email", "city", "age"]
+        report = balanced(await client.import_contacts(TABLES[kind](), lists=ADD, columns=columns, via=via))
+    assert (report.rows, report.accepted, report.rejected) == (3, 2, 1)
+    properties = {who: dict(found.properties) for who, found in world.emulator.contacts.items()}
+    assert properties == {"a@example.org": {"city": "Graz", "age": 7}, "b@example.org": {}}
+    (rejection,) = report.rejections
+    assert (rejection.row, rejection.field, rejection.data) == (
+        2,
+        "email",
+        {"email": "not an address", "city": "Wien", "age": 8, "internal": 2.5},
+    )
+
+
+async def test_a_table_can_be_read_again_and_a_reader_cannot() -> None:
+    """What has a length is a table."""
+    for kind, make in TABLES.items():
+        source = source_of(make())
+        assert source.again == (kind != "a reader")
+        assert len(await rows_of(source)) == 3
+        if source.again:
+            assert len(await rows_of(source)) == 3
+        else:
+            with pytest.raises(mjbulk.UsageError, match="only once"):
+                source.batches()
+
+
+async def test_large_tables_come_a_few_rows_at_a_time() -> None:
+    """One batch of a table is many blocks."""
+    table = pa.table({"email": [f"p{n}@example.org" for n in range(2_001)]})
+    sizes = [len(block) async for batch in source_of(table).batches() for block in batch]
+    assert (sum(sizes), max(sizes)) == (2_001, 500)
+
+
+# Values
+
+
+async def test_values_as_python_has_them() -> None:
+    """Nulls, dictionaries, decimals, dates, structs and maps; a time with a zone keeps it, one without has none."""
+    when = dt.datetime(2026, 11, 24, 12, 30, 0, 123456, tzinfo=ZoneInfo("Europe/Vienna"))
+    assert await values_of(pa.array(["Graz", None, "Graz"]).dictionary_encode()) == ["Graz", None, "Graz"]
+    assert await values_of(pa.nulls(2)) == [None, None]
+    assert await values_of(pa.array([Decimal("1.25")])) == [Decimal("1.25")]
+    assert await values_of(pa.array([dt.date(2026, 11, 24)])) == [dt.date(2026, 11, 24)]
+    assert await values_of(pa.array([{"city": "Graz"}])) == [{"city": "Graz"}]
+    assert await values_of(pa.array([[("city", "Graz")]], pa.map_(pa.string(), pa.string()))) == [{"city": "Graz"}]
+    for unit in ("us", "ns"):
+        (aware,) = await values_of(pa.array([when], pa.timestamp(unit, "Europe/Vienna")))
+        assert (type(aware), aware, aware.utcoffset()) == (dt.datetime, when, dt.timedelta(hours=1))
+        (naive,) = await values_of(pa.array([when.replace(tzinfo=None)], pa.timestamp(unit)))
+        assert (type(naive), naive.tzinfo) == (dt.datetime, None)
+
+
+async def test_values_that_python_has_no_form_for() -> None:
+    """They stand for themselves, and their neighbours are not touched."""
+    first, second, third = await values_of(pa.array([0, 10**15, None], pa.timestamp("s")))
+    assert (first, third) == (dt.datetime(1970, 1, 1), None)  # noqa: DTZ001  # Arrow's has no zone either
+    assert second == OddValue("timestamp[s]")
+    assert str(second) == "(timestamp[s] that Python has no form for)"
+    (twice,) = await values_of(pa.array([[("a", "1"), ("a", "2")]], pa.map_(pa.string(), pa.string())))
+    assert isinstance(twice, OddValue)
+
+
+ODD = {
+    "no zone": pa.array([dt.datetime(2026, 11, 24)] * 2, pa.timestamp("us")),  # noqa: DTZ001  # that is the point
+    "out of range": pa.array([10**15] * 2, pa.timestamp("s", "UTC")),
+    "an unknown zone": pa.array([0] * 2, pa.timestamp("us", "Nowhere/At_all")),
+    "a list": pa.array([["Graz"]] * 2),
+    "a struct": pa.array([{"city": "Graz"}] * 2),
+    "bytes": pa.array([b"Graz"] * 2),
+    "a duration": pa.array([5] * 2, pa.duration("ns")),
+    "infinity": pa.array([float("inf")] * 2),
+}
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+@pytest.mark.parametrize("kind", ODD)
+async def test_values_that_cannot_be_sent_reject_their_rows(world: World, kind: str, via: Any, tmp_path: Path) -> None:
+    """Each by its number, and the rejections can be written; where the column is not picked nothing is wrong."""
+    table = pa.table({"email": ["a@example.org", "b@example.org"], "seen": ODD[kind]})
+    world.emulator.create_property("seen", "datetime" if "zone" in kind or "range" in kind else "str")
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(table, lists=ADD, via=via))
+        assert [(r.row, r.field) for r in report.rejections] == [(1, "seen"), (2, "seen")]
+        for name in ("out.csv", "out.jsonl"):
+            assert report.write_rejections(tmp_path / name) == 2
+        assert (await client.import_contacts(table, lists=ADD, via=via, columns=["email"])).ok
+
+
+async def test_contacts_in_a_table(world: World) -> None:
+    """Mailjet's own contact object, as a table has it."""
+    table = pa.table(
+        {"Email": ["a@example.org"], "Name": ["Ann"], "Properties": pa.array([{"city": "Graz", "age": None}])}
+    )
+    async with world.client() as client:
+        assert (await client.import_contacts(table, lists=ADD)).ok
+    found = world.emulator.contacts["a@example.org"]
+    assert (found.name, dict(found.properties)) == ("Ann", {"city": "Graz"})
+
+
+# Frames of pandas
+
+
+async def test_the_index_of_a_frame() -> None:
+    """An index without a name, as any filtered frame has, is no column; one with a name is."""
+    frame = pd.DataFrame({"email": ["a@example.org", "b@example.org"], "age": [7, 8]})
+    assert await rows_of(source_of(frame[frame.age > 7])) == [{"email": "b@example.org", "age": 8}]
+    assert await rows_of(source_of(frame.set_index("email")[["age"]])) == [
+        {"age": 7, "email": "a@example.org"},
+        {"age": 8, "email": "b@example.org"},
+    ]
+
+
+async def test_a_frame_without_columns_is_refused(world: World) -> None:
+    """Its rows are not lost: they have no address."""
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="no column 'email'"):
+            await client.import_contacts(pd.DataFrame(index=[4, 7]), lists=ADD)
+
+
+async def test_frames_that_arrow_cannot_take(world: World) -> None:
+    """The column is named, none of its values is."""
+    frame = pd.DataFrame({"email": ["secret@example.org", 7], "age": [7, 8]})
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="for its column 'email'") as caught:
+            await client.import_contacts(frame, lists=ADD)
+        assert "secret" not in str(caught.value)
+        with pytest.raises(mjbulk.UsageError, match="a name of its own"):
+            await client.import_contacts(pd.concat([frame[["age"]], frame[["age"]]], axis=1), lists=ADD)
+
+
+@pytest.mark.parametrize("of", [pd.Series, pl.Series, lambda values: pa.chunked_array([values])])
+async def test_a_single_column_is_addresses(world: World, of: Callable[[list[str]], Any]) -> None:
+    """A Series goes onto the exclusion list."""
+    async with world.client() as client:
+        report = await client.exclude_contacts(of(["a@example.org", "b@example.org"]))
+    assert (report.accepted, world.emulator.contacts["b@example.org"].excluded) == (2, True)
+
+
+def test_a_lazy_frame_has_to_be_collected() -> None:
+    """It has no rows yet."""
+    with pytest.raises(mjbulk.UsageError, match=r"LazyFrame is no source of rows: give .*collected"):
+        source_of(pl.LazyFrame(COLUMNS))
+
+
+# Parquet
+
+
+def write_parquet(path: Path, rows: int, **how: Any) -> None:
+    table = pa.table({"email": [f"p{n}@example.org" for n in range(1, rows + 1)], "city": ["Graz"] * rows})
+    parquet.write_table(table, path, **how)
+
+
+async def test_a_parquet_file(world: World, tmp_path: Path) -> None:
+    """It is known by its name, read by row groups, and found again by its place."""
+    write_parquet(tmp_path / "a.parquet", 20_000, row_group_size=3_000)
+    source = source_of(tmp_path / "a.parquet")
+    assert source.place == {"kind": "parquet", "path": str(tmp_path / "a.parquet")}
+    assert [len(await rows_of(it)) for it in (source, source, reopen(source.place))] == [20_000] * 3
+    async with world.client(chunk_rows=5_000) as client:
+        assert (await client.plan_import(tmp_path / "a.parquet", lists=ADD)).rows == 20_000
+        report = balanced(await client.import_contacts(tmp_path / "a.parquet", lists=ADD))
+    assert (report.accepted, len(report.jobs)) == (20_000, 4)
+    assert dict(world.emulator.contacts["p20000@example.org"].properties) == {"city": "Graz"}
+
+
+async def test_files_that_are_no_parquet(tmp_path: Path) -> None:
+    """A file that is not there, another one, and one that was cut off."""
+    write_parquet(tmp_path / "whole.parquet", 100)
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    for content in (b"", b"email\na@example.org\n", whole[:-9], whole[: len(whole) // 2]):
+        (tmp_path / "a.parquet").write_bytes(content)
+        with pytest.raises(mjbulk.UsageError, match="is no Parquet, or is cut off"):
+            await rows_of(source_of(tmp_path / "a.parquet"))
+    with pytest.raises(mjbulk.UsageError, match="cannot be opened: No such file"):
+        await rows_of(source_of(tmp_path / "missing.parquet"))
+
+
+# Failures
+
+
+def failing_reader() -> Any:
+    def batches() -> Iterator[Any]:
+        for start in range(1, 7_001, 1_000):
+            yield pa.record_batch({"email": [f"p{n}@example.org" for n in range(start, start + 1_000)]})
+        raise LookupError
+
+    return pa.RecordBatchReader.from_batches(pa.schema([("email", pa.string())]), batches())
+
+
+def damaged_parquet(path: Path) -> Path:
+    write_parquet(path, 20_000, row_group_size=7_000, write_page_checksum=True, compression=None, use_dictionary=False)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"p7002@example.org", b"p7002@example.net"))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["a reader", "a file"])
+async def test_a_table_that_fails_in_the_middle_halts_the_run(world: World, kind: str, tmp_path: Path) -> None:
+    """What was sent is in the report, and the cause says at which row it was."""
+    source = failing_reader() if kind == "a reader" else damaged_parquet(tmp_path / "a.parquet")
+    async with world.client(chunk_rows=1_500) as client:
+        with pytest.raises(mjbulk.ImportHalted) as caught:
+            await client.import_contacts(source, lists=ADD)
+    report, cause = balanced(caught.value.report), caught.value.__cause__
+    assert isinstance(cause, mjbulk.SourceError)
+    assert (cause.row, cause.sentence) == (7_001, f"it raised {type(cause.__cause__).__name__}")
+    assert (report.rows, report.accepted, report.not_sent) == (7_000, 6_000, 1_000)
+
+
+async def test_reading_pauses_when_the_pipeline_is_full(world: World) -> None:
+    """Batches are taken from a reader as there is room."""
+    taken = 0
+
+    def batches() -> Iterator[Any]:
+        nonlocal taken
+        for taken in range(1, 10_001):
+            yield pa.record_batch({"email": [f"p{taken}@example.org"]})
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema([("email", pa.string())]), batches())
+    async with world.turned(import_seconds=7_200.0) as other, other.client(max_jobs=3, chunk_rows=100) as client:
+        run = client.start_import(reader, lists=ADD)
+        await asyncio.sleep(3_600)
+        assert 300 <= taken <= 500
+        await run.stop()
+
+
+# The extra
+
+
+async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is missing is said, with the command that brings it, before anything is sent; rows do without it."""
+    monkeypatch.delitem(sys.modules, "mjbulk._arrow")
+    monkeypatch.delattr(mjbulk, "_arrow")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for rows in (pl.DataFrame(COLUMNS), tmp_path / "a.parquet"):
+        with pytest.raises(mjbulk.UsageError, match=r"pip install 'mjbulk\[arrow\]'"):
+            source_of(rows)
+    assert source_of([{"email": "a@example.org"}]).what == "iterable"
+
+
+def test_rows_and_text_load_no_pyarrow() -> None:
+    """The library is large: only tables pay for it."""
+    code = (
+        "import sys; from mjbulk._sources import source_of; import mjbulk.client;"
+        "source_of([]); source_of('a.csv.gz'); source_of('a.jsonl'); print('pyarrow' in sys.modules)"
+    )
+    assert check_output([sys.executable, "-c", code], text=True).strip() == "False"
