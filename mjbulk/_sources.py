@@ -115,7 +115,9 @@ def jsonl_source(file: File) -> Source:
     return _file_source("jsonl", file, {}, lambda: _jsonl_batches(pieces()))
 
 
-def _parquet_source(path: Path) -> Source:
+def parquet_source(path: Path_) -> Source:
+    """Read contacts from a Parquet file. Needs the extra ``arrow``."""
+    path = Path(path)
     read = _arrow().read_parquet
     return _file_source("parquet", path, {}, lambda: read(path, _BATCH))
 
@@ -142,7 +144,7 @@ def _file_source(
     return Source(batches, text=text, again=again, what=kind, place=place)
 
 
-_KINDS: Mapping[str, Callable[..., Source]] = {"csv": csv_source, "jsonl": jsonl_source, "parquet": _parquet_source}
+_KINDS: Mapping[str, Callable[..., Source]] = {"csv": csv_source, "jsonl": jsonl_source, "parquet": parquet_source}
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, Unpack
 
 from mjbulk._engine import Engine
 from mjbulk._events import Hook
+from mjbulk._rejects import whole_or_not_at_all
 from mjbulk._rows import Terms, encode, flat, given, layout_of
 from mjbulk._sources import Addresses, Rows, numbered_source, source_of
 from mjbulk._transport import Doubt, SinkFailed
@@ -60,7 +61,7 @@ from mjbulk.models import (
     list_ref,
 )
 from mjbulk.plan import Plan, make_plan
-from mjbulk.report import Report, by_row, whole_or_not_at_all
+from mjbulk.report import Report, by_row
 from mjbulk.runs import ImportRun
 
 
@@ -145,10 +146,11 @@ class Client:
     async def import_contacts(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Report:
         """Import a source to its end, and give the report: every row of it has one outcome.
 
-        ``source`` is a path (``.csv``, ``.jsonl``), a `csv_source` or `jsonl_source`, or an iterable or async iterable
-        of rows. A row is anything with ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object; ``email``
-        and ``name`` (any case) are the contact's, every other column is a property. ``lists`` maps list IDs, addresses
-        or names to actions; None for no list.
+        ``source`` is a path (``.csv``, ``.jsonl``, both also ``.gz``; ``.parquet``), a `csv_source` or `jsonl_source`,
+        a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable of rows. A row is anything with
+        ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object; ``email`` and ``name`` (any case) are the
+        contact's, every other column is a property. ``lists`` maps list IDs, addresses or names to actions; None for
+        no list.
 
         ``columns`` picks columns, or renames them; ``nulls="unassign"`` unassigns properties where the value is null,
         instead of leaving them alone; ``run_id`` names the run; ``resend`` says what is sent again after a lost

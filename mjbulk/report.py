@@ -1,29 +1,25 @@
 """The report of a run: its books and its rejections, as plain data that outlives the client."""
 
-import csv
-import json
-import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import attrs
-import orjson
 from attrs import frozen
 
+from mjbulk._rejects import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk._spill import Place, Spill
 from mjbulk.errors import Error, RowsRejected, UsageError
-from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, Unsettled
+from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
 
 _IN_MEMORY = 1000
 _SORTED_AT_ONCE = 20_000
 _READ_AT_ONCE = 100
-REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
 
 
 class RejectionStore(Rejections):
@@ -149,105 +145,54 @@ class Report(Counts):
         end = "" if self.halted is None else "; stopped early"
         return f"{self.run_id}: {self.summary()} in {len(self.jobs)} jobs, {self.seconds:.1f} s{end}"
 
+    def table(self) -> str:
+        """Say the books as a table, a line for each figure, without anybody's data."""
+        figures = {name: f"{getattr(self, name):,}" for name in (*COUNT_NAMES[1:], COUNT_NAMES[0])}
+        figures |= {"jobs": f"{len(self.jobs):,}", "requests": f"{self.requests:,}", "seconds": f"{self.seconds:,.1f}"}
+        width = max(map(len, figures.values()))
+        return "\n".join(f"{name.replace('_', ' '):<10}  {figure:>{width}}" for name, figure in figures.items())
+
     def as_dict(self) -> dict[str, Any]:
         """Give the counts and figures as plain data, for JSON; ``jobs`` is a number."""
         figures = {"jobs": len(self.jobs), "requests": self.requests, "seconds": round(self.seconds, 3)}
         return {"run_id": self.run_id, **super().as_dict(), **figures, "complete": self.complete}
 
     def write_rejections(self, path: str | os.PathLike[str]) -> int:
-        """Write the rejected rows and give their number: ``.csv`` (safe to open in a spreadsheet) or ``.jsonl`` (raw).
+        """Write the rejected rows and give their number: ``.csv`` (safe to open in a spreadsheet), ``.jsonl`` (raw), or
+        ``.json``: one object with the figures of `as_dict`, ``halted``, ``unsettled``, and the list ``rejections``.
 
         The columns are ``row, email, field, message, match, origin``, and the source's own after them. The file appears
         whole or not at all, readable for its owner alone. Raises UsageError for another ending.
         """
         target = Path(path)
-        writers = {".csv": _write_csv, ".jsonl": _write_jsonl}
-        write = writers.get(target.suffix.casefold())
+        write = self._writers().get(target.suffix.casefold())
         if write is None:
-            raise UsageError("rejections are written as .csv or .jsonl")
+            raise UsageError(f"rejections are written as {', '.join(self._writers())}")
         with whole_or_not_at_all(target) as file:
             write(self.rejections, file)
         return len(self.rejections)
 
+    def _writers(self) -> dict[str, Callable[[Rejections, BinaryIO], None]]:
+        return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self._head())}
 
-@contextmanager
-def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name when it is whole, readable for its owner alone, or not at all."""
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    def _head(self) -> dict[str, Any]:
+        """Give all but the rejections as plain data; a range of rows as its first and its last."""
+        unsettled = [
+            {"rows": [why.rows.start, why.rows.stop - 1], "cause": why.cause, "job": why.job and str(why.job)}
+            for why in self.unsettled
+        ]
+        return {**self.as_dict(), "halted": self.halted and str(self.halted), "unsettled": unsettled}
 
+    def to_arrow(self) -> SupportsArrow:
+        """Give the rejections as a table that pandas, polars, pyarrow and DuckDB read, a few at a time, any number of
+        times.
 
-def _write_jsonl(rejections: Rejections, file: Any) -> None:
-    for rejection in rejections:
-        row = {name: getattr(rejection, name) for name in REJECTION_COLUMNS}
-        row["candidates"] = list(rejection.candidates)
-        row["data"] = rejection.data
-        file.write(_as_json(row) + b"\n")
+        Its columns are ``row, email, field, message, match, origin, candidates`` (a list of numbers) and ``data`` (the
+        row as it was given, as JSON). Raises UsageError where the extra ``arrow`` is missing.
+        """
+        from mjbulk._arrow import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
 
-
-def _as_json(row: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except orjson.JSONEncodeError:  # what made Mailjet's JSON impossible is often why a row was rejected
-        return json.dumps(_plain(row)).encode()
-
-
-def _plain(value: Any) -> Any:
-    """Give data that any JSON can hold: halves of characters and numbers of any length are no obstacle."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or type(value) in (bool, int, str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
-
-
-def _write_csv(rejections: Rejections, file: Any) -> None:
-    columns: dict[str, None] = {}
-    for rejection in rejections:
-        columns.update(dict.fromkeys(map(str, rejection.data or ())))
-    lines = _Lines(file)
-    writer = csv.writer(lines)
-    writer.writerow([*REJECTION_COLUMNS, *(_defanged(name) for name in columns)])
-    for rejection in rejections:
-        data: Mapping[str, Any] = rejection.data or {}
-        known = [getattr(rejection, name) for name in REJECTION_COLUMNS]
-        writer.writerow([_defanged(value) for value in (*known, *(data.get(name) for name in columns))])
-
-
-class _Lines:
-    """Lets the csv module write to a file of bytes."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        self._file.write(text.encode("utf-8", "backslashreplace"))
-        return len(text)
-
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # full-width forms work as well
-
-
-def _defanged(value: Any) -> str:
-    """Give a cell that no spreadsheet takes for a formula."""
-    if value is None:
-        return ""
-    text = str(value)
-    harmless = isinstance(value, int | float)
-    return f"'{text}" if not harmless and text.lstrip(" \"'").startswith(_FORMULA) else text
+        return RejectionTable(self.rejections)
 
 
 class Ledger:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import attrs
+import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
+from pyarrow import parquet
 
 from mjbulk import Client, Contact, JobRef
 from mjbulk.cli import main
@@ -158,7 +161,7 @@ def test_no_list_and_several_lists(mailjet: Mailjet, write: Write) -> None:
         (["--list", "1", "--list", "1", "--action", "remove"], "a list is named twice"),
         (["--list", "0", "--action", "remove"], "a list is a number above 0"),
         (["--list", "1", "--action", "destroy"], '"destroy"'),
-        ([*TO_LIST, "--rejects", "r.txt"], "--rejects writes a file *.csv or *.jsonl"),
+        ([*TO_LIST, "--rejects", "r.txt"], "--rejects writes a file *.csv, *.jsonl or *.json"),
         ([*TO_LIST, "--rejects", "nowhere/r.csv"], "a folder that is not there"),
         ([*TO_LIST, "--rejects", "contacts.csv"], "names the file that is imported"),
         ([*TO_LIST, "--format", "jsonl", "--delimiter", ";"], "are for CSV"),
@@ -312,6 +315,12 @@ def test_a_timeout_leaves_unsent_rows(mailjet: Mailjet, write: Write, capsys: Ou
 # Sources
 
 
+def as_parquet(columns: dict[str, list[str]]) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "name"),
     [
@@ -319,10 +328,13 @@ def test_a_timeout_leaves_unsent_rows(mailjet: Mailjet, write: Write, capsys: Ou
         ("email,city\na@example.org,Two\u00a0lines\n".encode("cp1252"), ["--encoding", "cp1252"], "c.csv"),
         (b'{"email": "a@example.org", "city": "Two lines"}\n', [], "c.jsonl"),
         (b"email,city\na@example.org,Two lines\n", ["--format", "csv"], "c.txt"),
+        (gzip.compress(b"email,city\na@example.org,Two lines\n"), [], "c.csv.gz"),
+        (gzip.compress(b'{"email": "a@example.org", "city": "Two lines"}\n'), [], "c.jsonl.gz"),
+        (as_parquet({"email": ["a@example.org"], "city": ["Two lines"]}), [], "c.parquet"),
+        (as_parquet({"email": ["a@example.org"], "city": ["Two lines"]}), ["--format", "parquet"], "c"),
         (b"mail,ort,x\na@example.org,Two lines,1\n", ["--columns", "mail=email,ort=city"], "c.csv"),
         (b"email,city,x\na@example.org,Two lines,1\n", ["--columns", "email,city"], "c.csv"),
     ],
-    ids=["bom, newline, delimiter", "encoding", "json lines", "format", "columns renamed", "columns picked"],
 )
 def test_files_of_all_kinds(mailjet: Mailjet, write: Write, content: bytes, arguments: list[str], name: str) -> None:
     """A file is read by its ending or as it is said, with its columns picked or renamed."""
@@ -350,6 +362,11 @@ def test_stdin_is_read_as_it_comes(mailjet: Mailjet) -> None:
     again = command("import", "-", "--format", "jsonl", *TO_LIST)
     assert subprocess.run(again, input=lines, capture_output=True, check=True).stderr == b""
     assert "z@example.org" in mailjet.contacts
+    packed = gzip.compress(b"email\ny@example.org\n")
+    assert subprocess.run(command("import", "-", *TO_LIST), input=packed, capture_output=True, check=True).stderr == b""
+    assert "y@example.org" in mailjet.contacts
+    refused = subprocess.run(command("import", "-", *TO_LIST, "--format", "parquet"), capture_output=True, check=False)
+    assert (refused.returncode, b"cannot be read from a pipe" in refused.stderr) == (2, True)
 
 
 # Signals

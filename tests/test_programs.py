@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ import mjbulk
 from mjbulk.testing import Mailjet
 
 HERE = Path(__file__).parent
+PROGRAMS = HERE / "programs"
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "-o", "asyncio_mode=auto"]
@@ -23,8 +23,8 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", 
 pytestmark = [pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, HERE / "programs" / f"{name}.py")
+def load(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -43,7 +43,7 @@ def with_list_42(mailjet: Mailjet) -> None:
 
 async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Many files go to many lists side by side; one that is refused does not cancel the others."""
-    program = load("p03_parallel")
+    program = load(PROGRAMS / "p03_parallel.py")
     files = {}
     for list_id in (1, 2):
         files[list_id] = tmp_path / f"{list_id}.csv"
@@ -59,7 +59,7 @@ def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
     """Rejected rows are mended by the caller's function and sent again."""
     with_list_42(mailjet)
     (tmp_path / "contacts.csv").write_text('email\na@example.org\n"b@example,org"\n')
-    ended = run(str(HERE / "programs" / "p05_retry.py"), cwd=tmp_path)
+    ended = run(str(PROGRAMS / "p05_retry.py"), cwd=tmp_path)
     first, second = ended.stdout.splitlines()
     assert "2 rows: 1 accepted, 1 rejected" in first, ended.stderr
     assert "1 rows: 1 accepted" in second
@@ -74,7 +74,7 @@ def test_the_exclusion_list(mailjet: Mailjet, tmp_path: Path) -> None:
 
     asyncio.run(known())
     (tmp_path / "gdpr.csv").write_text("email,age\nx@example.org,7\n")
-    ended = run(str(HERE / "programs" / "p04_exclude.py"), cwd=tmp_path)
+    ended = run(str(PROGRAMS / "p04_exclude.py"), cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     excluded = {address: mailjet.contacts[address].excluded for address in mailjet.contacts}
     assert excluded == {"a@example.org": True, "b@example.org": True, "x@example.org": True, "c@example.org": False}
@@ -96,26 +96,30 @@ def test_a_watched_job(mailjet: Mailjet) -> None:
 
 def test_tests_of_users(tmp_path: Path) -> None:
     """The fixture works in a project that knows nothing of this one."""
-    (tmp_path / "test_program.py").write_text((HERE / "programs" / "p09_test.py").read_text(encoding="utf-8"))
+    (tmp_path / "test_program.py").write_text((PROGRAMS / "p09_test.py").read_text(encoding="utf-8"))
     ended = run(*PYTEST[1:], "test_program.py", cwd=tmp_path)
     assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
 
 
-async def test_rows_with_other_names(mailjet: Mailjet) -> None:
-    """Columns of a table in somebody's own words are renamed."""
+@pytest.mark.parametrize("library", ["pandas as pd", "polars as pd"])
+async def test_a_data_frame(mailjet: Mailjet, tmp_path: Path, library: str) -> None:
+    """A frame with somebody's own column names, nulls and NaN goes in as it is, of either library."""
+    with_list_42(mailjet)
     mailjet.emulator.create_property("firstname", "str")
     mailjet.emulator.create_property("ltv", "float")
-    rows: list[dict[str, Any]] = [{"E-Mail": "a@example.org", "Vorname": None, "ltv": float("nan"), "id": 7}]
-    columns = {"E-Mail": "email", "Vorname": "firstname", "ltv": "ltv"}
-    assert (await mjbulk.import_contacts(rows, lists={1: "addnoforce"}, columns=columns)).ok
+    program = (PROGRAMS / "p10_pandas.py").read_text(encoding="utf-8")
+    (tmp_path / "frames.py").write_text(program.replace("pandas as pd", library))
+    report = await load(tmp_path / "frames.py").cell()
+    assert report.ok
     assert mailjet.contacts["a@example.org"].properties == {}
+    assert mailjet.contacts["a@example.org"].lists == {42: "addnoforce"}
 
 
 async def test_low_level_calls(mailjet: Mailjet) -> None:
     """One request, one job: contacts, an upload, an import, subscriptions and lists."""
     with_list_42(mailjet)
     async with mjbulk.Client() as client:
-        await load("p12_lowlevel").main(client)
+        await load(PROGRAMS / "p12_lowlevel.py").main(client)
     assert 42 in mailjet.contacts["a@example.org"].lists
 
 

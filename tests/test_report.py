@@ -7,7 +7,7 @@ import math
 import pickle
 import random
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -15,11 +15,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import attrs
+import duckdb
+import pandas as pd  # type: ignore[import-untyped]  # it brings no types
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
 
+from mjbulk._rejects import REJECTION_COLUMNS, whole_or_not_at_all
+from mjbulk._sources import source_of
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, JobRef, Rejection, RunSpec, Unsettled
-from mjbulk.report import REJECTION_COLUMNS, Ledger, RejectionStore, Report, by_row, whole_or_not_at_all
+from mjbulk.report import Ledger, RejectionStore, Report, by_row
 
 A = "ann@example.org"
 
@@ -179,6 +186,22 @@ def test_a_report_in_a_line() -> None:
     assert "rejections=<1 rejections>" in repr(made)
 
 
+def test_a_report_as_a_table() -> None:
+    """table() has every figure in a line of its own, the sum below the outcomes."""
+    made = report(rows=12_005, accepted=12_003, rejected=1, not_sent=1, requests=4, seconds=1.25)
+    assert made.table().splitlines() == [
+        "accepted    12,003",
+        "rejected         1",
+        "superseded       0",
+        "unknown          0",
+        "not sent         1",
+        "rows        12,005",
+        "jobs             0",
+        "requests         4",
+        "seconds        1.2",
+    ]
+
+
 def test_a_report_as_plain_data() -> None:
     """as_dict has the names of the command line's JSON, and can be JSON."""
     made = report(rows=1, accepted=1, jobs=(JobRef("contact", 1),), requests=4, seconds=1.23456)
@@ -306,12 +329,76 @@ def test_a_table_is_safe_to_open(tmp_path: Path, value: Any, cell: str) -> None:
     assert (header[-2:], row[-2], row[3]) == (["v", "'=evil"], cell, "'=x")
 
 
-@pytest.mark.parametrize("name", ["rejects.txt", "rejects", "rejects.csv.gz", ".csv"])
+@pytest.mark.parametrize("count", [0, 1, 1_001])
+def test_a_whole_report_as_json(tmp_path: Path, count: int) -> None:
+    """.json is one object: the figures, why it stopped, what is not settled, and each rejection as in .jsonl."""
+    rows = [rejection(row, data=ODD) for row in range(1, count + 1)]
+    unsettled = (
+        Unsettled(rows=range(5, 8), cause="x", job=JobRef("contact", 1)),
+        Unsettled(rows=range(8, 9), cause="y"),
+    )
+    made = report(rows, rows=7, rejected=count, halted=UsageError("wrong"), unsettled=unsettled)
+    assert made.write_rejections(tmp_path / "report.json") == made.write_rejections(tmp_path / "r.jsonl") == count
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    lines = (tmp_path / "r.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert found.pop("rejections") == [json.loads(line) for line in lines]
+    assert found == {
+        **made.as_dict(),
+        "halted": "wrong; nothing was sent",
+        "unsettled": [{"rows": [5, 7], "cause": "x", "job": "contact:1"}, {"rows": [8, 8], "cause": "y", "job": None}],
+    }
+
+
+def test_rejections_for_arrow() -> None:
+    """All of them as a table, any number of times: the row as JSON, and what no text can hold as an escape."""
+    rows = [rejection(1, message="a\ud800"), Rejection(row=None, message="x", match="ambiguous", candidates=(2, 3))]
+    made = report([*rows, *(rejection(row, data=ODD) for row in range(4, 2_000))])
+    for _ in range(2):
+        found = pa.table(made.to_arrow()).to_pylist()
+        assert len(made.to_arrow()) == len(found) == len(made.rejections)  # type: ignore[arg-type]  # it has one
+        assert found[0] == {
+            "row": 1, "email": A, "field": None, "message": "a\\ud800", "match": "exact", "origin": "mailjet",
+            "candidates": [], "data": json.dumps({"email": A, "n": 1}, separators=(",", ":")),
+        }  # fmt: skip
+        assert (found[1]["row"], found[1]["candidates"], found[1]["data"]) == (None, [2, 3], None)
+        assert [row["row"] for row in found[2:]] == list(range(4, 2_000))
+        assert json.loads(found[-1]["data"])["money"] == "1.10"
+    assert pa.table(report().to_arrow()).num_rows == 0
+
+
+def test_rejections_in_other_libraries() -> None:
+    """pandas, polars and DuckDB take them as they are, and so does an import."""
+    made = report([rejection(row) for row in range(1, 4)])
+    assert pd.DataFrame.from_arrow(made.to_arrow())["row"].tolist() == [1, 2, 3]
+    assert pl.DataFrame(made.to_arrow())["row"].to_list() == [1, 2, 3]
+    refused = made.to_arrow()
+    assert duckdb.sql("select sum(row) from refused").fetchall() == [(6,)]  # type: ignore[union-attr]  # a relation
+    assert source_of(refused).again
+
+
+def test_rejections_are_taken_as_they_are_read() -> None:
+    """Nothing is read before its turn: a report may have more of them than memory."""
+
+    class Endless(RejectionStore):
+        taken = 0
+
+        def __iter__(self) -> Iterator[Rejection]:
+            while True:
+                self.taken += 1
+                yield rejection(self.taken)
+
+    store = Endless()
+    reader = pa.RecordBatchReader.from_stream(attrs.evolve(report(), rejections=store).to_arrow())
+    assert store.taken == 0
+    assert reader.read_next_batch().num_rows == store.taken == 1_000
+
+
+@pytest.mark.parametrize("name", ["rejects.txt", "rejects", "rejects.csv.gz", ".csv", ".json"])
 def test_endings_that_are_not_known(tmp_path: Path, name: str) -> None:
     """Any other ending is refused before a file is made."""
     with pytest.raises(UsageError) as caught:
         report().write_rejections(tmp_path / name)
-    assert "as .csv or .jsonl" in str(caught.value)
+    assert "as .csv, .jsonl, .json" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 _OUTPUT = Group("Output", sort_key=30)
 Rejects = Annotated[
-    str | None, Parameter(group=_OUTPUT, help="Write rejected rows and their reasons to a file *.csv or *.jsonl.")
+    str | None,
+    Parameter(group=_OUTPUT, help="Write rejected rows, with reasons, to a file *.csv, *.jsonl or *.json."),
 ]
 BooksAsJson = Annotated[AsJson, Parameter(group=_OUTPUT)]
 
 
 async def import_contacts(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, help="A file *.csv or *.jsonl; - reads stdin.")],
+    file: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz) or *.parquet; - reads stdin."
+        ),
+    ],
     /,
     *,
     where: Where = NOWHERE,
@@ -81,8 +87,8 @@ def check_rejects(rejects: str | None, file: str) -> None:
     if rejects is None:
         return
     target = Path(rejects)
-    if target.suffix.casefold() not in (".csv", ".jsonl"):
-        raise UsageError("--rejects writes a file *.csv or *.jsonl")
+    if target.suffix.casefold() not in (".csv", ".jsonl", ".json"):
+        raise UsageError("--rejects writes a file *.csv, *.jsonl or *.json")
     check_target("--rejects", target)
     with suppress(OSError):
         if target.samefile(file):

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 async def plan(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, help="A file *.csv or *.jsonl.")],
+    file: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz) or *.parquet.")
+    ],
     /,
     *,
     where: Where = NOWHERE,

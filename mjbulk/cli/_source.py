@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _BLOCK = 256 * 1024
-_ENDINGS: dict[str, Literal["csv", "jsonl"]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LISTS = Group("Lists", sort_key=10)
 _SOURCE = Group("Source", sort_key=20)
 
@@ -78,7 +77,7 @@ class Form:
     """What a file is."""
 
     kind: Annotated[
-        Literal["csv", "jsonl"] | None,
+        Literal["csv", "jsonl", "parquet"] | None,
         Parameter(name="--format", group=_SOURCE, help="What the file is, where its ending does not say."),
     ] = None
     delimiter: Annotated[str | None, Parameter(group=_SOURCE, help="What stands between two fields of CSV.")] = None
@@ -86,13 +85,15 @@ class Form:
 
     def source(self, file: str) -> "Source":
         """Make a source of a path or ``-``. Raises UsageError for what can be none."""
-        from mjbulk._sources import csv_source, jsonl_source  # noqa: PLC0415  # help must not wait for the engine
+        from mjbulk._sources import csv_source, jsonl_source, kind_of, parquet_source  # noqa: PLC0415  # help must not wait for the engine
 
         if file.startswith("-") and file != "-":
             raise UsageError(f"unknown option {file} (a file of that name is ./{file})")
-        kind = self.kind or ("csv" if file == "-" else _ENDINGS.get(Path(file).suffix.casefold()))
+        kind = self.kind or ("csv" if file == "-" else kind_of(Path(file)))
         if kind is None:
-            raise UsageError("the file's ending does not say what it is: add --format csv or --format jsonl")
+            raise UsageError("the file's ending does not say what it is: add --format csv, jsonl or parquet")
+        if kind != "csv" and (self.delimiter is not None or self.encoding is not None):
+            raise UsageError("--delimiter and --encoding are for CSV")
         rows: str | AsyncIterator[bytes] = file
         if file == "-":
             rows = _pieces(sys.stdin.fileno)
@@ -101,9 +102,11 @@ class Form:
         if kind == "csv":
             delimiter = "," if self.delimiter is None else self.delimiter
             return csv_source(rows, encoding=self.encoding or "utf-8", delimiter=delimiter)
-        if self.delimiter is not None or self.encoding is not None:
-            raise UsageError("--delimiter and --encoding are for CSV")
-        return jsonl_source(rows)
+        if kind == "jsonl":
+            return jsonl_source(rows)
+        if rows is not file:
+            raise UsageError("a Parquet file cannot be read from a pipe: its end is read first")
+        return parquet_source(file)
 
 
 NOWHERE = Where()

@@ -17,7 +17,12 @@ _MOST = 1000
 
 
 async def submit(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, help="A file *.csv or *.jsonl; - reads stdin.")],
+    file: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz) or *.parquet; - reads stdin."
+        ),
+    ],
     /,
     *,
     where: Where = NOWHERE,

@@ -1,0 +1,107 @@
+"""How rejections are written: as CSV that is safe to open, as JSON Lines, as JSON. Never held in memory as a whole."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from mjbulk.models import Rejection, Rejections
+
+REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
+
+
+@contextmanager
+def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name when it is whole, readable for its owner alone, or not at all."""
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_jsonl(rejections: Rejections, file: BinaryIO) -> None:
+    """Write one object a line."""
+    file.writelines(_object(rejection) + b"\n" for rejection in rejections)
+
+
+def write_json(head: Mapping[str, Any], rejections: Rejections, file: BinaryIO) -> None:
+    """Write one object: what is said of the whole, and the rejections as a list, each in a line of its own."""
+    file.write(as_json(head)[:-1] + b',"rejections":[')
+    file.writelines((b",\n" if number else b"\n") + _object(rejection) for number, rejection in enumerate(rejections))
+    file.write(b"\n]}\n")
+
+
+def _object(rejection: Rejection) -> bytes:
+    row = {name: getattr(rejection, name) for name in REJECTION_COLUMNS}
+    return as_json({**row, "candidates": list(rejection.candidates), "data": rejection.data})
+
+
+def as_json(row: Any) -> bytes:
+    """Give data as JSON, whatever is in it: what no JSON can hold is written as near as can be."""
+    try:
+        return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:  # what made Mailjet's JSON impossible is often why a row was rejected
+        return json.dumps(_plain(row)).encode()
+
+
+def _plain(value: Any) -> Any:
+    """Give data that any JSON can hold: halves of characters and numbers of any length are no obstacle."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def write_csv(rejections: Rejections, file: BinaryIO) -> None:
+    """Write a table that is safe to open in a spreadsheet."""
+    columns: dict[str, None] = {}
+    for rejection in rejections:
+        columns.update(dict.fromkeys(map(str, rejection.data or ())))
+    lines = _Lines(file)
+    writer = csv.writer(lines)
+    writer.writerow([*REJECTION_COLUMNS, *(_defanged(name) for name in columns)])
+    for rejection in rejections:
+        data: Mapping[str, Any] = rejection.data or {}
+        known = [getattr(rejection, name) for name in REJECTION_COLUMNS]
+        writer.writerow([_defanged(value) for value in (*known, *(data.get(name) for name in columns))])
+
+
+class _Lines:
+    """Lets the csv module write to a file of bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        self._file.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # full-width forms work as well
+
+
+def _defanged(value: Any) -> str:
+    """Give a cell that no spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    text = str(value)
+    harmless = isinstance(value, int | float)
+    return f"'{text}" if not harmless and text.lstrip(" \"'").startswith(_FORMULA) else text
