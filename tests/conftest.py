@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from postgres import Postgres, programs, serving
 from support import VirtualClockLoop, World
 
 from mjbulk.testing import Emulator
@@ -25,6 +26,16 @@ async def world() -> AsyncIterator[World]:
         emulator.create_property("city", "str")
         emulator.create_property("age", "int")
         yield World(emulator)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started for the first test that wants it and stopped after the last one."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+    with serving(found) as server:
+        yield server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from postgres import Postgres
 
 import mjbulk
 from mjbulk.testing import Mailjet
@@ -39,6 +40,63 @@ def run(*command: str, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
 def with_list_42(mailjet: Mailjet) -> None:
     while 42 not in mailjet.emulator.lists:
         assert mailjet.emulator.create_list("one of many").id <= 42
+
+
+NIGHTLY = """
+import asyncio, sys
+import asyncpg
+import mjbulk
+
+SQL = "select crm_id, email, name, city, ltv from contacts where consent order by crm_id"
+
+async def main() -> int:
+    pg = await asyncpg.connect()
+    async with mjbulk.Client() as client, pg.transaction(readonly=True):
+        report = await client.import_contacts(
+            pg.cursor(SQL, prefetch=5000), lists={42: "addnoforce"},
+            columns=["email", "name", "city", "ltv"])
+    print(report)
+    for r in report.rejections:
+        print(r.data and r.data["crm_id"], r.message)
+    return 0 if report.ok else 1 if report.complete else 3
+
+sys.exit(asyncio.run(main()))
+"""
+CONTACTS = """
+create table contacts as select
+    n + 1000000 as crm_id,
+    case n when 7000 then 'not an address' else 'p' || n || '@example.org' end as email,
+    'Ann ' || n as name, case when n % 2 = 0 then 'Graz' end as city, n / 4.0 as ltv, n % 5 <> 1 as consent
+from generate_series(1, 12000) as n
+"""
+
+
+def test_a_nightly_import_from_a_database(
+    mailjet: Mailjet, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cursor of PostgreSQL goes in whole; a bad row is named by a column that was not sent."""
+    with_list_42(mailjet)
+    mailjet.emulator.create_property("city", "str")
+    mailjet.emulator.create_property("ltv", "float")
+    mailjet.reject("p11999@example.org", "Refused there")
+    database = postgres.create_database()
+    postgres.sql(CONTACTS, database)
+    for name, value in postgres.environment(database).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "nightly.py").write_text(NIGHTLY)
+    ended = run("nightly.py", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    line, *refused = ended.stdout.splitlines()
+    assert "9600 rows: 9598 accepted, 2 rejected" in line
+    assert refused == ["1007000 this is no e-mail address", "1011999 Refused there"]
+    assert len(mailjet.contacts) == 9_598
+    even, odd = mailjet.contacts["p11998@example.org"], mailjet.contacts["p11997@example.org"]
+    assert (even.name, even.properties, even.lists) == (
+        "Ann 11998",
+        {"city": "Graz", "ltv": 2999.5},
+        {42: "addnoforce"},
+    )
+    assert odd.properties == {"ltv": 2999.25}
 
 
 async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
