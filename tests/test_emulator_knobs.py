@@ -1,6 +1,7 @@
 """Each knob of the emulator turns what it says."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import aiohttp
@@ -351,3 +352,37 @@ async def test_knobs_turn_while_it_runs() -> None:
         api.emulator.knobs = turned(max_rows=0)
         with pytest.raises(aiohttp.ClientError):
             await api.submit([GOOD])
+
+
+async def test_job_type() -> None:
+    """What batchjob calls a job of managemanycontacts is not known."""
+    async with served(turned(job_type="Contacts")) as api:
+        job = await api.submit([GOOD])
+        assert (await api("GET", f"REST/batchjob/{job}")).row["JobType"] == "Contacts"
+
+
+async def test_refusal() -> None:
+    """The text of a refused call may be another one; what is wrong stands beside it all the same."""
+    async with served(turned(refusal="No contacts")) as api:
+        empty = await api("POST", MANY, {"Contacts": []})
+        action = await api("POST", "REST/contactslist/1/managemanycontacts", {"Contacts": [GOOD], "Action": "x"})
+        assert [(reply.status, reply.error) for reply in (empty, action)] == [(400, "No contacts")] * 2
+        assert (list(empty.info), list(action.info)) == (["Contacts"], ["Action"])
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_gzip_bodies(*, reads: bool) -> None:
+    """A compressed body is read, or is no JSON; one that only says so is taken as it is."""
+    async with served(turned(gzip_bodies=reads)) as api:
+        headers = {"Content-Encoding": "gzip"}
+        body = orjson.dumps({"Contacts": [GOOD]})
+        packed = await api("POST", MANY, data=gzip.compress(body), headers=headers)
+        assert packed.status == (201 if reads else 400)
+        assert (await api("POST", MANY, data=body, headers=headers)).status == 201
+
+
+async def test_requests_per_connection() -> None:
+    """A connection may be closed after so many answers; each of them is whole."""
+    async with served(turned(requests_per_connection=2)) as api:
+        closed = [(await api("GET", "REST/contactslist")).headers.get("Connection") for _ in range(4)]
+        assert closed == [None, "close", None, "close"]

@@ -68,6 +68,11 @@ async def test_lists_of_a_contact() -> None:
         wrong = await api("POST", f"{path}/managecontactslists", {"ContactsLists": [{"ListID": 5, "Action": "unsub"}]})
         assert wrong.info["ContactsLists"][0]["Error"] == "List ID 5 is invalid or deleted"
         assert (await api("GET", "REST/contact/b@example.org/getcontactslists")).error == "Object not found"
+        for _ in range(10):
+            number = api.emulator.create_list("another").id
+            await api("POST", f"{path}/managecontactslists", {"ContactsLists": [{"ListID": number, "Action": "unsub"}]})
+        assert len((await api("GET", f"{path}/getcontactslists")).data) == 10
+        assert len((await api("GET", f"{path}/getcontactslists?Limit=5&Offset=10")).data) == 1
 
 
 async def test_a_deleted_list_can_be_read_and_not_used() -> None:

@@ -51,9 +51,9 @@ def error(status: int, message: Any, info: Any = "", *, content_type: str = JSON
     return Answer(status, render(payload).encode(), content_type, reason)
 
 
-def invalid(info: Any) -> Answer:
+def invalid(info: Any, message: str = "Object properties invalid") -> Answer:
     """A 400 about properties of the body."""
-    return error(400, "Object properties invalid", info)
+    return error(400, message, info)
 
 
 def not_found() -> Answer:

@@ -1,8 +1,10 @@
 """Where answers meet sockets: reads a request's body, and writes an answer honestly or as a fault has it."""
 
 import asyncio
+import gzip
 import socket
 import struct
+import zlib
 
 import attrs
 from aiohttp import web
@@ -26,6 +28,16 @@ async def read_body(request: web.BaseRequest, limit: int | None) -> bytes | None
     except (ConnectionError, web.RequestPayloadError):
         return None
     return b"".join(chunks)
+
+
+def unpacked(request: web.BaseRequest, body: bytes) -> bytes:
+    """The body of a request that says it is compressed, as far as it is."""
+    if request.headers.get("Content-Encoding", "").casefold() != "gzip":
+        return body
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        return body
 
 
 def altered(answer: Answer, fault: Fault) -> Answer:

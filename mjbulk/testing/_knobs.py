@@ -85,6 +85,10 @@ class Knobs:
     ``text``: lines of text that name the address; ``copy``: the submitted contacts with an ``error`` key."""
     error_file_form: Literal["relative", "absolute", "root", "foreign"] = "relative"
     """The form of ErrorFile. FACT (observed): relative to ``/v3/``. ``foreign`` names another host."""
+    job_type: str = "Contact list import json"
+    """What batchjob calls such a job. GUESS."""
+    refusal: str = "Object properties invalid"
+    """The ErrorMessage of a call that is refused as a whole. GUESS: it was observed on sibling calls."""
     undeclared_property: Literal["error_job", "error_row", "create", "ignore"] = "error_job"
     """What an undeclared property does. FACT (observed) for a list of properties: the job ends in Error "property
     not defined"; GUESS: nothing of it is applied."""
@@ -103,7 +107,11 @@ class Knobs:
     err_treshold: Literal["count", "percent"] = "count"
     """What ErrTreshold is. FACT (documented): a number of errors; an older text says a percentage."""
 
-    # The form of answers.
+    # The wire.
+    gzip_bodies: bool = False
+    """Whether a body with Content-Encoding: gzip is read. GUESS: it is not."""
+    requests_per_connection: int | None = None
+    """After how many answers a connection is closed. GUESS: never."""
     numbers_as_strings: bool = False
     """Whether numbers and booleans in Data are strings, as the guides show. FACT (observed): they are not."""
 

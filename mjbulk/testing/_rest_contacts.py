@@ -111,13 +111,13 @@ def manage_lists(ask: Ask) -> Answer:
 
 
 def read_lists(ask: Ask) -> Answer:
-    """GET contact/{ID or address}/getcontactslists."""
+    """GET contact/{ID or address}/getcontactslists. That it comes in pages like a resource is a guess."""
     who = ask.known_person()
     rows = [
         {"IsActive": True, "IsUnsub": word == "unsub", "ListID": list_id, "SubscribedAt": who.subscribed_at[list_id]}
         for list_id, word in who.lists.items()
     ]
-    return ask.writer.data(rows)
+    return page(rows, ask.query, ask.writer, sorts=())
 
 
 def read_data(ask: Ask) -> Answer:

@@ -35,14 +35,15 @@ def manage_many_of_list(ask: Ask) -> Answer:
     body = ask.json(("Contacts", "Action"))
     action = body.get("Action", "")
     if not is_action(action):
-        raise Refused(invalid({"Action": f"Invalid action: {action}"}))
+        raise Refused(invalid({"Action": f"Invalid action: {action}"}, ask.world.knobs.refusal))
     return _submit(ask, "contactslist", body, [(wanted.id, action.casefold())])
 
 
 def _submit(ask: Ask, kind: Any, body: dict[str, Any], actions: list[tuple[int, str]]) -> Answer:
     contacts, knobs = body.get("Contacts"), ask.world.knobs
     if not isinstance(contacts, list) or not contacts:
-        raise Refused(invalid({"Contacts": "MJ08 Property Contacts is invalid: MJ03 A non-empty value is required"}))
+        empty = {"Contacts": "MJ08 Property Contacts is invalid: MJ03 A non-empty value is required"}
+        raise Refused(invalid(empty, knobs.refusal))
     if knobs.max_rows is not None and len(contacts) > knobs.max_rows:
         raise Refused(reset())
     if knobs.contact_limit is not None and len(ask.account.people) + len(contacts) > knobs.contact_limit:
@@ -277,7 +278,7 @@ def _batch_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
         "ID": job.id,
         "JobEnd": _unix(ask, sight.ended),
         "JobStart": _unix(ask, sight.started),
-        "JobType": "Contact list import csv" if csv else "Contact list import json",
+        "JobType": "Contact list import csv" if csv else ask.world.knobs.job_type,
         "Method": job.method or "Unknown",
         "RefId": job.list_id if csv else (job.actions[0][0] if job.actions else 0),
         "RequestAt": _unix(ask, job.posted),

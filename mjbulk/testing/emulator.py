@@ -5,13 +5,14 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import attrs
 from aiohttp import web
 
 from mjbulk.testing._answers import Answer, proxy_page, reset
 from mjbulk.testing._dispatch import Dispatcher
-from mjbulk.testing._edge import altered, pause, read_body, send
+from mjbulk.testing._edge import altered, pause, read_body, send, unpacked
 from mjbulk.testing._faults import Fault, FaultScript
 from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._knobs import Knobs
@@ -61,6 +62,7 @@ class Emulator:
         self._world = World(knobs or Knobs(), seed=seed)
         self._dispatcher = Dispatcher(self._world)
         self._faults = FaultScript()
+        self._answered: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._began: float | None = None
         self._runner: web.ServerRunner | None = None
@@ -83,7 +85,7 @@ class Emulator:
         if self._began is None:
             self._began = began = loop.time()
             self._world.elapsed = lambda: loop.time() - began
-        # Mailjet is not known to read compressed bodies: a compressed one is no JSON here.
+        # Mailjet is not known to read compressed bodies: `Knobs.gzip_bodies` has them read.
         server = web.Server(self._handle, access_log=None, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -214,11 +216,21 @@ class Emulator:
         self._counts.update((name, f"{request.method.casefold()} {name}"))
         fault = self._faults.take(request.method, name) or _HONEST
         body = await read_body(request, self._world.knobs.max_body) if fault.read else b""
+        if body and self._world.knobs.gzip_bodies:
+            body = unpacked(request, body)
         await pause(fault.delay_before, self._closing)
-        answer = altered(self._answer(request, route, body, fault), fault)
+        answer = altered(self._last(request, self._answer(request, route, body, fault)), fault)
         await pause(fault.delay_after, self._closing)
         self._note(request, name, 0 if fault.raw == b"" else answer.status, len(body or b""))
         return await send(request, answer, fault, self._closing)
+
+    def _last(self, request: web.BaseRequest, answer: Answer) -> Answer:
+        """The answer, which closes its connection where that has had as many as it may."""
+        most, transport = self._world.knobs.requests_per_connection, request.transport
+        if most is None or transport is None or answer.connection != "keep":
+            return answer
+        self._answered[transport] = self._answered.get(transport, 0) + 1
+        return answer if self._answered[transport] < most else attrs.evolve(answer, connection="close")
 
     def _answer(self, request: web.BaseRequest, route: Route | None, body: bytes | None, fault: Fault) -> Answer:
         if body is None:
