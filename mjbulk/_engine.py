@@ -10,7 +10,7 @@ from mjbulk._events import Emit, Hook, emitter
 from mjbulk._polling import Bounds
 from mjbulk._quota import JobSlots, Quota
 from mjbulk._transport import Transport
-from mjbulk.config import Assumptions, Credentials, Settings
+from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.jobs import Scheduler
 
 
@@ -33,6 +33,8 @@ class Engine:
         """Put the parts together. Nothing is sent yet."""
         if assumptions.max_body_bytes is not None:
             settings = evolve(settings, chunk_bytes=min(settings.chunk_bytes, assumptions.max_body_bytes))
+        if assumptions.max_rows is not None and assumptions.max_rows < (settings.chunk_rows or JSON_ROWS):
+            settings = evolve(settings, chunk_rows=assumptions.max_rows)
         emit = emitter(hooks)
         transport = Transport(credentials, settings, Quota(settings.concurrency), emit)
         most = settings.poll_max if settings.poll_max is not None else float("inf")

@@ -24,7 +24,7 @@ from mjbulk._wire import (
     decode_job_id,
     upload_request,
 )
-from mjbulk.config import Settings
+from mjbulk.config import JSON_ROWS, Settings
 from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, RunSpec
 
 
@@ -63,7 +63,7 @@ class JsonWay:
         self._spec = spec
         self._actions = [action for _, action in lists or ()]
         self.frame = contacts_frame(lists)
-        self.limits = Limits(rows=settings.chunk_rows or 1000, bytes=settings.chunk_bytes)
+        self.limits = Limits(rows=settings.chunk_rows or JSON_ROWS, bytes=settings.chunk_bytes)
 
     def encode(
         self, block: Block, layout: Layout, faults: dict[int, RowFault]

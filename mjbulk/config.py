@@ -17,6 +17,8 @@ from attrs import field, frozen
 from mjbulk.errors import UsageError
 
 _T = TypeVar("_T")
+JSON_ROWS = 1000
+"""Rows of a chunk on the JSON way where nothing was said."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -218,6 +220,8 @@ class Assumptions:
     """For how long after a job's end its error file may not be there."""
     max_body_bytes: int | None = None
     """The largest body that Mailjet takes; chunks stay below it."""
+    max_rows: int | None = None
+    """The most contacts that one JSON request may have; chunks stay below it."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -234,9 +238,10 @@ class Assumptions:
             optional = name in optional_words and getattr(self, name) is None
             if not optional and not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false")
-        most = self.max_body_bytes
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise UsageError("max_body_bytes is a whole number above 0")
+        for name in ("max_body_bytes", "max_rows"):
+            most = getattr(self, name)
+            if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+                raise UsageError(f"{name} is a whole number above 0")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -12,7 +12,7 @@ from support import KEYS, World
 import mjbulk
 from mjbulk.check import Findings, Verdict, check_account
 from mjbulk.check._shapes import address_shape, csv_file_shape, json_file_shape, number_shape, time_shape
-from mjbulk.testing import Fault
+from mjbulk.testing import Fault, Knobs
 
 CANARY = "Somebody.Real@example.net"
 
@@ -40,6 +40,7 @@ async def test_all_that_is_assumed_holds_in_the_emulator(world: World) -> None:
     assert {name for name, verdict in fields.items() if verdict is not Verdict.HOLDS} == {"errors_are_announced"}
     assert findings.assumptions == mjbulk.Assumptions(count_includes_rejected=True, csv_count_includes_rejected=True)
     assert "16777216 bytes go through" in findings.text()
+    assert "50000 rows go through" in findings.text()
     assert str(findings) == findings.text()
     assert not findings.left
     assert world.emulator.now < 10
@@ -73,11 +74,48 @@ TURNED: list[tuple[dict[str, Any], str]] = [
     ({"error_file_delay": 5.0}, "how long after the end an error file is missing: 5 s"),
     ({"max_body": 3_000_000}, "2097152 bytes go through; with 4194304 the connection is reset"),
     ({"max_body": 3_000_000, "max_body_answer": "413"}, "with 4194304 it is answered 413"),
-    ({"rate_limit": 3}, "headers that speak of limits: none; 1"),
-    ({"rate_limit": 3, "retry_after": 2}, "headers that speak of limits: retry-after; "),
+    ({"max_rows": 6000}, "5000 rows go through; with 10000 the connection is reset"),
+    ({"rate_limit": 3}, "answers were 429"),
+    ({"rate_limit": 3, "retry_after": 2}, "headers of answers that speak of limits: retry-after; "),
+    ({"contact_limit": 2}, "Mailjet answered 400 to POST contact/managemanycontacts: the account has no room for more"),
+    ({"queue_seconds": 30.0}, "how long a job takes: 33 s (a JSON job)"),
+    ({"prepare_seconds": 30.0}, "how long a job takes: 33 s (a JSON job)"),
+    ({"import_seconds": 30.0}, "how long a job takes: 33 s (a JSON job)"),
+    ({"retention": 1.0}, "a job and its error file, some time after its end: after 1 s they are gone"),
+    ({"echo_lists": False}, "the lists of a JSON job: do not stand in it"),
+    ({"job_type": "Contacts"}, "the JobType of a JSON job: Contacts"),
+    ({"list_errors": "message"}, "what is wrong with a list stands under: ErrorMessage"),
+    ({"property_case_matters": True}, "the name of a property in capitals: is another name"),
+    ({"property_case_matters": True, "undeclared_property": "ignore"}, "in capitals: is another name"),
+    ({"duplicate_winner": "first"}, "of two rows of one person in one job: the first one is applied"),
+    ({"err_treshold": "percent"}, "ErrTreshold: a percentage: the import stops"),
     ({"hide_errors": True}, "a row that is refused may stand in no error file"),
     ({"wrong_errcount": 1}, "Errcount is another number"),
+    ({"cut_error_file": 0.5}, "the error file of a JSON job: JSON that is cut or broken"),
+    ({"half_count_on_error": True}, "the whole job ends as Error, and Count is 1 of 2"),
+    ({"abort_after": 1}, "Abort (a JSON job, "),
+    ({"abort_after": 1, "abort_error": "Out of order"}, "Error (a JSON job, "),
 ]
+NOT_TOLD = {
+    "credentials": "it raises",
+    "property_limit": "it raises",
+    "one_account": "that takes another key",
+    "running_jobs": "that takes as many jobs",
+    "refusal": "that takes a call that has to be refused, and nothing depends on its text",
+    "gzip_bodies": "mjbulk does not compress",
+    "requests_per_connection": "a connection is made anew where it was closed",
+    "first_job_id": "no behaviour",
+    "first_data_id": "no behaviour",
+    "keep_rows": "no behaviour",
+}
+"""Knobs that a check of an account leaves alone, and why."""
+
+
+def test_every_knob_is_told_or_left_for_a_reason() -> None:
+    """Nobody forgets the check where a knob is added."""
+    told = {name for knobs, _ in TURNED for name in knobs}
+    assert told.isdisjoint(NOT_TOLD)
+    assert told | set(NOT_TOLD) == {field.name for field in attrs.fields(Knobs)}
 
 
 @pytest.mark.parametrize(("knobs", "phrase"), TURNED, ids=[str(knobs) for knobs, _ in TURNED])
@@ -85,7 +123,7 @@ async def test_it_tells_one_behaviour_from_another(
     world: World, knobs: dict[str, Any], phrase: str, tmp_path: Path
 ) -> None:
     """For each way in which Mailjet might behave the findings say so, and their file gives the same assumptions."""
-    sizes = "max_body" in knobs
+    sizes = bool({"max_body", "max_rows"} & set(knobs))
     usual = await check(world, probe_sizes=sizes)
     async with world.turned(**knobs) as turned:
         findings = await check(turned, probe_sizes=sizes)
@@ -110,12 +148,13 @@ async def test_it_tells_one_behaviour_from_another(
         ({"count_lag": 30.0}, "counts_lag_seconds", 42.0),
         ({"error_file_delay": 30.0}, "error_file_seconds", 63.0),
         ({"max_body": 3_000_000}, "max_body_bytes", 2 * 2**20),
+        ({"max_rows": 6000}, "max_rows", 5000),
     ],
 )
 async def test_what_it_settles(world: World, knobs: dict[str, Any], field: str, value: Any) -> None:
     """A field becomes what was seen; a wait that was long enough stays as it is."""
     async with world.turned(**knobs) as turned:
-        findings = await check(turned, probe_sizes="max_body" in knobs)
+        findings = await check(turned, probe_sizes=bool({"max_body", "max_rows"} & set(knobs)))
     assert getattr(findings.assumptions, field) == value
     held = value == getattr(mjbulk.Assumptions(), field) or field == "count_includes_rejected"
     assert verdict_of(findings, field) is (Verdict.HOLDS if held else Verdict.DIFFERS)
@@ -170,7 +209,7 @@ async def test_a_bad_row_that_becomes_a_contact_settles_no_count(world: World) -
 
 async def test_nothing_personal_is_in_the_text(world: World) -> None:
     """Neither addresses, keys, values nor IDs are shown, nor words of the server but for statuses."""
-    world.emulator.knobs = mjbulk.testing.Knobs(error_file_form="foreign", running_word=f"Importing {CANARY}")
+    world.emulator.knobs = Knobs(error_file_form="foreign", running_word=f"Importing {CANARY}")
     findings = await check(world, canary=CANARY)
     assert CANARY in world.emulator.contacts
     assert dict(world.emulator.contacts[CANARY].properties) == {}
@@ -200,8 +239,9 @@ async def test_it_tells_of_its_steps(world: World) -> None:
     """Each step is told before it begins; a step that was not asked for is not."""
     steps: list[str] = []
     await check(world, tell=steps.append)
-    assert len(steps) == 5
-    assert steps[0] == "making a list and two contact properties"
+    assert len(steps) == len(set(steps)) == 10
+    assert steps[0] == "making a list and contact properties"
+    assert not [step for step in steps if "growing" in step or "more and more" in step]
 
 
 @pytest.mark.parametrize(
@@ -252,11 +292,11 @@ async def test_where_nothing_can_be_made_it_raises(world: World) -> None:
 
 async def test_cancelling_it_removes_what_it_made(world: World) -> None:
     """Also where it is cancelled once more while it removes."""
-    world.emulator.knobs = mjbulk.testing.Knobs(import_seconds=1000.0)
+    world.emulator.knobs = Knobs(import_seconds=1000.0)
     async with world.client() as client:
         task = asyncio.create_task(check_account(client, consent=True))
         await asyncio.sleep(20)
-        assert len(remains(world)) == 3
+        assert len(remains(world)) == 5
         world.emulator.fault("DELETE contactslist", Fault.delay(before=1.0))
         task.cancel()
         await asyncio.sleep(0.5)
@@ -271,7 +311,8 @@ async def test_a_job_that_does_not_end_settles_nothing(world: World) -> None:
     async with world.turned(import_seconds=10_000.0) as turned:
         findings = await check(turned, patience=30.0)
         assert turned.emulator.now < 300
-        assert [job.status for job in turned.emulator.jobs.values()] == ["", "Abort", "", "Abort"]
+        ends = {(job.kind, job.status) for job in turned.emulator.jobs.values()}
+        assert ends == {("contact", ""), ("csvimport", "Abort")}
         assert remains(turned) == []
     assert "its job did not end in time" in findings.text()
     assert findings.assumptions == mjbulk.Assumptions()

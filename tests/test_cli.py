@@ -679,6 +679,16 @@ def test_an_account_is_checked_with_consent_alone(mailjet: Mailjet, tmp_path: Pa
     assert all(one.deleted for number, one in mailjet.emulator.lists.items() if number != 1)
 
 
+def test_what_was_found_of_an_account_holds_for_an_import(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """--assumptions takes the file of a check: here jobs of more than two rows are not made."""
+    found = write("max_rows = 2\n", "found.toml")
+    assert main(["import", write(people(5)), *TO_LIST, "--assumptions", found, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["jobs"] == 3
+    assert main(["lists", "--assumptions", write("max_rows = 0\n", "wrong.toml")]) == 2
+    assert main(["lists", "--assumptions", "missing.toml"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_csvimport_is_aborted(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """A job that takes long is aborted by its id; one that is none of these is refused."""
     mailjet.emulator.knobs = Knobs(import_seconds=60.0)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from support import World
+from support import KEYS, World
 
 import mjbulk
 
@@ -50,6 +50,15 @@ async def test_a_source_that_can_be_read_only_once_is_refused(world: World) -> N
             with pytest.raises(mjbulk.UsageError, match="only once"):
                 await client.plan_import(source, lists=ADD)
     assert world.emulator.requests == 0
+
+
+async def test_what_is_known_of_the_account_bounds_chunks(world: World) -> None:
+    """No request has more rows than Mailjet is known to take; a smaller setting stays as it is."""
+    rows = [{"email": f"u{n}@example.org"} for n in range(2500)]
+    for most, said, chunks in ((None, None, 3), (400, None, 7), (5000, None, 3), (400, 100, 25), (400, 2000, 7)):
+        known = mjbulk.Assumptions(max_rows=most)
+        async with mjbulk.Client(KEYS, world.settings(chunk_rows=said), assumptions=known) as client:
+            assert (await client.plan_import(rows, lists=ADD)).chunks == chunks
 
 
 @pytest.mark.parametrize("seed", range(20))

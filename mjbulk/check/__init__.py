@@ -1,7 +1,7 @@
 """For somebody who has a real account: which of our assumptions of the API hold there.
 
-The check makes a list and two properties of its own, sends a few tiny jobs with one made-up contact and rows that
-Mailjet has to refuse, looks at everything that nobody could yet observe, and removes what it has made::
+The check makes a list and properties of its own, sends a few tiny jobs with one made-up contact and rows that Mailjet
+has to refuse, looks at everything that nobody could yet observe, and removes what it has made::
 
     async with mjbulk.Client() as client:
         findings = await check_account(client, consent=True)
@@ -39,7 +39,8 @@ async def check_account(
     It writes into the account, so ``consent`` has to be true. ``canary`` is the address of the contact that it makes
     (it stays in the account: there is no call that deletes it); by default a new one under example.org. ``patience``
     is how many seconds each job may take, ``linger`` how many it is looked at after its end. ``probe_sizes`` uploads
-    bodies of up to 16 MiB that are never imported. ``tell`` is told of each step.
+    bodies of up to 16 MiB that are never imported, and sends up to 50,000 rows that have to be refused. ``tell`` is
+    told of each step.
 
     Raises UsageError without consent or for an address that is none; ApiError and NoAnswer where not even its list
     could be made. What it has made is removed in any case; what could not be is named in `Findings.left`, or in the

@@ -1,6 +1,6 @@
 """What the experiments have seen, as it came. It is private: addresses and IDs are in it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -40,6 +40,8 @@ class Trail:
     """How many of them, the last ones, Mailjet has to refuse."""
     posted: Mapping[str, Any] = field(repr=False)
     """The answer to its POST."""
+    began: float
+    """When that came, by the loop's clock."""
     looks: list[Look] = field(factory=list)
     missed: int = 0
     """How often it answered 404 before it was found."""
@@ -72,6 +74,11 @@ class Trail:
         return self.looks[-1].reply
 
     @property
+    def failed(self) -> bool:
+        """Whether the newest answer tells another end than Completed."""
+        return self.last.status.strip().casefold() != "completed"
+
+    @property
     def announced(self) -> bool:
         """Whether the newest answer tells of an error file."""
         return announces_errors(self.last)
@@ -98,20 +105,20 @@ class Trail:
     @property
     def complete(self) -> bool:
         """Whether nothing more is to be seen of a job that has ended."""
-        if self.last.status.strip().casefold() != "completed":
+        if self.failed:
             return self.file is not None or not self.last.error_file
         all_counted = (self.last.count or 0) >= len(self.rows)
         return all_counted and (self.file is not None or not (self.bad or self.announced))
 
 
 @frozen
-class Sizes:
-    """Bodies that were sent to see how large one may be."""
+class Probe:
+    """What was sent larger and larger."""
 
     taken: int
-    """Bytes of the largest that went through."""
+    """The largest size that went through."""
     refused: int | None = None
-    """Bytes of the one that did not."""
+    """The one that did not."""
     how: str = ""
     """What happened to that."""
 
@@ -122,7 +129,7 @@ class Evidence:
 
     origin: str
     trails: dict[str, Trail] = field(factory=dict)
-    """By the experiment: json, csv, undeclared, abort."""
+    """By the experiment: json, csv, undeclared, twice, case, treshold, abort."""
     problems: dict[str, str] = field(factory=dict)
     """Why an experiment came to no end."""
     taken: bool | None = None
@@ -131,16 +138,34 @@ class Evidence:
     """Whether a property survived an empty cell."""
     created: bool | None = None
     """Whether an undeclared property was created."""
+    winner: str = ""
+    """Which of two rows of one person in one job was applied: first or last."""
+    case_matters: bool | None = None
+    """Whether the name of a property in capitals is another name."""
+    list_errors: str = ""
+    """The key under which it stands what is wrong with a list."""
+    retained: tuple[float, bool] | None = None
+    """So many seconds after its end a job and its error file were there, or not."""
+    job_type: str = ""
+    """What batchjob calls a JSON job."""
     headers: set[str] = field(factory=set)
     """Names of headers that speak of limits, in lower case."""
     throttled: int = 0
     """How often it was answered 429."""
     answers: int = 0
-    sizes: Sizes | None = None
+    sizes: Probe | None = None
+    """Bytes of an upload."""
+    most_rows: Probe | None = None
+    """Rows of a JSON request."""
 
-    def ended(self, *names: str) -> Iterator[tuple[str, Trail]]:
+    def ended(self, name: str) -> Trail | None:
+        """Give the job of an experiment, if it has ended."""
+        trail = self.trails.get(name)
+        return trail if trail and trail.end else None
+
+    def all_ended(self, names: Iterable[str]) -> dict[str, Trail]:
         """Give the jobs of these experiments that have ended."""
-        return ((name, trail) for name in names if (trail := self.trails.get(name)) and trail.end)
+        return {name: trail for name in names if (trail := self.ended(name))}
 
     def why(self, name: str) -> str:
         """Say why an experiment shows nothing."""

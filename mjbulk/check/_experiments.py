@@ -1,5 +1,6 @@
-"""The experiments, in their order. Each leaves what it saw in the evidence; one that fails does not stop the others."""
+"""The experiments. Each leaves what it saw in the evidence; one that fails does not stop the others."""
 
+import asyncio
 import csv
 import io
 import secrets
@@ -10,40 +11,63 @@ import orjson
 
 from mjbulk._transport import Patience
 from mjbulk._wire import (
+    Request,
     abort_request,
+    batchjob_request,
     contact_request,
     contacts_frame,
     contacts_request,
     csvimport_request,
+    decode_batchjob,
     decode_data_id,
+    decode_job_id,
+    error_file_request,
+    job_request,
+    subscribe_request,
     upload_request,
 )
-from mjbulk.check._evidence import Sizes, Trail
+from mjbulk.check._evidence import Probe, Trail
 from mjbulk.check._lab import Lab
 from mjbulk.errors import ApiError, Error, NoAnswer
 from mjbulk.models import Action
 
 SIZES = tuple(2**power for power in range(16, 25))
 """64 KiB to 16 MiB."""
+ROWS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+TRESHOLD = 50
+"""An ErrTreshold that ten lines never reach as a number of errors, and pass as a percentage."""
+_NO_LIST = 2**53
+_FULL = "exceeds maximum allowed"
+"""Observed of an account that has as many contacts as it may have."""
 _TWICE = Patience(attempts=2, seconds=300.0)
 
 
 async def experiments(lab: Lab, *, probe_sizes: bool) -> None:
-    """Make all experiments. Raises where there cannot be any."""
-    lab.tell("making a list and two contact properties")
+    """Make all experiments, side by side where none needs another. Raises where there cannot be any."""
+    lab.tell("making a list and contact properties")
     await lab.prepare()
-    for name, (about, experiment) in _EXPERIMENTS.items():
-        if name == "sizes" and not probe_sizes:
-            continue
+    async with asyncio.TaskGroup() as group:
+        for turn in _SIDE_BY_SIDE:
+            group.create_task(_in_turn(lab, turn))
+    await _in_turn(lab, (*(("sizes", "rows") if probe_sizes else ()), "later"))
+
+
+async def _in_turn(lab: Lab, names: Sequence[str]) -> None:
+    for name in names:
+        about, experiment = _EXPERIMENTS[name]
         lab.tell(about)
         try:
             await experiment(lab)
         except Error as error:
-            lab.evidence.problems[name] = str(error)
+            full = isinstance(error, ApiError) and _FULL in error.text
+            lab.evidence.problems[name] = f"{error}{': the account has no room for more contacts' if full else ''}"
+
+
+# Jobs
 
 
 async def _json(lab: Lab) -> None:
-    """Contacts as JSON: the canary with a property, and rows that must be refused."""
+    """The canary with a property, and rows that must be refused."""
     bad = _bad(lab, "json")
     rows = [{"Email": email, "Properties": {lab.property("kept"): lab.mark}} for email in (lab.canary, *bad)]
     await lab.watch(await _post_json(lab, "json", rows, bad=len(bad)))
@@ -51,7 +75,7 @@ async def _json(lab: Lab) -> None:
 
 
 async def _csv(lab: Lab) -> None:
-    """A csvimport with an empty cell for the canary's property; another cell tells when the line was applied."""
+    """An empty cell for the canary's property; another cell tells when the line was applied."""
     before = await lab.values(lab.property("kept"))
     bad = _bad(lab, "csv")
     names = ("email", lab.property("kept"), lab.property("seen"))
@@ -64,11 +88,49 @@ async def _csv(lab: Lab) -> None:
         lab.evidence.kept = None if after is None else after.get(lab.property("kept")) == lab.mark
 
 
+async def _lists(lab: Lab) -> None:
+    """The canary has to leave a list that cannot be there."""
+    try:
+        await lab.send(subscribe_request(lab.canary, [(_NO_LIST, Action.REMOVE)]), bytes, harmless=True)
+    except ApiError as refusal:
+        if not refusal.lists:
+            raise
+        lab.evidence.list_errors = "ErrorMessage" if refusal.text.startswith("{") else "ErrorInfo"
+
+
 async def _undeclared(lab: Lab) -> None:
-    """A property that does not exist."""
-    rows = [{"Email": lab.canary, "Properties": {lab.property("new"): lab.mark}}]
-    await lab.watch(await _post_json(lab, "undeclared", rows))
+    """A property that does not exist, and a row that must be refused."""
+    bad = _bad(lab, "undeclared")[:1]
+    rows: list[Mapping[str, object]] = [{"Email": lab.canary, "Properties": {lab.property("new"): lab.mark}}]
+    rows += [{"Email": email} for email in bad]
+    await lab.watch(await _post_json(lab, "undeclared", rows, bad=len(bad)))
     lab.evidence.created = lab.property("new") in await lab.engine.account.known_properties()
+
+
+async def _twice(lab: Lab) -> None:
+    """The canary in two rows of one job."""
+    name = lab.property("twice")
+    rows = [{"Email": lab.canary, "Properties": {name: which}} for which in ("first", "last")]
+    trail = await _post_json(lab, "twice", rows)
+    await lab.watch(trail)
+    if trail.end and (values := await lab.values(name)):
+        lab.evidence.winner = str(values[name])
+
+
+async def _case(lab: Lab) -> None:
+    """A property whose name is written in capitals."""
+    name = lab.property("case")
+    trail = await _post_json(lab, "case", [{"Email": lab.canary, "Properties": {name.upper(): lab.mark}}])
+    await lab.watch(trail)
+    if trail.end:
+        refused = trail.failed or bool(trail.named)
+        lab.evidence.case_matters = refused or await lab.values(name) is None
+
+
+async def _treshold(lab: Lab) -> None:
+    """A csvimport of nothing but bad lines, with an ErrTreshold."""
+    lines = [(f"mjbulk-{lab.mark}-{number}@example..org",) for number in range(10)]
+    await lab.watch(await _post_csv(lab, "treshold", [("email",), *lines], bad=len(lines), treshold=TRESHOLD))
 
 
 async def _abort(lab: Lab) -> None:
@@ -79,26 +141,70 @@ async def _abort(lab: Lab) -> None:
     await lab.watch(trail, linger=False)
 
 
+async def _later(lab: Lab) -> None:
+    """The first job once more: whether it and its error file are still there, and what batchjob calls it."""
+    trail = lab.evidence.trails.get("json")
+    if trail is None or trail.end is None:
+        return
+    calls = [job_request(trail.ref), *([error_file_request(trail.ref)] if trail.file is not None else [])]
+    lab.evidence.retained = lab.since(trail), all([await _is_there(lab, call) for call in calls])
+    lab.evidence.job_type = str((await lab.send(batchjob_request(trail.ref.id), decode_batchjob)).get("JobType", ""))
+
+
+# Limits
+
+
 async def _sizes(lab: Lab) -> None:
     """Uploads of growing size, which nobody will import."""
+
+    def request(size: int) -> Request:
+        head = b"email\n" + secrets.token_hex(8).encode()
+        return upload_request(lab.list_id, head.ljust(size, b"x"))
+
+    lab.evidence.sizes = await _largest(lab, SIZES, request, decode_data_id)
+
+
+async def _rows(lab: Lab) -> None:
+    """More and more rows of one address that must be refused, onto no list."""
+    row = orjson.dumps({"Email": "mjbulk@example..org"})
+    frame = contacts_frame(None)
+    lab.evidence.most_rows = await _largest(
+        lab, ROWS, lambda rows: contacts_request(frame.body([row] * rows)), decode_job_id
+    )
+
+
+async def _largest(
+    lab: Lab, sizes: Sequence[int], request: Callable[[int], Request], decode: Callable[[bytes], int]
+) -> Probe:
+    """Send what grows until it does not go through. Raises what has nothing to do with its size."""
     taken = 0
-    for size in SIZES:
-        lab.evidence.sizes = Sizes(taken)
-        how = await _upload(lab, size)
-        if how:
-            lab.evidence.sizes = Sizes(taken, size, how)
-            return
+    for size in sizes:
+        try:
+            await lab.send(request(size), decode, harmless=True, patience=_TWICE)
+        except ApiError as refusal:
+            if refusal.status != 413:
+                raise
+            return Probe(taken, size, "it is answered 413")
+        except NoAnswer:
+            return Probe(taken, size, "the connection is reset, or no answer comes")
         taken = size
-    lab.evidence.sizes = Sizes(taken)
+    return Probe(taken)
 
 
 _EXPERIMENTS: dict[str, tuple[str, Callable[[Lab], Awaitable[None]]]] = {
     "json": ("importing a contact as JSON, with rows that have to be refused", _json),
     "csv": ("importing it as CSV, with rows that have to be refused", _csv),
+    "lists": ("taking it from a list that is not there", _lists),
     "undeclared": ("sending a property that does not exist", _undeclared),
+    "twice": ("sending the contact twice in one job", _twice),
+    "case": ("sending the name of a property in capitals", _case),
+    "treshold": ("importing bad lines with an ErrTreshold", _treshold),
     "abort": ("aborting a csvimport", _abort),
     "sizes": ("uploading bodies of growing size", _sizes),
+    "rows": ("sending more and more rows that have to be refused", _rows),
+    "later": ("looking at the first job once more", _later),
 }
+_SIDE_BY_SIDE = (("json", "csv", "lists"), ("undeclared",), ("twice",), ("case",), ("treshold",), ("abort",))
 
 
 def _bad(lab: Lab, way: str) -> list[str]:
@@ -112,38 +218,29 @@ async def _post_json(lab: Lab, name: str, rows: Sequence[Mapping[str, object]], 
     return await lab.post(name, "contact", request, [str(row["Email"]) for row in rows], bad=bad)
 
 
-async def _post_csv(lab: Lab, name: str, lines: Sequence[Sequence[str]], *, bad: int = 0) -> Trail:
+async def _post_csv(
+    lab: Lab, name: str, lines: Sequence[Sequence[str]], *, bad: int = 0, treshold: int | None = None
+) -> Trail:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     upload = upload_request(lab.list_id, text.getvalue().encode())
     data_id = await lab.send(upload, decode_data_id, harmless=True)
-    request = csvimport_request(data_id, method=Action.ADDNOFORCE.value, list_id=lab.list_id)
+    request = csvimport_request(data_id, method=Action.ADDNOFORCE.value, list_id=lab.list_id, error_threshold=treshold)
     return await lab.post(name, "csvimport", request, [line[0] for line in lines[1:]], bad=bad)
 
 
 async def _look_for(lab: Lab, addresses: Sequence[str]) -> None:
     """See whether rows that had to be refused became contacts."""
     for email in addresses:
-        try:
-            await lab.send(contact_request(email), bytes)
-        except ApiError as refusal:
-            if refusal.status not in (400, 404):
-                raise
-            lab.evidence.taken = lab.evidence.taken or False
-        else:
-            lab.evidence.taken = True
+        there = await _is_there(lab, contact_request(email))
+        lab.evidence.taken = bool(lab.evidence.taken) or there
 
 
-async def _upload(lab: Lab, size: int) -> str:
-    """Upload so many bytes, and say what went wrong. Raises what has nothing to do with their number."""
-    head = b"email\n" + secrets.token_hex(8).encode()
-    request = upload_request(lab.list_id, head.ljust(size, b"x"))
+async def _is_there(lab: Lab, request: Request) -> bool:
     try:
-        await lab.send(request, decode_data_id, harmless=True, patience=_TWICE)
+        await lab.send(request, bytes)
     except ApiError as refusal:
-        if refusal.status != 413:
+        if refusal.status not in (400, 404):
             raise
-        return "it is answered 413"
-    except NoAnswer:
-        return "the connection is reset, or no answer comes"
-    return ""
+        return False
+    return True

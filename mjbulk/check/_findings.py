@@ -91,7 +91,7 @@ class Findings:
         for verdict in Verdict:
             for one in self.observations:
                 if one.verdict is verdict:
-                    yield f"  {verdict.value}: {one.settles} = {_shown(one)}. {one}"
+                    yield f"  {verdict.value}: {one.settles} = {_shown(one)} ({one})"
         yield "What else was seen:"
         for one in self.observations:
             if one.verdict is None:

@@ -86,7 +86,7 @@ class Lab:
         return f"mjbulk check {self.mark}"
 
     def property(self, use: str) -> str:
-        """Give the name of a property: ``kept`` and ``seen`` are made, ``new`` must not exist."""
+        """Give the name of a property; all but ``new`` are made."""
         return f"mjbulkcheck{self.mark}{use}"
 
     async def send(
@@ -111,36 +111,39 @@ class Lab:
     async def prepare(self) -> None:
         """Make the list and the properties."""
         self.list_id = (await self.send(create_list_request(self.list_name), decode_lists))[0].id
-        for use in ("kept", "seen"):
+        for use in ("kept", "seen", "twice", "case"):
             await self.send(create_property_request(self.property(use), "str", "static"), decode_properties)
 
     async def post(self, name: str, kind: Any, request: Request, rows: list[str], *, bad: int = 0) -> Trail:
         """Post a job."""
         job_id, row = await self.send(request, _posted, harmless=False)
         ref = JobRef(kind, job_id)
-        return self.evidence.trails.setdefault(name, Trail(ref=ref, rows=rows, bad=bad, posted=row))
+        now = asyncio.get_running_loop().time()
+        return self.evidence.trails.setdefault(name, Trail(ref=ref, rows=rows, bad=bad, posted=row, began=now))
+
+    def since(self, trail: Trail) -> float:
+        """Give the seconds since a job's end was seen, or since its POST where it was not."""
+        began = trail.began + (trail.end.at if trail.end else 0.0)
+        return asyncio.get_running_loop().time() - began
 
     async def watch(self, trail: Trail, *, linger: bool = True) -> None:
         """Look at a job to its end, and after it until nothing more is to be seen: both within bounds."""
-        loop = asyncio.get_running_loop()
-        posted = loop.time()
         with suppress(TimeoutError):  # what was seen by then stands
             async with asyncio.timeout(self.patience):
                 while trail.end is None:
-                    await self._look(trail, posted)
-                    await asyncio.sleep(0 if trail.end else pause(loop.time() - posted))
+                    await self._look(trail)
+                    await asyncio.sleep(0 if trail.end else pause(self.since(trail)))
         if trail.end is None or not linger:
             return
-        ended = loop.time()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.linger):
-                await self._ask_file(trail, posted)
+                await self._ask_file(trail)
                 while not trail.complete:
-                    await asyncio.sleep(pause(loop.time() - ended))
-                    await self._look(trail, posted)
-                    await self._ask_file(trail, posted)
+                    await asyncio.sleep(pause(self.since(trail)))
+                    await self._look(trail)
+                    await self._ask_file(trail)
 
-    async def _look(self, trail: Trail, posted: float) -> None:
+    async def _look(self, trail: Trail) -> None:
         try:
             row, reply = await self.send(job_request(trail.ref), _shown)
         except ApiError as refusal:
@@ -148,14 +151,14 @@ class Lab:
                 raise
             trail.missed += 1
             return
-        trail.looks.append(Look(at=asyncio.get_running_loop().time() - posted, row=row, reply=reply))
+        trail.looks.append(Look(at=asyncio.get_running_loop().time() - trail.began, row=row, reply=reply))
 
-    async def _ask_file(self, trail: Trail, posted: float) -> None:
+    async def _ask_file(self, trail: Trail) -> None:
         if trail.file is not None:
             return
         try:
             trail.file = await self.send(error_file_request(trail.ref), bytes)
-            trail.file_at = asyncio.get_running_loop().time() - posted
+            trail.file_at = asyncio.get_running_loop().time() - trail.began
         except ApiError as refusal:
             if refusal.status != 404:
                 raise
@@ -214,10 +217,10 @@ class Lab:
         return True
 
     async def _remove_properties(self) -> bool:
-        known = await self.engine.account.known_properties()
-        for use in ("kept", "seen", "new"):
-            if found := known.get(self.property(use)):
-                await self._remove(delete_property_request(found.id))
+        prefix = self.property("").casefold()
+        for one in [one async for one in self.engine.account.properties()]:
+            if one.name.casefold().startswith(prefix):
+                await self._remove(delete_property_request(one.id))
         return True
 
     async def _remove(self, request: Request) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 
-from mjbulk.check._evidence import Evidence, Trail
+from mjbulk.check._evidence import Evidence, Probe, Trail
 from mjbulk.check._findings import ASSUMED, Observation, settled, unsettled, word
 from mjbulk.check._shapes import address_shape, csv_file_shape, json_file_shape, number_shape, time_shape
 
@@ -11,10 +11,26 @@ _WAYS = {
     "json": "a JSON job",
     "csv": "a csvimport",
     "undeclared": "a JSON job of an unknown property",
+    "twice": "a JSON job of one person twice",
+    "case": "a JSON job of a name in capitals",
+    "treshold": "a csvimport of bad lines",
     "abort": "an aborted csvimport",
 }
 _JOBS = tuple(_WAYS)
 _IMPORTS = ("json", "csv")
+Reading = Callable[[Evidence], Observation]
+
+
+def _of(name: str, asked: str, see: Callable[[Evidence, Trail], str], *, means: str = "") -> Reading:
+    """Make a reading of one job that has ended; where it has not, it says why."""
+
+    def read(evidence: Evidence) -> Observation:
+        trail = evidence.ended(name)
+        if trail is None:
+            return Observation(asked=asked, seen=evidence.why(name))
+        return Observation(asked=asked, seen=see(evidence, trail), means=means)
+
+    return read
 
 
 # Words and waits
@@ -25,40 +41,40 @@ def _terminal_words(evidence: Evidence) -> Observation:
     seen = _ends(evidence, _JOBS)
     if not seen:
         return unsettled("terminal_statuses", asked=asked, seen="no job was seen to end")
-    shown = ", ".join(f"{word(status)} ({_WAYS[name]})" for name, status in seen.items())
-    folded = (status.strip().casefold() for status in seen.values())
+    folded = [status.strip().casefold() for status in seen.values()]
+    shown = {status: [_WAYS[name] for name in seen if seen[name] == status] for status in seen.values()}
     new = [status for status in dict.fromkeys(folded) if status not in ASSUMED.terminal_statuses]
-    return settled("terminal_statuses", (*ASSUMED.terminal_statuses, *new), asked=asked, seen=shown)
+    text = ", ".join(f"{word(status)} ({', '.join(jobs)})" for status, jobs in shown.items())
+    return settled("terminal_statuses", (*ASSUMED.terminal_statuses, *new), asked=asked, seen=text)
 
 
 def _ends(evidence: Evidence, names: Iterable[str]) -> dict[str, str]:
-    return {name: trail.end.reply.status for name, trail in evidence.ended(*names) if trail.end}
+    return {name: trail.end.reply.status for name, trail in evidence.all_ended(names).items() if trail.end}
 
 
 def _running_words(evidence: Evidence) -> Observation:
-    trails = [trail for name in _JOBS if (trail := evidence.trails.get(name))]
-    words = dict.fromkeys(word(look.reply.status) for trail in trails for look in trail.running)
-    seen = ", ".join(words) or "no job was seen running"
+    words = dict.fromkeys(word(look.reply.status) for trail in evidence.trails.values() for look in trail.running)
+    seen = ", ".join(sorted(words)) or "no job was seen running"
     return Observation(asked="words of a job that has not ended", seen=seen, means="any other word means the same")
 
 
-def _abort_word(evidence: Evidence) -> Observation:
-    status = _ends(evidence, ["abort"]).get("abort")
-    asked = "the status of an aborted csvimport"
-    if status is None:
-        return Observation(asked=asked, seen=evidence.why("abort"))
-    early = "" if status.strip().casefold() != "completed" else " (it ended before it could be aborted)"
-    return Observation(asked=asked, seen=f"{word(status)}{early}")
+def _abort_word(_: Evidence, trail: Trail) -> str:
+    return f"{word(trail.last.status)}{'' if trail.failed else ' (it ended before it could be aborted)'}"
+
+
+def _durations(evidence: Evidence) -> Observation:
+    ended = evidence.all_ended(_IMPORTS).items()
+    seen = ", ".join(f"{_seconds(trail.end.at)} ({_WAYS[name]})" for name, trail in ended if trail.end)
+    return Observation(asked="how long a job takes", seen=seen or "no job was seen to end")
 
 
 def _wait(field: str, asked: str, waits: dict[str, float], missing: str) -> Observation:
     """Settle a wait: what was seen may not be the longest, so twice as much is assumed where it was too little."""
     if not waits:
         return unsettled(field, asked=asked, seen=missing)
-    seen = ", ".join(f"{_seconds(wait)} ({_WAYS[name]})" for name, wait in waits.items())
-    assumed, longest = getattr(ASSUMED, field), max(waits.values())
-    value = assumed if longest <= assumed else float(math.ceil(2 * longest))
-    return settled(field, value, asked=asked, seen=seen)
+    assumed, longest = getattr(ASSUMED, field), max(waits, key=lambda name: waits[name])
+    value = assumed if waits[longest] <= assumed else float(math.ceil(2 * waits[longest]))
+    return settled(field, value, asked=asked, seen=f"{_seconds(waits[longest])} ({_WAYS[longest]})")
 
 
 def _seconds(seconds: float) -> str:
@@ -66,42 +82,48 @@ def _seconds(seconds: float) -> str:
 
 
 def _new_job(evidence: Evidence) -> Observation:
-    found = {name: trail for name in _JOBS if (trail := evidence.trails.get(name)) and trail.looks}
+    found = {name: trail for name, trail in evidence.trails.items() if trail.looks}
     waits = {name: trail.looks[0].at if trail.missed else 0.0 for name, trail in found.items()}
     return _wait("new_job_seconds", "how long a new job answers 404", waits, "no job was found")
 
 
 def _counts_lag(evidence: Evidence) -> Observation:
-    waits = {name: trail.counts_lag for name, trail in evidence.ended(*_IMPORTS)}
+    waits = {name: trail.counts_lag for name, trail in evidence.all_ended(_IMPORTS).items()}
     return _wait("counts_lag_seconds", "how long Count changes after the end", waits, "no job was seen to end")
 
 
 def _file_lag(evidence: Evidence) -> Observation:
-    waits = {name: lag for name, trail in evidence.ended(*_IMPORTS) if (lag := trail.file_lag) is not None}
+    ended = evidence.all_ended(_IMPORTS).items()
+    waits = {name: lag for name, trail in ended if (lag := trail.file_lag) is not None}
     asked = "how long after the end an error file is missing"
     return _wait("error_file_seconds", asked, waits, "no error file was there as long as it was looked for")
+
+
+def _retained(evidence: Evidence) -> Observation:
+    asked = "a job and its error file, some time after its end"
+    if evidence.retained is None:
+        return Observation(asked=asked, seen=evidence.why("later" if evidence.ended("json") else "json"))
+    seconds, there = evidence.retained
+    return Observation(asked=asked, seen=f"after {_seconds(seconds)} they are {'there' if there else 'gone'}")
 
 
 # Counts
 
 
-def _json_count(evidence: Evidence) -> Observation:
-    return _count(evidence, "json", "count_includes_rejected")
-
-
-def _csv_count(evidence: Evidence) -> Observation:
-    return _count(evidence, "csv", "csv_count_includes_rejected")
-
-
-def _count(evidence: Evidence, name: str, field: str) -> Observation:
+def _count(name: str, field: str) -> Reading:
     asked = f"whether Count of {_WAYS[name]} has the rejected rows in it"
-    for _, trail in evidence.ended(name):
+
+    def read(evidence: Evidence) -> Observation:
+        trail = evidence.ended(name)
+        if trail is None:
+            return unsettled(field, asked=asked, seen=evidence.why(name))
         count, sent, good = trail.last.count, len(trail.rows), len(trail.rows) - trail.bad
         seen = f"Count is {'missing' if count is None else count}, of {sent} rows {trail.bad} had to be refused"
         if evidence.taken is not False or count not in (sent, good):
             return unsettled(field, asked=asked, seen=seen)
         return settled(field, count == sent, asked=asked, seen=seen)
-    return unsettled(field, asked=asked, seen=evidence.why(name))
+
+    return read
 
 
 def _csv_running_count(evidence: Evidence) -> Observation:
@@ -114,18 +136,19 @@ def _csv_running_count(evidence: Evidence) -> Observation:
     return Observation(asked=asked, seen="the rows of the file" if ahead else "the rows that are done")
 
 
-def _csv_figures(evidence: Evidence) -> Observation:
-    asked = "Current and Errcount of a csvimport that has ended"
-    for _, trail in evidence.ended("csv"):
-        last, rows = trail.last, len(trail.rows)
-        current = _compare(last.current, {rows: "all rows", rows - trail.bad: "the rows that were taken"})
-        errors = _compare(last.errcount, {trail.bad: "the rows that were refused"})
-        return Observation(asked=asked, seen=f"Current is {current}, Errcount is {errors}")
-    return Observation(asked=asked, seen=evidence.why("csv"))
+def _csv_figures(_: Evidence, trail: Trail) -> str:
+    last, rows = trail.last, len(trail.rows)
+    current = _compare(last.current, {rows: "all rows", rows - trail.bad: "the rows that were taken"})
+    errors = _compare(last.errcount, {trail.bad: "the rows that were refused"})
+    return f"Current is {current}, Errcount is {errors}"
 
 
 def _compare(figure: int | None, known: dict[int, str]) -> str:
     return "missing" if figure is None else known.get(figure, "another number")
+
+
+def _treshold(_: Evidence, trail: Trail) -> str:
+    return "a percentage: the import stops" if trail.failed else "a number of errors: the import goes on"
 
 
 # Errors
@@ -133,12 +156,13 @@ def _compare(figure: int | None, known: dict[int, str]) -> str:
 
 def _refused(evidence: Evidence) -> Observation:
     asked = "rows that have to be refused"
-    parts = [_named(name, trail) for name, trail in evidence.ended(*_IMPORTS)]
-    if not parts or evidence.taken is None:
+    ended = evidence.all_ended(_IMPORTS)
+    if not ended or evidence.taken is None:
         return Observation(asked=asked, seen="; ".join(evidence.why(name) for name in _IMPORTS))
     became = "some of them became contacts" if evidence.taken else "none of them became a contact"
-    unnamed = any(trail.named != set(trail.rows[-trail.bad :]) for _, trail in evidence.ended(*_IMPORTS))
+    unnamed = any(trail.named != set(trail.rows[-trail.bad :]) for trail in ended.values())
     means = "a row that is refused may stand in no error file" if unnamed and not evidence.taken else ""
+    parts = [_named(name, trail) for name, trail in ended.items()]
     return Observation(asked=asked, seen="; ".join([became, *parts]), means=means)
 
 
@@ -151,7 +175,8 @@ def _named(name: str, trail: Trail) -> str:
 
 def _announced(evidence: Evidence) -> Observation:
     field, asked = "errors_are_announced", "whether a job tells of its error file"
-    files = {name: trail.announced for name, trail in evidence.ended(*_IMPORTS) if trail.file is not None}
+    ended = evidence.all_ended(_IMPORTS).items()
+    files = {name: trail.announced for name, trail in ended if trail.file is not None}
     if not files:
         return unsettled(field, asked=asked, seen="no error file was seen")
     seen = ", ".join(f"{_WAYS[name]} {'does' if told else 'does not'}" for name, told in files.items())
@@ -160,67 +185,64 @@ def _announced(evidence: Evidence) -> Observation:
     return settled(field, False, asked=asked, seen=seen)
 
 
-def _json_file(evidence: Evidence) -> Observation:
-    asked = "the error file of a JSON job"
-    for _, trail in evidence.ended("json"):
-        return Observation(asked=asked, seen=json_file_shape(trail.file))
-    return Observation(asked=asked, seen=evidence.why("json"))
-
-
-def _csv_file(evidence: Evidence) -> Observation:
-    asked = "the error file of a csvimport"
-    for _, trail in evidence.ended("csv"):
-        return Observation(asked=asked, seen=csv_file_shape(trail.file))
-    return Observation(asked=asked, seen=evidence.why("csv"))
-
-
-def _file_address(evidence: Evidence) -> Observation:
-    asked = "ErrorFile of a JSON job"
-    means = "mjbulk asks for the file by the ID of its job, whatever stands there"
-    for _, trail in evidence.ended("json"):
-        shape = address_shape(trail.last.error_file, evidence.origin)
-        return Observation(asked=asked, seen=shape, means=means)
-    return Observation(asked=asked, seen=evidence.why("json"))
+def _list_errors(evidence: Evidence) -> Observation:
+    seen = evidence.list_errors or evidence.why("lists")
+    return Observation(asked="what is wrong with a list stands under", seen=seen)
 
 
 # Forms
 
 
-def _json_times(evidence: Evidence) -> Observation:
-    return _times(evidence, "json")
+def _times(name: str) -> Reading:
+    def read(evidence: Evidence) -> Observation:
+        looks = trail.looks if (trail := evidence.trails.get(name)) else []
+        shapes = {time_shape(look.row.get(key)) for look in looks for key in ("jobstart", "jobend")}
+        return Observation(asked=f"JobStart and JobEnd of {_WAYS[name]}", seen=", ".join(sorted(shapes)) or "not seen")
+
+    return read
 
 
-def _csv_times(evidence: Evidence) -> Observation:
-    return _times(evidence, "csv")
+def _echo(_: Evidence, trail: Trail) -> str:
+    return "stand in it" if any("contactslists" in look.row for look in trail.looks) else "do not stand in it"
 
 
-def _times(evidence: Evidence, name: str) -> Observation:
-    looks = trail.looks if (trail := evidence.trails.get(name)) else []
-    shapes = {time_shape(look.row.get(key)) for look in looks for key in ("jobstart", "jobend")}
-    return Observation(asked=f"JobStart and JobEnd of {_WAYS[name]}", seen=", ".join(sorted(shapes)) or "not seen")
+def _job_type(evidence: Evidence) -> Observation:
+    seen = word(evidence.job_type) if evidence.job_type else evidence.why("later")
+    return Observation(asked="the JobType of a JSON job", seen=seen)
 
 
 def _numbers(evidence: Evidence) -> Observation:
-    trails = [trail for name in _JOBS if (trail := evidence.trails.get(name))]
-    rows = [row for trail in trails for row in (trail.posted, *(look.row for look in trail.looks))]
+    rows = [row for trail in evidence.trails.values() for row in (trail.posted, *(look.row for look in trail.looks))]
     names = ("jobid", "id", "count", "current", "errcount")
     shapes = {number_shape(row[name]) for row in rows for name in names if name in row}
     return Observation(asked="numbers in answers are written as", seen=", ".join(sorted(shapes)) or "not seen")
 
 
-# The rest
+# Properties
 
 
 def _undeclared(evidence: Evidence) -> Observation:
     asked = "a property that does not exist, in JSON"
     if evidence.created:
         return Observation(asked=asked, seen="it is created", means="a misspelt column would make a property")
-    for _, trail in evidence.ended("undeclared"):
-        status = trail.last.status
-        if status.strip().casefold() != "completed":
-            return Observation(asked=asked, seen=f"the whole job ends as {word(status)}")
-        return Observation(asked=asked, seen="its row is refused" if trail.named else "it is ignored")
-    return Observation(asked=asked, seen=evidence.why("undeclared"))
+    return _of("undeclared", asked, _without_property)(evidence)
+
+
+def _without_property(_: Evidence, trail: Trail) -> str:
+    if trail.failed:
+        return f"the whole job ends as {word(trail.last.status)}, and Count is {trail.last.count} of {len(trail.rows)}"
+    return "its row is refused" if trail.rows[0] in trail.named else "it is ignored"
+
+
+def _case(evidence: Evidence) -> Observation:
+    seen = {None: evidence.why("case"), True: "is another name", False: "is the same name"}[evidence.case_matters]
+    return Observation(asked="the name of a property in capitals", seen=seen)
+
+
+def _twice(evidence: Evidence) -> Observation:
+    seen = f"the {word(evidence.winner)} one is applied" if evidence.winner else evidence.why("twice")
+    means = "mjbulk never sends two" if evidence.winner else ""
+    return Observation(asked="of two rows of one person in one job", seen=seen, means=means)
 
 
 def _empty_cell(evidence: Evidence) -> Observation:
@@ -233,45 +255,65 @@ def _empty_cell(evidence: Evidence) -> Observation:
     return settled(field, evidence.kept, asked=asked, seen=seen, means=means)
 
 
+# Limits
+
+
 def _limits(evidence: Evidence) -> Observation:
     headers = ", ".join(sorted(word(name) for name in evidence.headers)) or "none"
-    seen = f"{headers}; {evidence.throttled} of {evidence.answers} answers were 429"
-    return Observation(asked="headers that speak of limits", seen=seen)
+    slowed = f"{evidence.throttled} of {evidence.answers} answers were 429" if evidence.throttled else "none was 429"
+    return Observation(asked="headers of answers that speak of limits", seen=f"{headers}; {slowed}")
 
 
-def _body(evidence: Evidence) -> Observation:
-    field, asked = "max_body_bytes", "the largest body"
-    sizes, problem = evidence.sizes, evidence.problems.get("sizes")
-    if sizes is None or problem or not sizes.taken:
-        return unsettled(field, asked=asked, seen=problem or (sizes.how if sizes else "") or "it was not asked for")
-    if sizes.refused is None:
-        return settled(field, None, asked=asked, seen=f"{sizes.taken} bytes go through")
-    seen = f"{sizes.taken} bytes go through; with {sizes.refused} {sizes.how}"
-    return settled(field, sizes.taken, asked=asked, seen=seen, means="chunks stay below it")
+def _probe(name: str, field: str, asked: str, unit: str, probe: Callable[[Evidence], Probe | None]) -> Reading:
+    def read(evidence: Evidence) -> Observation:
+        found, problem = probe(evidence), evidence.problems.get(name)
+        if found is None or not found.taken:
+            seen = problem or (found.how if found else "it was not asked for")
+            return unsettled(field, asked=asked, seen=seen)
+        if found.refused is None:
+            return settled(field, None, asked=asked, seen=f"{found.taken} {unit} go through")
+        seen = f"{found.taken} {unit} go through; with {found.refused} {found.how}"
+        return settled(field, found.taken, asked=asked, seen=seen, means="chunks stay below it")
+
+    return read
 
 
-READINGS: tuple[Callable[[Evidence], Observation], ...] = (
-    _json_count,
-    _csv_count,
+READINGS: tuple[Reading, ...] = (
+    _count("json", "count_includes_rejected"),
+    _count("csv", "csv_count_includes_rejected"),
     _announced,
     _empty_cell,
     _terminal_words,
     _new_job,
     _counts_lag,
     _file_lag,
-    _body,
+    _probe("sizes", "max_body_bytes", "the largest body", "bytes", lambda evidence: evidence.sizes),
+    _probe("rows", "max_rows", "the most rows of a JSON request", "rows", lambda evidence: evidence.most_rows),
     _running_words,
-    _abort_word,
+    _of("abort", "the status of an aborted csvimport", _abort_word),
+    _durations,
+    _retained,
     _csv_running_count,
-    _csv_figures,
+    _of("csv", "Current and Errcount of a csvimport that has ended", _csv_figures),
+    _of("treshold", "ErrTreshold", _treshold),
     _refused,
-    _json_file,
-    _csv_file,
-    _file_address,
-    _json_times,
-    _csv_times,
+    _of("json", "the error file of a JSON job", lambda _, trail: json_file_shape(trail.file)),
+    _of("csv", "the error file of a csvimport", lambda _, trail: csv_file_shape(trail.file)),
+    _of(
+        "json",
+        "ErrorFile of a JSON job",
+        lambda evidence, trail: address_shape(trail.last.error_file, evidence.origin),
+        means="mjbulk asks for the file by the ID of its job, whatever stands there",
+    ),
+    _list_errors,
+    _times("json"),
+    _times("csv"),
+    _of("json", "the lists of a JSON job", _echo),
+    _job_type,
     _numbers,
     _undeclared,
+    _case,
+    _twice,
     _limits,
 )
 """Each reads the evidence and gives one observation: first the assumptions, in the order of their fields."""

@@ -12,9 +12,11 @@ from mjbulk.errors import Error, UsageError
 
 async def check(
     *,
-    yes: Annotated[bool, Parameter(help="Make a list, two properties and a contact in this account.")] = False,
+    yes: Annotated[bool, Parameter(help="Make a list, properties and a contact in this account.")] = False,
     out: Annotated[Path | None, Parameter(help="Write the assumptions to this file, for Assumptions.load.")] = None,
-    probe_sizes: Annotated[bool, Parameter(help="Upload bodies of up to 16 MiB to find the largest.")] = False,
+    probe_sizes: Annotated[
+        bool, Parameter(help="Find the largest body (up to 16 MiB) and the most rows (up to 50,000).")
+    ] = False,
     canary: Annotated[str | None, Parameter(help="The address of the contact; it stays in the account.")] = None,
     settings: SettingsSaid = None,
 ) -> int:
@@ -26,7 +28,7 @@ async def check(
     from mjbulk.check import check_account  # noqa: PLC0415  # help must not wait for the engine
 
     if not yes:
-        raise UsageError("this makes a list, two properties and a contact in your account: add --yes to consent")
+        raise UsageError("this makes a list, properties and a contact in your account: add --yes to consent")
     if out is not None:
         check_target("--out", out)
     async with client_of(settings) as client:

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
 
 import attrs
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
-from mjbulk.config import Settings
+from mjbulk.config import Assumptions, Settings
 from mjbulk.errors import UsageError
 from mjbulk.models import RunKeywords
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _NO_OPTIONS = ("ssl", "drain")
 """An object, and a bound for programs that leave a client while its runs go on."""
+_ASSUMPTIONS = "assumptions"
 _SETTINGS = Group(
     "Settings",
     help="What is not said comes from MJBULK_<NAME> in the environment (--api-url: MJ_API_URL), then from the default.",
@@ -39,11 +41,13 @@ def _settings() -> Any:
     hints = {name: hint for name, hint in get_type_hints(Settings).items() if name in fields}
 
     def parameter(name: str) -> Parameter:
+        if name == _ASSUMPTIONS:
+            return Parameter(help="A file that mjbulk check has written.", group=_SETTINGS)
         alias = "--chunk-size" if name == "chunk_rows" else None
         help_ = f"{texts.get(name, '')}{_default(fields[name])}"
         return Parameter(help=help_, alias=alias, group=_SETTINGS)
 
-    return _record("SettingsOptions", hints, parameter)
+    return _record("SettingsOptions", {**hints, _ASSUMPTIONS: Path}, parameter)
 
 
 def _as_help(text: str) -> str:
@@ -125,7 +129,9 @@ AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON on stdout, an
 
 
 def client_of(said: "SettingsOptions | None") -> "Client":
-    """Make a client with the settings that were said."""
+    """Make a client with the settings and the assumptions that were said."""
     from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
 
-    return Client(settings=Settings(**said or {}))
+    settings = dict(said or {})
+    file = settings.pop(_ASSUMPTIONS, None)
+    return Client(settings=Settings(**settings), assumptions=None if file is None else Assumptions.load(file))
