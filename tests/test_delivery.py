@@ -1,13 +1,19 @@
-"""Chunks that are refused as a whole, or reset: halved until the row, or the size, that was to blame is found."""
+"""Chunks on their way: as large as they may be to the byte, and halved where they are refused as a whole, or reset."""
 
+import asyncio
+import csv
+import io
+import json
 from math import ceil, log2
 from typing import Any
 
 import pytest
-from support import World, balanced
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import KEYS, VirtualClockLoop, World, balanced
 
 import mjbulk
-from mjbulk.testing import Fault
+from mjbulk.testing import Emulator, Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 CALLS = {"json": "contact/managemanycontacts", "csv": "contactslist/csvdata"}
@@ -20,6 +26,54 @@ def people(count: int, **more: Any) -> list[dict[str, Any]]:
 
 def rejected(report: mjbulk.Report) -> list[int]:
     return sorted(rejection.row or 0 for rejection in report.rejections)
+
+
+def as_json(rows: list[dict[str, Any]]) -> int:
+    """The bytes of a body, by the rules of JSON and not with the code under test."""
+    contacts = [{"Email": row["email"], "Properties": {"city": row["city"]}} for row in rows]
+    body = {"ContactsLists": [{"ListID": 1, "Action": "addnoforce"}], "Contacts": contacts}
+    return len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def as_csv(rows: list[dict[str, Any]]) -> int:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["email", "city"])
+    writer.writerows([row["email"], row["city"]] for row in rows)
+    return len(text.getvalue().encode())
+
+
+@pytest.mark.parametrize(("via", "size"), [("json", as_json), ("csv", as_csv)])
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    cities=st.lists(st.text(st.sampled_from('aé東",'), max_size=60), min_size=1, max_size=40),
+    most=st.integers(150, 400),
+)
+def test_chunks_are_exact_to_the_byte(via: Any, size: Any, cities: list[str], most: int) -> None:
+    """No body is larger than it may be, none has room for the next row, and a row that fits into none is refused by
+    its number.
+    """
+    rows = [{"email": f"u{number}@example.org", "city": f"x{city}x"} for number, city in enumerate(cities, 1)]
+    small = [row for row in rows if size([row]) <= most]
+
+    async def run() -> tuple[mjbulk.Report, list[int]]:
+        async with Emulator() as emulator:
+            emulator.create_property("city")
+            limits = mjbulk.Settings(api_url=emulator.url, chunk_bytes=most, concurrency=1, max_jobs=1)
+            async with mjbulk.Client(KEYS, limits) as client:
+                report = balanced(await client.import_contacts(rows, lists=ADD, via=via))
+            return report, [call.size for call in emulator.calls if call.route == CALLS[via] and call.size]
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        report, sizes = runner.run(run())
+    assert rejected(report) == [number for number, row in enumerate(rows, 1) if row not in small]
+    expected = list[list[dict[str, Any]]]()
+    for row in small:
+        if expected and size([*expected[-1], row]) <= most:
+            expected[-1].append(row)
+        else:
+            expected.append([row])
+    assert sizes == list(map(size, expected))
 
 
 @VIAS
@@ -63,6 +117,15 @@ async def test_bodies_that_are_too_large_are_halved_and_the_size_is_kept(world: 
     assert max(taken) <= 40_000
     assert 0 < len(wasted) <= 20
     assert all(call.status in (200, 201) for call in calls[len(calls) // 2 :])
+
+
+async def test_too_many_rows_in_one_body(world: World) -> None:
+    """A limit of rows shows as a reset as well: halves of a third of the rows get through, and the next chunks fit."""
+    async with world.turned(max_rows=300) as other, other.client(max_jobs=1) as client:
+        assert balanced(await client.import_contacts(people(10_000), lists=ADD)).ok
+        sizes = [len(job.outcomes) for job in other.emulator.jobs.values()]
+    assert max(sizes) <= 300
+    assert len(sizes) < 60
 
 
 async def test_a_size_is_not_learned_from_a_400(world: World) -> None:

@@ -275,16 +275,17 @@ async def test_waiting_for_a_job_can_time_out(world: World) -> None:
 
 
 @pytest.mark.parametrize("via", ["json", "csv"])
-async def test_rows_of_one_person_are_applied_in_their_order(world: World, via: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 32])
+async def test_rows_of_one_person_are_applied_in_their_order(world: World, via: Any, concurrency: int) -> None:
     """A thousand rows of one person over many chunks end with the last value, though later jobs are faster."""
     slow_first = (float(seconds) for seconds in range(50, 0, -1))
-    rows = [{"email": "same@example.org" if n % 5 else f"u{n}@example.org", "city": str(n)} for n in range(1, 201)]
+    rows = [{"email": "same@example.org" if n % 5 else f"u{n}@example.org", "city": str(n)} for n in range(1, 1251)]
     async with world.turned(import_seconds=lambda job: next(slow_first, 0.1)) as other:
         other.emulator.create_property("city", "str")
-        async with other.client(chunk_rows=7) as client:
+        async with other.client(chunk_rows=7, concurrency=concurrency) as client:
             report = balanced(await client.import_contacts(rows, lists=ADD, via=via))
         assert report.complete
-        assert other.emulator.contacts["same@example.org"].properties == {"city": "199"}
+        assert other.emulator.contacts["same@example.org"].properties == {"city": "1249"}
 
 
 async def test_nobody_is_in_two_unfinished_jobs(world: World) -> None:
