@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         ImportTimeout,
         JobFailed,
         JournalError,
+        JournalRefused,
         NoAnswer,
         RowsRejected,
         SourceError,
         UsageError,
     )
     from mjbulk.jobs import JobWatcher
+    from mjbulk.journal import RunInfo
     from mjbulk.models import (
         Action,
         ActionLike,
@@ -73,12 +75,14 @@ _HOMES = {
         "ImportTimeout",
         "JobFailed",
         "JournalError",
+        "JournalRefused",
         "NoAnswer",
         "RowsRejected",
         "SourceError",
         "UsageError",
     ),
     "jobs": ("JobWatcher",),
+    "journal": ("RunInfo",),
     "models": (
         "Action",
         "ActionLike",
@@ -137,6 +141,7 @@ __all__ = [
     "JobRef",
     "JobWatcher",
     "JournalError",
+    "JournalRefused",
     "ListActions",
     "ListRef",
     "NoAnswer",
@@ -149,6 +154,7 @@ __all__ = [
     "Row",
     "Rows",
     "RowsRejected",
+    "RunInfo",
     "RunKeywords",
     "RunSpec",
     "SessionPool",

@@ -9,13 +9,14 @@ from mjbulk._wire import (
     Request,
     create_list_request,
     create_property_request,
+    decode_jobs,
     decode_lists,
     decode_properties,
     decode_subscriptions,
     page_request,
     subscriptions_request,
 )
-from mjbulk.errors import UsageError
+from mjbulk.errors import ApiError, UsageError
 from mjbulk.models import Action, ContactsList, Datatype, ListRef, Property, Subscription
 
 _T = TypeVar("_T")
@@ -39,6 +40,22 @@ class Account:
     def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
         """Give the lists that a contact is on."""
         return self._pages(lambda offset: subscriptions_request(contact, offset), decode_subscriptions)
+
+    async def import_of(self, data_id: int) -> int | None:
+        """Give the csvimport that names a DataID. The filter of batchjob is tried first, then every page of csvimport;
+        each answer's DataID is compared, for a filter that is not known is ignored.
+        """
+        try:
+            filtered = await self._transport.send(page_request("batchjob", 0, Data=str(data_id)), decode_jobs)
+        except ApiError:  # not every key may read batchjobs
+            filtered = []
+        for job in filtered:
+            if job.data_id == data_id and job.id is not None:
+                return job.id
+        async for job in self._pages(lambda offset: page_request("csvimport", offset), decode_jobs):
+            if job.data_id == data_id and job.id is not None:
+                return job.id
+        return None
 
     async def any_list(self) -> int:
         """Give the ID of some list. Raises UsageError where the account has none."""

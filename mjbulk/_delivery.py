@@ -1,122 +1,101 @@
 """One chunk on its way: handed over, watched, and settled.
 
-A chunk is one job, unless Mailjet refuses the whole for a row in it, or for its size: then it is halved until that row
-is alone, or the halves are small enough, and the chunk is several jobs. Every row of it is posted to the ledger exactly
-once, also where its task is cancelled at any point.
+Every row of it is posted to the ledger exactly once, also where its task is cancelled at any point; and where there is
+a journal, not before its outcome is written there.
 """
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve
 
 from mjbulk._books import Settlement, settle
-from mjbulk._chunking import Body, Chunk, SizeLimit, decode_record
-from mjbulk._engine import Engine
-from mjbulk._events import Event
-from mjbulk._rows import Given
-from mjbulk._spill import Spill
-from mjbulk._transport import Doubt, GaveUp, Patience, WasReset
-from mjbulk._ways import Way
-from mjbulk.errors import ApiError, NoAnswer
-from mjbulk.jobs import Ended, Watched
-from mjbulk.models import JobRef, Match, Rejection, RunSpec, Unsettled
-from mjbulk.report import Ledger
+from mjbulk._chunking import Body, Chunk
+from mjbulk._handover import Desk, Handover
+from mjbulk._parts import Part, Refused, Rows
+from mjbulk._spill import Place
+from mjbulk._ways import Way, find_import
+from mjbulk.errors import ApiError
+from mjbulk.jobs import Ended
+from mjbulk.journal import PartRecord, mask
+from mjbulk.models import Rejection, Unsettled
 
-_REFUSED_IN_A_ROW = 100
-"""When so many parts were refused and none was taken in between, no row is to blame: the run halts."""
-_SMALL = 1024
-"""Bytes that are never too many for one body."""
-_RESETS = 3
-"""How often a connection may be closed on a body that is larger than any before, until its halves are tried."""
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
-
-
-@define(kw_only=True, eq=False)
-class Desk:
-    """What the deliveries of one run share. Mutable state: what lies in it, and how the last requests ended."""
-
-    run_id: str
-    spec: RunSpec
-    engine: Engine
-    ledger: Ledger
-    learned: SizeLimit
-    """Told of what went through."""
-    bodies: asyncio.Semaphore
-    """Room for bodies in memory; a delivery holds one place until its chunk is handed over."""
-    spill: Spill = field(factory=Spill)
-    statuses: dict[str, int] = field(factory=dict)
-    """How many jobs have ended in which status."""
-    refused_in_a_row: int = 0
-    """How many parts were refused since one was taken."""
-
-
-@define(eq=False)
-class _Part:
-    """Entries of a chunk that go into one job."""
-
-    places: slice
-    doubt: Doubt = field(factory=Doubt)
-    job: JobRef | None = None
-    watched: Watched | None = None
-    half_of: int = 0
-    """Bytes of the body that was too large before it was halved; 0 where none was."""
-
-    @property
-    def size(self) -> int:
-        """How many entries."""
-        return int(self.places.stop - self.places.start)
-
-    def has(self, place: int) -> bool:
-        """Whether an entry is one of them."""
-        return bool(self.places.start <= place < self.places.stop)
-
-
-@frozen
-class _Rows:
-    """The rows of a chunk, in memory or read back."""
-
-    rows: list[int]
-    entry_of: list[int]
-    addresses: list[str]
-    names: list[tuple[str, ...]]
-    given: list[Any]
-
-    def of(self, part: _Part) -> Iterator[tuple[int, int, Given]]:
-        """Give number, entry and values of each row of a part."""
-        for row, place, names, values in zip(self.rows, self.entry_of, self.names, self.given, strict=True):
-            if part.has(place):
-                yield row, place, Given(names, decode_record(values) if isinstance(values, str) else values)
+_NOT_AT_HAND = "its error file names people, and the source is not at hand: resume the run with its source"
 
 
 class Delivery:
     """A chunk on its way. Mutable state: the parts that have no outcome yet, and where its rows lie."""
 
-    def __init__(self, chunk: Chunk, way: Way, desk: Desk) -> None:
-        """Nothing is sent before `deliver`."""
-        self.number = chunk.number
-        self.entries = len(chunk.encoded)
+    def __init__(self, number: int, span: range, records: Sequence[PartRecord], desk: Desk) -> None:
+        """Go on with what is known of a chunk: without `load` its rows are not at hand. Nothing is sent yet."""
+        self.number = number
+        self.entries = sum(record.end - record.first for record in records)
         self.done = asyncio.Event()
-        self.submitting = False
-        self._span = chunk.span
-        self._count = len(chunk.rows)
-        self._body: Body | None = Body.of(chunk.encoded, way.frame)
-        self._place = desk.spill.put((chunk.rows, chunk.entry_of, chunk.addresses, chunk.names, chunk.given))
-        self._parts = [_Part(slice(0, self.entries))]
-        self._way = way
+        self.handover: Handover | None = None
+        self.in_doubt: list[PartRecord] = []
+        """Parts that may have been applied, and are not sent again by themselves."""
+        self._span = span
+        self._parts = [Part.of(record, desk.spec.via) for record in records]
+        self._rows: Place | None = None
         self._desk = desk
 
-    async def deliver(self, waits: list[asyncio.Event]) -> None:
+    def load(self, chunk: Chunk, way: Way) -> None:
+        """Take the rows of the chunk: they are put aside, and the body waits to be handed over."""
+        rows = (chunk.rows, chunk.entry_of, chunk.addresses, chunk.names, chunk.given)
+        self._rows = self._desk.spill.put(rows)
+        if any(part.record.state in ("unsent", "sending") for part in self._parts):
+            body = Body.of(chunk.encoded, way.frame)
+            self.handover = Handover(body, self._rows, self._parts, way, self._desk)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every part has its outcome."""
+        return not self._parts
+
+    @property
+    def submitting(self) -> bool:
+        """Whether a request of it may be under way."""
+        return self.handover is not None and self.handover.busy
+
+    async def replay(self) -> None:
+        """Post the outcomes that the journal knows. Raises JournalRefused where rejections are missing."""
+        settled = [part for part in self._parts if part.record.state == "settled"]
+        speaks = any(part.record.rejected or part.record.cause for part in settled)
+        rejected = [record async for record in self._desk.log.rejections(self.number)] if speaks else []
+        by_part = {first: list(some) for first, some in groupby(rejected, key=lambda record: record.first)}
+        for part in settled:
+            records = by_part.get(part.record.first, [])
+            self._desk.log.check_rejections(part.record, records)
+            if part.job is not None:
+                self._desk.ledger.jobs.append(part.job)
+            self._post(part, list(self._all_rows().recall(part.places, records)) if records else [])
+
+    async def deliver(self, waits: Sequence[asyncio.Event] = ()) -> None:
         """Wait for the chunks before it that share a person, hand it over, and settle its rows."""
         for done in waits:
             await done.wait()
-        self.submitting = True
-        await self._submit()
-        self.submitting = False
+        if self.handover is not None:
+            await self.handover.hand_over()
+        else:
+            await self._adopt()
         for part in list(self._parts):
             await self._settle(part)
+
+    async def _adopt(self) -> None:
+        """Without the rows, find at least the imports whose answers were lost."""
+        engine = self._desk.engine
+        for part in self._parts:
+            if part.job is None and part.passage.doubt.sent:
+                data_id = part.record.data_id
+                part.job = await find_import(engine.account, data_id, engine.settings.read_timeout)
+                if part.job is not None:
+                    part.record = evolve(part.record, state="watched", job=str(part.job))
+                    await self._desk.log.put(part.record)
+                else:
+                    part.lost = part.record.cause or "its answer was lost when the run ended"
 
     def close(self, why: str) -> None:
         """Post what has no outcome, and let go of everything. ``why`` is what ended the run."""
@@ -124,9 +103,11 @@ class Delivery:
             if part.job is not None:
                 self._leave(part, f"its job was not watched to its end: {why}")
             else:
-                self._leave(part, why, sent=part.doubt.sent)
-        self._let_go()
-        self._desk.spill.drop(self._place)
+                self._leave(part, part.lost or why, sent=part.passage.doubt.sent)
+        if self.handover is not None:
+            self.handover.let_go()
+        if self._rows is not None:
+            self._desk.spill.drop(self._rows)
 
     def statuses(self) -> Iterator[str]:
         """Give the status of each of its jobs that have not ended."""
@@ -134,99 +115,23 @@ class Delivery:
             if part.job is not None:
                 yield part.watched.reply.status if part.watched and part.watched.reply else "Allocated"
 
-    # Handing over
-
-    async def _submit(self) -> None:
-        body = self._body
-        if body is None:
-            return
-        pending = list(self._parts)
-        while pending:
-            part = pending.pop(0)
-            data = body.part(part.places)
-            try:
-                part.job = await self._way.submit(data, part.doubt, self._patience(part, len(data)))
-            except ApiError as refusal:
-                pending[:0] = self._refused(part, refusal, len(data))
-            except WasReset as lost:
-                pending[:0] = self._was_reset(part, lost, len(data))
-            except GaveUp:
-                raise
-            except NoAnswer as lost:
-                self._leave(part, str(lost))
-            else:
-                self._taken(part, len(data))
-        self._let_go()
-
-    def _taken(self, part: _Part, size: int) -> None:
-        """Note that a part has its job, and that a body of its size went through."""
-        self._desk.refused_in_a_row = 0
-        self._desk.learned.passes(size, half_of=part.half_of)
-        if part.job is not None:
-            self._desk.ledger.jobs.append(part.job)
-        self._emit("chunk.sent", part)
-
-    def _patience(self, part: _Part, size: int) -> Patience | None:
-        """Say how often a body may be reset. What is no larger than a body that went through meets an outage, and is
-        waited for; what is larger may be too large, and nobody would say so.
-        """
-        learned, usual = self._desk.learned, Patience.of(self._desk.engine.settings)
-        if size <= max(learned.passed, _SMALL):
-            return None
-        if part.size == 1:
-            return evolve(usual, resets=usual.attempts)
-        return evolve(usual, resets=1 if size > learned.most else _RESETS)
-
-    def _refused(self, part: _Part, refusal: ApiError, size: int) -> list[_Part]:
-        """Halve a part that was refused as a whole; a row alone is rejected. Raises what no row is to blame for."""
-        self._desk.refused_in_a_row += 1
-        for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
-        if not for_a_row or self._desk.refused_in_a_row > _REFUSED_IN_A_ROW:
-            raise refusal
-        if part.size > 1:
-            return self._halve(part, too_large=size if refusal.status == 413 else 0)
-        if part.doubt.sent:
-            self._leave(part, f"{refusal}, after an answer that was lost")
-            return []
-        self._reject(part, {part.places.start: (refusal.text or str(refusal), None, "exact")}, self._rows())
-        self._parts.remove(part)
-        return []
-
-    def _was_reset(self, part: _Part, lost: WasReset, size: int) -> list[_Part]:
-        """Halve a part whose body may be too large. Raises where a row alone is refused a connection like all else."""
-        if part.size > 1:
-            return self._halve(part, too_large=size)
-        if not self._desk.learned.passed:
-            raise lost
-        self._leave(part, str(lost), sent=lost.sent)
-        return []
-
-    def _halve(self, part: _Part, *, too_large: int) -> list[_Part]:
-        """Put two halves in the place of a part; what it left in doubt, they do."""
-        first, end = part.places.start, part.places.stop
-        middle = (first + end) // 2
-        halves = [
-            _Part(places, Doubt(part.doubt.sent), half_of=too_large)
-            for places in (slice(first, middle), slice(middle, end))
-        ]
-        at = self._parts.index(part)
-        self._parts[at : at + 1] = halves
-        return halves
-
-    def _let_go(self) -> None:
-        """Make room for another body in memory."""
-        if self._body is not None:
-            self._body = None
-            self._desk.bodies.release()
-
-    def _rows(self) -> _Rows:
+    def _all_rows(self) -> Rows:
         """Read the rows back: they are put aside before the chunk is sent."""
-        return _Rows(*self._desk.spill.get(self._place))
+        return Rows(*self._desk.spill.get(self._rows)) if self._rows is not None else Rows((), (), (), (), ())
 
     # Settling
 
-    async def _settle(self, part: _Part) -> None:
-        """Wait for a job's end and post its rows."""
+    async def _settle(self, part: Part) -> None:
+        """Give the rows of a part their outcome: wait for its job's end, where it has one."""
+        if part.refused is not None:
+            refused: Refused = {part.record.first: (part.refused, None, "exact")}
+            await self._close_books(part, Settlement(), refused)
+        elif part.job is not None:
+            await self._watch(part)
+        elif part.lost is not None:
+            self._leave(part, part.lost)
+
+    async def _watch(self, part: Part) -> None:
         if part.job is None:
             return
         scheduler = self._desk.engine.scheduler
@@ -243,15 +148,22 @@ class Delivery:
         except ApiError as refusal:
             if refusal.status != 404:
                 raise
-            self._leave(part, "Mailjet does not know the job any more")
+            await self._close_books(part, Settlement(cause="Mailjet does not know the job any more"), {})
             return
         statuses = self._desk.statuses
         statuses[ended.reply.status] = statuses.get(ended.reply.status, 0) + 1
-        self._post(part, settlement)
+        if self._rows is None and ended.file and ended.file.entries:
+            self._leave(part, _NOT_AT_HAND)
+            return
+        refused = {
+            part.record.first + place: (matched.error.message, matched.error.field, matched.match)
+            for place, matched in settlement.rejected.items()
+        }
+        await self._close_books(part, settlement, refused)
 
-    def _judge(self, part: _Part, ended: Ended) -> Settlement:
+    def _judge(self, part: Part, ended: Ended) -> Settlement:
         named = bool(ended.file and ended.file.entries)
-        addresses = self._rows().addresses[part.places] if named else ()
+        addresses = self._all_rows().addresses[part.places] if named else ()
         assumed = self._desk.engine.assumptions
         json_way = self._desk.spec.via == "json"
         return settle(
@@ -263,78 +175,49 @@ class Delivery:
             includes_rejected=assumed.count_includes_rejected if json_way else assumed.csv_count_includes_rejected,
         )
 
-    def _post(self, part: _Part, settlement: Settlement) -> None:
-        """Give every row of a part its outcome."""
-        ledger, first = self._desk.ledger, part.places.start
-        left, entries = (self._count, self.entries) if part.size == self.entries else (None, part.size)
-        if settlement.rejected or settlement.loose or left is None:
-            rows = self._rows()
-            refused = {
-                first + place: (matched.error.message, matched.error.field, matched.match)
-                for place, matched in settlement.rejected.items()
-            }
-            left = self._reject(part, refused, rows)
-            entries -= len(refused)
-            self._note(part, settlement, rows)
-        if settlement.cause is not None:
-            ledger.leave(self._why(part, settlement.cause), unknown=left)
-        else:
-            ledger.accept(entries, left - entries)
-        if settlement.note is not None:
-            ledger.unsettled.append(self._why(part, settlement.note))
+    async def _close_books(self, part: Part, settlement: Settlement, refused: Refused) -> None:
+        """Give every row of a part its outcome: on disk first, then in the ledger."""
+        rejections: list[Rejection] = []
+        notes: list[Rejection] = []
+        if refused or settlement.loose:
+            rows = self._all_rows()
+            rejections = rows.rejections(part.places, refused)
+            notes = [rows.note(part.places, matched) for matched in settlement.loose]
+        left, entries = part.record.rows - len(rejections), part.size - len(refused)
+        known = settlement.cause is None or not left
+        part.record = evolve(
+            part.record,
+            state="settled",
+            accepted=entries if known else 0,
+            rejected=len(rejections),
+            superseded=left - entries if known else 0,
+            unknown=0 if known else left,
+            cause=mask((settlement.note if known else settlement.cause) or ""),
+        )
+        log = self._desk.log
+        await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))
+        self._post(part, [*rejections, *notes])
+        self._desk.emit("chunk.settled", part)
+
+    def _post(self, part: Part, rejections: Sequence[Rejection]) -> None:
+        """Enter the outcome of a part into the ledger."""
+        ledger, record = self._desk.ledger, part.record
+        for rejection in rejections:
+            (ledger.note if rejection.row is None else ledger.reject)(rejection)
+        ledger.accept(record.accepted, record.superseded)
+        ledger.unknown += record.unknown
+        if record.cause:
+            ledger.unsettled.append(self._why(part, record.cause))
         self._parts.remove(part)
-        self._emit("chunk.settled", part)
 
-    def _reject(self, part: _Part, refused: dict[int, tuple[str, str | None, Match]], rows: _Rows) -> int:
-        """Reject rows, and with each the earlier rows of the same person that were merged into it; count the others."""
-        others = 0
-        for row, place, given in rows.of(part):
-            if place not in refused:
-                others += 1
-                continue
-            message, blamed, match = refused[place]
-            self._desk.ledger.reject(
-                Rejection(
-                    row=row,
-                    email=rows.addresses[place],
-                    field=blamed,
-                    message=message,
-                    match=match,
-                    data=given.as_dict(),
-                )
-            )
-        return others
-
-    def _note(self, part: _Part, settlement: Settlement, rows: _Rows) -> None:
-        """Keep errors that mean no row for certain."""
-        for matched in settlement.loose:
-            wanted = {part.places.start + place for place in matched.places}
-            candidates = tuple(row for row, place, _ in rows.of(part) if place in wanted)
-            error = matched.error
-            self._desk.ledger.note(
-                Rejection(
-                    row=None,
-                    candidates=candidates,
-                    email=error.email,
-                    field=error.field,
-                    message=error.message,
-                    match=matched.match,
-                )
-            )
-
-    def _leave(self, part: _Part, cause: str, *, sent: bool = True) -> None:
-        whole = part.size == self.entries
-        rows = self._count if whole else sum(1 for _ in self._rows().of(part))
+    def _leave(self, part: Part, cause: str, *, sent: bool = True) -> None:
+        """Enter that a part has no outcome: its rows are unknown, or were not sent."""
+        rows = part.record.rows
         self._desk.ledger.leave(self._why(part, cause), **{"unknown" if sent else "not_sent": rows})
+        if sent and part.job is None:
+            self.in_doubt.append(part.record)
         self._parts.remove(part)
 
-    def _why(self, part: _Part, cause: str) -> Unsettled:
-        span = self._span
-        if part.size != self.entries:
-            mine = [row for row, _, _ in self._rows().of(part)]
-            span = range(mine[0], mine[-1] + 1)
-        return Unsettled(rows=span, cause=cause, job=part.job)
-
-    def _emit(self, name: Any, part: _Part) -> None:
-        event = Event(name=name, run_id=self._desk.run_id, chunk=self.number, job=part.job, rows=part.size)
-        self._desk.engine.emit(event)
+    def _why(self, part: Part, cause: str) -> Unsettled:
+        whole = part.size == self.entries or self._rows is None
+        return Unsettled(rows=self._span if whole else self._all_rows().span(part.places), cause=cause, job=part.job)

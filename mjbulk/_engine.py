@@ -1,5 +1,6 @@
 """What all that one API key does has in common: its connections, its quota, its account, its watchers' scheduler."""
 
+import os
 from collections.abc import Sequence
 from typing import Self
 
@@ -11,7 +12,9 @@ from mjbulk._polling import Bounds
 from mjbulk._quota import JobSlots, Quota
 from mjbulk._transport import Transport
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
+from mjbulk.errors import UsageError
 from mjbulk.jobs import Scheduler
+from mjbulk.journal import Journal, NoJournal
 
 
 @frozen(kw_only=True)
@@ -24,11 +27,17 @@ class Engine:
     account: Account
     scheduler: Scheduler
     slots: JobSlots
+    journal: Journal
     emit: Emit
 
     @classmethod
     def start(
-        cls, credentials: Credentials, settings: Settings, assumptions: Assumptions, hooks: Sequence[Hook]
+        cls,
+        credentials: Credentials,
+        settings: Settings,
+        assumptions: Assumptions,
+        hooks: Sequence[Hook],
+        journal: Journal,
     ) -> Self:
         """Put the parts together. Nothing is sent yet."""
         if assumptions.max_body_bytes is not None:
@@ -46,6 +55,7 @@ class Engine:
             account=Account(transport),
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
+            journal=journal,
             emit=emit,
         )
 
@@ -53,3 +63,17 @@ class Engine:
         """End all watching, and close the connections."""
         await self.scheduler.aclose()
         await self.transport.aclose()
+
+
+def open_journal(where: str | os.PathLike[str] | None, hooks: Sequence[Hook]) -> Journal:
+    """Give the journal of a path or a URL; without one, a journal that keeps nothing. Nothing is opened yet.
+
+    Raises UsageError for what can be no journal, and where its extra is not installed.
+    """
+    if where is None:
+        return NoJournal()
+    try:
+        from mjbulk._database import SqlJournal  # noqa: PLC0415  # it needs an extra that may not be installed
+    except ImportError as missing:
+        raise UsageError(f"a journal needs {missing.name}: pip install 'mjbulk[journal]'") from None
+    return SqlJournal(where, emitter(hooks))

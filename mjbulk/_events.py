@@ -11,7 +11,17 @@ from attrs import frozen
 
 from mjbulk.models import JobRef
 
-EventName = Literal["run.started", "run.ended", "chunk.sent", "chunk.settled", "request", "job"]
+EventName = Literal[
+    "run.started",
+    "run.ended",
+    "chunk.sent",
+    "chunk.settled",
+    "request.sending",
+    "request",
+    "job",
+    "journal.writing",
+    "journal.written",
+]
 
 
 @frozen(kw_only=True)

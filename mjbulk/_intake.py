@@ -4,7 +4,7 @@ A run sends the chunks; a plan only counts them, and so takes what is missing of
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from mjbulk._account import property_problems
@@ -33,9 +33,21 @@ class Intake:
     """Reads a source into chunks. Mutable state: where it stands, the layouts, and the chunk that is not yet full."""
 
     def __init__(
-        self, source: Source, spec: RunSpec, engine: Engine, reject: Callable[[Rejection], object], *, dry: bool = False
+        self,
+        source: Source,
+        spec: RunSpec,
+        engine: Engine,
+        reject: Callable[[Rejection], object],
+        *,
+        pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+        rows_of: Callable[[int], int | None] = lambda _: None,
+        dry: bool = False,
     ) -> None:
-        """``reject`` is told of each row that is refused here. With ``dry`` nothing is created at Mailjet."""
+        """``reject`` is told of each row that is refused here, ``pause`` awaited after each batch; ``rows_of`` gives
+        how many rows a chunk held when it was cut before. With ``dry`` nothing is created at Mailjet.
+        """
+        self._pause = pause
+        self._rows_of = rows_of
         self.row = 0
         """The number of the row that was read last."""
         self.rows = 0
@@ -54,12 +66,15 @@ class Intake:
         self._chunker: Chunker | None = None
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
-    async def prepare(self) -> None:
-        """Ask for properties and lists: wrong keys and unknown lists show here, before anything is sent."""
+    async def prepare(self) -> Sequence[tuple[int, Action]] | None:
+        """Ask for properties and lists: wrong keys and unknown lists show here, before anything is sent.
+
+        Gives the lists of the run by their IDs.
+        """
         account, spec = self._engine.account, self._spec
         try:
             self._properties = await account.known_properties()
-            lists = await account.resolve(spec.lists) if spec.lists else None
+            lists = meant = await account.resolve(spec.lists) if spec.lists else None
             if spec.via == "csv" and lists is None:
                 lists = [(await account.any_list(), Action.ADDNOFORCE)]
         except ApiError as refusal:
@@ -77,6 +92,7 @@ class Intake:
             only_address=spec.excluded is not None,
             csv_way=spec.via == "csv",
         )
+        return meant
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Give the chunks in the order of the source.
@@ -88,7 +104,7 @@ class Intake:
                 for block in batch:
                     for chunk in await self._take(block):
                         yield self._checked(chunk)
-                await asyncio.sleep(0)
+                await self._pause()
         if self.rows and not self._gave_a_chunk:
             self._check_columns()
         if self._chunker is not None and (last := self._chunker.flush()) is not None:
@@ -130,7 +146,7 @@ class Intake:
             return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
         if self._chunker is None:
             self.way = self._make_way(layout)
-            self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge, self.learned)
+            self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge, self.learned, self._rows_of)
         faults: dict[int, RowFault] = {}
         try:
             addresses, encoded = self.way.encode(block, layout, faults)
@@ -178,7 +194,7 @@ class Intake:
         if self._spec.via == "csv":
             list_id, action = (self._lists or [])[0]
             method = action.value if self._spec.excluded is None else EXCLUSIONS[not self._spec.excluded]
-            return CsvWay(self._engine, list_id, method, first)
+            return CsvWay(self._engine, list_id, method, first, self._spec.resend)
         return JsonWay(self._engine.transport, self._engine.settings, self._spec, self._lists)
 
     def _checked(self, chunk: Chunk) -> Chunk:

@@ -19,11 +19,10 @@ Whether twice does harm depends on what is asked for (``harmless``): to add some
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Literal
 
 from attrs import frozen
 
-from mjbulk.models import Action
+from mjbulk.models import Action, Resend
 
 MAX_RETRY_AFTER = 120.0
 """Seconds that a server may ask for. A longer pause is not waited for: the run halts, and says until when."""
@@ -91,7 +90,7 @@ def send_again(verdict: Verdict, *, harmless: bool) -> bool:
     return verdict is Verdict.NOT_APPLIED or (harmless and verdict in (Verdict.AMBIGUOUS, Verdict.UNKNOWN))
 
 
-def harmless_again(actions: Iterable[Action], *, excludes: bool, resend: Literal["safe", "never", "always"]) -> bool:
+def harmless_again(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
     """Whether a chunk may be sent again when nobody knows if it was applied.
 
     ``addnoforce`` and an update without a list converge: applied twice they leave what once leaves. ``addforce``,

@@ -4,10 +4,14 @@ Both give the same to a run: a frame around encoded rows, the encoding of one ro
 person, and a job for a body.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from attrs import define, field
+
+from mjbulk._account import Account
 from mjbulk._chunking import Limits, decode_record, encode_record
 from mjbulk._engine import Engine
 from mjbulk._rows import Block, Layout, encode_all, merge
@@ -25,7 +29,24 @@ from mjbulk._wire import (
     upload_request,
 )
 from mjbulk.config import JSON_ROWS, Settings
-from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, RunSpec
+from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, Resend, RunSpec
+
+
+async def _unheard(_: int) -> None:
+    """Nobody wants to know."""
+
+
+@define(kw_only=True)
+class Passage:
+    """One body on its way. Mutable: what becomes known of it."""
+
+    doubt: Doubt = field(factory=Doubt)
+    patience: Patience | None = None
+    """For the call that carries the rows."""
+    data_id: int | None = None
+    """What was uploaded, on the CSV way."""
+    uploaded: Callable[[int], Awaitable[None]] = _unheard
+    """Is told of the DataID before it is used."""
 
 
 class Way(Protocol):
@@ -44,10 +65,14 @@ class Way(Protocol):
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Make one entry of two rows of a person, the later winning."""
 
-    async def submit(self, body: bytes, doubt: Doubt, patience: Patience | None = None) -> JobRef:
-        """Hand over entries of a chunk. Raises what the transport raises; ``patience`` is for the call that carries
-        them.
-        """
+    def harmless(self, body: bytes) -> bool:
+        """Whether entries may be handed over again when nobody knows if they were applied."""
+
+    async def submit(self, body: bytes, passage: Passage) -> JobRef:
+        """Hand over entries of a chunk. Raises what the transport raises."""
+
+    async def find(self, passage: Passage) -> JobRef | None:
+        """Look for the job of entries whose answer was lost, where there is a way to."""
 
 
 class JsonWay:
@@ -81,17 +106,25 @@ class JsonWay:
         """Merge two rows, key by key."""
         return merge(earlier, later)
 
-    async def submit(self, body: bytes, doubt: Doubt, patience: Patience | None = None) -> JobRef:
-        """POST the entries."""
+    def harmless(self, body: bytes) -> bool:
+        """Whether all of them converge."""
         excludes = b'"IsExcludedFromCampaigns":' in body
+        return harmless_again(self._actions, excludes=excludes, resend=self._spec.resend)
+
+    async def submit(self, body: bytes, passage: Passage) -> JobRef:
+        """POST the entries."""
         job_id = await self._transport.send(
             contacts_request(body),
             decode_job_id,
-            harmless=harmless_again(self._actions, excludes=excludes, resend=self._spec.resend),
-            doubt=doubt,
-            patience=patience,
+            harmless=self.harmless(body),
+            doubt=passage.doubt,
+            patience=passage.patience,
         )
         return JobRef("contact", job_id)
+
+    async def find(self, passage: Passage) -> JobRef | None:  # noqa: ARG002  # of the protocol
+        """A job that took contacts says nothing by which it could be known."""
+        return None
 
 
 DATETIME_FORMAT = "yyyy/mm/dd hh:nn:ss"
@@ -106,11 +139,14 @@ class CsvWay:
 
     carrier = "POST contactslist/CSVData"
 
-    def __init__(self, engine: Engine, list_id: int, method: str, first: Layout) -> None:
+    def __init__(self, engine: Engine, list_id: int, method: str, first: Layout, resend: Resend) -> None:
         """``first`` is the layout of the first row. The exclusion list's methods upload under a list, and import
         without.
         """
         self._transport = engine.transport
+        self._account = engine.account
+        self._lag = engine.settings.read_timeout
+        self._resend = resend
         self._refuse_empty = not engine.assumptions.csv_empty_cell_keeps
         self._list_id = list_id
         self._method = method
@@ -179,15 +215,37 @@ class CsvWay:
         merged = [new or old for old, new in zip(first, second, strict=True)]
         return later if merged == second else encode_record(merged)
 
-    async def submit(self, body: bytes, doubt: Doubt, patience: Patience | None = None) -> JobRef:
+    def harmless(self, body: bytes) -> bool:  # noqa: ARG002  # of the protocol
+        """Whether the method converges."""
+        actions = [] if self._method in EXCLUSIONS else [Action(self._method)]
+        return harmless_again(actions, excludes=self._method in EXCLUSIONS, resend=self._resend)
+
+    async def submit(self, body: bytes, passage: Passage) -> JobRef:
         """Upload the records, and import them. An upload has no effect before it is imported: it may always be sent
         again.
         """
-        upload = upload_request(self._list_id, body)
-        data_id = await self._transport.send(upload, decode_data_id, harmless=True, patience=patience)
+        if passage.data_id is None:
+            upload = upload_request(self._list_id, body)
+            data_id = await self._transport.send(upload, decode_data_id, harmless=True, patience=passage.patience)
+            await passage.uploaded(data_id)
+            passage.data_id = data_id
         list_id = None if self._method in EXCLUSIONS else self._list_id
-        request = csvimport_request(data_id, list_id=list_id, method=self._method, options=self._options)
-        return JobRef("csvimport", await self._transport.send(request, decode_job_id, harmless=False, doubt=doubt))
+        request = csvimport_request(passage.data_id, list_id=list_id, method=self._method, options=self._options)
+        job_id = await self._transport.send(request, decode_job_id, harmless=False, doubt=passage.doubt)
+        return JobRef("csvimport", job_id)
+
+    async def find(self, passage: Passage) -> JobRef | None:
+        """Look for the import of what was uploaded, when a request that was under way must have been applied."""
+        return await find_import(self._account, passage.data_id, self._lag)
+
+
+async def find_import(account: Account, data_id: int | None, lag: float) -> JobRef | None:
+    """Look for the csvimport of a DataID, after the ``lag`` within which what is applied is applied."""
+    if data_id is None:
+        return None
+    await asyncio.sleep(lag)
+    job_id = await account.import_of(data_id)
+    return None if job_id is None else JobRef("csvimport", job_id)
 
 
 def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFault]) -> Sequence[str]:

@@ -288,9 +288,17 @@ def decode_data_id(body: bytes) -> int:
 
 def decode_job(body: bytes) -> JobReply:
     """Read the state of a job. Raises Unreadable."""
-    row = _first_row(body)
+    return _job_of(_first_row(body))
+
+
+def _job_of(row: dict[str, Any]) -> JobReply:
     said = {key: _plain(row.get(key)) for key in ("error", "errorfile")}
     return _structure({**row, **said}, JobReply)
+
+
+def decode_jobs(body: bytes) -> list[JobReply]:
+    """Read a page of csvimport or batchjob. Raises Unreadable."""
+    return [_job_of(row) for row in _rows(body)]
 
 
 def decode_lists(body: bytes) -> list[ContactsList]:

@@ -4,19 +4,25 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
-from mjbulk._engine import Engine
+import orjson
+from attrs import evolve
+
+from mjbulk._engine import Engine, open_journal
 from mjbulk._events import Hook
+from mjbulk._files import Path_
 from mjbulk._rejects import whole_or_not_at_all
 from mjbulk._rows import Terms, encode, flat, given, layout_of
-from mjbulk._sources import Addresses, Rows, numbered_source, source_of
-from mjbulk._transport import Doubt, SinkFailed
+from mjbulk._runlog import RunLog
+from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
+from mjbulk._transport import SinkFailed
 from mjbulk._values import RowFault, check_address
 from mjbulk._verdict import harmless_again
-from mjbulk._ways import JsonWay
+from mjbulk._ways import JsonWay, Passage
 from mjbulk._wire import (
     abort_request,
     batchjob_request,
@@ -38,6 +44,7 @@ from mjbulk._wire import (
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs import JobWatcher, job_of
+from mjbulk.journal import Journal, RunInfo, RunRecord, decode_spec, encode_spec, fingerprint, number_of, together
 from mjbulk.models import (
     Action,
     ActionLike,
@@ -51,6 +58,7 @@ from mjbulk.models import (
     ListRef,
     Property,
     Rejection,
+    Resend,
     Row,
     RunKeywords,
     RunSpec,
@@ -62,7 +70,7 @@ from mjbulk.models import (
 )
 from mjbulk.plan import Plan, make_plan
 from mjbulk.report import Report, by_row
-from mjbulk.runs import ImportRun
+from mjbulk.runs import Beginning, ImportRun
 
 
 class Client:
@@ -78,10 +86,16 @@ class Client:
         credentials: Credentials | None = None,
         settings: Settings | None = None,
         *,
+        journal: Path_ | None = None,
         assumptions: Assumptions | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
-        """Take keys and settings from the environment where they are not given. Raises UsageError."""
+        """Take keys and settings from the environment where they are not given.
+
+        ``journal`` is a path (a SQLite file, made where there is none) or the URL of a database: with it runs can go on
+        after the end of their process. Raises UsageError.
+        """
+        self._journal: Journal = open_journal(journal, hooks)
         self._credentials = credentials or Credentials.load()
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
@@ -93,10 +107,16 @@ class Client:
 
     @classmethod
     def pooled(
-        cls, credentials: Credentials, settings: Settings, assumptions: Assumptions, hooks: Sequence[Hook]
+        cls,
+        credentials: Credentials,
+        settings: Settings,
+        assumptions: Assumptions,
+        hooks: Sequence[Hook],
+        journal: Journal,
     ) -> Self:
-        """Make a client that a pool owns: it is open, and its pool closes it."""
+        """Make a client that a pool owns: it is open, and its pool closes it and the journal."""
         client = cls(credentials, settings, assumptions=assumptions, hooks=hooks)
+        client._journal = journal
         client._state, client._pooled = "open", True
         return client
 
@@ -129,13 +149,17 @@ class Client:
             await asyncio.gather(*(run.stop() for run in list(self._runs)), *ends, return_exceptions=True)
             if self._engine is not None:
                 await self._engine.aclose()
+            if not self._pooled:
+                await self._journal.aclose()
 
     def _ready(self) -> Engine:
         if self._state != "open":
             advice = "use it as 'async with Client() as client'" if self._state == "new" else "make a new one"
             raise UsageError(f"this client is not open: {advice}")
         if self._engine is None:
-            self._engine = Engine.start(self._credentials, self._settings, self._assumptions, self._hooks)
+            self._engine = Engine.start(
+                self._credentials, self._settings, self._assumptions, self._hooks, self._journal
+            )
             self._loop = asyncio.get_running_loop()
         if self._loop is not asyncio.get_running_loop():
             raise UsageError("this client belongs to another event loop: make one for each loop")
@@ -153,10 +177,11 @@ class Client:
         no list.
 
         ``columns`` picks columns, or renames them; ``nulls="unassign"`` unassigns properties where the value is null,
-        instead of leaving them alone; ``run_id`` names the run; ``resend`` says what is sent again after a lost
-        answer; ``on_mismatch="accept"`` takes rows as accepted although Count says otherwise; ``create_properties``
-        creates unknown ones, of the ``types`` that are given; ``max_rejected`` stops when more rows are rejected;
-        ``timeout`` in seconds.
+        instead of leaving them alone; ``run_id`` names the run, so that with a journal the same call again goes on
+        where it stood, and ``partition`` a part of it that one of many workers takes; ``resend`` says what is sent
+        again after a lost answer; ``on_mismatch="accept"`` takes rows as accepted although Count says otherwise;
+        ``create_properties`` creates unknown ones, of the ``types`` that are given; ``max_rejected`` stops when more
+        rows are rejected; ``timeout`` in seconds.
 
         Raises UsageError where it is refused before anything was sent, ImportHalted where it stops before its end (its
         cause says why), ImportTimeout. Cancelling it stops the run.
@@ -165,14 +190,34 @@ class Client:
 
     def start_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> ImportRun:
         """Start an import in a task of this client, and give its run. Raises UsageError for wrong keywords."""
-        return self._start(source, RunSpec.of(lists, how), how.get("run_id"))
+        return self._start(source, RunSpec.of(lists, how), how)
 
-    def _start(self, source: Addresses, spec: RunSpec, run_id: str | None) -> ImportRun:
+    def _start(self, source: Addresses, spec: RunSpec, how: RunKeywords) -> ImportRun:
         engine = self._ready()
-        run = ImportRun(run_id or uuid.uuid4().hex[:12], source_of(source), spec, engine)
+        rows = source_of(source)
+        run_id, partition = how.get("run_id") or uuid.uuid4().hex[:12], how.get("partition") or ""
+        asked = RunRecord(
+            run=number_of(run_id, partition),
+            run_id=run_id,
+            partition=partition,
+            account=self._account(),
+            spec=encode_spec(spec),
+            source=orjson.dumps(rows.place).decode() if rows.place else "",
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+        async def begin() -> Beginning:
+            return Beginning(rows, spec, RunLog(self._journal, await self._journal.open_run(asked)))
+
+        return self._watch_run(ImportRun(run_id, begin, engine))
+
+    def _watch_run(self, run: ImportRun) -> ImportRun:
         self._runs.add(run)
         run.when_ended(self._runs.discard)
         return run
+
+    def _account(self) -> str:
+        return fingerprint(self._credentials.public)
 
     async def _whole(self, run: ImportRun) -> Report:
         """Wait for a run that nobody else holds: who cancels the wait stops the run."""
@@ -201,7 +246,7 @@ class Client:
         first = await asyncio.to_thread(next, known, None)  # millions of them are sorted before the first is given
         begun = known if first is None else chain([first], known)
         mended = ((r.row or 0, row) for r in begun if r.data is not None and (row := fix(r)) is not None)
-        return await self._whole(self._start(numbered_source(mended), report.spec, None))
+        return await self._whole(self._start(numbered_source(mended), report.spec, {}))
 
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See
@@ -217,7 +262,65 @@ class Client:
 
     def start_exclusion(self, source: Addresses, *, excluded: bool, **how: Unpack[RunKeywords]) -> ImportRun:
         """Start `exclude_contacts` (True) or `include_contacts` in a task of this client, and give its run."""
-        return self._start(source, RunSpec.of(None, how, excluded=excluded), how.get("run_id"))
+        return self._start(source, RunSpec.of(None, how, excluded=excluded), how)
+
+    # Runs that a journal knows
+
+    async def runs(self) -> AsyncIterator[RunInfo]:
+        """Give the runs of this account that the journal knows, the oldest first."""
+        self._ready()
+        for run in await self._journal.runs(self._account()):
+            yield run
+
+    async def get_run(self, run_id: str) -> RunInfo:
+        """Give what the journal knows of a run; of one with partitions, of all of them together.
+
+        Raises UsageError where it knows no such run of this account.
+        """
+        self._ready()
+        parts = await self._journal.runs(self._account(), run_id)
+        if not parts:
+            raise UsageError(f"the journal has no run {run_id!r} of this account")
+        return parts[0] if len(parts) == 1 else together(parts)
+
+    def resume_import(
+        self,
+        run_id: str,
+        source: Addresses | None = None,
+        *,
+        partition: str | None = None,
+        resend: Resend = "safe",
+    ) -> ImportRun:
+        """Go on with a run that the journal knows, in a task of this client, and give it.
+
+        Its source is read from the beginning: ``source`` where that is given, else the file that it was. Where it is
+        not at hand, the jobs that are known are settled, and the rest is not sent. ``resend`` says what is done with
+        rows whose answers were lost; the other terms are those on which the run was begun. A run that has ended gives
+        its stored report. Refused, in the run's report, where the source has changed.
+        """
+        engine = self._ready()
+        given = None if source is None else source_of(source)
+
+        async def begin() -> Beginning:
+            known = await self._journal.find(run_id, partition or "", self._account())
+            if known is None:
+                raise UsageError(f"the journal has no run {run_id!r} of this account")
+            history = await self._journal.open_run(known.run)
+            spec = evolve(decode_spec(history.run.spec), resend=resend)
+            return Beginning(given or _found(history.run.source), spec, RunLog(self._journal, history))
+
+        return self._watch_run(ImportRun(run_id, begin, engine))
+
+    async def purge_run(self, run_id: str) -> None:
+        """Have the journal forget a run, and all its partitions.
+
+        Raises UsageError where it knows no such run of this account, or where it is under way.
+        """
+        await self.get_run(run_id)
+        for info in await self._journal.runs(self._account(), run_id):
+            known = await self._journal.find(run_id, info.partition or "", self._account())
+            if known is not None:
+                await self._journal.purge(known.run)
 
     # One request, one job
 
@@ -234,7 +337,7 @@ class Client:
         resolved = [(int(ref), action) for ref, action in pairs or ()]
         way = JsonWay(engine.transport, self._settings, RunSpec(lists=pairs), resolved)
         rows = _encoded(contacts)
-        ref = await way.submit(way.frame.body(rows), Doubt())
+        ref = await way.submit(way.frame.body(rows), Passage())
         return JobWatcher(ref, engine.scheduler, len(rows), new=True)
 
     async def submit_list_contacts(
@@ -384,6 +487,12 @@ class Client:
         return await self._ready().account.create_property(name, datatype, namespace)
 
 
+def _found(place: str) -> Source | None:
+    """Find the file that a run was read from, where it is still there."""
+    known = orjson.loads(place) if place else None
+    return reopen(known) if known and Path(known["path"]).is_file() else None
+
+
 def _who(contact: str | int) -> str | int:
     """Check what names a contact. Raises UsageError."""
     if isinstance(contact, int) and not isinstance(contact, bool) and contact > 0:
@@ -415,11 +524,16 @@ def _encoded(contacts: Iterable[Row]) -> list[bytes]:
 
 
 async def import_contacts(
-    source: Rows, *, lists: ListActions | None, credentials: Credentials | None = None, **how: Unpack[RunKeywords]
+    source: Rows,
+    *,
+    lists: ListActions | None,
+    credentials: Credentials | None = None,
+    journal: Path_ | None = None,
+    **how: Unpack[RunKeywords],
 ) -> Report:
     """Import a source with a client of its own: ``asyncio.run(it)`` in a script, ``await it`` in a notebook.
 
     See `Client.import_contacts`.
     """
-    async with Client(credentials) as client:
+    async with Client(credentials, journal=journal) as client:
         return await client.import_contacts(source, lists=lists, **how)

@@ -13,6 +13,7 @@
     │   └── ImportTimeout      ... because its own ``timeout`` ran out
     ├── RowsRejected           more rows were rejected than the caller allows
     └── JournalError           the durable record of a run cannot be used
+        └── JournalRefused     (also a UsageError) ... for what is asked of it; nothing was sent
 
 No e-mail address, no key and no text of the server is in ``str()``, ``repr()`` or ``args`` of any of them: what Mailjet
 wrote stands in the attribute ``text``. All of them survive pickling.
@@ -33,6 +34,7 @@ __all__ = [
     "ImportTimeout",
     "JobFailed",
     "JournalError",
+    "JournalRefused",
     "NoAnswer",
     "RowsRejected",
     "SourceError",
@@ -188,3 +190,10 @@ class RowsRejected(Error):
 
 class JournalError(Error):
     """The durable record of a run cannot be used: damaged, foreign, locked or full."""
+
+
+class JournalRefused(JournalError, UsageError):
+    """A journal, or a run in it, is not what it has to be: damaged, foreign, open elsewhere, or begun on other terms.
+
+    Nothing was sent.
+    """

@@ -16,6 +16,7 @@ JobKind = Literal["contact", "contactslist", "csvimport"]
 Datatype = Literal["str", "int", "float", "bool", "datetime"]
 Match = Literal["exact", "by_key", "ambiguous", "unmatched"]
 Origin = Literal["mjbulk", "mailjet"]
+Resend = Literal["safe", "never", "always"]
 
 
 class Action(StrEnum):
@@ -85,7 +86,8 @@ class RunKeywords(TypedDict, total=False):
     nulls: Literal["keep", "unassign"]
     via: Literal["json", "csv"]
     run_id: str | None
-    resend: Literal["safe", "never", "always"]
+    partition: str | None
+    resend: Resend
     on_mismatch: Literal["unknown", "accept"]
     create_properties: bool
     types: Mapping[str, Datatype]
@@ -223,7 +225,7 @@ class RunSpec:
     columns: Mapping[str, str] | None = None
     """Source column -> ``email``, ``name`` or a property; None takes all columns."""
     nulls: Literal["keep", "unassign"] = "keep"
-    resend: Literal["safe", "never", "always"] = "safe"
+    resend: Resend = "safe"
     on_mismatch: Literal["unknown", "accept"] = "unknown"
     create_properties: bool = False
     types: Mapping[str, Datatype] = attrs.field(factory=dict)

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self
 
+from mjbulk._engine import open_journal
 from mjbulk._events import Hook
+from mjbulk._files import Path_
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
@@ -21,10 +23,12 @@ class SessionPool:
         self,
         settings: Settings | None = None,
         *,
+        journal: Path_ | None = None,
         assumptions: Assumptions | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
-        """All clients have the same settings, assumptions and hooks."""
+        """All clients have the same settings, journal, assumptions and hooks."""
+        self._journal = open_journal(journal, hooks)
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
         self._hooks = tuple(hooks)
@@ -39,7 +43,9 @@ class SessionPool:
         if not self._open:
             raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
         if credentials not in self._clients:
-            self._clients[credentials] = Client.pooled(credentials, self._settings, self._assumptions, self._hooks)
+            self._clients[credentials] = Client.pooled(
+                credentials, self._settings, self._assumptions, self._hooks, self._journal
+            )
         return self._clients[credentials]
 
     async def __aenter__(self) -> Self:
@@ -54,3 +60,4 @@ class SessionPool:
         self._open = False
         clients, self._clients = list(self._clients.values()), {}
         await asyncio.gather(*(client.aclose(drain) for client in clients))
+        await self._journal.aclose()

@@ -113,6 +113,8 @@ class Report(Counts):
     """Requests that were sent, polls and repetitions included."""
     seconds: float = 0.0
     """How long it took."""
+    stored: bool = False
+    """Whether it was read from the journal: the run had ended before, and nothing was sent now."""
     halted: Error | None = None
     """Why it stopped early."""
     rejections: Rejections = attrs.field(factory=RejectionStore)
@@ -142,7 +144,8 @@ class Report(Counts):
         return f"{self.rows} rows: {', '.join(others) or 'none'}"
 
     def __str__(self) -> str:
-        end = "" if self.halted is None else "; stopped early"
+        end = "; it had ended before, nothing was sent now" if self.stored else ""
+        end = end if self.halted is None else "; stopped early"
         return f"{self.run_id}: {self.summary()} in {len(self.jobs)} jobs, {self.seconds:.1f} s{end}"
 
     def table(self) -> str:

@@ -3,33 +3,52 @@
 One task reads the source, encodes rows and collects them into chunks; each chunk has a task of its own that waits for
 the chunks before it that share a person, hands it over, waits for its job and settles its rows. The reader goes on
 only when there is room: for a body in memory, and for a job at Mailjet.
+
+A run that its journal knows reads its source from the beginning: what was settled is skipped, jobs that are known are
+watched again, and nothing is sent before every chunk that was cut before has been found unchanged.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import aclosing
 from typing import Any
 
+from attrs import frozen
+
 from mjbulk._chunking import Chunk
-from mjbulk._delivery import Delivery, Desk
+from mjbulk._delivery import Delivery
 from mjbulk._engine import Engine
 from mjbulk._events import Event
+from mjbulk._handover import Desk
 from mjbulk._intake import Intake
 from mjbulk._lanes import Lanes
+from mjbulk._runlog import RunLog
 from mjbulk._sources import Source
 from mjbulk.errors import (
     Error,
     ImportHalted,
     ImportTimeout,
+    JournalError,
     RowsRejected,
     SourceError,
     UsageError,
 )
+from mjbulk.journal import PartRecord, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
 
 _GRACE = 10.0
 """Seconds that requests under way have to end when a run is stopped."""
+
+
+@frozen
+class Beginning:
+    """What a run begins with, or goes on with."""
+
+    source: Source | None
+    """None where a run goes on and its source is not at hand: then its known jobs are settled, and nothing is sent."""
+    spec: RunSpec
+    log: RunLog
 
 
 class ImportRun:
@@ -38,35 +57,34 @@ class ImportRun:
     Mutable state: the ledger, the deliveries, and what stopped the run.
     """
 
-    def __init__(self, run_id: str, source: Source, spec: RunSpec, engine: Engine) -> None:
+    def __init__(self, run_id: str, begin: Callable[[], Awaitable[Beginning]], engine: Engine) -> None:
         """Made by ``Client.start_import``; it runs at once, in a task of its own."""
         self.run_id = run_id
         """Names the run in its report, its errors and its events."""
-        self._spec = spec
+        self._begin = begin
         self._engine = engine
-        self._source = source
+        self._spec = RunSpec(lists=None)
+        self._log: RunLog | None = None
+        self._intake: Intake | None = None
         self._ledger = Ledger()
+        self._rows_before = 0
         self._lanes = Lanes()
-        self._bodies = asyncio.Semaphore(2 * engine.settings.concurrency)
+        self._desk: Desk | None = None
         self._deliveries: dict[asyncio.Task[None], Delivery] = {}
         self._unfinished: dict[int, Delivery] = {}
+        self._in_doubt: dict[int, list[PartRecord]] = {}
+        self._held: list[tuple[Delivery, asyncio.Event]] = []
+        self._rooms: set[int] = set()
         self._changed = asyncio.Event()
         self._halted = asyncio.Event()
         self._cause: Exception | None = None
-        self._intake = Intake(source, spec, engine, self._reject)
-        self._desk = Desk(
-            run_id=run_id,
-            spec=spec,
-            engine=engine,
-            ledger=self._ledger,
-            learned=self._intake.learned,
-            bodies=self._bodies,
-        )
         self._enough: RowsRejected | None = None
         self._last_row = 0
         self._sent_anything = False
+        self._stored = False
         self._began = asyncio.get_running_loop().time()
         self._requests_before = engine.transport.requests
+        self._timer: asyncio.TimerHandle | None = None
         self._report: Report | None = None
         self._task = asyncio.create_task(self._main(), name=f"mjbulk {run_id}")
 
@@ -81,8 +99,8 @@ class ImportRun:
         seconds = asyncio.get_running_loop().time() - self._began
         settled = self._ledger.settled
         rate = settled / seconds if seconds > 0 else 0.0
-        waiting = self._intake.rows - settled
-        jobs = dict(self._desk.statuses)
+        waiting = self._rows - settled
+        jobs = dict(self._desk.statuses) if self._desk else {}
         for status in (status for delivery in self._unfinished.values() for status in delivery.statuses()):
             jobs[status] = jobs.get(status, 0) + 1
         return Progress(
@@ -150,16 +168,16 @@ class ImportRun:
             raise Error("the run ended without a report")
         return self._report
 
+    @property
+    def _rows(self) -> int:
+        return self._intake.rows if self._intake is not None else self._rows_before
+
     async def _main(self) -> None:
         self._engine.emit(Event(name="run.started", run_id=self.run_id))
         work = asyncio.create_task(self._work())
         stopped = asyncio.create_task(self._halted.wait())
         try:
-            done, _ = await asyncio.wait(
-                {work, stopped}, timeout=self._spec.timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not done:
-                self._halt(_Overdue(f"its timeout of {self._spec.timeout} s ran out"))
+            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._wind_up(work, stopped)
         if self._cause is not None and not isinstance(self._cause, Error):
@@ -168,8 +186,7 @@ class ImportRun:
     async def _work(self) -> None:
         """Send the whole source and settle it. A fault of the source is kept until what was sent is settled."""
         try:
-            await self._intake.prepare()
-            await self._send()
+            await self._open()
         except (SourceError, RowsRejected) as cause:
             self._cause = self._cause or cause
         except Exception as cause:  # noqa: BLE001  # what it is decides how the run ends, in _main
@@ -178,10 +195,26 @@ class ImportRun:
         while self._deliveries:
             await asyncio.wait(self._deliveries)
 
+    async def _open(self) -> None:
+        """Find out what there is to do, and do it."""
+        beginning = await self._begin()
+        self._spec, self._log = beginning.spec, beginning.log
+        if self._spec.timeout is not None:
+            overdue = _Overdue(f"its timeout of {self._spec.timeout} s ran out")
+            self._timer = asyncio.get_running_loop().call_later(self._spec.timeout, self._halt, overdue)
+        if self._log.finished(self._spec):
+            await self._recall(self._log)
+        elif beginning.source is None:
+            await self._settle_known(self._log)
+        else:
+            await self._send(self._log, beginning.source)
+
     async def _wind_up(self, work: asyncio.Task[None], stopped: asyncio.Task[Any]) -> None:
         """Let requests under way end, within bounds, stop everything else, and close the books."""
         work.cancel()
         stopped.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         submitting = [task for task, delivery in self._deliveries.items() if delivery.submitting]
         for task, delivery in list(self._deliveries.items()):
             if not delivery.submitting:
@@ -192,29 +225,51 @@ class ImportRun:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._desk.spill.close()
-        left = self._intake.rows - self._ledger.settled
-        unsent = Unsettled(
-            rows=range(self._last_row + 1, self._intake.row + 1), cause=str(self._cause or "it was not sent")
-        )
-        self._ledger.leave(unsent, not_sent=left)
+        if self._desk is not None:
+            self._desk.spill.close()
+        left, cause = self._rows - self._ledger.settled, str(self._cause or "it was not sent")
+        if self._intake is not None:
+            rows = range(self._last_row + 1, self._intake.row + 1)
+            self._ledger.leave(Unsettled(rows=rows, cause=cause), not_sent=left)
+        else:  # a run without its source that was stopped: what it had not yet looked at may have been sent
+            self._ledger.leave(Unsettled(rows=range(1, self._rows + 1), cause=cause), unknown=left)
+        await self._close_log()
         self._report = self._make_report()
-        self._engine.emit(Event(name="run.ended", run_id=self.run_id, rows=self._intake.rows))
+        self._engine.emit(Event(name="run.ended", run_id=self.run_id, rows=self._rows))
         self._notify()
+
+    async def _close_log(self) -> None:
+        """Write down how the run ended; a run that was stopped can go on."""
+        if self._log is None:
+            return
+        settled = self._cause is None or isinstance(self._cause, _NoSource)
+        figures = {} if self._stored else {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
+        try:
+            await self._log.close(settled=settled, **figures)
+        except JournalError as failure:
+            self._halt(failure)
 
     def _counts(self) -> dict[str, Any]:
         """Give the books as they stand, as the fields of a record."""
-        return self._ledger.counts(self._intake.rows).as_dict()
+        return self._ledger.counts(self._rows).as_dict()
+
+    def _requests(self) -> int:
+        before = self._log.history.run.requests if self._log else 0
+        return before + self._engine.transport.requests - self._requests_before
+
+    def _seconds(self) -> float:
+        before = self._log.history.run.milliseconds / 1000 if self._log else 0.0
+        return before + asyncio.get_running_loop().time() - self._began
 
     def _make_report(self) -> Report:
-        loop = asyncio.get_running_loop()
         return Report(
             **self._counts(),
             spec=self._spec,
             run_id=self.run_id,
             jobs=tuple(self._ledger.jobs),
-            requests=self._engine.transport.requests - self._requests_before,
-            seconds=loop.time() - self._began,
+            requests=self._log.history.run.requests if self._log and self._stored else self._requests(),
+            seconds=self._log.history.run.milliseconds / 1000 if self._log and self._stored else self._seconds(),
+            stored=self._stored,
             halted=self._cause if isinstance(self._cause, Error) else None,
             rejections=self._ledger.rejections,
             unsettled=tuple(self._ledger.unsettled),
@@ -222,15 +277,46 @@ class ImportRun:
 
     # Sending
 
-    async def _send(self) -> None:
-        async with aclosing(self._intake.chunks()) as chunks:
-            async for chunk in chunks:
+    async def _send(self, log: RunLog, source: Source) -> None:
+        """Read the source to its end, and have each chunk delivered."""
+        self._intake = intake = Intake(
+            source, self._spec, self._engine, self._reject, pause=self._pause, rows_of=log.rows_of
+        )
+        desk = self._set_desk(log)
+        desk.learned = intake.learned
+        log.check_targets(await intake.prepare())
+        chunks = 0
+        async with aclosing(intake.chunks()) as given:
+            async for chunk in given:
                 if self._enough is not None:
                     raise self._enough
-                await self._dispatch(chunk)
+                chunks = chunk.number
+                await self._dispatch(chunk, intake, log)
+        log.check_end(chunks, intake.rows)
+        await log.mark_whole(intake.rows)
+
+    def _set_desk(self, log: RunLog) -> Desk:
+        self._desk = Desk(
+            run_id=self.run_id,
+            spec=self._spec,
+            engine=self._engine,
+            ledger=self._ledger,
+            log=log,
+            notify=self._notify,
+            bodies=asyncio.Semaphore(2 * self._engine.settings.concurrency),
+        )
+        return self._desk
+
+    async def _pause(self) -> None:
+        """Let others go on, and the journal catch up."""
+        if self._log is not None:
+            await self._log.catch_up()
+        await asyncio.sleep(0)
 
     def _reject(self, rejection: Rejection) -> None:
         self._ledger.reject(rejection)
+        if self._log is not None:
+            self._log.refuse(rejection)
         self._check_rejected()
         if self._enough is not None:
             raise self._enough
@@ -241,18 +327,68 @@ class ImportRun:
         if allowed is not None and self._ledger.rejected > allowed and self._enough is None:
             self._enough = RowsRejected(self._make_report(), allowed=allowed)
 
-    async def _dispatch(self, chunk: Chunk) -> None:
-        """Wait for room, and give a chunk to a task of its own."""
-        entries = len(chunk.encoded)
-        await self._bodies.acquire()
-        await self._engine.slots.acquire(entries)
-        self._sent_anything = True
+    async def _dispatch(self, chunk: Chunk, intake: Intake, log: RunLog) -> None:
+        """Give a chunk to a task of its own when there is room; one that is settled is only entered into the books."""
+        desk = self._desk or self._set_desk(log)
+        delivery = Delivery(chunk.number, chunk.span, log.recognise(chunk), desk)
+        delivery.load(chunk, intake.way)
+        await delivery.replay()
         self._last_row = chunk.rows[-1]
-        blockers = self._lanes.enter(chunk.number, chunk.keys)
-        waits = [self._unfinished[number].done for number in sorted(blockers)]
-        delivery = Delivery(chunk, self._intake.way, self._desk)
+        if delivery.idle:
+            delivery.close("")
+        elif delivery.handover is None or chunk.number > log.history.last:
+            await self._make_room(delivery)
+            self._start(delivery, chunk)
+        else:
+            delivery.handover.put_aside()
+            unchanged = asyncio.Event()
+            self._held.append((delivery, unchanged))
+            self._start(delivery, chunk, unchanged)
+        if chunk.number >= log.history.last:
+            await self._let_held_go()
+        self._notify()
+
+    async def _let_held_go(self) -> None:
+        """All that was cut before is unchanged: what has to be sent of it may go, in the order of the source."""
+        held, self._held = self._held, []
+        for delivery, unchanged in held:
+            await self._make_room(delivery)
+            unchanged.set()
+
+    async def _make_room(self, delivery: Delivery) -> None:
+        """Wait for room for a body in memory, and for a job at Mailjet."""
+        if delivery.handover is not None:
+            await delivery.handover.make_room()
+        await self._engine.slots.acquire(delivery.entries)
+        self._rooms.add(delivery.number)
+
+    def _start(self, delivery: Delivery, chunk: Chunk, held: asyncio.Event | None = None) -> None:
+        """Deliver a chunk after those before it that share a person with it."""
+        waits = []
+        for number in sorted(self._lanes.enter(chunk.number, chunk.keys)):
+            if number in self._unfinished:
+                waits.append(self._unfinished[number].done)
+            else:
+                self._overtake(number)
         self._unfinished[delivery.number] = delivery
-        task = asyncio.create_task(delivery.deliver(waits))
+        self._track(delivery, self._deliver(delivery, waits if delivery.handover is not None else [], held))
+
+    def _overtake(self, number: int) -> None:
+        """Write down that a later row goes out of a person whose earlier one is in doubt: that is not sent again."""
+        if self._log is not None:
+            for record in self._in_doubt.pop(number):
+                self._log.overtake(record)
+        self._lanes.leave(number)
+
+    async def _deliver(self, delivery: Delivery, waits: list[asyncio.Event], held: asyncio.Event | None) -> None:
+        if held is not None:
+            await held.wait()
+        if delivery.handover is not None:
+            self._sent_anything = True
+        await delivery.deliver(waits)
+
+    def _track(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._deliveries[task] = delivery
         task.add_done_callback(self._delivered)
 
@@ -263,13 +399,56 @@ class ImportRun:
         if isinstance(failure, Exception):
             self._halt(failure)
         delivery.close(str(self._cause) if isinstance(self._cause, Error) else "the run was cancelled")
-        self._lanes.leave(delivery.number)
-        del self._unfinished[delivery.number]
-        self._engine.slots.release(delivery.entries)
+        if self._unfinished.pop(delivery.number, None) is not None:
+            if delivery.in_doubt and self._log is not None and self._log.keeps:
+                self._in_doubt[delivery.number] = delivery.in_doubt
+            else:
+                self._lanes.leave(delivery.number)
+        if delivery.number in self._rooms:
+            self._rooms.discard(delivery.number)
+            self._engine.slots.release(delivery.entries)
         delivery.done.set()
         self._check_rejected()
         self._notify()
 
+    # Going on without sending
+
+    async def _recall(self, log: RunLog) -> None:
+        """Give the stored report of a run that has ended."""
+        self._stored = True
+        counts = log.history.counts()
+        self._rows_before = counts.rows
+        ledger = self._ledger
+        ledger.accept(counts.accepted, counts.superseded)
+        ledger.unknown += counts.unknown
+        ledger.unsettled.extend(log.history.unsettled())
+        ledger.jobs.extend(log.history.jobs())
+        async for record in log.rejections():
+            (ledger.note if record.row is None else ledger.reject)(rejection_of(record))
+
+    async def _settle_known(self, log: RunLog) -> None:
+        """Without the source: settle the jobs that are known. The rest waits for the source."""
+        history = log.history
+        counts = history.counts()
+        self._rows_before = counts.rows
+        if counts.not_sent or not history.run.whole:
+            self._cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
+        desk = self._set_desk(log)
+        async for record in log.rejections(0):
+            self._ledger.reject(rejection_of(record))
+        for number, chunk in history.chunks.items():
+            records = log.parts_of(chunk)
+            delivery = Delivery(number, range(chunk.first, chunk.last + 1), records, desk)
+            await delivery.replay()
+            if delivery.idle:
+                continue
+            await self._make_room(delivery)
+            self._track(delivery, delivery.deliver())
+
 
 class _Overdue(Error):
     """The timeout of a run ran out."""
+
+
+class _NoSource(Error):
+    """A run went on without its source, and is not at its end."""

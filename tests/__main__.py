@@ -13,6 +13,7 @@ PURE = (
     "errors",
     "models",
     "_events",
+    "journal",
     "_wire",
     "_verdict",
     "_values",

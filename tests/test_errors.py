@@ -12,6 +12,7 @@ from mjbulk.errors import (
     ImportTimeout,
     JobFailed,
     JournalError,
+    JournalRefused,
     NoAnswer,
     RowsRejected,
     SourceError,
@@ -69,6 +70,7 @@ ERRORS = [
     ),
     (RowsRejected(REPORT, allowed=0), "1 rows were rejected, 0 are allowed"),
     (JournalError("it is locked"), "it is locked"),
+    (JournalRefused("the journal is damaged"), "the journal is damaged; nothing was sent"),
 ]
 each = pytest.mark.parametrize(("error", "sentence"), ERRORS, ids=[type(error).__name__ for error, _ in ERRORS])
 

@@ -368,9 +368,9 @@ def test_the_exclusion_list_needs_no_list_on_the_csv_way() -> None:
 
 
 def test_every_keyword_has_its_term() -> None:
-    """Each keyword of an import is a term of its spec, but for the run's name."""
+    """Each keyword of an import is a term of its spec, but for the names of the run."""
     terms = {f.name for f in attrs.fields(RunSpec)}
-    assert set(RunKeywords.__annotations__) - terms == {"run_id"}
+    assert set(RunKeywords.__annotations__) - terms == {"run_id", "partition"}
 
 
 @pytest.mark.parametrize("offset", [-12, 0, 12])

@@ -1,0 +1,223 @@
+"""A chunk to its jobs: sent, halved where it is refused as a whole, and found again where its answer was lost.
+
+Nothing leaves before its intent is in the journal, and no job is used before it is there.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, evolve, field
+
+from mjbulk._chunking import Body, SizeLimit
+from mjbulk._engine import Engine
+from mjbulk._events import Event
+from mjbulk._parts import Part, Rows
+from mjbulk._runlog import RunLog
+from mjbulk._spill import Place, Spill
+from mjbulk._transport import Doubt, GaveUp, Patience, WasReset
+from mjbulk._ways import Passage, Way
+from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.models import JobRef, RunSpec
+from mjbulk.report import Ledger
+
+_REFUSED_IN_A_ROW = 100
+"""When so many parts were refused and none was taken in between, no row is to blame: the run halts."""
+_SMALL = 1024
+"""Bytes that are never too many for one body."""
+_RESETS = 3
+"""How often a connection may be closed on a body that is larger than any before, until its halves are tried."""
+
+
+@define(kw_only=True, eq=False)
+class Desk:
+    """What the deliveries of one run share. Mutable state: what lies in it, and how the last requests ended."""
+
+    run_id: str
+    spec: RunSpec
+    engine: Engine
+    ledger: Ledger
+    log: RunLog
+    notify: Callable[[], None]
+    """Told when something has changed that a snapshot of the run shows."""
+    bodies: asyncio.Semaphore
+    """Room for bodies in memory; a chunk holds one place until it is handed over."""
+    learned: SizeLimit = field(init=False)
+    """Told of what went through."""
+    spill: Spill = field(factory=Spill)
+    statuses: dict[str, int] = field(factory=dict)
+    """How many jobs have ended in which status."""
+    refused_in_a_row: int = 0
+    """How many parts were refused since one was taken."""
+
+    def emit(self, name: Any, part: Part) -> None:
+        """Tell that something happened to a part."""
+        record = part.record
+        event = Event(name=name, run_id=self.run_id, chunk=record.chunk, job=part.job, rows=part.size)
+        self.engine.emit(event)
+
+
+class Handover:
+    """Hands over the parts of one chunk. Mutable state: the body, until all are handed over, and the parts."""
+
+    def __init__(self, body: Body, rows: Place, parts: list[Part], way: Way, desk: Desk) -> None:
+        """``parts`` is changed as they are halved; ``rows`` is where their rows lie."""
+        self.busy = False
+        """Whether a request of it may be under way."""
+        self._body: Body | None = body
+        self._aside: Place | None = None
+        self._has_room = False
+        self._rows = rows
+        self._parts = parts
+        self._way = way
+        self._desk = desk
+
+    def put_aside(self) -> None:
+        """Keep the body out of memory until `make_room`."""
+        self._aside, self._body = self._desk.spill.put(self._body), None
+
+    async def make_room(self) -> None:
+        """Wait for room for the body in memory."""
+        await self._desk.bodies.acquire()
+        self._has_room = True
+        if self._aside is not None:
+            self._body = self._desk.spill.get(self._aside)
+            self._desk.spill.drop(self._aside)
+            self._aside = None
+
+    def let_go(self) -> None:
+        """Give the room back, for another body."""
+        self.busy = False
+        self._body = None
+        if self._has_room:
+            self._has_room = False
+            self._desk.bodies.release()
+
+    async def hand_over(self) -> None:
+        """Find a job for each part. Raises what no row is to blame for: the run halts."""
+        if self._body is None:
+            return
+        self.busy = True
+        pending = [part for part in self._parts if part.job is None]
+        while pending:
+            part = pending.pop(0)
+            data = self._body.part(part.places)
+            part.passage.patience = self._patience(part, len(data))
+            try:
+                await self._take(part, data)
+            except ApiError as refusal:
+                pending[:0] = self._refused(part, refusal, len(data))
+            except WasReset as lost:
+                pending[:0] = self._was_reset(part, lost, len(data))
+            except GaveUp:
+                raise
+            except NoAnswer as lost:
+                self._lost(part, lost)
+        self.let_go()
+
+    async def _take(self, part: Part, data: bytes) -> None:
+        """Find a part's job, and write it down before it is used."""
+        part.passage.uploaded = lambda data_id: self._save(part, data_id=data_id)
+        try:
+            part.job = await self._job_of(part, data)
+        finally:
+            if part.job is None and not part.passage.doubt.sent:
+                self._note(part, state="unsent")  # nothing of it was applied, however it ended
+        await self._save(part, state="watched", job=str(part.job))
+        self._desk.refused_in_a_row = 0
+        self._desk.learned.passes(len(data), half_of=part.half_of)
+        self._desk.ledger.jobs.append(part.job)
+        self._desk.emit("chunk.sent", part)
+        self._desk.notify()
+
+    async def _job_of(self, part: Part, data: bytes) -> JobRef:
+        """Send a part, or find the job that took it before its answer was lost.
+
+        Raises NoAnswer where nobody can say whether it was applied, and it must not be sent again.
+        """
+        passage, attempts = part.passage, self._desk.engine.settings.attempts
+        lost = NoAnswer(self._way.carrier, why="the run ended before it came", attempts=part.record.attempts, sent=True)
+        for _ in range(attempts):
+            if passage.doubt.sent:
+                if (found := await self._way.find(passage)) is not None:
+                    return found
+                if not self._may_go_again(part, data):
+                    raise lost
+            await self._save(part, state="sending", attempts=part.record.attempts + 1)
+            try:
+                return await self._way.submit(data, passage)
+            except GaveUp:
+                raise
+            except NoAnswer as why:
+                lost = why
+        raise GaveUp(lost.call, why=lost.sentence, attempts=attempts, sent=True)
+
+    def _may_go_again(self, part: Part, data: bytes) -> bool:
+        """Whether a part may be sent again that may have been applied.
+
+        Not where a later row of one of its people has gone out: the earlier one would win then.
+        """
+        overtaken = part.record.overtaken and self._desk.spec.resend != "always"
+        return self._way.harmless(data) and not overtaken
+
+    def _patience(self, part: Part, size: int) -> Patience | None:
+        """Say how often a body may be reset. What is no larger than a body that went through meets an outage, and is
+        waited for; what is larger may be too large, and nobody would say so.
+        """
+        learned, usual = self._desk.learned, Patience.of(self._desk.engine.settings)
+        if size <= max(learned.passed, _SMALL):
+            return None
+        if part.size == 1:
+            return evolve(usual, resets=usual.attempts)
+        return evolve(usual, resets=1 if size > learned.most else _RESETS)
+
+    def _refused(self, part: Part, refusal: ApiError, size: int) -> list[Part]:
+        """Halve a part that was refused as a whole; a row alone is rejected. Raises what no row is to blame for."""
+        self._desk.refused_in_a_row += 1
+        for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
+        if not for_a_row or self._desk.refused_in_a_row > _REFUSED_IN_A_ROW:
+            raise refusal
+        if part.size > 1:
+            return self._halve(part, too_large=size if refusal.status == 413 else 0)
+        if part.passage.doubt.sent:
+            self._lost(part, f"{refusal}, after an answer that was lost")
+        else:
+            part.refused = refusal.text or str(refusal)
+        return []
+
+    def _was_reset(self, part: Part, lost: WasReset, size: int) -> list[Part]:
+        """Halve a part whose body may be too large. Raises where a row alone is refused a connection like all else."""
+        if part.size > 1:
+            return self._halve(part, too_large=size)
+        if not self._desk.learned.passed:
+            raise lost
+        self._lost(part, lost)
+        return []
+
+    def _halve(self, part: Part, *, too_large: int) -> list[Part]:
+        """Put two halves in the place of a part; what it left in doubt, they do."""
+        record = part.record
+        middle = (record.first + record.end) // 2
+        rows = Rows(*self._desk.spill.get(self._rows)).count(slice(record.first, middle))
+        first = evolve(record, end=middle, rows=rows, attempts=0, data_id=None)
+        second = evolve(record, first=middle, rows=record.rows - rows, attempts=0, data_id=None)
+        halves = [
+            Part(half, Passage(doubt=Doubt(part.passage.doubt.sent)), half_of=too_large) for half in (first, second)
+        ]
+        self._desk.log.halve(record, [half.record for half in halves])
+        at = self._parts.index(part)
+        self._parts[at : at + 1] = halves
+        return halves
+
+    def _lost(self, part: Part, why: object) -> None:
+        """Leave a part in doubt: it may have been applied, and is not sent again by itself."""
+        part.lost = str(why)
+        self._note(part, cause=part.lost)
+
+    def _note(self, part: Part, **known: Any) -> None:
+        part.record = evolve(part.record, **known)
+        self._desk.log.later(part.record)
+
+    async def _save(self, part: Part, **known: Any) -> None:
+        part.record = evolve(part.record, **known)
+        await self._desk.log.put(part.record)

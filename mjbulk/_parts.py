@@ -1,0 +1,122 @@
+"""The parts of a chunk, and its rows where they are put aside until they are settled.
+
+A chunk is one part, unless Mailjet refuses the whole for a row in it, or for its size: then it is several, each of them
+with a job of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import define, evolve, field, frozen
+
+from mjbulk._books import Matched
+from mjbulk._chunking import decode_record
+from mjbulk._rows import Given
+from mjbulk._transport import Doubt
+from mjbulk._ways import Passage
+from mjbulk.jobs import Watched
+from mjbulk.journal import PartRecord, RejectionRecord, rejection_of
+from mjbulk.models import JobRef, Match, Rejection
+
+Refused = Mapping[int, tuple[str, str | None, Match]]
+"""Entries that are refused: their message, the field that is to blame, and how sure it is that they are meant."""
+
+
+@define(eq=False)
+class Part:
+    """Entries of a chunk that go into one job. Mutable: what becomes known of them."""
+
+    record: PartRecord
+    """What the journal knows."""
+    passage: Passage = field(factory=Passage)
+    job: JobRef | None = None
+    watched: Watched | None = None
+    half_of: int = 0
+    """Bytes of the body that was too large before it was halved; 0 where none was."""
+    refused: str | None = None
+    """Why the one entry in it will never be taken."""
+    lost: str | None = None
+    """Why nobody can say whether it was taken, and it is not sent again."""
+
+    @classmethod
+    def of(cls, record: PartRecord, via: Literal["json", "csv"]) -> "Part":
+        """Go on with what the journal knows. On the CSV way nothing can have been applied before it was uploaded."""
+        in_doubt = record.state == "sending" and (via == "json" or record.data_id is not None)
+        passage = Passage(doubt=Doubt(in_doubt), data_id=record.data_id)
+        return cls(record, passage, JobRef.parse(record.job) if record.job else None)
+
+    @property
+    def places(self) -> slice:
+        """Its entries."""
+        return self.record.places
+
+    @property
+    def size(self) -> int:
+        """How many entries."""
+        return self.record.end - self.record.first
+
+
+@frozen
+class Rows:
+    """The rows of a chunk, read back."""
+
+    rows: Sequence[int]
+    entry_of: Sequence[int]
+    addresses: Sequence[str]
+    names: Sequence[tuple[str, ...]]
+    given: Sequence[Any]
+
+    def of(self, places: slice) -> Iterator[tuple[int, int, Given]]:
+        """Give number, entry and values of each row that some of the entries stand for."""
+        for row, place, names, values in zip(self.rows, self.entry_of, self.names, self.given, strict=True):
+            if places.start <= place < places.stop:
+                yield row, place, Given(names, decode_record(values) if isinstance(values, str) else values)
+
+    def count(self, places: slice) -> int:
+        """How many rows some of the entries stand for."""
+        return sum(places.start <= place < places.stop for place in self.entry_of)
+
+    def span(self, places: slice) -> range:
+        """The range of rows that some of the entries stand for."""
+        mine = [row for row, place in zip(self.rows, self.entry_of, strict=True) if places.start <= place < places.stop]
+        return range(mine[0], mine[-1] + 1)
+
+    def rejections(self, places: slice, refused: Refused) -> list[Rejection]:
+        """Reject entries: with each row the earlier rows of the same person that were merged into it."""
+        return [
+            Rejection(
+                row=row,
+                email=self.addresses[place],
+                field=refused[place][1],
+                message=refused[place][0],
+                match=refused[place][2],
+                data=given.as_dict(),
+            )
+            for row, place, given in self.of(places)
+            if place in refused
+        ]
+
+    def note(self, places: slice, matched: Matched) -> Rejection:
+        """Keep an error that means no row for certain."""
+        wanted = {places.start + place for place in matched.places}
+        candidates = tuple(row for row, place, _ in self.of(places) if place in wanted)
+        error = matched.error
+        return Rejection(
+            row=None,
+            candidates=candidates,
+            email=error.email,
+            field=error.field,
+            message=error.message,
+            match=matched.match,
+        )
+
+    def recall(self, places: slice, records: Sequence[RejectionRecord]) -> Iterator[Rejection]:
+        """Give rejections as they were written down, with the address and the data of their rows."""
+        known = {row: (self.addresses[place], given) for row, place, given in self.of(places)}
+        for record in records:
+            rejection = rejection_of(record)
+            if record.row is None:
+                yield rejection
+            else:
+                email, given = known[record.row]
+                yield evolve(rejection, email=email, data=given.as_dict())

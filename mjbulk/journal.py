@@ -1,0 +1,445 @@
+"""The journal: what was sent and what is known of it, so that a run goes on after its process has ended.
+
+The rules. A run is a row of `RunRecord`; its chunks are a `ChunkRecord` each, numbered from 1 without a gap, with the
+range of its rows and a digest of what they were; the entries of a chunk go out in one part, or in several where it was
+halved, and each part walks through these states:
+
+========  ===========================================================  ================================================
+state     what is on disk before anything else happens                 after a crash
+========  ===========================================================  ================================================
+unsent    nothing of it was applied, for certain                       it is sent
+sending   the intent: written before the first byte leaves             in doubt: sent again only where that is harmless
+watched   the job that took it: written before the job is asked for    the job is watched again
+halved    two other parts have its entries                             they count, it does not
+settled   the outcome: written before it is counted                    it is skipped, its outcome stands
+========  ===========================================================  ================================================
+
+What waits is written together, in one transaction. A record holds numbers, digests and words of ours or, with addresses
+masked, of Mailjet's; never a contact, a value or a key. Each carries a check sum, and what does not add up is refused.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Literal, Protocol
+
+import attrs
+import orjson
+from attrs import field, frozen
+
+from mjbulk.errors import JournalRefused
+from mjbulk.models import COUNT_NAMES, Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
+
+FORMAT = 1
+"""The version of what is written. A journal of another one is refused."""
+PartState = Literal["unsent", "sending", "watched", "halved", "settled"]
+RunState = Literal["running", "resumable", "settled"]
+
+
+# Records: the first fields up to ``KEYS`` are the key
+
+
+@frozen(kw_only=True)
+class RunRecord:
+    """One run, or one partition of it."""
+
+    KEYS = 1
+    run: int
+    """Its number: `number_of` its names."""
+    run_id: str
+    partition: str = ""
+    account: str
+    """A fingerprint of the API key."""
+    spec: str
+    """What was asked for, as JSON."""
+    source: str = ""
+    """Where its rows can be read again, as JSON; empty where nobody knows."""
+    targets: str = ""
+    """The lists by their IDs, as JSON."""
+    created: str
+    """When it began, in RFC 3339."""
+    whole: bool = False
+    """Whether the source was read to its end."""
+    rows: int = 0
+    """How many rows it had, once it was."""
+    settled: bool = False
+    """Whether nothing more can be done, or not without its source."""
+    requests: int = 0
+    milliseconds: int = 0
+
+
+@frozen(kw_only=True)
+class ChunkRecord:
+    """One chunk: written when it is cut."""
+
+    KEYS = 2
+    run: int
+    number: int
+    first: int
+    """Its first row."""
+    last: int
+    rows: int
+    """How many rows; those that were refused here lie in between and do not count."""
+    entries: int
+    digest: str
+
+
+@frozen(kw_only=True)
+class PartRecord:
+    """Entries of a chunk that are sent together: places ``first`` to ``end`` (exclusive) of its entries."""
+
+    KEYS = 4
+    run: int
+    chunk: int
+    first: int
+    end: int
+    rows: int
+    """How many rows its entries stand for."""
+    state: PartState = "unsent"
+    attempts: int = 0
+    """How often it was about to be sent."""
+    data_id: int | None = None
+    """What was uploaded on the CSV way: it has no effect before a csvimport names it."""
+    job: str = ""
+    overtaken: bool = False
+    """Whether a later row of one of its people went out while it was in doubt."""
+    accepted: int = 0
+    rejected: int = 0
+    superseded: int = 0
+    unknown: int = 0
+    cause: str = ""
+    """Why rows are unknown, or what does not agree."""
+
+    @property
+    def places(self) -> slice:
+        """Its entries."""
+        return slice(self.first, self.end)
+
+
+@frozen(kw_only=True)
+class RejectionRecord:
+    """One rejection. Those of rows that were refused here stand under chunk 0, numbered by their rows."""
+
+    KEYS = 4
+    run: int
+    chunk: int
+    first: int
+    """The part, by its first entry."""
+    number: int
+    row: int | None = None
+    candidates: str = ""
+    """Ranges of rows, as JSON."""
+    field: str | None = None
+    message: str
+    match: str
+    origin: str
+
+
+@frozen(kw_only=True)
+class NoteRecord:
+    """Something that was learned of an account."""
+
+    KEYS = 2
+    account: str
+    name: str
+    text: str
+
+
+Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | NoteRecord
+RECORDS: tuple[type[Any], ...] = (RunRecord, ChunkRecord, PartRecord, RejectionRecord, NoteRecord)
+
+
+def check_sum(values: Sequence[Any]) -> str:
+    """Give the check sum of a record's values."""
+    return blake2b(orjson.dumps(values), digest_size=8).hexdigest()
+
+
+def number_of(run_id: str, partition: str) -> int:
+    """Give the number of a run: the same name has the same one, in every journal."""
+    return int.from_bytes(blake2b(f"{run_id}\0{partition}".encode(), digest_size=8).digest()) >> 1
+
+
+def fingerprint(public_key: str) -> str:
+    """Give the form in which a journal knows an account: the key cannot be found from it."""
+    return blake2b(public_key.encode(), digest_size=12, person=b"mjbulk account").hexdigest()
+
+
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'@]+@[^\s<>()\[\],;:\"'@]+")
+
+
+def mask(text: str) -> str:
+    """Take addresses out of a text."""
+    return _ADDRESS.sub("***@***", text)
+
+
+# What was asked for
+
+
+_TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "types")
+"""What must be the same whenever a run goes on; the other keywords are the caller's to change."""
+
+
+def encode_spec(spec: RunSpec) -> str:
+    """Write down what was asked for."""
+    return orjson.dumps(attrs.asdict(spec, recurse=False)).decode()
+
+
+def decode_spec(text: str) -> RunSpec:
+    """Read what was asked for."""
+    fields = orjson.loads(text)
+    if fields["lists"] is not None:
+        fields["lists"] = tuple((ref, Action(word)) for ref, word in fields["lists"])
+    return RunSpec(**fields)
+
+
+def check_terms(run: RunRecord, asked: RunRecord) -> None:
+    """Raise JournalRefused where a run cannot go on as it is asked for now."""
+    if run.account != asked.account:
+        raise JournalRefused(f"run {run.run_id!r} belongs to another account: take another run_id")
+    before, now = decode_spec(run.spec), decode_spec(asked.spec)
+    for name in _TERMS:
+        if getattr(before, name) != getattr(now, name):
+            raise JournalRefused(f"run {run.run_id!r} was begun with another {name}=: take a new run_id for new terms")
+
+
+# What is known of a run
+
+
+@frozen(kw_only=True)
+class History:
+    """What a journal knows of a run when it is opened."""
+
+    run: RunRecord
+    chunks: Mapping[int, ChunkRecord] = field(factory=dict, repr=False)
+    parts: Mapping[int, Sequence[PartRecord]] = field(factory=dict, repr=False)
+    """The parts of each chunk in the order of its entries, without those that were halved."""
+    refused: int = 0
+    """How many rows were refused here."""
+
+    @classmethod
+    def of(cls, run: RunRecord, chunks: Sequence[ChunkRecord], parts: Sequence[PartRecord], refused: int) -> "History":
+        """Put together what was read. Raises JournalRefused where a record is missing."""
+        numbers = [chunk.number for chunk in chunks]
+        by_chunk: dict[int, list[PartRecord]] = {number: [] for number in numbers}
+        for part in parts:
+            if part.state != "halved":
+                by_chunk.setdefault(part.chunk, []).append(part)
+        if numbers != list(range(1, len(numbers) + 1)) or len(by_chunk) != len(numbers):
+            raise damaged("chunks are missing")
+        for chunk in chunks:
+            ends = [0, *(part.end for part in by_chunk[chunk.number])]
+            starts = [*(part.first for part in by_chunk[chunk.number]), chunk.entries]
+            rows = sum(part.rows for part in by_chunk[chunk.number])
+            if by_chunk[chunk.number] and (ends != starts or rows != chunk.rows):
+                raise damaged(f"parts of chunk {chunk.number} are missing")
+        return cls(run=run, chunks={chunk.number: chunk for chunk in chunks}, parts=by_chunk, refused=refused)
+
+    @property
+    def last(self) -> int:
+        """The number of the last chunk that was cut."""
+        return len(self.chunks)
+
+    def counts(self) -> Counts:
+        """Give the books as far as they are known: what is under way counts as unknown."""
+        rows = sum(chunk.rows for chunk in self.chunks.values())
+        parts = [part for parts in self.parts.values() for part in parts]
+        return books(rows, self.refused, [(part.state, *(getattr(part, name) for name in SUMS)) for part in parts])
+
+    def jobs(self) -> Iterator[JobRef]:
+        """Give the jobs that took its parts."""
+        for parts in self.parts.values():
+            yield from (JobRef.parse(part.job) for part in parts if part.job)
+
+    def unsettled(self) -> Iterator[Unsettled]:
+        """Say why rows are unknown or were not sent."""
+        for number, chunk in self.chunks.items():
+            span = range(chunk.first, chunk.last + 1)
+            for part in self.parts[number]:
+                job = JobRef.parse(part.job) if part.job else None
+                if part.cause or part.state in ("sending", "watched"):
+                    cause = part.cause or "it was under way when the run ended"
+                    yield Unsettled(rows=span, cause=cause, job=job)
+                elif part.state == "unsent":
+                    yield Unsettled(rows=span, cause="it was not sent")
+            if not self.parts[number]:
+                yield Unsettled(rows=span, cause="it was not sent")
+
+
+SUMS = ("rows", "accepted", "rejected", "superseded", "unknown")
+
+
+def books(rows: int, refused: int, parts: Iterable[tuple[str, int, int, int, int, int]]) -> Counts:
+    """Add up the books of a run: its chunks' rows, the rows refused here, and state and `SUMS` of its parts.
+
+    What is under way counts as unknown, what was cut and is not on its way as not sent.
+    """
+    sums = [0] * len(SUMS)
+    under_way = 0
+    for state, *figures in parts:
+        if state == "settled":
+            sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+        elif state in ("sending", "watched"):
+            under_way += figures[0]
+    settled, accepted, rejected, superseded, unknown = sums
+    return Counts(
+        rows=rows + refused,
+        accepted=accepted,
+        rejected=rejected + refused,
+        superseded=superseded,
+        unknown=unknown + under_way,
+        not_sent=rows - settled - under_way,
+    )
+
+
+def damaged(what: str) -> JournalRefused:
+    """Give the error for a journal that cannot be trusted."""
+    return JournalRefused(
+        f"the journal is damaged ({what}): restore a copy of it, or take a new one with a new run_id, after you have "
+        "seen at Mailjet what was sent"
+    )
+
+
+def record_of(rejection: Rejection, run: int, chunk: int, first: int, number: int) -> RejectionRecord:
+    """Write down a rejection: its row, not its data."""
+    return RejectionRecord(
+        run=run,
+        chunk=chunk,
+        first=first,
+        number=number,
+        row=rejection.row,
+        candidates=orjson.dumps(list(_ranges(rejection.candidates))).decode() if rejection.candidates else "",
+        field=None if rejection.field is None else mask(rejection.field),
+        message=mask(rejection.message),
+        match=rejection.match,
+        origin=rejection.origin,
+    )
+
+
+def rejection_of(record: RejectionRecord) -> Rejection:
+    """Read a rejection: its address and its data are not known."""
+    match: Match = record.match  # type: ignore[assignment]  # what was written down
+    origin: Origin = record.origin  # type: ignore[assignment]
+    ranges = orjson.loads(record.candidates) if record.candidates else ()
+    return Rejection(
+        row=record.row,
+        candidates=tuple(row for first, last in ranges for row in range(first, last + 1)),
+        field=record.field,
+        message=record.message,
+        match=match,
+        origin=origin,
+    )
+
+
+def _ranges(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    first = last = rows[0]
+    for row in rows[1:]:
+        if row != last + 1:
+            yield first, last
+            first = row
+        last = row
+    yield first, last
+
+
+# Where they are kept
+
+
+@frozen(kw_only=True)
+class RunInfo(Counts):
+    """A run as its journal knows it. What is under way counts as unknown."""
+
+    run_id: str
+    partition: str | None = None
+    state: RunState
+    """``running`` here or in another process; ``resumable``; ``settled``: nothing more can be done, or not without
+    its source."""
+    created: str = ""
+    """When it began, in RFC 3339."""
+
+
+def together(parts: Sequence[RunInfo]) -> RunInfo:
+    """Add up the partitions of a run: it is settled when all are, and running while one is."""
+    states = {part.state for part in parts}
+    sums = {name: sum(getattr(part, name) for part in parts) for name in COUNT_NAMES}
+    state = next(state for state in ("running", "resumable", "settled") if state in states)
+    return RunInfo(**sums, run_id=parts[0].run_id, state=state, created=parts[0].created)
+
+
+class Journal(Protocol):
+    """Keeps records. Every call is durable when it has returned; all raise JournalError where that cannot be."""
+
+    async def open_run(self, asked: RunRecord) -> History:
+        """Begin a run, or find it as it stands; nobody else can open it until it is released.
+
+        Raises JournalRefused where it is open elsewhere, or was begun on other terms.
+        """
+
+    async def release(self, run: RunRecord) -> None:
+        """Let others open a run."""
+
+    def later(self, *records: Record) -> None:
+        """Have records written with what is put next, before it."""
+
+    async def put(self, *records: Record) -> None:
+        """Write records, each in place of the one with its key."""
+
+    async def find(self, run_id: str, partition: str, account: str) -> History | None:
+        """Give a run as it stands, without opening it."""
+
+    def rejections(self, run: int, chunk: int | None = None) -> AsyncIterator[RejectionRecord]:
+        """Give the rejections of one chunk, or of the whole run, some at a time."""
+
+    async def runs(self, account: str, run_id: str | None = None) -> Sequence[RunInfo]:
+        """Give the runs of an account, the oldest first; or the partitions of one."""
+
+    async def purge(self, run: RunRecord) -> None:
+        """Forget a run. Raises JournalRefused where it is open."""
+
+    async def notes(self, account: str) -> Mapping[str, str]:
+        """Give what was learned of an account."""
+
+    async def aclose(self) -> None:
+        """Write what waits, and let go of everything."""
+
+
+class _Nothing(AsyncIterator[Any]):
+    async def __anext__(self) -> Any:
+        raise StopAsyncIteration
+
+
+class NoJournal:
+    """Keeps nothing: a run ends with its process."""
+
+    async def open_run(self, asked: RunRecord) -> History:
+        """Begin a run."""
+        return History(run=asked)
+
+    async def release(self, *_: Any) -> None:
+        """Nobody else could open it."""
+
+    def later(self, *_: Any) -> None:
+        """Write nothing."""
+
+    async def put(self, *_: Any) -> None:
+        """Write nothing."""
+
+    async def find(self, *_: Any) -> History | None:
+        """Raise JournalRefused: whoever asks for a run wants one that was kept."""
+        raise JournalRefused("this client has no journal: say journal= to keep runs")
+
+    def rejections(self, *_: Any) -> AsyncIterator[RejectionRecord]:
+        """Know nothing."""
+        return _Nothing()
+
+    async def runs(self, *_: Any) -> Sequence[RunInfo]:
+        """Know nothing."""
+        return ()
+
+    async def purge(self, *_: Any) -> None:
+        """Forget nothing."""
+
+    async def notes(self, *_: Any) -> Mapping[str, str]:
+        """Know nothing."""
+        return {}
+
+    async def aclose(self) -> None:
+        """Let go of nothing."""

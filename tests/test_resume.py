@@ -1,0 +1,268 @@
+"""Runs that go on: after a stop, after a lost answer, without their source, and what is refused."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import KEYS, World, balanced
+
+import mjbulk
+from mjbulk.testing import Fault
+
+ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]
+Begin = Callable[..., mjbulk.Client]
+
+
+@pytest.fixture
+def begin(world: World, tmp_path: Path) -> Begin:
+    """A client with the journal of this test, as a new process would make it."""
+
+    def client(**said: Any) -> mjbulk.Client:
+        settings = {"chunk_rows": 10, "concurrency": 2, "attempts": 2, "poll_min": 0.1, **said.pop("settings", {})}
+        return mjbulk.Client(
+            KEYS, world.settings(**settings), journal=tmp_path / "imports.db", hooks=[world.events.append], **said
+        )
+
+    return client
+
+
+async def stopped_after(run: mjbulk.ImportRun, accepted: int) -> mjbulk.Report:
+    async for progress in run:
+        if progress.accepted >= accepted:
+            break
+    return await run.stop()
+
+
+async def test_the_same_call_goes_on_where_it_stood(world: World, begin: Begin) -> None:
+    """Settled chunks are skipped, and the books are those of an undisturbed run; the third call tells what was."""
+    world.emulator.reject("p7@example.org", "Invalid email")
+    rows = [*ROWS[:30], {"email": "no address"}, *ROWS[30:]]
+    async with begin(settings={"max_jobs": 1}) as client:
+        first = await stopped_after(client.start_import(rows, lists={1: "addnoforce"}, run_id="r"), 15)
+        assert 15 <= first.accepted < 60
+        assert [run.state async for run in client.runs()] == ["resumable"]
+    posts = world.posts()
+    async with begin() as client:
+        report = balanced(await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r"))
+    assert (report.rows, report.accepted, report.rejected) == (61, 59, 2)
+    assert world.posts() == 6
+    assert posts < 6
+    assert {r.row: r.data for r in report.rejections} == {7: rows[6], 31: rows[30]}
+    async with begin() as client:
+        stored = await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r")
+        info = await client.get_run("r")
+    assert world.posts() == 6
+    assert stored.stored
+    assert (stored.as_dict()["accepted"], stored.rejected, len(stored.jobs)) == (59, 2, 6)
+    assert {r.row: (r.message, r.data) for r in stored.rejections}[7] == ("Invalid email", None)
+    assert (info.state, info.rows, info.accepted) == ("settled", 61, 59)
+
+
+async def test_a_source_that_changed_is_refused(world: World, begin: Begin) -> None:
+    """Before anything is sent, with the rows that differ: one changed, one gone, one more, one that was bad before."""
+    rows = [*ROWS[:30], {"email": "no address"}, *ROWS[30:]]
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), times=None, after=3)
+    async with begin() as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r")
+    posts = world.posts()
+    changed = {
+        "rows 1-10": [{**rows[0], "age": 99}, *rows[1:]],
+        "rows 11-20": [*rows[:15], *rows[16:]],
+        "rows 32-41": [*rows[:30], {"email": "now@example.org"}, *rows[31:]],
+        "rows 21-61": rows[:20],
+    }
+    for where, source in changed.items():
+        async with begin() as client:
+            with pytest.raises(mjbulk.JournalRefused, match=f"{where} are not what they were.*new run_id"):
+                await client.import_contacts(source, lists={1: "addnoforce"}, run_id="r")
+    assert world.posts() == posts
+
+
+async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, tmp_path: Path) -> None:
+    """Another list, action, way, columns or account; what is the caller's to change may change."""
+    async with begin() as client:
+        await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
+        posts = world.posts()
+        other: list[tuple[Any, dict[str, Any], str]] = [
+            ({2: "addnoforce"}, {}, "lists"),
+            ({1: "addforce"}, {}, "lists"),
+            (None, {}, "lists"),
+            ({1: "addnoforce"}, {"via": "csv"}, "via"),
+            ({1: "addnoforce"}, {"columns": ["email"]}, "columns"),
+            ({1: "addnoforce"}, {"nulls": "unassign"}, "nulls"),
+        ]
+        for lists, how, name in other:
+            with pytest.raises(mjbulk.JournalRefused, match=f"another {name}=.*nothing was sent"):
+                await client.import_contacts(ROWS, lists=lists, run_id="r", **how)
+        again = await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r", timeout=9, max_rejected=1)
+        assert again.stored
+    stranger = mjbulk.Client(mjbulk.Credentials("another", "key"), world.settings(), journal=tmp_path / "imports.db")
+    async with stranger as client:
+        with pytest.raises(mjbulk.JournalRefused, match="another account"):
+            await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
+        with pytest.raises(mjbulk.UsageError, match="no run 'r'"):
+            await client.get_run("r")
+        assert [run async for run in client.runs()] == []
+    assert world.posts() == posts
+
+
+async def test_a_name_that_means_another_list_now_is_refused(world: World, begin: Begin) -> None:
+    """The run was begun for the list of that name, not for whichever has it later."""
+    news = world.emulator.create_list("news")
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(), times=None, after=2)
+    async with begin() as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(ROWS, lists={"news": "addnoforce"}, run_id="r")
+    posts = world.posts()
+    news.name = "old news"
+    world.emulator.create_list("news")
+    async with begin() as client:
+        with pytest.raises(mjbulk.JournalRefused, match="for other lists"):
+            await client.import_contacts(ROWS, lists={"news": "addnoforce"}, run_id="r")
+    assert world.posts() == posts
+
+
+async def test_two_at_one_run(world: World, begin: Begin) -> None:
+    """The second is refused, in this client and in another; partitions are runs of their own."""
+    async with begin() as one, begin() as two:
+        run = one.start_import(ROWS, lists={1: "addnoforce"}, run_id="r", partition="a")
+        async for progress in run:
+            if progress.rows:
+                break
+        for client in (one, two):
+            with pytest.raises(mjbulk.JournalRefused, match="under way"):
+                await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r", partition="a")
+        with pytest.raises(mjbulk.JournalRefused, match="under way"):
+            await two.purge_run("r")
+        assert (await two.get_run("r")).state == "running"
+        other = await two.import_contacts(ROWS[:7], lists={1: "addnoforce"}, run_id="r", partition="b")
+        assert (await run).accepted == 60
+        assert other.accepted == 7
+        both = await one.get_run("r")
+        assert (both.state, both.rows, both.accepted, both.partition) == ("settled", 67, 67, None)
+        await one.purge_run("r")
+        with pytest.raises(mjbulk.UsageError, match="no run"):
+            await one.get_run("r")
+
+
+@pytest.mark.parametrize("action", ["addforce", "remove", "unsub"])
+async def test_a_lost_answer_that_could_do_harm(world: World, begin: Begin, action: mjbulk.ActionWord) -> None:
+    """It is not sent again, in the run or by going on; the caller's word settles it, from the same source."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), after=1)
+    async with begin() as client:
+        report = balanced(await client.import_contacts(ROWS, lists={1: action}, run_id="r"))
+        assert (report.accepted, report.unknown) == (50, 10)
+        (why,) = report.unsettled
+        assert "lost" in why.cause or "without an answer" in why.cause
+        assert (await client.get_run("r")).state == "settled"
+    async with begin() as client:
+        stored = await client.resume_import("r", ROWS)
+        assert (stored.stored, stored.unknown) == (True, 10)
+        assert [unsettled.rows for unsettled in stored.unsettled] == [why.rows]
+        assert world.posts() == 6
+        settled = balanced(await client.resume_import("r", ROWS, resend="always"))
+        assert (settled.accepted, settled.unknown, settled.unsettled) == (60, 0, ())
+    assert world.posts() == 7
+
+
+async def test_a_later_row_that_went_out_keeps_an_earlier_one_from_going_again(world: World, begin: Begin) -> None:
+    """With addnoforce too: the earlier values would win. Without a later row of its people it goes."""
+    rows = [*ROWS[:40], {"email": "p3@example.org", "age": 99}, *ROWS[40:]]
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(), times=2)
+    async with begin(settings={"concurrency": 1}) as client:
+        report = await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r", resend="never")
+        assert report.unknown == 20
+    async with begin() as client:
+        safe = balanced(await client.resume_import("r", rows))
+        assert (safe.accepted, safe.unknown) == (51, 10)
+        assert [unsettled.rows for unsettled in safe.unsettled] == [range(1, 11)]
+        assert world.emulator.contacts["p3@example.org"].properties["age"] == 99
+        always = await client.resume_import("r", rows, resend="always")
+        assert always.ok
+
+
+async def rows_once() -> AsyncIterator[dict[str, Any]]:
+    for row in ROWS:
+        yield row
+
+
+async def test_without_its_source_a_run_settles_what_is_known(world: World, begin: Begin) -> None:
+    """Known jobs are watched to their end, the rest waits; with the source it goes to its own end."""
+    world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=30)
+    async with begin(settings={"max_jobs": 3}) as client:
+        run = client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.jobs.get("Allocated") == 3:
+                break
+        await run.stop()
+        assert [run.state async for run in client.runs()] == ["resumable"]
+    async with begin() as client:
+        partial = balanced(await client.resume_import("r").wait())
+        assert partial.accepted == 30
+        assert not partial.complete
+        assert "source is not at hand" in str(partial.halted)
+        assert (await client.get_run("r")).state == "settled"
+        posts = world.posts()
+        whole = balanced(await client.import_contacts(rows_once(), lists={1: "addnoforce"}, run_id="r"))
+        assert (whole.rows, whole.accepted) == (60, 60)
+        assert world.posts() == 6
+        assert posts == 3
+
+
+async def test_without_its_source_a_rejection_waits_for_it(world: World, begin: Begin) -> None:
+    """An error file names a person, and the journal knows none: the rows are unknown until the source is there."""
+    world.emulator.reject("p7@example.org", "Invalid email")
+    world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=30)
+    async with begin() as client:
+        run = client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.jobs.get("Allocated") == 6:
+                break
+        await run.stop()
+    async with begin() as client:
+        partial = balanced(await client.resume_import("r").wait())
+        assert (partial.accepted, partial.unknown) == (50, 10)
+        whole = balanced(await client.resume_import("r", rows_once()))
+        assert (whole.accepted, [r.row for r in whole.rejections]) == (59, [7])
+        assert whole.complete
+
+
+@pytest.mark.parametrize("action", ["addforce", "addnoforce"])
+async def test_an_import_whose_answer_was_lost_is_found_by_its_data(
+    world: World, begin: Begin, action: mjbulk.ActionWord
+) -> None:
+    """Whatever the action: what is found is adopted. Other imports, before and after it, are not taken for it."""
+    world.emulator.fault("POST csvimport", Fault.drop_after(), after=1)
+    async with begin() as client:
+        report = balanced(await client.import_contacts(ROWS, lists={1: action}, run_id="r", via="csv"))
+    assert report.ok
+    assert len(set(report.jobs)) == 6
+    assert (world.posts("contactslist/csvdata"), world.posts("csvimport")) == (6, 6)
+
+
+@pytest.mark.parametrize(("action", "posts", "unknown"), [("addnoforce", 7, 0), ("addforce", 6, 10), ("unsub", 6, 10)])
+async def test_an_import_that_never_was(
+    world: World, begin: Begin, action: mjbulk.ActionWord, posts: int, unknown: int
+) -> None:
+    """It is not found: what converges is sent again, with the data that were uploaded; the rest is unknown."""
+    world.emulator.fault("POST csvimport", Fault.drop_before(), after=1)
+    async with begin() as client:
+        report = balanced(await client.import_contacts(ROWS, lists={1: action}, run_id="r", via="csv"))
+    assert report.unknown == unknown
+    assert (world.posts("contactslist/csvdata"), world.posts("csvimport")) == (6, posts)
+
+
+async def test_an_exclusion_that_was_lost(world: World, begin: Begin) -> None:
+    """The exclusion list is not sent again, as JSON, nor within a row; as CSV it is found."""
+    world.emulator.drop_answer("POST contact/managemanycontacts")
+    world.emulator.drop_answer("POST csvimport")
+    people = [row["email"] for row in ROWS]
+    async with begin() as client:
+        assert (await client.exclude_contacts(people, run_id="json")).unknown == 10
+        assert (await client.include_contacts(people, run_id="csv", via="csv")).ok
+        world.emulator.drop_answer("POST contact/managemanycontacts")
+        marked = [{"email": who, "IsExcludedFromCampaigns": True} for who in people]
+        assert (await client.import_contacts(marked, lists=None, run_id="rows")).unknown == 10
+        assert (await client.resume_import("rows", marked)).unknown == 10
