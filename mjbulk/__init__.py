@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mjbulk._events import Event, Hook
+    from mjbulk._quota import Quota
     from mjbulk._sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_events": ("Event", "Hook"),
+    "_quota": ("Quota",),
     "_sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
@@ -148,6 +150,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Property",
+    "Quota",
     "Rejection",
     "Rejections",
     "Report",

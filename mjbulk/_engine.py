@@ -1,15 +1,18 @@
 """What all that one API key does has in common: its connections, its quota, its account, its watchers' scheduler."""
 
 import os
+import random
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Self
 
 from attrs import evolve, frozen
 
 from mjbulk._account import Account
 from mjbulk._events import Emit, Hook, emitter
+from mjbulk._exchange import Exchange
 from mjbulk._polling import Bounds
-from mjbulk._quota import JobSlots, Quota
+from mjbulk._quota import Gate, JobSlots, LocalQuota, Quota
 from mjbulk._transport import Transport
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
@@ -37,7 +40,9 @@ class Engine:
         settings: Settings,
         assumptions: Assumptions,
         hooks: Sequence[Hook],
+        *,
         journal: Journal,
+        quota: Quota | None,
     ) -> Self:
         """Put the parts together. Nothing is sent yet."""
         if assumptions.max_body_bytes is not None:
@@ -45,7 +50,15 @@ class Engine:
         if assumptions.max_rows is not None and assumptions.max_rows < (settings.chunk_rows or JSON_ROWS):
             settings = evolve(settings, chunk_rows=assumptions.max_rows)
         emit = emitter(hooks)
-        transport = Transport(credentials, settings, Quota(settings.concurrency), emit)
+        chance = random.Random()  # noqa: S311  # it spreads waits, it guards nothing
+        gate = Gate(
+            quota or LocalQuota(),
+            _fingerprint(credentials, settings),
+            concurrency=settings.concurrency,
+            max_rate=settings.max_rate,
+            chance=chance,
+        )
+        transport = Transport(Exchange(credentials, settings), gate, settings, emit, chance)
         most = settings.poll_max if settings.poll_max is not None else float("inf")
         bounds = Bounds(least=settings.poll_min, most=max(most, settings.poll_min))
         return cls(
@@ -77,3 +90,8 @@ def open_journal(where: str | os.PathLike[str] | None, hooks: Sequence[Hook]) ->
     except ImportError as missing:
         raise UsageError(f"a journal needs {missing.name}: pip install 'mjbulk[journal]'") from None
     return SqlJournal(where, emitter(hooks))
+
+
+def _fingerprint(credentials: Credentials, settings: Settings) -> str:
+    """Name an API key to a quota that others can read."""
+    return sha256(f"{settings.api_url} {credentials.public}".encode()).hexdigest()[:32]

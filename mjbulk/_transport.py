@@ -1,27 +1,19 @@
-"""One request: sign, send, read whole, judge, send again.
-
-Only here is HTTP spoken. Credentials are signed for the configured origin alone, request by request; redirects,
-cookies and the environment's proxies are not followed; no exception of the HTTP library gets out, for its text quotes
-headers and bodies.
-"""
+"""One request until it is answered: grant, exchange, judge, send again."""
 
 import asyncio
 import random
-from base64 import b64encode
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
+from contextlib import suppress
 from typing import Any, BinaryIO, Generic, TypeVar
 
-import aiohttp
 import backoff
 from attrs import define, field, frozen
-from yarl import URL
 
 from mjbulk._events import Emit, Event
-from mjbulk._quota import Quota
+from mjbulk._exchange import Exchange, Lost
+from mjbulk._pace import Start
+from mjbulk._quota import Gate, RetryBudget, Stopped
 from mjbulk._verdict import (
-    MAX_RETRY_AFTER,
     Failure,
     Pause,
     Verdict,
@@ -31,7 +23,7 @@ from mjbulk._verdict import (
     send_again,
 )
 from mjbulk._wire import Request, Unreadable, decode_error
-from mjbulk.config import Credentials, Settings
+from mjbulk.config import Settings
 from mjbulk.errors import ApiError, NoAnswer
 
 _T = TypeVar("_T")
@@ -40,15 +32,8 @@ Heard = Callable[[int, Mapping[str, str]], object]
 MAX_REPLY = 16 * 2**20
 MAX_ERROR_FILE = 64 * 2**20
 _THROTTLED_AT_MOST = 100
-_IDLE = 10.0
-"""Seconds after which an idle connection is not used again: well below what servers keep."""
-
-
-def _user_agent() -> str:
-    try:
-        return f"mjbulk/{version('mjbulk')}"
-    except PackageNotFoundError:
-        return "mjbulk"
+_RETRY, _RETRY_AFTER_TIMEOUT = 5.0, 10.0
+"""Tokens of the retry budget."""
 
 
 @define
@@ -78,13 +63,6 @@ class Patience:
 ENDLESS = Patience(attempts=float("inf"), seconds=float("inf"))
 
 
-@frozen
-class _Answer:
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
 @define(kw_only=True)
 class _Errand(Generic[_T]):
     """A request on its way: what changes from attempt to attempt."""
@@ -101,6 +79,12 @@ class _Errand(Generic[_T]):
     attempt: int = 0
     throttled: int = 0
     resets: int = 0
+    paid: float = 0.0
+    """Tokens for sending it again."""
+
+    def gave_up(self, why: str) -> "GaveUp":
+        """Make the error that ends it."""
+        return GaveUp(self.request.call, why=why, attempts=self.attempt, sent=self.doubt.sent)
 
 
 @frozen
@@ -115,6 +99,11 @@ class _End:
     """Seconds that the server asked to wait."""
     failure: Failure | None = None
     decoded: Any = field(default=None, repr=False)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the server said "not now"."""
+        return self.status in (429, 503) and self.verdict is Verdict.NOT_APPLIED
 
 
 class GaveUp(NoAnswer):
@@ -133,55 +122,24 @@ class _Again(Exception):  # a signal to the loop of attempts
         self.seconds = seconds
 
 
-class SinkFailed(Exception):  # carries the OSError of a local file, which is no fault of the network
-    """What came could not be written down."""
-
-    def __init__(self, why: OSError) -> None:
-        super().__init__()
-        self.why = why
-
-
-class _Lost(Exception):  # carries a Failure, and nothing of what it came from
-    """An attempt ended without a whole answer."""
-
-    def __init__(self, failure: Failure, why: str) -> None:
-        super().__init__()
-        self.failure = failure
-        self.why = why
-
-
 class Transport:
-    """The requests of one API key. Mutable state: the two sessions, made at the first request, and the count of
-    requests.
+    """The requests of one API key. Mutable state: the count of requests, and what was paid for sending again."""
 
-    A request that must not be sent twice goes out on a connection of its own: on a kept one it could meet a server
-    that is just closing it, and nobody could tell whether it was read.
-    """
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        settings: Settings,
-        quota: Quota,
-        emit: Emit,
-        chance: random.Random | None = None,
-    ) -> None:
-        """Open nothing yet. ``chance`` spreads the waits."""
+    def __init__(self, exchange: Exchange, gate: Gate, settings: Settings, emit: Emit, chance: random.Random) -> None:
+        """Send nothing yet. ``chance`` spreads the waits."""
+        self._exchange = exchange
+        self._gate = gate
         self._settings = settings
-        self._quota = quota
+        self._budget = RetryBudget()
         self._emit = emit
-        self._chance = chance or random.Random()  # noqa: S311  # it spreads waits, it guards nothing
-        self._base = URL(settings.api_url).origin()
-        self._credentials = credentials
+        self._chance = chance
         self._pause = Pause()
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self.requests = 0
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
+        """Grant nothing any more, and close the connections."""
+        await self._gate.aclose()
+        await self._exchange.aclose()
 
     async def send(
         self,
@@ -218,44 +176,74 @@ class Transport:
     @backoff.on_exception(backoff.runtime, _Again, value=lambda again: again.seconds, jitter=None, logger=None)
     async def _try(self, errand: _Errand[Any]) -> Any:
         """Make one attempt; `_Again` has it repeated."""
-        errand.attempt += 1
-        in_doubt_before = errand.doubt.sent
-        errand.doubt.sent = True
-        end = await self._attempt(errand)
-        errand.doubt.sent = not (end.verdict is Verdict.APPLIED or (end.verdict.certain and not in_doubt_before))
+        end = await self._granted(errand)
         self._tell(errand, end)
+        if end.verdict in (Verdict.APPLIED, Verdict.REFUSED):
+            self._budget.refund(errand.paid or 1.0)
         if end.verdict is Verdict.APPLIED:
             return end.decoded
         if end.verdict in (Verdict.REFUSED, Verdict.FATAL):
             raise _refusal(errand, end)
         if not send_again(end.verdict, harmless=errand.harmless):
             raise NoAnswer(errand.request.call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
-        raise _Again(self._wait(errand, end))
+        raise _Again(0.0 if end.throttled else await self._wait(errand, end))
 
-    def _wait(self, errand: _Errand[Any], end: _End) -> float:
-        """Give the seconds until the next attempt. Raises NoAnswer where the patience is at its end."""
+    async def _granted(self, errand: _Errand[Any]) -> _End:
+        """Wait for this request's turn, which is no failure of it, and make the attempt."""
         loop = asyncio.get_running_loop()
+        came = loop.time()
+        try:
+            async with self._gate.grant(errand.request.kind) as start:
+                errand.deadline += loop.time() - came
+                in_doubt_before, errand.doubt.sent = errand.doubt.sent, True
+                end = await self._attempt(errand)
+                if end.verdict is not Verdict.APPLIED:
+                    errand.doubt.sent = in_doubt_before or not end.verdict.certain
+                await self._learn(start, end)
+        except Stopped as stopped:
+            raise errand.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
+        errand.throttled += end.throttled
+        if errand.throttled >= _THROTTLED_AT_MOST:
+            raise errand.gave_up(end.why)
+        if end.verdict is Verdict.APPLIED:
+            errand.doubt.sent = False
+        return end
+
+    async def _learn(self, start: Start, end: _End) -> None:
+        """Tell the quota of an answer."""
+        with suppress(Exception):  # an answer is worth more than its lesson; the next grant meets what is wrong
+            if end.throttled:
+                await self._gate.throttled(start, end.asked)
+            elif end.status is not None:
+                await self._gate.taken(start)
+
+    async def _wait(self, errand: _Errand[Any], end: _End) -> float:
+        """Give the seconds until the next attempt, once it is paid. Raises GaveUp where the patience is at its end."""
         errand.resets += end.failure is Failure.RESET
-        throttled = end.status in (429, 503) and end.verdict is Verdict.NOT_APPLIED
-        errand.throttled += throttled
-        attempt = errand.throttled if throttled else errand.attempt - errand.throttled
-        seconds = self._pause.seconds(attempt, self._chance.random(), asked=end.asked, throttled=throttled)
-        if throttled:
-            errand.deadline += seconds  # the server said "not now": that is no failure of the request
-        too_long = (end.asked or 0) > MAX_RETRY_AFTER or loop.time() + seconds > errand.deadline
-        patience = errand.patience
-        tried = attempt >= (_THROTTLED_AT_MOST if throttled else patience.attempts) or errand.resets >= patience.resets
-        if too_long or tried:
+        attempt, patience = errand.attempt - errand.throttled, errand.patience
+        seconds = self._pause.seconds(attempt, self._chance.random())
+        left = errand.deadline - asyncio.get_running_loop().time() - seconds
+        if left < 0 or attempt >= patience.attempts or errand.resets >= patience.resets:
             may_be_size = end.failure is Failure.RESET and patience.resets < float("inf")
             kind = WasReset if may_be_size else GaveUp
             raise kind(errand.request.call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
+        errand.paid = _RETRY_AFTER_TIMEOUT if end.failure is Failure.TIMED_OUT else _RETRY
+        try:
+            async with asyncio.timeout(left if left < float("inf") else None):
+                await self._budget.pay(errand.paid)
+        except TimeoutError:
+            raise errand.gave_up(f"{end.why}; too many requests fail to send one more") from None
         return seconds
 
     async def _attempt(self, errand: _Errand[Any]) -> _End:
+        errand.attempt += 1
+        self.requests += 1
+        request = errand.request
         try:
-            async with self._quota.slot():
-                answer = await self._once(errand)
-        except _Lost as lost:
+            answer = await self._exchange.once(
+                request, keep=errand.harmless, max_reply=errand.max_reply, sink=errand.sink
+            )
+        except Lost as lost:
             return _End(judge_failure(lost.failure), lost.why, failure=lost.failure)
         if errand.heard is not None:
             errand.heard(answer.status, answer.headers)
@@ -268,62 +256,6 @@ class Transport:
             return _End(verdict, "", answer.status, decoded=errand.decode(answer.body))
         except Unreadable as unreadable:
             return _End(Verdict.UNKNOWN, str(unreadable), answer.status)
-
-    async def _once(self, errand: _Errand[Any]) -> _Answer:
-        """Send the bytes and read the answer whole. Raises _Lost, and nothing of the HTTP library."""
-        self.requests += 1
-        request, max_reply = errand.request, errand.max_reply
-        body = request.body
-        size = len(body or b"") + (max_reply if body is None else 0)
-        total = self._settings.connect_timeout + self._settings.read_timeout + size / self._settings.min_upload_rate
-        timeout = aiohttp.ClientTimeout(
-            total=total if total < float("inf") else None,
-            sock_connect=self._settings.connect_timeout,
-            sock_read=self._settings.read_timeout,
-        )
-        try:
-            async with self._session(keep=errand.harmless).request(
-                request.method,
-                self._url(request.path),
-                data=BytesIO(body) if body is not None else None,
-                headers={"Authorization": self._sign(), "Content-Type": request.content_type},
-                timeout=timeout,
-                allow_redirects=False,
-                proxy=self._settings.proxy,
-                ssl=self._settings.ssl or True,
-            ) as response:
-                return _Answer(response.status, response.headers, await _read(response, max_reply, errand.sink))
-        except aiohttp.ClientConnectorCertificateError:
-            failure, why = Failure.UNTRUSTED, "the server's certificate is not trusted"
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            failure, why = Failure.NEVER_SENT, f"no connection: {type(error).__name__}"
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
-            failure, why = Failure.RESET, f"the connection was closed without an answer: {type(error).__name__}"
-        except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
-            failure, why = Failure.LOST, f"the answer was lost: {type(error).__name__}"
-        raise _Lost(failure, why)
-
-    def _sign(self) -> str:
-        pair = f"{self._credentials.public}:{self._credentials.private}"
-        return f"Basic {b64encode(pair.encode()).decode()}"
-
-    def _url(self, path: str) -> URL:
-        url = URL(f"{self._base}{path}", encoded=True)
-        if url.origin() != self._base:
-            raise ValueError("a request may only go to the configured origin")
-        return url
-
-    def _session(self, *, keep: bool) -> aiohttp.ClientSession:
-        """Give the session whose connections are kept, or the one that opens a new one each time."""
-        if keep not in self._sessions:
-            more: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
-            self._sessions[keep] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, **more),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
-                trust_env=False,
-            )
-        return self._sessions[keep]
 
     def _tell(self, errand: _Errand[Any], end: _End) -> None:
         self._emit(
@@ -339,27 +271,10 @@ class Transport:
         )
 
 
-async def _read(response: aiohttp.ClientResponse, most: float, sink: BinaryIO | None) -> bytes:
-    """Read a body to its end: a single read could return early and hide that it was cut."""
-    file = sink if sink is not None and response.status == 200 else BytesIO()
-    file.seek(0)
-    file.truncate()
-    size = 0
-    async for piece in response.content.iter_chunked(65536):
-        try:
-            file.write(piece)
-        except OSError as why:
-            raise SinkFailed(why) from why
-        size += len(piece)
-        if size > most:
-            raise _Lost(Failure.LOST, f"the answer is larger than {most} bytes")
-    return file.getvalue() if isinstance(file, BytesIO) else b""
-
-
 def _refusal(errand: _Errand[Any], end: _End) -> ApiError | NoAnswer:
     call = errand.request.call
     if end.status is None:
-        return GaveUp(call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
+        return errand.gave_up(end.why)
     said = decode_error(end.body)
     advice = {
         401: "the API key or its secret is wrong" if said.code is None else "",

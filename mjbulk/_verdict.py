@@ -51,7 +51,8 @@ class Failure(Enum):
     """Name, connection or TLS handshake failed: not a byte of the request left."""
     UNTRUSTED = "certificate not trusted"
     LOST = "the answer was lost"
-    """Anything after the first byte: time-out, cut or garbled answer."""
+    """Anything after the first byte: a cut or garbled answer."""
+    TIMED_OUT = "the answer did not come in time"
     RESET = "the connection was closed without an answer"
     """As `LOST`; a server that finds a body too large does this too."""
 
@@ -62,6 +63,7 @@ def judge_failure(failure: Failure) -> Verdict:
         Failure.NEVER_SENT: Verdict.NOT_APPLIED,
         Failure.UNTRUSTED: Verdict.FATAL,
         Failure.LOST: Verdict.AMBIGUOUS,
+        Failure.TIMED_OUT: Verdict.AMBIGUOUS,
         Failure.RESET: Verdict.AMBIGUOUS,
     }[failure]
 

@@ -28,6 +28,9 @@ MAX_ID = 2**63 - 1
 
 # Requests
 
+Kind = Literal["submit", "poll", "download", "account"]
+"""What a request is for: the quota asks."""
+
 
 @frozen(kw_only=True)
 class Request:
@@ -40,6 +43,7 @@ class Request:
     """The call without ids and addresses: for errors, events and logs."""
     body: bytes | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
     content_type: str = JSON
+    kind: Kind = "account"
 
 
 _JOBS = {
@@ -51,13 +55,14 @@ _JOBS = {
 
 def contacts_request(body: bytes) -> Request:
     """POST contact/managemanycontacts: contacts, onto any number of lists or none."""
-    return Request(method="POST", path="/v3/REST/contact/managemanycontacts", call=_post("contact"), body=body)
+    path = "/v3/REST/contact/managemanycontacts"
+    return Request(method="POST", path=path, call=_post("contact"), body=body, kind="submit")
 
 
 def list_contacts_request(list_id: int, body: bytes) -> Request:
     """POST contactslist/{ID}/managemanycontacts: contacts, onto one list."""
     path = f"/v3/REST/contactslist/{list_id:d}/managemanycontacts"
-    return Request(method="POST", path=path, call=_post("contactslist"), body=body)
+    return Request(method="POST", path=path, call=_post("contactslist"), body=body, kind="submit")
 
 
 def _post(kind: str) -> str:
@@ -71,22 +76,23 @@ def job_request(ref: JobRef) -> Request:
         "contactslist": f"/v3/REST/contactslist/{ref.list_id or 0:d}/managemanycontacts/{ref.id:d}",
         "csvimport": f"/v3/REST/csvimport/{ref.id:d}",
     }[ref.kind]
-    return Request(method="GET", path=path, call=f"GET {_JOBS[ref.kind]}")
+    return Request(method="GET", path=path, call=f"GET {_JOBS[ref.kind]}", kind="poll")
 
 
 def error_file_request(ref: JobRef) -> Request:
     """GET the error file of a job by its id: an address that a reply names is never followed."""
     if ref.kind == "csvimport":
-        return Request(method="GET", path=f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", call="GET CSVError")
-    return Request(
-        method="GET", path=f"/v3/DATA/batchjob/{ref.id:d}/JSONError/application:json/LAST", call="GET JSONError"
-    )
+        path, call = f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", "GET CSVError"
+    else:
+        path, call = f"/v3/DATA/batchjob/{ref.id:d}/JSONError/application:json/LAST", "GET JSONError"
+    return Request(method="GET", path=path, call=call, kind="download")
 
 
 def upload_request(list_id: int, body: bytes) -> Request:
     """POST DATA contactslist/{ID}/CSVData: the text itself, for an import that names it by its DataID."""
     path = f"/v3/DATA/contactslist/{list_id:d}/CSVData/text:plain"
-    return Request(method="POST", path=path, call="POST contactslist/CSVData", body=body, content_type=TEXT)
+    call = "POST contactslist/CSVData"
+    return Request(method="POST", path=path, call=call, body=body, content_type=TEXT, kind="submit")
 
 
 def csvimport_request(
@@ -110,7 +116,8 @@ def csvimport_request(
             "FieldNames": list(options.field_names),
         }
         body["ImportOptions"] = orjson.dumps(fields).decode()
-    return Request(method="POST", path="/v3/REST/csvimport", call="POST csvimport", body=orjson.dumps(body))
+    data = orjson.dumps(body)
+    return Request(method="POST", path="/v3/REST/csvimport", call="POST csvimport", body=data, kind="submit")
 
 
 def page_request(resource: str, offset: int, **filters: str) -> Request:

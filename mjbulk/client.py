@@ -14,12 +14,13 @@ from attrs import evolve
 
 from mjbulk._engine import Engine, open_journal
 from mjbulk._events import Hook
+from mjbulk._exchange import SinkFailed
 from mjbulk._files import Path_
+from mjbulk._quota import Quota
 from mjbulk._rejects import whole_or_not_at_all
 from mjbulk._rows import Terms, encode, flat, given, layout_of
 from mjbulk._runlog import RunLog
 from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
-from mjbulk._transport import SinkFailed
 from mjbulk._values import RowFault, check_address
 from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay, Passage
@@ -88,17 +89,19 @@ class Client:
         *,
         journal: Path_ | None = None,
         assumptions: Assumptions | None = None,
+        quota: Quota | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
         """Take keys and settings from the environment where they are not given.
 
         ``journal`` is a path (a SQLite file, made where there is none) or the URL of a database: with it runs can go on
-        after the end of their process. Raises UsageError.
+        after the end of their process. ``quota`` is for a rate that is shared. Raises UsageError.
         """
         self._journal: Journal = open_journal(journal, hooks)
         self._credentials = credentials or Credentials.load()
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
+        self._quota = quota
         self._hooks = tuple(hooks)
         self._engine: Engine | None = None
         self._runs: set[ImportRun] = set()
@@ -112,10 +115,12 @@ class Client:
         settings: Settings,
         assumptions: Assumptions,
         hooks: Sequence[Hook],
+        *,
         journal: Journal,
+        quota: Quota | None,
     ) -> Self:
         """Make a client that a pool owns: it is open, and its pool closes it and the journal."""
-        client = cls(credentials, settings, assumptions=assumptions, hooks=hooks)
+        client = cls(credentials, settings, assumptions=assumptions, quota=quota, hooks=hooks)
         client._journal = journal
         client._state, client._pooled = "open", True
         return client
@@ -158,7 +163,12 @@ class Client:
             raise UsageError(f"this client is not open: {advice}")
         if self._engine is None:
             self._engine = Engine.start(
-                self._credentials, self._settings, self._assumptions, self._hooks, self._journal
+                self._credentials,
+                self._settings,
+                self._assumptions,
+                self._hooks,
+                journal=self._journal,
+                quota=self._quota,
             )
             self._loop = asyncio.get_running_loop()
         if self._loop is not asyncio.get_running_loop():

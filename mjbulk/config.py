@@ -125,6 +125,8 @@ class Settings:
     """How often one submit is sent at most; polls and downloads are asked for without end."""
     give_up_after: float = _setting("give_up_after", 60.0, _real)
     """Seconds after which a submit is given up; the run then halts."""
+    max_rate: float | None = _setting("max_rate", None, _real)
+    """Requests a second per API key; None lets a 429 teach the rate."""
     chunk_rows: int | None = _setting("chunk_rows", None, _whole)
     """Rows of a chunk; not said: 1,000 on the JSON way, bytes alone on the CSV way."""
     chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, _whole)
@@ -157,7 +159,16 @@ class Settings:
 
     def _check_numbers(self) -> None:
         whole = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
-        real = ("give_up_after", "poll_min", "poll_max", "drain", "connect_timeout", "read_timeout", "min_upload_rate")
+        real = (
+            "give_up_after",
+            "max_rate",
+            "poll_min",
+            "poll_max",
+            "drain",
+            "connect_timeout",
+            "read_timeout",
+            "min_upload_rate",
+        )
         for name in whole:
             value = getattr(self, name)
             optional = name == "chunk_rows" and value is None
@@ -165,7 +176,7 @@ class Settings:
                 raise UsageError(f"{name} is a whole number above 0")
         for name in real:
             value = getattr(self, name)
-            if value is None and name in ("poll_max", "drain"):
+            if value is None and name in ("max_rate", "poll_max", "drain"):
                 continue
             least = 0.0 if name in ("drain", "poll_min") else math.ulp(0.0)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:

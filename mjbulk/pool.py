@@ -7,6 +7,7 @@ from typing import Self
 from mjbulk._engine import open_journal
 from mjbulk._events import Hook
 from mjbulk._files import Path_
+from mjbulk._quota import Quota
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
@@ -25,12 +26,14 @@ class SessionPool:
         *,
         journal: Path_ | None = None,
         assumptions: Assumptions | None = None,
+        quota: Quota | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
-        """All clients have the same settings, journal, assumptions and hooks."""
+        """All clients have the same settings, journal, assumptions, quota and hooks."""
         self._journal = open_journal(journal, hooks)
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
+        self._quota = quota
         self._hooks = tuple(hooks)
         self._clients: dict[Credentials, Client] = {}
         self._open = False
@@ -44,7 +47,7 @@ class SessionPool:
             raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
         if credentials not in self._clients:
             self._clients[credentials] = Client.pooled(
-                credentials, self._settings, self._assumptions, self._hooks, self._journal
+                credentials, self._settings, self._assumptions, self._hooks, journal=self._journal, quota=self._quota
             )
         return self._clients[credentials]
 

@@ -20,6 +20,7 @@ PURE = (
     "_rows",
     "_chunking",
     "_lanes",
+    "_pace",
     "_polling",
     "_errorfile",
     "_books",

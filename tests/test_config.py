@@ -118,6 +118,7 @@ DEFAULTS = {
     "give_up_after": 60.0,
     "chunk_bytes": 2 * 1024 * 1024,
     "poll_min": 1.0,
+    "max_rate": None,
     "poll_max": 300.0,
     "drain": None,
     "connect_timeout": 10.0,
@@ -148,6 +149,7 @@ def test_defaults() -> None:
         ("MJBULK_CHUNK_ROWS", "50", "chunk_rows", 50),
         ("MJBULK_GIVE_UP_AFTER", "1.5", "give_up_after", 1.5),
         ("MJBULK_DRAIN", "0", "drain", 0.0),
+        ("MJBULK_MAX_RATE", "12.5", "max_rate", 12.5),
         ("MJBULK_PROXY", "http://proxy:3128", "proxy", "http://proxy:3128"),
         ("MJBULK_CONCURRENCY", "  ", "concurrency", 8),
         ("MJBULK_DRAIN", "", "drain", None),
@@ -183,7 +185,7 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 WHOLE = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
-REAL = ("give_up_after", "connect_timeout", "read_timeout", "min_upload_rate", "poll_max")
+REAL = ("give_up_after", "max_rate", "connect_timeout", "read_timeout", "min_upload_rate", "poll_max")
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -214,7 +216,7 @@ def test_where_nothing_is_a_number_of_seconds(name: str, *, allowed: bool) -> No
             settings_of(name, 0)
 
 
-@pytest.mark.parametrize("name", ["chunk_rows", "poll_max", "drain"])
+@pytest.mark.parametrize("name", ["chunk_rows", "max_rate", "poll_max", "drain"])
 def test_what_may_be_none(name: str) -> None:
     """No bound is None, where there may be none."""
     assert getattr(settings_of(name, None), name) is None

@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from itertools import pairwise
+from random import Random
+from typing import Any, TypeVar
 
 import pytest
 
-from mjbulk._quota import JobSlots, Quota
+from mjbulk._quota import Gate, JobSlots, LocalQuota, RetryBudget, Step, Stopped
+from mjbulk._wire import Kind
+from mjbulk.errors import Error
+
+T = TypeVar("T")
 
 
 async def settled() -> None:
@@ -19,13 +25,20 @@ def started(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(coroutine)
 
 
+def gate(concurrency: int = 8, **more: Any) -> Gate:
+    return Gate(LocalQuota(), "a key", concurrency=concurrency, chance=Random(1), **more)
+
+
+# Requests
+
+
 async def test_requests_under_way_are_bounded() -> None:
     """No more requests are under way than were allowed, and each has its turn."""
-    quota, now, most, ended = Quota(3), 0, 0, 0
+    one, now, most, ended = gate(3), 0, 0, 0
 
     async def request() -> None:
         nonlocal now, most, ended
-        async with quota.slot():
+        async with one.grant("submit"):
             now += 1
             most = max(most, now)
             await asyncio.sleep(1)
@@ -38,12 +51,324 @@ async def test_requests_under_way_are_bounded() -> None:
 
 async def test_a_request_that_fails_gives_its_place_back() -> None:
     """A place is given back whatever happens in it."""
-    quota = Quota(1)
+    one = gate(1)
     for _ in range(3):
         with pytest.raises(ValueError) as caught:
-            async with quota.slot():
+            async with one.grant("poll"):
                 raise ValueError("x")
         assert str(caught.value) == "x"
+
+
+async def granted(one: Gate, kinds: str, seconds: float = 1.0) -> str:
+    """Have requests of these kinds wait for one gate (s, p, d, a), and give the order in which they passed."""
+    names: dict[str, Kind] = {"s": "submit", "p": "poll", "d": "download", "a": "account"}
+    order = ""
+
+    async def request(letter: str) -> None:
+        nonlocal order
+        async with one.grant(names[letter]):
+            order += letter
+            await asyncio.sleep(seconds)
+
+    await asyncio.gather(*(request(letter) for letter in kinds))
+    return order
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ("psss", "sssp"),
+        ("pppsssssss", "ssspssspsp"),
+        ("sspp", "sspp"),
+        ("dppaass", "aasdspp"),
+        ("ppdd", "ppdd"),
+    ],
+)
+async def test_submits_go_first_and_polls_keep_a_floor(asked: str, passed: str) -> None:
+    """Submits and account calls before polls and downloads, of which one in four gets through; else in turn."""
+    assert await granted(gate(1), asked) == passed
+
+
+async def test_a_floor_holds_for_the_pace_too() -> None:
+    """With room for all, and a rate that is short, one start in four goes to a poll."""
+    order = await granted(gate(100, max_rate=10), "s" * 40 + "p" * 20, seconds=0.0)
+    assert order[:40].count("p") == 10
+    assert all("p" in order[at : at + 4] for at in range(0, 40, 4))
+
+
+async def test_who_asked_first_goes_first_within_a_kind() -> None:
+    """Requests of one kind are granted in the order of asking."""
+    one, order = gate(2, max_rate=5), list[int]()
+
+    async def request(number: int) -> None:
+        async with one.grant("poll"):
+            order.append(number)
+            await asyncio.sleep(number % 3)
+
+    await asyncio.gather(*(request(number) for number in range(30)))
+    assert order == list(range(30))
+
+
+async def starts_of(one: Gate, count: int, kind: Kind = "submit") -> list[float]:
+    """Give when each of so many requests at once was granted."""
+    found, clock = list[float](), asyncio.get_running_loop()
+
+    async def request() -> None:
+        async with one.grant(kind):
+            found.append(clock.time())
+
+    await asyncio.gather(*(request() for _ in range(count)))
+    return found
+
+
+async def test_a_rate_that_is_set_is_kept() -> None:
+    """Starts are as far apart as the rate says, from the first request on, also after a rest."""
+    one = gate(max_rate=4.0)
+    starts = await starts_of(one, 9)
+    assert starts[-1] - starts[0] == pytest.approx(2.0)
+    await asyncio.sleep(100)
+    starts = await starts_of(one, 9)
+    assert min(later - earlier for earlier, later in pairwise(starts)) == pytest.approx(0.25)
+
+
+async def test_a_429_stops_the_whole_key() -> None:
+    """One request is answered 429: no other starts before the pause is over, whatever its kind."""
+    one, clock = gate(), asyncio.get_running_loop()
+    async with one.grant("submit") as start:
+        await one.throttled(start, 30.0)
+    stopped_at = clock.time()
+    starts = await starts_of(one, 2) + await starts_of(one, 2, "poll")
+    assert starts[0] - stopped_at == pytest.approx(30, abs=3)
+    assert starts[0] - stopped_at >= 30
+
+
+async def test_a_429_also_stops_who_has_been_waiting_for_the_pace() -> None:
+    """A start that was reserved before the 429 is not taken in the pause."""
+    one, clock = gate(max_rate=1.0), asyncio.get_running_loop()
+    async with one.grant("submit") as start:
+        waiting = asyncio.create_task(starts_of(one, 1))
+        await settled()
+        await one.throttled(start, 30.0)
+    assert (await waiting)[0] >= 30
+    assert clock.time() < 34
+
+
+async def test_429s_of_one_overrun_make_one_pause() -> None:
+    """Requests that were under way together are answered 429 together: the pause is no longer for that."""
+    one, clock = gate(), asyncio.get_running_loop()
+
+    async def refused() -> None:
+        async with one.grant("poll") as start:
+            await asyncio.sleep(0.1)
+            await one.throttled(start, None)
+
+    await asyncio.gather(*(refused() for _ in range(8)))
+    await starts_of(one, 1)
+    assert clock.time() <= 1.1
+
+
+async def test_429s_in_a_row_make_longer_pauses() -> None:
+    """Without a Retry-After the wait doubles, to half a minute; a good answer ends the row."""
+    one, waits = gate(), list[float]()
+    clock = asyncio.get_running_loop()
+    for _ in range(8):
+        before = clock.time()
+        async with one.grant("poll") as start:
+            waits.append(clock.time() - before)
+            await one.throttled(start, None)
+    for wait, most in zip(waits[1:], [1, 2, 4, 8, 16, 30, 30], strict=True):
+        assert most / 2 <= wait <= most
+    async with one.grant("poll") as start:
+        assert start.proving
+        await one.taken(start)
+    async with one.grant("poll") as start:
+        assert not start.proving
+        await one.throttled(start, None)
+    before = clock.time()
+    await starts_of(one, 1)
+    assert clock.time() - before <= 1
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0.0, 1.0), (1.0, 1.0), (119.0, 119.0), (120.0, 120.0)])
+async def test_what_the_server_asks_is_waited(asked: float, waited: float) -> None:
+    """Never less than Retry-After, a tenth more at most, and never no time at all."""
+    one, clock = gate(), asyncio.get_running_loop()
+    async with one.grant("submit") as start:
+        await one.throttled(start, asked)
+    before = clock.time()
+    await starts_of(one, 1)
+    assert waited <= clock.time() - before <= min(waited * 1.1, 120)
+
+
+@pytest.mark.parametrize(("asked", "said"), [(121.0, 121.0), (3000.0, 3000.0), (1e9, 3600.0)])
+async def test_a_pause_that_is_too_long_is_not_waited_for(asked: float, said: float) -> None:
+    """Who asks for a grant is told for how long the key is stopped; when the time has come it goes on."""
+    one, clock = gate(), asyncio.get_running_loop()
+    async with one.grant("submit") as start:
+        await one.throttled(start, asked)
+    for _ in range(3):
+        before = clock.time()
+        results = await asyncio.gather(*(starts_of(one, 1) for _ in range(3)), return_exceptions=True)
+        assert clock.time() == before
+        assert [type(result) for result in results] == [Stopped] * 3
+        assert isinstance(results[0], Stopped)
+        assert said <= results[0].seconds <= said * 1.1
+    await asyncio.sleep(said * 1.1)
+    await starts_of(one, 1)
+    assert clock.time() - before == pytest.approx(said * 1.1)
+
+
+async def test_keys_do_not_slow_each_other() -> None:
+    """Two keys of one quota: a 429 of one, and its queue, are nothing to the other."""
+    quota, clock = LocalQuota(), asyncio.get_running_loop()
+    one, other = (Gate(quota, key, concurrency=1, chance=Random(1)) for key in ("one", "other"))
+    async with one.grant("submit") as start:
+        await one.throttled(start, 60.0)
+    waiting = asyncio.create_task(starts_of(one, 5))
+    await settled()
+    await starts_of(other, 5)
+    assert clock.time() == 0
+    assert min(await waiting) >= 60
+
+
+# Who goes away
+
+
+@pytest.mark.parametrize("cancelled", [[0], [1], [2], [0, 1, 2], [1, 2]])
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.1, 0.15])
+async def test_who_goes_away_takes_no_grant_along(cancelled: list[int], after: float) -> None:
+    """Cancelled at any moment, waiting or granted, a request leaves its place to the others; none of them waits
+    longer for it.
+    """
+    one, ended = gate(1, max_rate=10.0), list[int]()
+
+    async def request(number: int) -> None:
+        async with one.grant("submit"):
+            await asyncio.sleep(0.02)
+        ended.append(number)
+
+    tasks = [asyncio.create_task(request(number)) for number in range(6)]
+    await asyncio.sleep(after)
+    already = list(ended)
+    for number in cancelled:
+        tasks[number].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert ended == [number for number in range(6) if number in already or number not in cancelled]
+    assert asyncio.get_running_loop().time() <= 0.52 + 1e-9
+    assert (one._free, one._granting) == (1, None)
+
+
+async def test_a_grant_is_given_back_at_every_step_of_its_coming() -> None:
+    """However far the grant has come when its request is cancelled: the next in the queue gets it."""
+    for steps in range(12):
+        one = gate(1)
+        async with one.grant("submit"):
+            first, second = (asyncio.create_task(starts_of(one, 1)) for _ in range(2))
+            await settled()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        first.cancel()
+        await second
+        assert (one._free, one._granting) == (1, None)
+
+
+async def test_closing_tells_those_who_wait() -> None:
+    """A gate that is closed grants nothing, leaves no task behind, and nobody waits for ever."""
+    one = gate(1, max_rate=0.001)
+    await starts_of(one, 1)
+    waiting = [asyncio.create_task(starts_of(one, 1)) for _ in range(3)]
+    await settled()
+    await one.aclose()
+    for result in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(result, Error)
+        assert str(result) == "the client was closed"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Broken(LocalQuota):
+    """A quota that fails as often as it is told to."""
+
+    failures = 1
+
+    async def change(self, key: str, step: Step[T]) -> T:
+        await asyncio.sleep(0.1)
+        if self.failures:
+            self.failures -= 1
+            raise Error("the quota cannot be reached")
+        return await super().change(key, step)
+
+
+async def test_a_quota_that_fails_fails_those_who_wait_and_no_others() -> None:
+    """What the quota raises comes to everybody in the queue; who comes later tries anew."""
+    one = Gate(Broken(), "a key", concurrency=2, chance=Random(1))
+    for result in await asyncio.gather(*(starts_of(one, 1) for _ in range(4)), return_exceptions=True):
+        assert isinstance(result, Error)
+    assert len(await starts_of(one, 4)) == 4
+
+
+# Sending again
+
+
+async def test_retries_are_paid() -> None:
+    """A hundred retries are free of waiting; then one comes every 25 seconds."""
+    budget, clock = RetryBudget(), asyncio.get_running_loop()
+    for _ in range(100):
+        await budget.pay(5.0)
+    assert clock.time() == 0
+    for number in range(1, 4):
+        await budget.pay(5.0)
+        assert clock.time() == pytest.approx(25 * number)
+
+
+async def test_what_succeeds_pays_for_others_in_the_order_of_asking() -> None:
+    """Tokens that come back wake who has waited longest, and the next when there are more."""
+    budget, order, clock = RetryBudget(), list[int](), asyncio.get_running_loop()
+    await budget.pay(500.0)
+
+    async def retry(number: int) -> None:
+        await budget.pay(10.0)
+        order.append(number)
+
+    tasks = [asyncio.create_task(retry(number)) for number in range(3)]
+    await settled()
+    for tokens, served in [(9.0, 0), (1.0, 1), (20.0, 3)]:
+        budget.refund(tokens)
+        await settled()
+        assert order == list(range(served))
+    assert clock.time() == 0
+    await asyncio.gather(*tasks)
+
+
+async def test_no_more_tokens_come_back_than_there_were() -> None:
+    """Neither success nor time saves more than 500."""
+    budget, clock = RetryBudget(), asyncio.get_running_loop()
+    budget.refund(1000.0)
+    await asyncio.sleep(10_000)
+    await budget.pay(500.0)
+    before = clock.time()
+    await budget.pay(1.0)
+    assert clock.time() - before == pytest.approx(5)
+
+
+async def test_who_gives_up_waiting_for_tokens_holds_up_nobody() -> None:
+    """A wait for tokens ends with its time-out; the next in turn goes on waiting."""
+    budget, clock = RetryBudget(), asyncio.get_running_loop()
+    await budget.pay(500.0)
+    patient = asyncio.create_task(budget.pay(5.0))
+    await settled()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(10):
+            await budget.pay(5.0)
+    await patient
+    assert clock.time() == pytest.approx(25)
+    patient = asyncio.create_task(budget.pay(5.0))
+    await settled()
+    patient.cancel()
+    await budget.pay(5.0)
+    assert clock.time() == pytest.approx(50)
+
+
+# Unfinished jobs
 
 
 @pytest.mark.parametrize(

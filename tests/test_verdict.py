@@ -57,7 +57,7 @@ def test_only_a_success_is_applied() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "verdict"),
-    [(Failure.NEVER_SENT, N), (Failure.UNTRUSTED, F), (Failure.LOST, X), (Failure.RESET, X)],
+    [(Failure.NEVER_SENT, N), (Failure.UNTRUSTED, F), (Failure.LOST, X), (Failure.RESET, X), (Failure.TIMED_OUT, X)],
 )
 def test_the_verdict_of_each_failure(failure: Failure, verdict: Verdict) -> None:
     """Without an answer: certain where not a byte left, ambiguous after that."""
@@ -87,7 +87,7 @@ def test_when_the_same_bytes_go_again(
 def test_tables_are_whole() -> None:
     """There is no verdict and no failure that the tables above do not have."""
     assert set(Verdict) == {A, N, R, F, X, Verdict.UNKNOWN}
-    assert set(Failure) == {Failure.NEVER_SENT, Failure.UNTRUSTED, Failure.LOST, Failure.RESET}
+    assert set(Failure) == {Failure.NEVER_SENT, Failure.UNTRUSTED, Failure.LOST, Failure.RESET, Failure.TIMED_OUT}
 
 
 ADD, FORCE, REMOVE, UNSUB = Action.ADDNOFORCE, Action.ADDFORCE, Action.REMOVE, Action.UNSUB

@@ -1,0 +1,226 @@
+"""When the next request of an API key may start."""
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from math import inf
+from random import Random
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mjbulk._pace import Pace, Start
+from mjbulk._verdict import Pause
+
+Server = Callable[[float], bool]
+"""Is asked at a time, and tells whether it takes the request."""
+
+
+def fixed_window(limit: int, seconds: float = 1.0) -> Server:
+    """So many in each second of its clock; those that it refuses count as well."""
+    counts = Counter[int]()
+
+    def ask(now: float) -> bool:
+        counts[int(now / seconds)] += 1
+        return counts[int(now / seconds)] <= limit
+
+    return ask
+
+
+def sliding_window(limit: int) -> Server:
+    """So many in any second; those that it refuses do not count."""
+    taken = list[float]()
+
+    def ask(now: float) -> bool:
+        full = len(taken) >= limit and taken[-limit] > now - 1
+        if not full:
+            taken.append(now)
+        return not full
+
+    return ask
+
+
+def bucket(limit: int) -> Server:
+    """So many a second on average, and as many at once."""
+    tokens, last = float(limit), 0.0
+
+    def ask(now: float) -> bool:
+        nonlocal tokens, last
+        tokens, last = min(limit, tokens + (now - last) * limit), now
+        full = tokens < 1
+        tokens -= 0 if full else 1
+        return not full
+
+    return ask
+
+
+def answers(server: Server, *, until: float, since: float, retry_after: float | None = None) -> list[bool]:
+    """Ask a server as fast as the pace allows; its answers come at once. Give those since a time."""
+    pace, now, chance, pause, found = Pace(), 0.0, Random(1), Pause(), list[bool]()
+    while now < until:
+        pace, start = pace.reserve(now, inf)
+        while start.wait:
+            now = start.at
+            pace, start = pace.reserve(now, inf, start)
+        taken = server(now)
+        if now >= since:
+            found.append(taken)
+        if taken:
+            pace = pace.taken(start.at)
+            now += 1e-3 if pace.ceiling == inf else 0
+        else:
+            wait = pause.seconds(pace.refused + 1, chance.random(), asked=retry_after, throttled=True)
+            pace = pace.throttled(now, start.at, wait)
+    return found
+
+
+@pytest.mark.parametrize("server", [fixed_window, sliding_window, bucket])
+@pytest.mark.parametrize("limit", [2, 20])
+@pytest.mark.parametrize("retry_after", [None, 1.0, 5.0])
+def test_a_limit_that_nobody_names_is_learned(
+    server: Callable[[int], Server], limit: int, retry_after: float | None
+) -> None:
+    """After two minutes at most 1 % of answers are 429, and at least 90 % of what is allowed is used."""
+    found = answers(server(limit), since=120, until=720, retry_after=retry_after)
+    assert found.count(False) <= 0.01 * len(found)
+    assert found.count(True) >= 0.9 * 600 * limit
+
+
+def test_a_limit_by_the_minute_is_used_up_and_waited_for() -> None:
+    """Pauses grow until the minute is over: all that is allowed gets through, and few requests are in vain."""
+    found = answers(fixed_window(1200, 60.0), since=120, until=720)
+    assert found.count(True) >= 0.95 * 10 * 1200
+    assert found.count(False) <= 0.02 * len(found)
+
+
+@pytest.mark.parametrize(("before", "after"), [(20, 60), (60, 20)])
+def test_a_limit_that_moves_is_found_again(before: int, after: int) -> None:
+    """Whether there is more room than before, or less, it is learned in some minutes."""
+    old, new = fixed_window(before), fixed_window(after)
+    found = answers(lambda now: (old if now < 200 else new)(now), since=400, until=1000)
+    assert found.count(False) <= 0.01 * len(found)
+    assert found.count(True) >= 0.9 * 600 * after
+
+
+@given(
+    waits=st.lists(st.floats(0, 3, allow_nan=False), min_size=2, max_size=60),
+    rate=st.floats(0.5, 1000),
+)
+def test_no_second_holds_more_than_the_rate_and_one(waits: list[float], rate: float) -> None:
+    """However requests come, two starts are never closer together than the rate says."""
+    pace, now, starts = Pace(), 0.0, list[float]()
+    for wait in waits:
+        now += wait if wait > 1 else 0
+        pace, start = pace.reserve(now, rate)
+        assert start.at == pytest.approx(now + start.wait)
+        starts.append(start.at)
+    assert all(later - earlier >= (1 - 1e-9) / rate for earlier, later in pairwise(starts))
+
+
+def test_without_a_rate_nobody_waits() -> None:
+    """Before the first 429 only the number of requests under way is bounded."""
+    pace = Pace()
+    for _ in range(100):
+        pace, start = pace.reserve(5.0, inf)
+        assert (start.at, start.wait, start.pause, start.proving) == (5.0, 0.0, 0.0, False)
+
+
+def burst(count: int, now: float = 10.0) -> tuple[Pace, Start]:
+    """So many requests at once, and the last of them."""
+    pace, start = Pace(), Start(at=0.0, wait=0.0)
+    for _ in range(count):
+        pace, start = pace.reserve(now, inf)
+    return pace, start
+
+
+def test_the_first_429_teaches_what_was_sent_within_a_second() -> None:
+    """The rate goes to 0.9 of it, and the ceiling is found again after 30 seconds of requests."""
+    pace, start = burst(25)
+    pace = pace.throttled(10.0, start.at, 1.0)
+    assert pace.ceiling == pytest.approx(25)
+    assert pace.rate == pytest.approx(0.9 * 25)
+    assert evolve(pace, held=int(pace.span)).rate == pytest.approx(25)
+    assert pace.span == 30 * 25
+
+
+def test_a_lonely_request_teaches_little() -> None:
+    """A first 429 to a single request does not make the key crawl."""
+    pace, start = burst(1)
+    assert pace.throttled(10.0, start.at, 1.0).rate == pytest.approx(9)
+
+
+def test_a_key_that_was_stopped_waits() -> None:
+    """Nobody starts before the pause is over, and starts are then as far apart as ever."""
+    pace, start = burst(20)
+    pace = pace.throttled(10.0, start.at, 7.0)
+    pace, first = pace.reserve(12.0, inf)
+    pace, second = pace.reserve(12.0, inf)
+    assert (first.at, first.wait, first.pause, first.proving) == (17.0, 5.0, 5.0, True)
+    assert second.at == pytest.approx(17 + 1 / 18, rel=1e-3)
+
+
+def test_a_start_is_confirmed_unless_the_key_was_stopped() -> None:
+    """Who has waited for a start asks again: it holds, or a later one takes its place."""
+    pace, _ = Pace().reserve(10.0, 1.0)
+    pace, start = pace.reserve(10.0, 1.0)
+    assert start.wait == 1.0
+    same, confirmed = pace.reserve(11.0, 1.0, start)
+    assert (same, confirmed.at, confirmed.wait) == (pace, 11.0, 0.0)
+    _, moved = pace.throttled(10.5, 10.0, 30.0).reserve(11.0, 1.0, start)
+    assert (moved.at, moved.wait) == (40.5, 29.5)
+
+
+def test_one_overrun_is_one_lesson() -> None:
+    """429s to requests that had left before it was learned only stop the key for longer."""
+    pace, start = burst(25)
+    once = pace.throttled(10.1, start.at, 1.0)
+    again = once.throttled(10.2, start.at, 5.0)
+    assert (again.rate, again.refused, again.stopped_until) == (once.rate, 1, 15.2)
+    assert again.throttled(10.3, start.at, 1.0).stopped_until == 15.2
+
+
+def test_429s_in_a_row_teach_nothing_new() -> None:
+    """While the server refuses all, the rate stays, and the row grows; a good answer ends it."""
+    pace, start = burst(25)
+    first = pace.throttled(10.1, start.at, 1.0)
+    pace, start = first.reserve(12.0, inf)
+    second = pace.throttled(12.1, start.at, 2.0)
+    assert (second.refused, second.ceiling, second.stopped_until) == (2, first.ceiling, 14.1)
+    assert second.taken(12.1).refused == 2, "the good answer is older than the 429"
+    pace, start = second.reserve(15.0, inf)
+    assert start.proving
+    pace = pace.taken(start.at)
+    assert pace.refused == 0
+    third = pace.throttled(16.0, start.at, 1.0)
+    assert third.ceiling == pytest.approx(0.9 * first.ceiling, rel=1e-3)
+
+
+def test_who_is_not_held_back_does_not_try_the_limit() -> None:
+    """The rate grows with requests that had to wait for it, and with no others."""
+    pace, start = burst(20)
+    pace = learned = pace.throttled(10.0, start.at, 1.0)
+    for minute in range(1, 100):
+        pace, _ = pace.reserve(60.0 * minute, inf)
+    assert pace.rate == learned.rate
+    for _ in range(100):
+        pace, _ = pace.reserve(6000.0, inf)
+    assert pace.rate > learned.rate
+
+
+def test_a_rate_that_is_set_is_never_passed() -> None:
+    """What a 429 teaches holds where it is lower, what the user sets where that is."""
+    pace, start = burst(40)
+    pace = pace.throttled(10.0, start.at, 1.0)
+    for most, apart in [(5.0, 0.2), (1000.0, 1 / 36)]:
+        after, first = pace.reserve(20.0, most)
+        _, second = after.reserve(20.0, most)
+        assert second.at - first.at == pytest.approx(apart, rel=0.01)
+
+
+def test_long_pauses_make_tries_rare() -> None:
+    """Where a 429 costs ten seconds, the ceiling is tried again after 300 seconds."""
+    pace, start = burst(20)
+    assert pace.throttled(10.0, start.at, 10.0).span == pytest.approx(300 * 20, rel=1e-3)
+    assert pace.throttled(10.0, start.at, 0.1).span == pytest.approx(30 * 20, rel=1e-3)
