@@ -139,8 +139,9 @@ def _file_source(
 ) -> Source:
     """Make a source of bytes; what can be read again can be found again."""
     path = Path(file).absolute() if isinstance(file, str | os.PathLike) else None
-    again = path is not None and path.is_file()
-    place = {"kind": kind, "path": str(path), **how} if again else None
+    there = path is not None and path.is_file()
+    again = there or (path is not None and not path.exists())  # that it is missing shows when it is read
+    place = {"kind": kind, "path": str(path), **how} if there else None
     return Source(batches, text=text, again=again, what=kind, place=place)
 
 

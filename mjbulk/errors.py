@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from mjbulk.models import Job
     from mjbulk.report import Report
 
+_MEANINGS = {
+    "MJ03": "a value is missing",
+    "MJ04": "a value is too short",
+    "MJ08": "a value is invalid",
+    "MJ18": "there is one already",
+    "MJ19": "a value cannot be set",
+    404: "it knows of none",
+    429: "too many requests",
+}
+"""What Mailjet's codes mean, as observed, and two statuses without one."""
+
 __all__ = [
     "ApiError",
     "CredentialsRefused",
@@ -118,8 +129,10 @@ class ApiError(Error):
         self.text = text
 
     def __str__(self) -> str:
-        code = f" ({self.code})" if self.code else ""
-        return f"Mailjet answered {self.status}{code} to {self.call}" + (f"; {self.sentence}" if self.sentence else "")
+        meaning = _MEANINGS.get(self.code or self.status)
+        known = ": ".join(part for part in (self.code, meaning) if part)
+        answer = f"{self.status} ({known})" if known else f"{self.status}"
+        return f"Mailjet answered {answer} to {self.call}" + (f"; {self.sentence}" if self.sentence else "")
 
 
 class CredentialsRefused(ApiError, UsageError):

@@ -117,7 +117,7 @@ def test_rejected_rows_are_written_with_their_numbers(
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
     out, err = capsys.readouterr()
     assert "1 accepted, 4 rejected" in out
-    assert f"4 rejected rows, with their reasons, are in {rejects}" in err
+    assert f"rejected rows: 4; their reasons are in {rejects}" in err
     assert "@" not in out + err
 
 
@@ -624,7 +624,11 @@ def test_an_error_file_is_written_whole(mailjet: Mailjet, write: Write, tmp_path
     assert main(["errors", job, "--out", str(tmp_path / "nowhere" / "errors.json")]) == 2
     assert main(["errors", job, "--out", str(tmp_path)]) == 3
     err = capsys.readouterr().err
-    for sentence in ("Mailjet answered 404 to GET JSONError", "--out names a folder", "could not be written"):
+    for sentence in (
+        "Mailjet answered 404 (it knows of none) to GET JSONError",
+        "--out names a folder",
+        "could not be written",
+    ):
         assert sentence in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contacts.csv", "errors.json"]
 
@@ -647,10 +651,14 @@ def test_a_plan_is_shown_and_nothing_is_sent(mailjet: Mailjet, write: Write, cap
     assert main(["plan", file, *TO_LIST]) == 1
     out = capsys.readouterr().out
     assert "unknown properties   shoe" in out
-    assert "row 2: email this is no e-mail address" in out
+    assert "new properties       none" in out
+    assert "row 2, column email: this is no e-mail address" in out
     assert main(["plan", file, *TO_LIST, "--json", "--create-properties"]) == 1
     assert json.loads(capsys.readouterr().out)["requests"] == 2
     assert main(["plan", write("email\na@example.org\n"), "--no-list"]) == 0
+    for wrong, sentence in (("missing.csv", "cannot be opened"), ("-", "only once")):
+        assert main(["plan", wrong, "--no-list"]) == 2
+        assert sentence in capsys.readouterr().err
     assert not mailjet.contacts
     assert all(call.method == "GET" for call in mailjet.emulator.calls)
 
@@ -757,7 +765,9 @@ def test_the_sandbox_stays_on_this_machine(capsys: Output) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         assert main(["sandbox", "--host", "localhost", "--port", port]) == 2
-    assert "cannot be listened on" in capsys.readouterr().err
+    assert "cannot be listened on: Address already in use" in capsys.readouterr().err
+    assert main(["sandbox", "--port", "65536"]) == 2
+    assert "from 0 to 65535" in capsys.readouterr().err
 
 
 def test_the_demo_shows_rejected_rows(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,12 @@ ERRORS = [
     (SourceError("it raised OSError"), "the source failed: it raised OSError"),
     (SourceError("it raised OSError", row=7), "the source failed at row 7: it raised OSError"),
     (SourceError("no number", row=7, column="age"), "the source failed at row 7, column 'age': no number"),
-    (ApiError(400, call="POST csvimport", code="MJ08", text=TEXT), "Mailjet answered 400 (MJ08) to POST csvimport"),
+    (
+        ApiError(400, call="POST csvimport", code="MJ08", text=TEXT),
+        "Mailjet answered 400 (MJ08: a value is invalid) to POST csvimport",
+    ),
+    (ApiError(400, call="PUT contact", code="MJ77"), "Mailjet answered 400 (MJ77) to PUT contact"),
+    (ApiError(404, call="PUT contact"), "Mailjet answered 404 (it knows of none) to PUT contact"),
     (
         ApiError(413, call="POST csvimport", text=TEXT, advice="it is too large"),
         "Mailjet answered 413 to POST csvimport; it is too large",

@@ -68,7 +68,7 @@ def tell_next(report: "Report", rejects: str | None) -> None:
         tell(f"... and {len(report.unsettled) - _SHOWN} more ranges of rows")
     if report.rejected:
         where = f"in {rejects}" if rejects else "not kept: --rejects FILE.csv keeps them"
-        tell(f"{report.rejected} rejected rows, with their reasons, are {where}")
+        tell(f"rejected rows: {report.rejected}; their reasons are {where}")
     if not report.complete:
         tell(_advice(report))
 

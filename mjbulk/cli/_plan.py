@@ -43,6 +43,8 @@ def _show(made: "Plan", *, as_json: bool) -> None:
         say(json.dumps(figures))
         return
     for name, value in figures.items():
-        say(f"{name.replace('_', ' '):20} {', '.join(value) if isinstance(value, tuple) else f'{value:,}'}")
+        shown = plain(", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
+        say(f"{name.replace('_', ' '):20} {shown}")
     for rejection in made.rejections:
-        say(f"row {rejection.row}: {plain(rejection.field or '')} {plain(rejection.message)}")
+        column = f", column {plain(rejection.field)}" if rejection.field else ""
+        say(f"row {rejection.row}{column}: {plain(rejection.message)}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ async def sandbox(
     """
     from mjbulk.testing import serve  # noqa: PLC0415  # help must not wait for the server
 
+    if not 0 <= port <= 65535:
+        raise UsageError("a port is a number from 0 to 65535")
     local = _is_loopback(host)
     if not local and not expose:
         raise UsageError(f"other machines could reach {host}: say --expose if they shall")
@@ -39,8 +42,9 @@ async def sandbox(
     try:
         with on_signals(server.cancel), suppress(asyncio.CancelledError):
             await server
-    except (OSError, OverflowError) as why:
-        raise UsageError(f"{host}, port {port}, cannot be listened on ({type(why).__name__})") from None
+    except OSError as why:
+        problem = os.strerror(why.errno) if why.errno else "no such address"
+        raise UsageError(f"{host}, port {port}, cannot be listened on: {problem}") from None
     return DONE
 
 
