@@ -104,7 +104,7 @@ def _block(batch: Any) -> Block:
 def _values(column: Any) -> list[Any]:
     """Give the values of a column as Python has them."""
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = column.dictionary_decode()  # at once: value by value it is many times slower
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python has no nanoseconds
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     try:
