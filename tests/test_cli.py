@@ -122,11 +122,14 @@ def test_rejected_rows_are_written_with_their_numbers(
 
 
 def test_rejects_as_json_lines(mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output) -> None:
-    """A rejects file *.jsonl has an object a line; without one it is said how to keep them."""
+    """A rejects file *.jsonl has an object a line, *.json one in all; without one it is said how to keep them."""
     file = write("email\nnobody\n")
     assert main(["import", file, *TO_LIST, "--rejects", str(tmp_path / "r.jsonl")]) == 1
     (line,) = (tmp_path / "r.jsonl").read_text().splitlines()
     assert (json.loads(line)["row"], json.loads(line)["field"]) == (1, "email")
+    assert main(["import", file, *TO_LIST, "--rejects", str(tmp_path / "r.json")]) == 1
+    whole = json.loads((tmp_path / "r.json").read_text())
+    assert (whole["rejected"], whole["rejections"]) == (1, [json.loads(line)])
     assert main(["import", file, *TO_LIST]) == 1
     assert "--rejects FILE.csv keeps them" in capsys.readouterr().err
 
