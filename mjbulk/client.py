@@ -68,6 +68,7 @@ from mjbulk.models import (
     check_method,
     list_actions,
     list_ref,
+    repair_spec,
 )
 from mjbulk.plan import Plan, make_plan
 from mjbulk.report import Report, by_row
@@ -251,12 +252,17 @@ class Client:
 
         ``fix`` gets each rejection whose row is known, and gives the row as it should have been (with the columns of
         the source), or None to leave it. Nothing else is sent again. The report is of the mended rows alone.
+
+        A repair comes after people had time to leave. Unless the run was made with ``resend="always"``, ``addforce``
+        goes out as ``addnoforce`` here: it adds whoever is new, and leaves alone whoever has unsubscribed; and rows of
+        `include_contacts` are refused with a UsageError.
         """
+        spec = repair_spec(report.spec)
         known = by_row(report.rejections)
         first = await asyncio.to_thread(next, known, None)  # millions of them are sorted before the first is given
         begun = known if first is None else chain([first], known)
         mended = ((r.row or 0, row) for r in begun if r.data is not None and (row := fix(r)) is not None)
-        return await self._whole(self._start(numbered_source(mended), report.spec, {}))
+        return await self._whole(self._start(numbered_source(mended), spec, {}))
 
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See

@@ -282,6 +282,24 @@ class RunSpec:
             raise UsageError("timeout= is a number of seconds above 0")
 
 
+def repair_spec(spec: RunSpec) -> RunSpec:
+    """Give the terms on which rejected rows of a run go again: without the caller's word nobody is subscribed who may
+    have left meanwhile.
+
+    Raises UsageError where that leaves nothing to do.
+    """
+    if spec.resend == "always":
+        return spec
+    if spec.excluded is False:
+        raise UsageError(
+            "mended rows could take people off the exclusion list who were put on it meanwhile: include_contacts with "
+            'resend="always" says that they may'
+        )
+    mild = {Action.ADDFORCE: Action.ADDNOFORCE}
+    lists = None if spec.lists is None else tuple((ref, mild.get(action, action)) for ref, action in spec.lists)
+    return attrs.evolve(spec, lists=lists)
+
+
 def list_actions(lists: ListActions | None) -> tuple[tuple[ListRef, Action], ...] | None:
     """Check what was said of lists.
 
