@@ -10,12 +10,10 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from types import UnionType
-from typing import Any, Protocol, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import attrs
-from filelock import FileLock, Timeout
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -24,22 +22,17 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    create_engine,
     delete,
-    event,
     func,
     inspect,
     select,
-    text,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from mjbulk._backends import TABLES, Backend, backend_of
 from mjbulk._events import Emit, Event
-from mjbulk.errors import JournalError, JournalRefused, UsageError
+from mjbulk.errors import JournalError, JournalRefused
 from mjbulk.journal import (
     FORMAT,
     RECORDS,
@@ -67,7 +60,7 @@ _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 # The schema: a table for each kind of record, made of its fields
 
 _METADATA = MetaData()
-_FORMAT = Table("mjbulk_format", _METADATA, Column("version", BigInteger, primary_key=True, autoincrement=False))
+_FORMAT = Table(f"{TABLES}format", _METADATA, Column("version", BigInteger, primary_key=True, autoincrement=False))
 
 
 def _type_of(hint: Any) -> type[Text | BigInteger | Boolean]:
@@ -81,7 +74,7 @@ def _table(cls: type[Any]) -> Table:
         for place, f in enumerate(attrs.fields(cls))
     ]
     name = cls.__name__.removesuffix("Record").casefold()
-    return Table(f"mjbulk_{name}s", _METADATA, *columns, Column("sum", Text, nullable=False))
+    return Table(f"{TABLES}{name}s", _METADATA, *columns, Column("sum", Text, nullable=False))
 
 
 _TABLES = {cls: _table(cls) for cls in RECORDS}
@@ -101,138 +94,6 @@ def _read(cls: type[_T], row: Sequence[Any]) -> _T:
     return cls(**dict(zip((f.name for f in attrs.fields(cls)), values, strict=True)))  # type: ignore[arg-type]  # attrs
 
 
-# The two databases
-
-
-class _Database(Protocol):
-    """What differs between them. All of it is called in the journal's own thread."""
-
-    insert: Callable[..., Any]
-
-    def connect(self) -> Connection: ...
-    def check(self, connection: Connection) -> None: ...
-    def lock(self, connection: Connection, run: int) -> bool: ...
-    def unlock(self, connection: Connection, run: int) -> None: ...
-
-
-class _Sqlite:
-    """One file, readable for its owner alone, and beside it a lock file for each run that is open."""
-
-    insert: Callable[..., Any] = staticmethod(sqlite.insert)
-
-    def __init__(self, path: Path | None, patience: float) -> None:
-        """None is a database in memory."""
-        self._path = path
-        self._patience = patience
-        self._locks: dict[int, FileLock] = {}
-
-    def connect(self) -> Connection:
-        if self._path is not None:
-            self._make(self._path)
-        url = URL.create("sqlite", database=None if self._path is None else str(self._path))
-        more: dict[str, Any] = {"poolclass": StaticPool} if self._path is None else {}
-        arguments = {"isolation_level": None, "timeout": self._patience, "check_same_thread": False}
-        engine = create_engine(url, connect_args=arguments, hide_parameters=True, **more)
-        event.listen(engine, "connect", _pragmas)
-        event.listen(engine, "begin", _begin_immediate)
-        return engine.connect()
-
-    def _make(self, path: Path) -> None:
-        """Make the file, if it is not there: whole under its name, or not at all."""
-        if path.exists():
-            if path.stat().st_size == 0:
-                raise damaged("it is empty")
-            for name in _SIDE_FILES:
-                with suppress(OSError):  # of somebody else, or not there
-                    path.with_name(path.name + name).chmod(0o600)
-            return
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        try:
-            made = sqlite3.connect(partial)
-            made.execute("PRAGMA journal_mode=WAL")
-            made.execute("VACUUM")
-            made.close()
-            with suppress(FileExistsError):  # another process was faster
-                path.hardlink_to(partial)
-        finally:
-            partial.unlink()
-
-    def check(self, connection: Connection) -> None:
-        """Raise JournalRefused for a file that is damaged, or not a journal."""
-        if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-            raise damaged("the file is malformed")
-        names = set(inspect(connection).get_table_names())
-        if names and _FORMAT.name not in names:
-            raise JournalRefused("this file is a database of something else, not a journal of mjbulk")
-
-    def lock(self, connection: Connection, run: int) -> bool:  # noqa: ARG002  # the file system knows who has it
-        """Take a run; False where somebody has it. The system lets go of it when the process ends."""
-        if self._path is None:
-            return True
-        lock = FileLock(f"{self._path}-{run:016x}.lock", mode=0o600, timeout=_LOCK_SECONDS, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            return False
-        self._locks[run] = lock
-        return True
-
-    def unlock(self, connection: Connection, run: int) -> None:  # noqa: ARG002
-        """Let go of a run."""
-        if (lock := self._locks.pop(run, None)) is not None:
-            Path(lock.lock_file).unlink(missing_ok=True)  # whoever waits for it sees that it has no name any more
-            lock.release()
-
-
-def _pragmas(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class _Postgres:
-    """Tables named mjbulk_*; a run that is open is held by an advisory lock of the connection."""
-
-    insert: Callable[..., Any] = staticmethod(postgresql.insert)
-
-    def __init__(self, url: URL) -> None:
-        self._url = url
-
-    def connect(self) -> Connection:
-        return create_engine(self._url, hide_parameters=True).connect()
-
-    def check(self, connection: Connection) -> None:
-        """Nothing can be said of a server's files from here."""
-
-    def lock(self, connection: Connection, run: int) -> bool:
-        """Take a run; False where somebody has it. The server lets go of it when the connection ends."""
-        return bool(connection.execute(text("select pg_try_advisory_lock(:run)"), {"run": run}).scalar())
-
-    def unlock(self, connection: Connection, run: int) -> None:
-        """Let go of a run."""
-        connection.execute(text("select pg_advisory_unlock(:run)"), {"run": run})
-
-
-def _database(where: str | os.PathLike[str], patience: float) -> _Database:
-    """Choose by a path or a URL. Raises UsageError for any other database."""
-    if not isinstance(where, str) or "://" not in where:
-        return _Sqlite(Path(where).absolute(), patience)
-    try:
-        url = make_url(where)
-    except ArgumentError:
-        raise UsageError("journal= is a path, or the URL of a SQLite or PostgreSQL database") from None
-    if url.get_backend_name() == "sqlite":
-        return _Sqlite(Path(url.database).absolute() if url.database not in (None, "", ":memory:") else None, patience)
-    if url.get_backend_name() == "postgresql":
-        return _Postgres(url)
-    raise UsageError("journal= is a path, or the URL of a SQLite or PostgreSQL database")
-
-
 # The journal
 
 
@@ -247,7 +108,7 @@ class SqlJournal:
 
         Nothing is opened yet.
         """
-        self._database = _database(where, patience)
+        self._backend: Backend = backend_of(where, patience)
         self._emit = emit
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mjbulk journal")
         self._connection: Connection | None = None
@@ -256,7 +117,7 @@ class SqlJournal:
         self._next: asyncio.Task[None] | None = None
         self._failure: JournalError | None = None
         self._open: set[int] = set()
-        insert = self._database.insert
+        insert = self._backend.insert
         self._upserts = {cls: _upsert(insert, table, cls.KEYS) for cls, table in _TABLES.items()}
 
     async def open_run(self, asked: RunRecord) -> History:
@@ -362,10 +223,10 @@ class SqlJournal:
         return call(*arguments)
 
     def _connect(self) -> Connection:
-        connection = self._database.connect()
+        connection = self._backend.connect()
         try:
             with connection.begin():
-                self._database.check(connection)
+                self._backend.check(connection)
                 _check_format(connection)
         except BaseException:
             connection.close()
@@ -384,7 +245,7 @@ class SqlJournal:
             return
         with suppress(SQLAlchemyError):
             for run in self._open:
-                self._database.unlock(connection, run)
+                self._backend.unlock(connection, run)
             connection.close()
             connection.engine.dispose()
 
@@ -392,7 +253,7 @@ class SqlJournal:
         """Let go of a run, also after an error in writing."""
         if self._connection is not None:
             with suppress(SQLAlchemyError, OSError):
-                self._database.unlock(self._connection, run)
+                self._backend.unlock(self._connection, run)
 
     def _write(self, records: Sequence[Record]) -> None:
         by_kind: dict[type[Any], list[dict[str, Any]]] = {}
@@ -428,7 +289,7 @@ class SqlJournal:
 
     def _open_run(self, asked: RunRecord) -> History:
         connection = self._opened()
-        if not self._database.lock(connection, asked.run):
+        if not self._backend.lock(connection, asked.run):
             raise JournalRefused(f"run {asked.run_id!r} is under way in another process")
         try:
             history = self._load(asked.run)
@@ -437,20 +298,20 @@ class SqlJournal:
                 return History(run=asked)
             check_terms(history.run, asked)
         except BaseException:
-            self._database.unlock(connection, asked.run)
+            self._backend.unlock(connection, asked.run)
             raise
         return history
 
     def _purge(self, run: RunRecord) -> None:
         connection = self._opened()
-        if run.run in self._open or not self._database.lock(connection, run.run):
+        if run.run in self._open or not self._backend.lock(connection, run.run):
             raise JournalRefused(f"run {run.run_id!r} is under way")
         try:
             with connection.begin():
                 for table in (_RUNS, _CHUNKS, _PARTS, _REJECTIONS):
                     connection.execute(delete(table).filter_by(run=run.run))
         finally:
-            self._database.unlock(connection, run.run)
+            self._backend.unlock(connection, run.run)
 
     def _runs(self, which: Mapping[str, Any]) -> list[RunInfo]:
         connection = self._opened()
@@ -481,9 +342,9 @@ class SqlJournal:
         if run in self._open:
             return True
         connection = self._opened()
-        free = self._database.lock(connection, run)
+        free = self._backend.lock(connection, run)
         if free:
-            self._database.unlock(connection, run)
+            self._backend.unlock(connection, run)
         return not free
 
 

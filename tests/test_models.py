@@ -34,6 +34,7 @@ from mjbulk.models import (
     check_method,
     list_actions,
     list_ref,
+    repair_spec,
 )
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
@@ -400,3 +401,13 @@ def test_actions_are_the_four_of_the_guides() -> None:
     """There are four actions, and two methods for the exclusion list."""
     assert sorted(Action) == ["addforce", "addnoforce", "remove", "unsub"]
     assert models.EXCLUSIONS == ("excludemarketing", "includemarketing")
+
+
+def test_a_repair_forces_nobody() -> None:
+    """Its terms are the run's own, but that addforce becomes addnoforce; nobody is taken off the exclusion list."""
+    forced = RunSpec(lists=((1, Action.ADDFORCE), (2, Action.UNSUB)), nulls="unassign")
+    assert repair_spec(forced) == attrs.evolve(forced, lists=((1, Action.ADDNOFORCE), (2, Action.UNSUB)))
+    for spec in (attrs.evolve(forced, resend="always"), RunSpec(lists=None), RunSpec(lists=None, excluded=True)):
+        assert repair_spec(spec) == spec
+    with pytest.raises(UsageError, match="resend"):
+        repair_spec(RunSpec(lists=None, excluded=False))

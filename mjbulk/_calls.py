@@ -1,0 +1,260 @@
+"""The calls that are one request or one job each: what the guides show, typed.
+
+`mjbulk.Client` has them all; here they stand apart from what goes on for longer.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from mjbulk._engine import Engine
+from mjbulk._exchange import SinkFailed
+from mjbulk._rejects import whole_or_not_at_all
+from mjbulk._rows import Terms, encode, flat, given, layout_of
+from mjbulk._values import RowFault, check_address
+from mjbulk._verdict import harmless_again
+from mjbulk._ways import JsonWay, Passage
+from mjbulk._wire import (
+    abort_request,
+    batchjob_request,
+    contact_request,
+    csvimport_request,
+    decode_batchjob,
+    decode_contact,
+    decode_data_id,
+    decode_job,
+    decode_job_id,
+    error_file_request,
+    exclude_request,
+    job_request,
+    list_contacts_frame,
+    list_contacts_request,
+    subscribe_request,
+    upload_request,
+)
+from mjbulk.errors import ApiError, UsageError
+from mjbulk.jobs import JobWatcher, job_of
+from mjbulk.models import (
+    Action,
+    ActionLike,
+    ContactInfo,
+    ContactsList,
+    Datatype,
+    ImportOptions,
+    Job,
+    JobRef,
+    ListActions,
+    ListRef,
+    Property,
+    Row,
+    RunSpec,
+    Subscription,
+    action_of,
+    check_method,
+    list_actions,
+    list_ref,
+)
+
+
+class Calls(ABC):
+    """One request or one job each."""
+
+    @abstractmethod
+    def _ready(self) -> Engine:
+        """Give the engine. Raises UsageError where the client is not open."""
+
+    # One request, one job
+
+    async def submit_contacts(self, contacts: Iterable[Row], *, lists: ListActions | None) -> JobWatcher:
+        """POST contact/managemanycontacts once, and give the watcher of its job.
+
+        Values are sent as they are. Raises UsageError where a row cannot be sent, ApiError, NoAnswer (``sent`` tells
+        whether it may have been applied: it is sent again by itself only where twice does no harm).
+        """
+        engine = self._ready()
+        pairs = list_actions(lists)
+        if pairs is not None and any(isinstance(ref, str) for ref, _ in pairs):
+            pairs = tuple(await engine.account.resolve(pairs))
+        resolved = [(int(ref), action) for ref, action in pairs or ()]
+        way = JsonWay(engine.transport, engine.settings, RunSpec(lists=pairs), resolved)
+        rows = _encoded(contacts)
+        ref = await way.submit(way.frame.body(rows), Passage())
+        return JobWatcher(ref, engine.scheduler, len(rows), new=True)
+
+    async def submit_list_contacts(
+        self, list_id: ListRef, contacts: Iterable[Row], *, action: ActionLike
+    ) -> JobWatcher:
+        """POST contactslist/{ID}/managemanycontacts once, and give the watcher of its job. See `submit_contacts`."""
+        engine = self._ready()
+        word = action_of(action)
+        number = await self._list_id(list_id)
+        rows = _encoded(contacts)
+        excludes = any(b'"IsExcludedFromCampaigns":' in row for row in rows)
+        job_id = await engine.transport.send(
+            list_contacts_request(number, list_contacts_frame(word).body(rows)),
+            decode_job_id,
+            harmless=harmless_again([word], excludes=excludes, resend="safe"),
+        )
+        return JobWatcher(JobRef("contactslist", job_id, number), engine.scheduler, len(rows), new=True)
+
+    async def upload_csvdata(self, list_id: ListRef, data: bytes) -> int:
+        """Upload CSV text under a list, and give its DataID. It has no effect until `submit_csvimport` names it."""
+        request = upload_request(await self._list_id(list_id), data)
+        return await self._ready().transport.send(request, decode_data_id, harmless=True)
+
+    async def submit_csvimport(
+        self,
+        data_id: int,
+        *,
+        list_id: ListRef | None = None,
+        method: ActionLike | Literal["excludemarketing", "includemarketing"],
+        import_options: ImportOptions | None = None,
+        error_threshold: int | None = None,
+    ) -> JobWatcher:
+        """POST csvimport for uploaded data, and give the watcher of its job.
+
+        ``excludemarketing`` and ``includemarketing`` take no list. ``error_threshold`` is how many errors end the job
+        (Mailjet's ErrTreshold, at most 32767). Raises NoAnswer with ``sent=True`` where the answer was lost: it is not
+        sent again by itself.
+        """
+        engine = self._ready()
+        word = check_method(method, has_list=list_id is not None)
+        if error_threshold is not None and not 0 <= error_threshold <= 32767:
+            raise UsageError("error_threshold is a number of 0 to 32767")
+        number = None if list_id is None else await self._list_id(list_id)
+        request = csvimport_request(
+            data_id, method=word, list_id=number, options=import_options, error_threshold=error_threshold
+        )
+        job_id = await engine.transport.send(request, decode_job_id, harmless=False)
+        return JobWatcher(JobRef("csvimport", job_id), engine.scheduler, new=True)
+
+    async def abort_csvimport(self, job: JobRef | int) -> Job:
+        """Abort a csvimport, and give the job as it then stands. Rows that it has imported stay.
+
+        Raises ApiError where Mailjet refuses, as for a job that has ended.
+        """
+        job_id = job.id if isinstance(job, JobRef) else job
+        if isinstance(job, JobRef) and job.kind != "csvimport":
+            raise UsageError("only a csvimport can be aborted")
+        send = self._ready().transport.send
+        await send(abort_request(job_id), bytes, harmless=True)
+        ref = JobRef("csvimport", job_id)
+        return job_of(ref, await send(job_request(ref), decode_job), None)
+
+    async def batchjob(self, job_id: int) -> Mapping[str, Any]:
+        """Give a batchjob as Mailjet shows it: its fields are not documented, its times are Unix seconds."""
+        return await self._ready().transport.send(batchjob_request(job_id), decode_batchjob)
+
+    async def save_error_file(self, job: JobRef | str, path: str | os.PathLike[str]) -> int:
+        """Write the error file of a job as Mailjet gives it, and give its size in bytes.
+
+        It is streamed into a file beside ``path``, readable for its owner alone, that takes its name when it is whole.
+        Raises ApiError with status 404 where the job has none, OSError where it cannot be written.
+        """
+        ref = JobRef.parse(job) if isinstance(job, str) else job
+        send = self._ready().transport.send
+        with whole_or_not_at_all(Path(path)) as file:
+            try:
+                await send(error_file_request(ref), bytes, max_reply=float("inf"), sink=file)
+            except SinkFailed as failed:
+                raise failed.why from None
+            return file.tell()
+
+    def watch(self, job: JobRef | str) -> JobWatcher:
+        """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for what is none."""
+        ref = JobRef.parse(job) if isinstance(job, str) else job
+        return JobWatcher(ref, self._ready().scheduler)
+
+    async def _list_id(self, ref: ListRef) -> int:
+        known = list_ref(ref)
+        if isinstance(known, int):
+            return known
+        return (await self._ready().account.resolve([(known, Action.ADDNOFORCE)]))[0][0]
+
+    # One contact
+
+    async def set_excluded(self, contact: str | int, *, excluded: bool) -> ContactInfo:
+        """Put a contact (address or ID) on the exclusion list, or take it off, and give the contact.
+
+        Raises ApiError with status 404 where there is no such contact.
+        """
+        send = self._ready().transport.send
+        who = _who(contact)
+        changed = await send(exclude_request(who, excluded=excluded), decode_contact)
+        found = changed or await send(contact_request(who), decode_contact)
+        if found is None:
+            raise ApiError(304, call="GET contact", advice="it shows no contact")
+        return found
+
+    async def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
+        """Give the lists that a contact (address or ID) is on. Raises ApiError with status 404 where there is none."""
+        async for one in self._ready().account.subscriptions(_who(contact)):
+            yield one
+
+    async def update_subscriptions(self, contact: str | int, lists: ListActions) -> Sequence[Subscription]:
+        """Do an action for each list, and give the subscriptions of these lists as they then are.
+
+        Raises ApiError: 404 where there is no such contact; 400 where a list is wrong, with what Mailjet says of each
+        in ``error.lists``.
+        """
+        engine = self._ready()
+        pairs = list_actions(lists) or ()
+        if any(isinstance(ref, str) for ref, _ in pairs):
+            pairs = tuple(await engine.account.resolve(pairs))
+        actions = [(int(ref), action) for ref, action in pairs]
+        harmless = harmless_again([action for _, action in actions], excludes=False, resend="safe")
+        await engine.transport.send(subscribe_request(_who(contact), actions), bytes, harmless=harmless)
+        named = dict(actions)
+        return [one async for one in self.subscriptions(contact) if one.list_id in named]
+
+    # The account
+
+    def lists(self) -> AsyncIterator[ContactsList]:
+        """Give the lists of the account, all pages of them."""
+        return self._ready().account.lists()
+
+    async def create_list(self, name: str) -> ContactsList:
+        """Create a list."""
+        return await self._ready().account.create_list(name)
+
+    def properties(self) -> AsyncIterator[Property]:
+        """Give the contact properties of the account, all pages of them."""
+        return self._ready().account.properties()
+
+    async def create_property(
+        self, name: str, datatype: Datatype, *, namespace: Literal["static", "historic"] = "static"
+    ) -> Property:
+        """Create a contact property."""
+        return await self._ready().account.create_property(name, datatype, namespace)
+
+
+def _who(contact: str | int) -> str | int:
+    """Check what names a contact. Raises UsageError."""
+    if isinstance(contact, int) and not isinstance(contact, bool) and contact > 0:
+        return contact
+    try:
+        return check_address(contact)
+    except RowFault:
+        raise UsageError("a contact is named by its address, or by its ID") from None
+
+
+def _encoded(contacts: Iterable[Row]) -> list[bytes]:
+    """Encode the rows of a single request; one that cannot be sent refuses it."""
+    terms = Terms(properties=None)
+    encoded = []
+    for number, contact in enumerate(contacts, 1):
+        try:
+            row = given(contact)
+            layout = layout_of(row.names, terms)
+            if layout.nested is not None:
+                row = flat(row, layout.nested)
+                layout = layout_of(row.names, terms)
+            encoded.append(encode(layout.contact(row.values)))
+        except RowFault as fault:
+            where = f", column {fault.field!r}" if fault.field else ""
+            raise UsageError(f"row {number}{where}: {fault.message}") from None
+    if not encoded:
+        raise UsageError("there are no contacts")
+    return encoded
