@@ -42,26 +42,6 @@ def with_list_42(mailjet: Mailjet) -> None:
         assert mailjet.emulator.create_list("one of many").id <= 42
 
 
-NIGHTLY = """
-import asyncio, sys
-import asyncpg
-import mjbulk
-
-SQL = "select crm_id, email, name, city, ltv from contacts where consent order by crm_id"
-
-async def main() -> int:
-    pg = await asyncpg.connect()
-    async with mjbulk.Client() as client, pg.transaction(readonly=True):
-        report = await client.import_contacts(
-            pg.cursor(SQL, prefetch=5000), lists={42: "addnoforce"},
-            columns=["email", "name", "city", "ltv"])
-    print(report)
-    for r in report.rejections:
-        print(r.data and r.data["crm_id"], r.message)
-    return 0 if report.ok else 1 if report.complete else 3
-
-sys.exit(asyncio.run(main()))
-"""
 CONTACTS = """
 create table contacts as select
     n + 1000000 as crm_id,
@@ -74,7 +54,7 @@ from generate_series(1, 12000) as n
 def test_a_nightly_import_from_a_database(
     mailjet: Mailjet, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cursor of PostgreSQL goes in whole; a bad row is named by a column that was not sent."""
+    """A cursor of PostgreSQL goes in whole, once a day; a bad row is named by a column that was not sent."""
     with_list_42(mailjet)
     mailjet.emulator.create_property("city", "str")
     mailjet.emulator.create_property("ltv", "float")
@@ -83,8 +63,7 @@ def test_a_nightly_import_from_a_database(
     postgres.sql(CONTACTS, database)
     for name, value in postgres.environment(database).items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "nightly.py").write_text(NIGHTLY)
-    ended = run("nightly.py", cwd=tmp_path)
+    ended = run(str(PROGRAMS / "p01_nightly.py"), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (1, "")
     line, *refused = ended.stdout.splitlines()
     assert "9600 rows: 9598 accepted, 2 rejected" in line
@@ -97,6 +76,10 @@ def test_a_nightly_import_from_a_database(
         {42: "addnoforce"},
     )
     assert odd.properties == {"ltv": 2999.25}
+    posts = mailjet.emulator.count("POST contact/managemanycontacts")
+    again = run(str(PROGRAMS / "p01_nightly.py"), cwd=tmp_path)
+    assert (again.returncode, "9598 accepted, 2 rejected" in again.stdout) == (1, True), again.stderr
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == posts
 
 
 async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
