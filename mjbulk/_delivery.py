@@ -61,7 +61,8 @@ class Delivery:
         return self.handover is not None and self.handover.busy
 
     async def replay(self) -> None:
-        """Post the outcomes that the journal knows. Raises JournalRefused where rejections are missing."""
+        """Post the jobs and outcomes that the journal knows. Raises JournalRefused where rejections are missing."""
+        self._desk.ledger.jobs.extend(part.job for part in self._parts if part.job is not None)
         settled = [part for part in self._parts if part.record.state == "settled"]
         speaks = any(part.record.rejected or part.record.cause for part in settled)
         rejected = [record async for record in self._desk.log.rejections(self.number)] if speaks else []
@@ -69,8 +70,6 @@ class Delivery:
         for part in settled:
             records = by_part.get(part.record.first, [])
             self._desk.log.check_rejections(part.record, records)
-            if part.job is not None:
-                self._desk.ledger.jobs.append(part.job)
             self._post(part, list(self._all_rows().recall(part.places, records)) if records else [])
 
     async def deliver(self, waits: Sequence[asyncio.Event] = ()) -> None:
@@ -92,6 +91,7 @@ class Delivery:
                 data_id = part.record.data_id
                 part.job = await find_import(engine.account, data_id, engine.settings.read_timeout)
                 if part.job is not None:
+                    self._desk.ledger.jobs.append(part.job)
                     part.record = evolve(part.record, state="watched", job=str(part.job))
                     await self._desk.log.put(part.record)
                 else:

@@ -9,6 +9,7 @@ watched again, and nothing is sent before every chunk that was cut before has be
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import aclosing
 from typing import Any
@@ -159,6 +160,8 @@ class ImportRun:
 
     def _halt(self, cause: Exception) -> None:
         """Stop reading and sending; the first cause counts."""
+        if isinstance(cause, OSError):
+            cause = Error(f"rows cannot be put aside in {tempfile.gettempdir()}: {cause.strerror}")
         if self._cause is None and not self._task.done():
             self._cause = cause
         self._halted.set()

@@ -1,5 +1,6 @@
 """Runs that go on: after a stop, after a lost answer, without their source, and what is refused."""
 
+import resource
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,19 @@ async def test_an_exclusion_that_was_lost(world: World, begin: Begin) -> None:
         marked = [{"email": who, "IsExcludedFromCampaigns": True} for who in people]
         assert (await client.import_contacts(marked, lists=None, run_id="rows")).unknown == 10
         assert (await client.resume_import("rows", marked)).unknown == 10
+
+
+async def test_a_disk_that_is_full_halts_the_run(world: World, begin: Begin) -> None:
+    """Rows can't be put aside any more: what is known stands in the report, and the run can go on later."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    rows = [{"email": f"p{n}@example.org", "city": f"{n:04}" * 250} for n in range(1, 301)]
+    async with begin(settings={"chunk_rows": 60}) as client:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, limits[1]))
+        try:
+            with pytest.raises(mjbulk.ImportHalted, match=r"File too large|cannot be") as caught:
+                await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert balanced(caught.value.report).accepted < 300
+    async with begin() as client:
+        assert balanced(await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r")).ok
