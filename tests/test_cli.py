@@ -690,6 +690,24 @@ def test_an_account_is_checked_with_consent_alone(mailjet: Mailjet, tmp_path: Pa
     assert all(one.deleted for number, one in mailjet.emulator.lists.items() if number != 1)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_check_that_is_interrupted_removes_what_it_made(mailjet: Mailjet, number: int) -> None:
+    """Whoever stops it does not have to tidy up; what could not be removed is named."""
+    mailjet.emulator.knobs = Knobs(import_seconds=60.0)
+    if number == signal.SIGTERM:
+        mailjet.emulator.fault("DELETE contactslist", Fault.answer(403), times=None)
+    with running("check", "--yes") as process:
+        wait_for(lambda: len(mailjet.emulator.jobs) == 6)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, "Traceback" in err) == (3, "", False)
+    assert "interrupted" in err
+    left = [one.name for one in mailjet.emulator.lists.values() if not one.deleted]
+    named = "left in the account: the list 'mjbulk check" in err
+    assert (named, len(left)) == ((True, 2) if number == signal.SIGTERM else (False, 1))
+    assert not mailjet.emulator.properties
+
+
 def test_what_was_found_of_an_account_holds_for_an_import(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """--assumptions takes the file of a check: here jobs of more than two rows are not made."""
     found = write("max_rows = 2\n", "found.toml")

@@ -1,11 +1,12 @@
 """``mjbulk check``: which assumptions about Mailjet hold for an account."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, UNFINISHED, check_target, say, tell
+from mjbulk.cli._ends import DONE, UNFINISHED, check_target, on_signals, say, tell
 from mjbulk.cli._options import SettingsSaid, client_of
 from mjbulk.errors import Error, UsageError
 
@@ -23,7 +24,7 @@ async def check(
     """See which assumptions about Mailjet hold for this account.
 
     It makes a list of its own, imports one contact and bad rows into it by both ways, looks, and removes the list.
-    Exit status 0, or 3 if something that it made could not be removed.
+    Exit status 0, or 3 if something that it made could not be removed, or if it was interrupted.
     """
     from mjbulk.check import check_account  # noqa: PLC0415  # help must not wait for the engine
 
@@ -32,12 +33,18 @@ async def check(
     if out is not None:
         check_target("--out", out)
     async with client_of(settings) as client:
+        work = check_account(client, consent=True, canary=canary, probe_sizes=probe_sizes, tell=tell)
+        task = asyncio.create_task(work)
         try:
-            findings = await check_account(client, consent=True, canary=canary, probe_sizes=probe_sizes, tell=tell)
-        except Error as failure:
-            for note in getattr(failure, "__notes__", ()):
-                tell(note)
-            raise
+            with on_signals(task.cancel):
+                findings = await task
+        except (Error, asyncio.CancelledError) as end:
+            for note in getattr(end, "__notes__", ()):
+                tell(f"left in the account: {note}")
+            if isinstance(end, Error):
+                raise
+            tell("interrupted")
+            return UNFINISHED
     say(findings.text())
     if out is not None:
         findings.write(out)
