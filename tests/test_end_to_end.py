@@ -434,6 +434,25 @@ async def test_a_job_that_was_aborted_leaves_rows_unknown(world: World, word: st
     assert report.accepted == 0
 
 
+async def test_an_error_file_is_asked_for_where_there_may_be_one(world: World) -> None:
+    """A job that ended badly is asked for it unless it says that it has one; a good job only where nobody knows
+    whether that is announced.
+    """
+
+    async def settled(other: World, *, announced: bool) -> mjbulk.Report:
+        assumed = mjbulk.Assumptions(errors_are_announced=announced)
+        async with mjbulk.Client(KEYS, other.settings(), assumptions=assumed) as client:
+            return balanced(await client.import_contacts(people(20), lists=ADD, via="csv"))
+
+    for announced, asked in ((True, 0), (False, 1)):
+        assert (await settled(world, announced=announced)).ok
+        assert world.emulator.count("GET batchjob/csverror") == asked
+    async with world.turned(abort_after=5, wrong_errcount=-9) as other:
+        other.emulator.reject("u3@example.org", "No")
+        report = await settled(other, announced=True)
+    assert (report.rejected, report.unknown) == (1, 19)
+
+
 async def test_a_job_may_not_be_found_at_first(world: World) -> None:
     """A job that was just created answers 404 for a while, and that is no error."""
     async with world.turned(not_found_window=30.0) as other, other.client() as client:
