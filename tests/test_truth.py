@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 from attrs import frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -116,6 +117,7 @@ FILES: st.SearchStrategy[Edit | None] = st.sampled_from(
 )
 """What is served in the place of an error file; None for the file itself."""
 
+pytestmark = pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 300)  # they are two thousand tests, not two
 _CASES = int(os.environ.get("MJBULK_CASES", "0"))
 CASES = settings(
     max_examples=_CASES // 2 or 1000,
