@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
+from benchmarks import quota
 from benchmarks.rows import CHUNK, write_csv
 
 _HOME = Path(__file__).parents[1]
@@ -253,10 +254,21 @@ class Sizes:
     jobs_last: float = 10.0
     imports_last: float = 30.0
     """A csvimport holds about 28 times the rows of a job of JSON, so fewer are needed."""
+    learn: float = 30.0
+    measure: float = 120.0
+    """Seconds of the figures of the quota."""
 
 
 _QUICK = Sizes(
-    rows=20_000, megabytes=20, rounds=2, memory_rows=200_000, memory_megabytes=50, jobs_last=4.0, imports_last=4.0
+    rows=20_000,
+    megabytes=20,
+    rounds=2,
+    memory_rows=200_000,
+    memory_megabytes=50,
+    jobs_last=4.0,
+    imports_last=4.0,
+    learn=15.0,
+    measure=10.0,
 )
 
 
@@ -273,6 +285,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _json(options.rows or sizes.rows, rounds)
             if "csv" in options.only:
                 _csv(Path(folder), options.megabytes or sizes.megabytes, rounds)
+            if "quota" in options.only:
+                title = f"The quota: a server that allows {quota.LIMIT} requests a second, and never says so"
+                print(f"\n### {title}\n\n{quota.table(sizes.learn, sizes.measure)}", flush=True)
             if options.memory:
                 _memory(Path(folder), sizes, full=not options.quick)
     except Refused as why:
@@ -286,7 +301,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    parser.add_argument("--only", choices=("json", "csv", "memory"), nargs="+", default=("json", "csv"))
+    parser.add_argument("--only", choices=("json", "csv", "memory", "quota"), nargs="+", default=("json", "csv"))
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mjbulk._events import Event, Hook
     from mjbulk._quota import Quota
+    from mjbulk._redis import RedisQuota
     from mjbulk._sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_events": ("Event", "Hook"),
     "_quota": ("Quota",),
+    "_redis": ("RedisQuota",),
     "_sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
@@ -151,6 +153,7 @@ __all__ = [
     "Progress",
     "Property",
     "Quota",
+    "RedisQuota",
     "Rejection",
     "Rejections",
     "Report",

@@ -10,7 +10,8 @@ no second, wherever it begins, holds more than ``rate + 1``.
 So there is no rate but the one that the user sets, until the first 429. Then
 
 - the whole key stops: for Retry-After, never less, or for a wait that doubles with each 429 in a row;
-- the rate at which it was sending is the new `Pace.ceiling`, and it goes on at 0.9 of it. One overrun is one lesson:
+- the rate at which it was sending is the new `Pace.ceiling` (the first time, the requests of the second before), and it
+  goes on at 0.9 of it. One overrun is one lesson:
   429s to requests that had left before it was learned, and those that come before an answer is good again, teach
   nothing new;
 - it grows back along a cubic (as CUBIC does for TCP in RFC 9438, and botocore for AWS): flat about the ceiling, where
@@ -27,7 +28,7 @@ minute would be used up at its beginning, and waited for with longer and longer 
 429s in a hundred. Who knows their limit sets it, and meets none.
 """
 
-from math import exp, inf
+from math import inf
 from typing import Self
 
 from attrs import evolve, frozen
@@ -55,9 +56,9 @@ class Start:
     """Whether the last answer that is known was a 429: a good one is news."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Pace:
-    """The pace of one API key. All times are of one clock, in seconds."""
+    """The pace of one API key: what there is to know, in numbers. All times are of one clock, in seconds."""
 
     next: float = 0.0
     """The earliest start of the next request, as far as the rate says."""
@@ -73,10 +74,12 @@ class Pace:
     """When the last 429 taught something."""
     refused: int = 0
     """429s in a row."""
-    density: float = 0.0
-    """Starts within the last second or so: each fades by the factor e in a second."""
-    last: float = -inf
-    """The last start."""
+    second: int = 0
+    """The second of the clock in which the last start was."""
+    starts: int = 0
+    """Starts in that second."""
+    starts_before: int = 0
+    """Starts in the second before it."""
 
     @property
     def rate(self) -> float:
@@ -92,17 +95,19 @@ class Pace:
         if held is not None and held.at >= self.stopped_until:
             return self, evolve(held, wait=0.0)
         start = max(now, self.next, self.stopped_until)
+        gone = int(start) - self.second
         after = evolve(
             self,
             next=start + 1 / min(self.rate, max_rate),
-            held=self.held + (start > now),
-            density=self.density * exp(self.last - start) + 1,
-            last=start,
+            held=self.held + (start > now and self.rate < max_rate),
+            second=int(start),
+            starts=1 if gone else self.starts + 1,
+            starts_before=self.starts if gone == 1 else 0 if gone else self.starts_before,
         )
         pause = max(self.stopped_until - now, 0.0)
         return after, Start(at=start, wait=start - now, pause=pause, proving=self.refused > 0)
 
-    def throttled(self, now: float, start: float, pause: float) -> Self:
+    def throttled(self, now: float, start: float, pause: float, max_rate: float) -> Self:
         """Learn from a 429 to the request that started then, and stop for ``pause`` seconds."""
         stopped = max(self.stopped_until, now + pause)
         if start <= self.learned:
@@ -110,9 +115,14 @@ class Pace:
         after = evolve(self, stopped_until=stopped, learned=now, refused=self.refused + 1)
         if self.refused:  # the server is still counting, whatever the rate is
             return after
-        ceiling = self.rate if self.ceiling < inf else max(self.density, _LEAST)
+        sending = self.rate if self.ceiling < inf else max(self._recent(now), _LEAST)
+        ceiling = min(sending, max_rate)
         span = max(_SPAN_REQUESTS, ceiling * max(_SPAN_SECONDS, _SPAN_PAUSES * pause))
         return evolve(after, ceiling=ceiling, span=span, held=0)
+
+    def _recent(self, now: float) -> float:
+        """Count the starts of the last second, those of the second before it by their share."""
+        return self.starts + self.starts_before * min(max(self.second + 1 - now, 0.0), 1.0)
 
     def taken(self, start: float) -> Self:
         """Learn that the request that started then was not answered 429."""

@@ -122,7 +122,8 @@ class Gate:
                 return pace, None
             wait = self._backoff.seconds(pace.refused + 1, chance, asked=asked, throttled=True)
             # A wait that may be waited for stays one when it is stretched.
-            return pace.throttled(now, start.at, min(wait, max(asked or 0.0, MAX_RETRY_AFTER), _LONGEST_PAUSE)), None
+            wait = min(wait, max(asked or 0.0, MAX_RETRY_AFTER), _LONGEST_PAUSE)
+            return pace.throttled(now, start.at, wait, self._max_rate), None
 
         await self._quota.change(self._key, step)
 

@@ -72,7 +72,7 @@ def answers(server: Server, *, until: float, since: float, retry_after: float | 
             now += 1e-3 if pace.ceiling == inf else 0
         else:
             wait = pause.seconds(pace.refused + 1, chance.random(), asked=retry_after, throttled=True)
-            pace = pace.throttled(now, start.at, wait)
+            pace = pace.throttled(now, start.at, wait, inf)
     return found
 
 
@@ -138,23 +138,51 @@ def burst(count: int, now: float = 10.0) -> tuple[Pace, Start]:
 def test_the_first_429_teaches_what_was_sent_within_a_second() -> None:
     """The rate goes to 0.9 of it, and the ceiling is found again after 30 seconds of requests."""
     pace, start = burst(25)
-    pace = pace.throttled(10.0, start.at, 1.0)
+    pace = pace.throttled(10.0, start.at, 1.0, inf)
     assert pace.ceiling == pytest.approx(25)
     assert pace.rate == pytest.approx(0.9 * 25)
     assert evolve(pace, held=int(pace.span)).rate == pytest.approx(25)
     assert pace.span == 30 * 25
 
 
+@pytest.mark.parametrize(
+    ("starts", "when", "ceiling"),
+    [
+        ([9.25] * 16 + [10.25] * 4, 10.5, 16 * 0.5 + 4),
+        ([9.25] * 16 + [10.25] * 4, 11.5, 10),
+        ([8.9] * 90 + [10.1] * 12, 10.5, 12),
+        ([9.9] * 20 + [10.0] * 20, 10.0, 40),
+    ],
+)
+def test_the_last_second_reaches_into_the_one_before(starts: list[float], when: float, ceiling: float) -> None:
+    """Requests of the second before count by their share; older ones do not; ten are the least."""
+    pace = Pace()
+    for now in starts:
+        pace, start = pace.reserve(now, inf)
+    assert pace.throttled(when, start.at, 1.0, inf).ceiling == pytest.approx(ceiling)
+
+
+def test_a_rate_that_is_set_holds_back_without_trying_the_limit() -> None:
+    """Where the user's own rate is the lower one, a long time of it does not raise what was learned."""
+    pace, start = burst(25)
+    pace = pace.throttled(10.0, start.at, 1.0, inf)
+    for _ in range(1000):
+        pace, start = pace.reserve(20.0, 15.0)
+    assert pace.rate == pytest.approx(0.9 * 25)
+    pace = pace.taken(start.at).throttled(start.at + 1, start.at, 1.0, 15.0)
+    assert pace.rate == pytest.approx(0.9 * 15)
+
+
 def test_a_lonely_request_teaches_little() -> None:
     """A first 429 to a single request does not make the key crawl."""
     pace, start = burst(1)
-    assert pace.throttled(10.0, start.at, 1.0).rate == pytest.approx(9)
+    assert pace.throttled(10.0, start.at, 1.0, inf).rate == pytest.approx(9)
 
 
 def test_a_key_that_was_stopped_waits() -> None:
     """Nobody starts before the pause is over, and starts are then as far apart as ever."""
     pace, start = burst(20)
-    pace = pace.throttled(10.0, start.at, 7.0)
+    pace = pace.throttled(10.0, start.at, 7.0, inf)
     pace, first = pace.reserve(12.0, inf)
     pace, second = pace.reserve(12.0, inf)
     assert (first.at, first.wait, first.pause, first.proving) == (17.0, 5.0, 5.0, True)
@@ -168,39 +196,39 @@ def test_a_start_is_confirmed_unless_the_key_was_stopped() -> None:
     assert start.wait == 1.0
     same, confirmed = pace.reserve(11.0, 1.0, start)
     assert (same, confirmed.at, confirmed.wait) == (pace, 11.0, 0.0)
-    _, moved = pace.throttled(10.5, 10.0, 30.0).reserve(11.0, 1.0, start)
+    _, moved = pace.throttled(10.5, 10.0, 30.0, inf).reserve(11.0, 1.0, start)
     assert (moved.at, moved.wait) == (40.5, 29.5)
 
 
 def test_one_overrun_is_one_lesson() -> None:
     """429s to requests that had left before it was learned only stop the key for longer."""
     pace, start = burst(25)
-    once = pace.throttled(10.1, start.at, 1.0)
-    again = once.throttled(10.2, start.at, 5.0)
+    once = pace.throttled(10.1, start.at, 1.0, inf)
+    again = once.throttled(10.2, start.at, 5.0, inf)
     assert (again.rate, again.refused, again.stopped_until) == (once.rate, 1, 15.2)
-    assert again.throttled(10.3, start.at, 1.0).stopped_until == 15.2
+    assert again.throttled(10.3, start.at, 1.0, inf).stopped_until == 15.2
 
 
 def test_429s_in_a_row_teach_nothing_new() -> None:
     """While the server refuses all, the rate stays, and the row grows; a good answer ends it."""
     pace, start = burst(25)
-    first = pace.throttled(10.1, start.at, 1.0)
+    first = pace.throttled(10.1, start.at, 1.0, inf)
     pace, start = first.reserve(12.0, inf)
-    second = pace.throttled(12.1, start.at, 2.0)
+    second = pace.throttled(12.1, start.at, 2.0, inf)
     assert (second.refused, second.ceiling, second.stopped_until) == (2, first.ceiling, 14.1)
     assert second.taken(12.1).refused == 2, "the good answer is older than the 429"
     pace, start = second.reserve(15.0, inf)
     assert start.proving
     pace = pace.taken(start.at)
     assert pace.refused == 0
-    third = pace.throttled(16.0, start.at, 1.0)
+    third = pace.throttled(16.0, start.at, 1.0, inf)
     assert third.ceiling == pytest.approx(0.9 * first.ceiling, rel=1e-3)
 
 
 def test_who_is_not_held_back_does_not_try_the_limit() -> None:
     """The rate grows with requests that had to wait for it, and with no others."""
     pace, start = burst(20)
-    pace = learned = pace.throttled(10.0, start.at, 1.0)
+    pace = learned = pace.throttled(10.0, start.at, 1.0, inf)
     for minute in range(1, 100):
         pace, _ = pace.reserve(60.0 * minute, inf)
     assert pace.rate == learned.rate
@@ -212,7 +240,7 @@ def test_who_is_not_held_back_does_not_try_the_limit() -> None:
 def test_a_rate_that_is_set_is_never_passed() -> None:
     """What a 429 teaches holds where it is lower, what the user sets where that is."""
     pace, start = burst(40)
-    pace = pace.throttled(10.0, start.at, 1.0)
+    pace = pace.throttled(10.0, start.at, 1.0, inf)
     for most, apart in [(5.0, 0.2), (1000.0, 1 / 36)]:
         after, first = pace.reserve(20.0, most)
         _, second = after.reserve(20.0, most)
@@ -222,5 +250,5 @@ def test_a_rate_that_is_set_is_never_passed() -> None:
 def test_long_pauses_make_tries_rare() -> None:
     """Where a 429 costs ten seconds, the ceiling is tried again after 300 seconds."""
     pace, start = burst(20)
-    assert pace.throttled(10.0, start.at, 10.0).span == pytest.approx(300 * 20, rel=1e-3)
-    assert pace.throttled(10.0, start.at, 0.1).span == pytest.approx(30 * 20, rel=1e-3)
+    assert pace.throttled(10.0, start.at, 10.0, inf).span == pytest.approx(300 * 20, rel=1e-3)
+    assert pace.throttled(10.0, start.at, 0.1, inf).span == pytest.approx(30 * 20, rel=1e-3)

@@ -1,0 +1,57 @@
+"""A Redis of one's own: a socket in a private folder, no port, nothing kept on disk, and an end."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class RedisServer:
+    """A server that can be killed and started again under the same address."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._socket = folder / "redis.sock"
+        self._command = [program, "--port", "0", "--unixsocket", str(self._socket), "--save", "", "--dir", str(folder)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}"
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it listens."""
+        self._process = subprocess.Popen([*self._command, *options], stdout=subprocess.DEVNULL)
+        for _ in range(500):
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self._socket)) == 0:
+                    return
+            time.sleep(0.01)
+        raise RuntimeError("redis-server does not start")
+
+    def kill(self) -> None:
+        """End it at once. What it knew is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def program() -> str | None:
+    """Find the server's program."""
+    return shutil.which("redis-server")
+
+
+@contextmanager
+def serving(program: str) -> Iterator[RedisServer]:
+    """Run a server."""
+    with tempfile.TemporaryDirectory(prefix="mjbulk-redis-") as folder:
+        server = RedisServer(program, Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
