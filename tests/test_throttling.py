@@ -2,16 +2,19 @@
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
+from mjbulk._pace import Start
+from mjbulk._quota import LocalQuota, Step
 from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 POST = "POST contact/managemanycontacts"
+T = TypeVar("T")
 
 
 def people(count: int, name: str = "u") -> list[dict[str, Any]]:
@@ -202,3 +205,30 @@ async def test_who_still_waits_for_a_grant_was_not_sent(world: World) -> None:
         report = balanced(await run.stop())
     assert world.posts() == 1
     assert (report.unknown, report.not_sent) == (10, 90)
+
+
+async def test_to_wait_for_a_turn_is_no_failure(world: World) -> None:
+    """A submit that has waited for its turn longer than it may be tried is still tried again when it fails."""
+    world.emulator.fault(POST, Fault.answer(502))
+    async with world.client(max_rate=0.01, give_up_after=30.0) as client:
+        assert (await client.import_contacts(people(1), lists=ADD)).ok
+    assert now() > 300
+
+
+class Forgetful(LocalQuota):
+    """A quota that cannot be reached when an answer has come."""
+
+    async def change(self, key: str, step: Step[T]) -> T:
+        result = await super().change(key, step)
+        if not isinstance(result, Start):
+            raise mjbulk.Error("the quota cannot be reached")
+        return result
+
+
+async def test_an_answer_is_worth_more_than_its_lesson(world: World) -> None:
+    """Where the quota fails just when Mailjet has taken a chunk, the chunk is known to be taken all the same."""
+    world.emulator.fault(POST, Fault.answer(429))
+    async with mjbulk.Client(KEYS, world.settings(), quota=Forgetful()) as client:
+        report = balanced(await client.import_contacts(people(1), lists=ADD))
+    assert report.ok
+    assert world.posts() == 2
