@@ -97,8 +97,7 @@ async def _read(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator
 def _block(batch: Any) -> Block:
     kept = [place for place, name in enumerate(batch.schema.names) if not _INDEX.fullmatch(name)]
     columns = [_values(batch.columns[place]) for place in kept]
-    rows = list(zip(*columns, strict=True)) or [()] * batch.num_rows
-    return Block(tuple(batch.schema.names[place] for place in kept), rows)
+    return Block(tuple(batch.schema.names[place] for place in kept), columns, batch.num_rows)
 
 
 def _values(column: Any) -> list[Any]:

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mjbulk._contacts import encode
 from mjbulk._engine import Engine
 from mjbulk._exchange import SinkFailed
 from mjbulk._rejects import whole_or_not_at_all
-from mjbulk._rows import Terms, encode, flat, given, layout_of
+from mjbulk._rows import Terms, flat, given, layout_of
 from mjbulk._values import RowFault, check_address
 from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay, Passage

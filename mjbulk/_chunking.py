@@ -1,49 +1,76 @@
-"""Rows to chunks, by count and by encoded bytes; CSV text to records.
+"""Rows to chunks, by count and by encoded bytes.
 
 A chunk is a contiguous range of rows of the source. Two rows of one person in it become one entry, so a chunk never
 holds a person twice; what is too large for any chunk is refused by its number, and nothing is ever cut.
 """
 
-import csv
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from itertools import accumulate
-from typing import Any, NamedTuple, Self
+from itertools import accumulate, count
+from typing import Any, Self
 
 from attrs import define, field, frozen
 
-from mjbulk._rows import Block
-from mjbulk._values import key_of
+from mjbulk._records import read_records
+from mjbulk._rows import Block, Given
 from mjbulk._wire import Frame
 
 _MOST_ROWS = 100_000
 """Rows that one chunk may merge: many rows of few people must not make a chunk without end."""
 
 
-@define
+@frozen
+class Kept:
+    """The rows of a chunk as they were given, in a form that takes little memory and can be put aside."""
+
+    rows: "array[int]" = field(repr=False)
+    """Their numbers."""
+    merged: Mapping[int, int] = field(repr=False)
+    """Where rows were merged into an entry that was there: their places among the rows, and that of the entry."""
+    blocks: Sequence[tuple[tuple[str, ...], int, Any]] = field(repr=False)
+    """For some rows after another: the names of their values, how many they are, and what `Block.kept` gave."""
+    lines: str = field(repr=False)
+    """For each entry, who it is."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """For each entry, who it is."""
+        return self.lines.split("\n") if self.rows else []
+
+    @property
+    def entry_of(self) -> "array[int]":
+        """For each row, its place among the entries: those that were not merged stand in the order of the rows."""
+        fresh = count()
+        return array("I", (self.merged[at] if at in self.merged else next(fresh) for at in range(len(self.rows))))
+
+    def given(self) -> Iterator[Given]:
+        """Give all rows back."""
+        for names, size, kept in self.blocks:
+            rows = read_records(kept) if isinstance(kept, str) else zip(*kept, strict=True) if kept else [()] * size
+            yield from (Given(names, values) for values in rows)
+
+
+@frozen(kw_only=True)
 class Chunk:
     """The rows of one request."""
 
     number: int
     """From 1, in the order of the source."""
-    rows: list[int] = field(factory=list, repr=False)
-    """Numbers of its rows, in the order of the source."""
-    entry_of: list[int] = field(factory=list, repr=False)
-    """For each row, its place among the entries."""
-    names: list[tuple[str, ...]] = field(factory=list, repr=False)
-    """For each row, the names of its values."""
-    given: list[Sequence[Any]] = field(factory=list, repr=False)
-    """For each row, its values as they were given, or its record as it stands in a file."""
-    keys: list[str] = field(factory=list, repr=False)
+    kept: Kept
+    """Its rows as they were given."""
+    keys: Sequence[str] = field(repr=False)
     """For each entry, the form of its address in which it stands for a person."""
-    addresses: list[str] = field(factory=list, repr=False)
-    """For each entry, who it is."""
-    encoded: list[bytes] = field(factory=list, repr=False)
+    encoded: Sequence[bytes] = field(repr=False)
     """For each entry, what is sent."""
-    digest: str = ""
+    digest: str
     """Of the numbers of its rows and of their encodings before they were merged: the same rows have the same one."""
+
+    @property
+    def rows(self) -> "array[int]":
+        """Numbers of its rows, in the order of the source."""
+        return self.kept.rows
 
     @property
     def span(self) -> range:
@@ -88,23 +115,35 @@ class Body:
 
     data: bytes = field(repr=False)
     """The body that sends them all."""
-    starts: "array[int]" = field(repr=False)
-    """For each entry, where it begins; and where one more would."""
+    ends: "array[int]" = field(repr=False)
+    """Bytes of all entries before the first, the second, ... and of all, without what stands between them."""
     frame: Frame = field(repr=False)
 
     @classmethod
     def of(cls, encoded: Sequence[bytes], frame: Frame) -> Self:
         """Put entries together."""
-        between = len(frame.between)
-        starts = array("I", accumulate((len(row) + between for row in encoded), initial=len(frame.head)))
-        return cls(frame.body(encoded), starts, frame)
+        return cls(frame.body(encoded), array("Q", accumulate(map(len, encoded), initial=0)), frame)
 
     def part(self, places: slice) -> bytes:
         """Give the body that sends some of the entries."""
-        if places.stop - places.start == len(self.starts) - 1:
+        if places.stop - places.start == len(self.ends) - 1:
             return self.data
-        end = self.starts[places.stop] - len(self.frame.between)
-        return b"".join((self.frame.head, self.data[self.starts[places.start] : end], self.frame.tail))
+        between = len(self.frame.between)
+        start, stop = (len(self.frame.head) + self.ends[at] + at * between for at in (places.start, places.stop))
+        return b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail))
+
+
+@frozen
+class _Batch:
+    """Rows that come together."""
+
+    numbers: Sequence[int]
+    keys: Sequence[str]
+    addresses: Sequence[str]
+    encoded: Sequence[bytes]
+    ends: Sequence[int]
+    """Bytes of all rows before the first, the second, ... and of all."""
+    block: Block
 
 
 class Chunker:
@@ -116,11 +155,11 @@ class Chunker:
         limits: Limits,
         merge: Callable[[bytes, bytes], bytes],
         learned: SizeLimit,
-        rows_of: Callable[[int], int | None] = lambda _: None,
+        rows_of: Callable[[int], int | None] | None = None,
     ) -> None:
         """``merge`` makes one entry of an earlier and a later one. A row alone may be as large as ``limits`` say,
         whatever was ``learned``. ``rows_of`` gives, of the number of a chunk, how many rows it held when it was cut
-        before: it is cut so again, whatever the limits are now.
+        before: it is cut so again, whatever the limits are now. Without it chunks have no digest, which takes time.
         """
         self._rows_of = rows_of
         self._limits = limits
@@ -132,11 +171,16 @@ class Chunker:
 
     def _start(self) -> None:
         self._number += 1
-        self._chunk = Chunk(self._number)
-        self._before = self._rows_of(self._number)
-        self._digest = blake2b(digest_size=16)
-        self._bytes = 0
+        self._before = self._rows_of(self._number) if self._rows_of else None
+        self._rows = array("Q")
+        self._merged: dict[int, int] = {}
+        self._blocks: list[tuple[tuple[str, ...], int, Any]] = []
         self._places: dict[str, int] = {}
+        self._addresses: list[str] = []
+        self._encoded: list[bytes] = []
+        self._bytes = 0
+        self._taken = 0
+        self._digest = blake2b(digest_size=16)
 
     def too_large(self, encoded: bytes) -> str | None:
         """Say why a row cannot be in any chunk, or None."""
@@ -144,204 +188,98 @@ class Chunker:
             return None
         return f"the row is larger than a chunk of {self._limits.bytes} bytes"
 
-    def add(self, rows: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block) -> list[Chunk]:
-        """Take in rows, none of them too large, and give the chunks that are full."""
-        keys = list(map(key_of, addresses))
-        if len(set(keys)) != len(keys) or not self._places.keys().isdisjoint(keys):
-            return self._add_one_by_one(rows, addresses, encoded, block)
+    def add(
+        self, numbers: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block
+    ) -> list[Chunk]:
+        """Take in rows, none of them too large, and give the chunks that are full. Addresses have no blanks around."""
+        keys = list(map(str.casefold, addresses))
+        ends = list(accumulate(map(len, encoded), initial=0))
+        batch = _Batch(numbers, keys, addresses, encoded, ends, block)
+        new = len(set(keys)) == len(keys) and self._places.keys().isdisjoint(keys)
+        take = self._take_new if new else self._take_one
         full = []
-        start = 0
-        while start < len(rows):
-            end = start + self._room(encoded[start:])
-            if end > start:
-                self._extend(slice(start, end), rows, keys, addresses, encoded, block)
-                start = end
-            else:
-                full.append(self._cut())
+        begin = at = 0
+        while at < len(keys):
+            if taken := take(batch, at):
+                at += taken
+                continue
+            self._pass(batch, slice(begin, at))
+            full.append(self._cut())
+            begin = at
+        self._pass(batch, slice(begin, at))
         return full
 
-    def _room(self, encoded: Sequence[bytes]) -> int:
+    def _pass(self, batch: _Batch, part: slice) -> None:
+        """Note rows that are in the chunk, with their encodings before they were merged. Every row comes by here once,
+        in its order.
+        """
+        if part.start == part.stop:
+            return
+        self._rows.extend(batch.numbers[part])
+        self._blocks.append((batch.block.names, part.stop - part.start, batch.block.kept(part)))
+        if self._rows_of:
+            self._digest.update(b"".join(batch.encoded[part]))
+
+    def _take_new(self, batch: _Batch, at: int, most: float = float("inf")) -> int:
+        """Take rows that are all new people, as many as fit, and give their number."""
+        part = slice(at, at + int(min(self._room(batch, at), most)))
+        entries = len(self._encoded)
+        self._places.update(zip(batch.keys[part], range(entries, entries + part.stop - at), strict=True))
+        self._addresses.extend(batch.addresses[part])
+        self._encoded.extend(batch.encoded[part])
+        self._bytes += batch.ends[part.stop] - batch.ends[at]
+        self._taken += part.stop - at
+        return part.stop - at
+
+    def _room(self, batch: _Batch, at: int) -> int:
         """How many of these rows fit into the chunk; into an empty one at least one does."""
         if self._before is not None:
-            return min(self._before - len(self._chunk.rows), len(encoded))
-        entries, between = len(self._chunk.encoded), len(self._frame.between)
-        left = self._learned.most - self._frame.size(entries, self._bytes) - (between if entries else 0)
-        most = int(min(self._limits.rows - entries, len(encoded)))
-        sizes = [len(row) + between for row in encoded[:most]]
-        fit = most if sum(sizes) - between <= left else bisect_right(list(accumulate(sizes)), left + between)
+            return min(self._before - self._taken, len(batch.encoded) - at)
+        entries, between, ends = len(self._encoded), len(self._frame.between), batch.ends
+        left = self._learned.most - self._frame.size(entries, self._bytes) + (0 if entries else between)
+        most = int(min(self._limits.rows - entries, len(batch.encoded) - at))
+        fit = bisect_right(range(most), left, key=lambda row: ends[at + row + 1] - ends[at] + (row + 1) * between)
         return fit or (0 if entries else 1)
 
-    def _extend(  # noqa: PLR0917  # one slice of several columns
-        self,
-        part: slice,
-        rows: Sequence[int],
-        keys: Sequence[str],
-        addresses: Sequence[str],
-        encoded: Sequence[bytes],
-        block: Block,
-    ) -> None:
-        """Add rows that are all new people."""
-        chunk = self._chunk
-        places = range(len(chunk.encoded), len(chunk.encoded) + part.stop - part.start)
-        self._places.update(zip(keys[part], places, strict=True))
-        self._bytes += sum(map(len, encoded[part]))
-        self._digest.update(b"".join(encoded[part]))
-        chunk.rows.extend(rows[part])
-        chunk.entry_of.extend(places)
-        chunk.names.extend([block.names] * len(places))
-        chunk.given.extend(block.kept[part])
-        chunk.keys.extend(keys[part])
-        chunk.addresses.extend(addresses[part])
-        chunk.encoded.extend(encoded[part])
-
-    def _add_one_by_one(
-        self, rows: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block
-    ) -> list[Chunk]:
-        """Add rows of which some are people who are in the chunk already, or come twice."""
-        full = []
-        for place, (row, address) in enumerate(zip(rows, addresses, strict=True)):
-            key = key_of(address)
-            entry = self._places.get(key)
-            few = len(self._chunk.rows) < (_MOST_ROWS if self._before is None else self._before)
-            if entry is not None and few and self._merge_into(entry, address, encoded[place]):
-                self._chunk.rows.append(row)
-                self._chunk.entry_of.append(entry)
-                self._chunk.names.append(block.names)
-                self._chunk.given.append(block.kept[place])
-                continue
-            if entry is not None or not self._room(encoded[place : place + 1]):
-                full.append(self._cut())
-            self._extend(slice(place, place + 1), rows, [*[""] * place, key], addresses, encoded, block)
-        return full
+    def _take_one(self, batch: _Batch, at: int) -> int:
+        """Take one row, maybe of somebody who is in the chunk already, if it fits."""
+        entry = self._places.get(batch.keys[at])
+        if entry is None:
+            return self._take_new(batch, at, most=1)
+        few = self._taken < (_MOST_ROWS if self._before is None else self._before)
+        if not few or not self._merge_into(entry, batch.addresses[at], batch.encoded[at]):
+            return 0
+        self._merged[self._taken] = entry
+        self._taken += 1
+        return 1
 
     def _merge_into(self, place: int, address: str, encoded: bytes) -> bool:
         """Merge a row into an entry, unless only casefolding makes one person of two, or the chunk would grow too
         large.
         """
-        chunk = self._chunk
-        if chunk.addresses[place].lower() != address.lower():
+        if self._addresses[place].lower() != address.lower():
             return False
-        merged = self._merge(chunk.encoded[place], encoded)
-        grown = self._bytes + len(merged) - len(chunk.encoded[place])
-        most = self._limits.bytes if len(chunk.encoded) == 1 else self._learned.most
-        if self._before is None and self._frame.size(len(chunk.encoded), grown) > most:
+        merged = self._merge(self._encoded[place], encoded)
+        grown = self._bytes + len(merged) - len(self._encoded[place])
+        most = self._limits.bytes if len(self._encoded) == 1 else self._learned.most
+        if self._before is None and self._frame.size(len(self._encoded), grown) > most:
             return False
-        self._digest.update(encoded)
-        chunk.encoded[place] = merged
+        self._encoded[place] = merged
         self._bytes = grown
         return True
 
     def flush(self) -> Chunk | None:
         """Give the chunk that is not yet full, if it has rows."""
-        return self._cut() if self._chunk.rows else None
+        return self._cut() if self._rows else None
 
     def _cut(self) -> Chunk:
-        chunk = self._chunk
-        self._digest.update(array("Q", chunk.rows))
-        chunk.digest = self._digest.hexdigest()
+        self._digest.update(self._rows)
+        chunk = Chunk(
+            number=self._number,
+            kept=Kept(self._rows, self._merged, self._blocks, "\n".join(self._addresses)),
+            keys=list(self._places),
+            encoded=self._encoded,
+            digest=self._digest.hexdigest() if self._rows_of else "",
+        )
         self._start()
         return chunk
-
-
-# CSV text to records
-
-MAX_RECORD = 8 * 2**20
-"""Characters of one cell. A quote that is never closed would make one cell of the rest of the file."""
-
-
-class Record(NamedTuple):
-    """One record of a CSV file."""
-
-    fields: tuple[str, ...] | None
-    """Its cells; None where it is malformed."""
-    raw: str
-    """As it stands in the file, line end included."""
-    fault: str = ""
-
-    def __repr__(self) -> str:
-        return f"Record({self.fault})"
-
-
-class _NeedMore(Exception):  # a signal from an iterator to its owner
-    """The lines at hand end within a record."""
-
-
-class CsvRecords:
-    """Cuts CSV text that comes in pieces into records, at record ends only: a quoted cell may hold line ends.
-
-    A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
-    never closed does not swallow the rows behind it.
-    """
-
-    def __init__(self, delimiter: str = ",") -> None:
-        """``delimiter`` is one character."""
-        self._delimiter = delimiter
-        self._pending: list[str] = []
-        self._rest = ""
-
-    def feed(self, text: str, *, last: bool = False) -> list[Record]:
-        """Take in a piece of text and give the records that are complete; ``last`` says that no more will come."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        lines = self._pending + [line + "\n" for line in lines]
-        if last and self._rest:
-            lines.append(self._rest)
-        limit = csv.field_size_limit(MAX_RECORD)
-        try:
-            records, done = self._parse(lines, last=last)
-        finally:
-            csv.field_size_limit(limit)
-        self._pending = lines[done:]
-        return records
-
-    @property
-    def waiting(self) -> int:
-        """How many characters of a line have come whose end has not."""
-        return len(self._rest)
-
-    def _parse(self, lines: Sequence[str], *, last: bool) -> tuple[list[Record], int]:
-        records: list[Record] = []
-        done = 0
-        while done < len(lines):
-            begin = done
-            reader = csv.reader(_until(lines, begin, last=last), delimiter=self._delimiter, strict=True)
-            try:
-                for fields in reader:
-                    end = begin + reader.line_num
-                    if fields:
-                        raw = lines[done] if end == done + 1 else "".join(lines[done:end])
-                        records.append(Record(tuple(fields), raw))
-                    done = end
-            except _NeedMore:
-                break
-            except csv.Error as why:
-                records.append(Record(None, lines[done], f"this is no CSV: {_reason(why)}"))
-                done += 1
-        return records, done
-
-
-def _until(lines: Sequence[str], begin: int, *, last: bool) -> Iterator[str]:
-    for index in range(begin, len(lines)):
-        yield lines[index]
-    if not last:
-        raise _NeedMore
-
-
-def _reason(why: csv.Error) -> str:
-    text = str(why)
-    if "end of data" in text:
-        return "a quote is opened and never closed"
-    return "a carriage return stands alone in it" if "new-line" in text else text
-
-
-def decode_record(record: str) -> list[str]:
-    """Read one record of a file whose delimiter is a comma."""
-    return next(csv.reader([record]))
-
-
-def encode_record(cells: Sequence[str]) -> bytes:
-    """Encode one record as Mailjet wants it: commas, and quotes where they are needed."""
-    return (",".join(map(_quoted, cells)) + "\n").encode()
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in '",\r\n') or cell != cell.strip() else cell

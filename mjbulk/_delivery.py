@@ -44,8 +44,7 @@ class Delivery:
 
     def load(self, chunk: Chunk, way: Way) -> None:
         """Take the rows of the chunk: they are put aside, and the body waits to be handed over."""
-        rows = (chunk.rows, chunk.entry_of, chunk.addresses, chunk.names, chunk.given)
-        self._rows = self._desk.spill.put(rows)
+        self._rows = Rows.put(chunk, self._desk.spill)
         if any(part.record.state in ("unsent", "sending") for part in self._parts):
             body = Body.of(chunk.encoded, way.frame)
             self.handover = Handover(body, self._rows, self._parts, way, self._desk)
@@ -117,7 +116,7 @@ class Delivery:
 
     def _all_rows(self) -> Rows:
         """Read the rows back: they are put aside before the chunk is sent."""
-        return Rows(*self._desk.spill.get(self._rows)) if self._rows is not None else Rows((), (), (), (), ())
+        return Rows.get(self._desk.spill, self._rows)
 
     # Settling
 

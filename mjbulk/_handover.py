@@ -198,7 +198,7 @@ class Handover:
         """Put two halves in the place of a part; what it left in doubt, they do."""
         record = part.record
         middle = (record.first + record.end) // 2
-        rows = Rows(*self._desk.spill.get(self._rows)).count(slice(record.first, middle))
+        rows = Rows.get(self._desk.spill, self._rows).count(slice(record.first, middle))
         first = evolve(record, end=middle, rows=rows, attempts=0, data_id=None)
         second = evolve(record, first=middle, rows=record.rows - rows, attempts=0, data_id=None)
         halves = [

@@ -16,6 +16,7 @@ from mjbulk._rows import (
     Given,
     Layout,
     Terms,
+    blocks_of,
     flat,
     layout_of,
     missing_columns,
@@ -40,7 +41,7 @@ class Intake:
         reject: Callable[[Rejection], object],
         *,
         pause: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
-        rows_of: Callable[[int], int | None] = lambda _: None,
+        rows_of: Callable[[int], int | None] | None = None,
         dry: bool = False,
     ) -> None:
         """``reject`` is told of each row that is refused here, ``pause`` awaited after each batch; ``rows_of`` gives
@@ -127,18 +128,25 @@ class Intake:
         return self._encode(first, block, layout, block)
 
     async def _take_nested(self, first: int, block: Block, nested: int) -> Sequence[Chunk]:
-        """Lay rows flat one by one: each may have other properties."""
+        """Lay rows flat, and take those together that follow each other and set the same properties."""
         chunks: list[Chunk] = []
-        for place in range(len(block)):
-            row = block.given(place)
-            alone = Block(block.names, [row.values])
-            try:
-                laid = flat(row, nested)
-                layout = self._layouts.get(laid.names) or await self._layout(laid.names)
-                chunks += self._encode(first + place, Block(laid.names, [laid.values]), layout, alone)
-            except RowFault as fault:
-                self._refuse_all(first + place, alone, fault)
+        begin = 0
+        for some in blocks_of(_laid(Given(block.names, values), nested) for values in block.rows):
+            size = len(some) if isinstance(some, Block) else 1
+            original = block.at(range(begin, begin + size))
+            if isinstance(some, Block):
+                chunks += await self._take_laid(first + begin, some, original)
+            else:
+                self._refuse(first + begin, original.given(0), some)
+            begin += size
         return chunks
+
+    async def _take_laid(self, first: int, block: Block, original: Block) -> Sequence[Chunk]:
+        try:
+            layout = self._layouts.get(block.names) or await self._layout(block.names)
+        except ColumnFault as fault:
+            return self._refuse_all(first, original, fault)
+        return self._encode(first, block, layout, original)
 
     def _encode(self, first: int, block: Block, layout: Layout, original: Block) -> Sequence[Chunk]:
         """Encode rows that have one layout; ``original`` is how they were given."""
@@ -225,3 +233,11 @@ class Intake:
                 data=data,
             )
         )
+
+
+def _laid(row: Given, nested: int) -> Given | RowFault:
+    """Lay a row flat, or say why it cannot be."""
+    try:
+        return flat(row, nested)
+    except RowFault as fault:
+        return fault

@@ -4,14 +4,16 @@ A chunk is one part, unless Mailjet refuses the whole for a row in it, or for it
 with a job of its own.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from attrs import define, evolve, field, frozen
+from attrs import astuple, define, evolve, field, frozen
 
 from mjbulk._books import Matched
-from mjbulk._chunking import decode_record
+from mjbulk._chunking import Chunk, Kept
 from mjbulk._rows import Given
+from mjbulk._spill import Place, Spill
 from mjbulk._transport import Doubt
 from mjbulk._ways import Passage
 from mjbulk.jobs import Watched
@@ -60,17 +62,26 @@ class Part:
 class Rows:
     """The rows of a chunk, read back."""
 
-    rows: Sequence[int]
+    kept: Kept
     entry_of: Sequence[int]
     addresses: Sequence[str]
-    names: Sequence[tuple[str, ...]]
-    given: Sequence[Any]
+
+    @staticmethod
+    def put(chunk: Chunk, spill: Spill) -> Place:
+        """Put the rows of a chunk aside."""
+        return spill.put(astuple(chunk.kept, recurse=False))
+
+    @classmethod
+    def get(cls, spill: Spill, place: Place | None) -> "Rows":
+        """Read them back; there are none where they are not at hand."""
+        kept = Kept(*spill.get(place)) if place is not None else Kept(array("Q"), {}, (), "")
+        return cls(kept, kept.entry_of, kept.addresses)
 
     def of(self, places: slice) -> Iterator[tuple[int, int, Given]]:
         """Give number, entry and values of each row that some of the entries stand for."""
-        for row, place, names, values in zip(self.rows, self.entry_of, self.names, self.given, strict=True):
+        for row, place, given in zip(self.kept.rows, self.entry_of, self.kept.given(), strict=True):
             if places.start <= place < places.stop:
-                yield row, place, Given(names, decode_record(values) if isinstance(values, str) else values)
+                yield row, place, given
 
     def count(self, places: slice) -> int:
         """How many rows some of the entries stand for."""
@@ -78,7 +89,8 @@ class Rows:
 
     def span(self, places: slice) -> range:
         """The range of rows that some of the entries stand for."""
-        mine = [row for row, place in zip(self.rows, self.entry_of, strict=True) if places.start <= place < places.stop]
+        of_rows = zip(self.kept.rows, self.entry_of, strict=True)
+        mine = [row for row, place in of_rows if places.start <= place < places.stop]
         return range(mine[0], mine[-1] + 1)
 
     def rejections(self, places: slice, refused: Refused) -> list[Rejection]:

@@ -6,21 +6,20 @@ What is wrong with the names is a fault of columns; what is wrong with values is
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
-import orjson
 from attrs import field, frozen
 
+from mjbulk._contacts import Contacts
 from mjbulk._values import (
     CONVERT,
     EMAIL,
     Column,
     ColumnFault,
     RowFault,
+    are_addresses,
     check_address,
-    is_address,
     is_null,
     to_any,
     to_str,
@@ -28,8 +27,10 @@ from mjbulk._values import (
 from mjbulk.errors import UsageError
 from mjbulk.models import Contact, Property
 
+_Other = TypeVar("_Other")
 NAME = "name"
 EXCLUDED = "isexcludedfromcampaigns"
+_EXCLUDED = "IsExcludedFromCampaigns"
 PROPERTIES = "properties"
 _ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
 NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
@@ -49,31 +50,66 @@ class Given:
 
 @frozen
 class Block:
-    """Rows with the same names, as they were given."""
+    """Rows with the same names, column by column, as they were given."""
 
     names: tuple[str, ...]
-    rows: Sequence[Sequence[Any]] = field(repr=False)
+    columns: Sequence[Sequence[Any]] = field(repr=False)
+    """For each name, the values of all rows."""
+    size: int
+    """How many rows."""
     raws: Sequence[str] | None = field(default=None, repr=False)
-    """The records as they stand in a CSV file."""
+    """The records as they stand in a CSV file, each with its line end."""
     number: int | None = None
     """The number that the first row has already; None gives it the next one."""
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    @classmethod
+    def of(
+        cls,
+        names: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+        raws: Sequence[str] | None = None,
+        number: int | None = None,
+    ) -> "Block":
+        """Make a block of rows that have a value for each name."""
+        return cls(names, list(zip(*rows, strict=True)), len(rows), raws, number)
 
-    @property
-    def kept(self) -> Sequence[Any]:
-        """What is kept of each row until it is settled: a record as it stands is smaller than its cells."""
-        return self.raws or self.rows
+    def __len__(self) -> int:
+        return self.size
+
+    def kept(self, part: slice) -> Any:
+        """Give what is kept of some rows until they are settled: records as they stand are smaller than their cells."""
+        return "".join(self.raws[part]) if self.raws else [column[part] for column in self.columns]
 
     def at(self, places: Sequence[int]) -> "Block":
         """Give some of the rows."""
         raws = [self.raws[place] for place in places] if self.raws else None
-        return Block(self.names, [self.rows[place] for place in places], raws)
+        return Block(self.names, [[column[place] for place in places] for column in self.columns], len(places), raws)
+
+    @property
+    def rows(self) -> Sequence[tuple[Any, ...]]:
+        """The values of each row."""
+        return list(zip(*self.columns, strict=True)) if self.columns else [()] * self.size
 
     def given(self, place: int) -> Given:
         """Give one of the rows."""
-        return Given(self.names, self.rows[place])
+        return Given(self.names, tuple(column[place] for column in self.columns))
+
+
+def blocks_of(rows: Iterable[Given | _Other]) -> Iterator[Block | _Other]:
+    """Group rows that follow each other and have the same names; whatever else is given stands alone."""
+    names: tuple[str, ...] = ()
+    some: list[Sequence[Any]] = []
+    for row in rows:
+        if some and not (isinstance(row, Given) and row.names == names):
+            yield Block.of(names, some)
+            some = []
+        if isinstance(row, Given):
+            names = row.names
+            some.append(row.values)
+        else:
+            yield row
+    if some:
+        yield Block.of(names, some)
 
 
 def given(row: Any) -> Given:
@@ -141,41 +177,32 @@ class Layout:
         Raises RowFault where a value does not fit.
         """
         faults: dict[int, RowFault] = {}
-        (contact,) = self.contacts([values], faults)
+        contacts = self.contacts([[value] for value in values], 1, faults)
         if faults:
             raise faults[0]
-        return contact
+        return contacts.at(0)
 
-    def contacts(self, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]) -> list[dict[str, Any]]:
-        """Give the contacts of many rows, column by column, and note in ``faults`` the places of those that cannot be
-        sent.
+    def contacts(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Contacts:
+        """Give the contacts of ``size`` rows, and note in ``faults`` the places of those that cannot be sent.
 
         What stands at such a place is of no use.
         """
-        addresses = self.addresses(rows, faults)
-        names = self._role(self.name, NAME, "str", rows, faults)
-        excluded = self._role(self.excluded, "IsExcludedFromCampaigns", "bool", rows, faults)
-        contacts = []
-        for address, name, out, properties in zip(
-            addresses, names, excluded, self._properties(rows, faults), strict=False
-        ):
-            contact: dict[str, Any] = {"Email": address}
-            if name:
-                contact["Name"] = name
-            if out is not None:
-                contact["IsExcludedFromCampaigns"] = out
-            if properties:
-                contact["Properties"] = properties
-            contacts.append(contact)
-        return contacts
+        fields: dict[str, Sequence[Any]] = {"Email": self.addresses(columns, size, faults)}
+        if self.name is not None:
+            fields["Name"] = _role(NAME, "str", columns[self.name], faults)
+        if self.excluded is not None:
+            fields[_EXCLUDED] = _role(_EXCLUDED, "bool", columns[self.excluded], faults)
+        properties = {
+            column.target: column.read_all(columns[column.index], faults, text=self.terms.text)
+            for column in self.properties
+        }
+        return Contacts(fields, properties, self.terms.nulls == "unassign")
 
-    def addresses(self, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]) -> list[str]:
-        """Give the addresses of many rows."""
-        values: list[Any] = [None if self.email is None else row[self.email] for row in rows]
-        if set(map(type, values)) == {str}:
-            found = list(map(str.strip, values))
-            if all(map(is_address, found)):
-                return found
+    def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
+        """Give the addresses of ``size`` rows."""
+        values: Sequence[Any] = [None] * size if self.email is None else columns[self.email]
+        if are_addresses(values):
+            return values
         found = []
         for place, value in enumerate(values):
             try:
@@ -185,30 +212,13 @@ class Layout:
                 found.append("")
         return found
 
-    def _role(
-        self, index: int | None, source: str, datatype: str, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]
-    ) -> Iterable[Any]:
-        """Read a column that is no property; an empty text in it is a null."""
-        if index is None:
-            return repeat(None)
-        column = Column(index, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
-        values = [None if row[index] == "" else row[index] for row in rows]
-        return column.read_all(values, faults)
 
-    def _properties(self, rows: Sequence[Sequence[Any]], faults: dict[int, RowFault]) -> Iterable[dict[str, Any]]:
-        if not self.properties:
-            return repeat({})
-        columns = [
-            column.read_all([row[column.index] for row in rows], faults, text=self.terms.text)
-            for column in self.properties
-        ]
-        targets = [column.target for column in self.properties]
-        if self.terms.nulls == "keep" and any(None in column for column in columns):
-            return [
-                {target: value for target, value in zip(targets, values, strict=True) if value is not None}
-                for values in zip(*columns, strict=True)
-            ]
-        return [dict(zip(targets, values, strict=True)) for values in zip(*columns, strict=True)]
+def _role(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
+    """Read a column that is no property; an empty text in it is a null."""
+    column = Column(0, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
+    if "" in values:
+        values = [None if value == "" else value for value in values]
+    return column.read_all(values, faults)
 
 
 def flat(row: Given, nested: int) -> Given:
@@ -223,53 +233,6 @@ def flat(row: Given, nested: int) -> Given:
         raise RowFault("Properties", "Properties is no mapping of names to values")
     names = (*row.names[:nested], *row.names[nested + 1 :], *inner)
     return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *inner.values()))
-
-
-def encode(contact: Mapping[str, Any]) -> bytes:
-    """Encode one contact.
-
-    Raises RowFault where a text in it is no valid Unicode.
-    """
-    try:
-        return orjson.dumps(contact)
-    except TypeError:
-        raise RowFault(_undecodable(contact), "the value is no valid Unicode text") from None
-
-
-def encode_all(contacts: Sequence[Mapping[str, Any]], faults: dict[int, RowFault]) -> list[bytes]:
-    """Encode many contacts, and note in ``faults`` the places of those that cannot be."""
-    try:
-        return list(map(orjson.dumps, contacts))
-    except TypeError:
-        found = []
-        for place, contact in enumerate(contacts):
-            try:
-                found.append(encode(contact))
-            except RowFault as fault:
-                faults.setdefault(place, fault)
-                found.append(b"")
-        return found
-
-
-def _undecodable(contact: Mapping[str, Any]) -> str | None:
-    named = {**contact.get("Properties", {}), **contact}
-    named.pop("Properties", None)
-    for name, value in named.items():
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:
-            return str(name)
-    return None
-
-
-def merge(earlier: bytes, later: bytes) -> bytes:
-    """Merge two encoded rows of one person: the later one wins, key by key."""
-    first, second = orjson.loads(earlier), orjson.loads(later)
-    properties = {**first.get("Properties", {}), **second.get("Properties", {})}
-    merged = first | second
-    if properties:
-        merged["Properties"] = properties
-    return orjson.dumps(merged)
 
 
 def layout_of(names: Sequence[str], terms: Terms) -> Layout:

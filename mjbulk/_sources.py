@@ -8,17 +8,18 @@ number only.
 import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
 from attrs import frozen
 
-from mjbulk._chunking import MAX_RECORD, CsvRecords, Record
 from mjbulk._files import File, Path_, Pieces, Unreadable, pieces_of, refuse_mark, texts_of, unreadable, with_last
-from mjbulk._rows import Block, Given, given
+from mjbulk._records import MAX_RECORD, CsvRecords, Records
+from mjbulk._rows import Block, Given, blocks_of, given
 from mjbulk._values import RowFault
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow
@@ -203,41 +204,45 @@ async def _csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGe
     async with aclosing(texts_of(pieces, encoding)) as texts:
         async for text, last in texts:
             found = records.feed(text, last=last)
-            if names is None and found:
-                names = _header(found.pop(0))
-            for start in range(0, len(found), _BATCH):
-                yield _csv_blocks(found[start : start + _BATCH], names or (), verbatim=delimiter == ",")
+            first = 0
+            if names is None and len(found):
+                names, first = _header(found), 1
+            yield _csv_blocks(found, first, names or (), verbatim=delimiter == ",")
             if records.waiting > MAX_RECORD:
                 raise Unreadable("a line has no end")
     if names is None:
         raise UsageError("the file is empty: its first record has to name the columns")
 
 
-def _header(record: Record) -> tuple[str, ...]:
-    if record.fields is None:
-        raise UsageError(f"the first record cannot be read: {record.fault}")
-    if "\0" in record.raw:
+def _header(records: Records) -> tuple[str, ...]:
+    """Take the names of the columns from the first record."""
+    if 0 in records.faults:
+        raise UsageError(f"the first record cannot be read: {records.faults[0]}")
+    if "\0" in records.raws[0]:
         raise UsageError("the first record has NULs in it, as text in UTF-16 has: say encoding=")
-    return tuple(name.strip() for name in record.fields)
+    return tuple(name.strip() for name in records.rows[0])
 
 
-def _csv_blocks(records: Sequence[Record], names: tuple[str, ...], *, verbatim: bool) -> Batch:
-    """Group records; those that are malformed, shorter or longer than the header stand alone."""
+def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbatim: bool) -> Batch:
+    """Group the records from ``first`` on; those that are malformed, shorter or longer than the header stand alone."""
     batch: list[Block | BadRow] = []
-    for size, group in groupby(records, key=lambda record: record.fields is not None and len(record.fields)):
-        some = list(group)
+    for size, group in groupby(map(len, records.rows[first:])):
+        end = first + len(list(group))
         if size == len(names):
-            batch.append(Block(names, [r.fields or () for r in some], [r.raw for r in some] if verbatim else None))
+            raws = records.raws[first:end] if verbatim else None
+            batch.append(Block.of(names, records.rows[first:end], raws))
         else:
-            batch.extend(_bad_record(record, names) for record in some)
+            batch.extend(_bad_record(records, place, names) for place in range(first, end))
+        first = end
     return batch
 
 
-def _bad_record(record: Record, names: tuple[str, ...]) -> BadRow:
-    if record.fields is None:
-        return BadRow(None, RowFault(None, record.fault))
-    message = f"the row has {len(record.fields)} fields, the header has {len(names)}"
-    return BadRow(Given(names, record.fields), RowFault(None, message))
+def _bad_record(records: Records, place: int, names: tuple[str, ...]) -> BadRow:
+    if place in records.faults:
+        return BadRow(None, RowFault(None, records.faults[place]))
+    cells = records.rows[place]
+    message = f"the row has {len(cells)} fields, the header has {len(names)}"
+    return BadRow(Given(names, cells), RowFault(None, message))
 
 
 # JSON Lines
@@ -266,29 +271,18 @@ def _json_row(line: bytes) -> Any:
         return BadRow(None, RowFault(None, "the line is no JSON"))
 
 
-def _blocks(rows: Iterable[Any]) -> Batch:
+def _blocks(rows: Sequence[Any]) -> Batch:
     """Take rows apart, and group those that follow each other and have the same names."""
-    batch: list[Block | BadRow] = []
-    names: tuple[str, ...] | None = None
-    values: list[Sequence[Any]] = []
-    for row in rows:
-        if type(row) is dict:
-            row_names, row_values = tuple(row), tuple(row.values())
-        else:
-            taken = row if isinstance(row, BadRow) else _take(row)
-            if isinstance(taken, BadRow):
-                batch.append(taken)
-                names = None
-                continue
-            row_names, row_values = taken.names, tuple(taken.values)
-        if row_names != names:
-            names, values = row_names, []
-            batch.append(Block(names, values))
-        values.append(row_values)
-    return batch
+    if set(map(type, rows)) == {dict} and len(set(map(len, rows))) == 1:
+        names = tuple(rows[0])
+        with suppress(KeyError):  # all have the same names, as rows of a database do
+            return [Block(names, [list(map(itemgetter(name), rows)) for name in names], len(rows))]
+    return list(blocks_of(map(_take, rows)))
 
 
 def _take(row: Any) -> Given | BadRow:
+    if isinstance(row, BadRow):
+        return row
     try:
         return given(row)
     except RowFault as fault:
@@ -351,4 +345,4 @@ def numbered_source(rows: Iterable[tuple[int, Row]]) -> Source:
 
 
 def _numbered(number: int, row: Given | BadRow) -> Block | BadRow:
-    return Block(row.names, [row.values], None, number) if isinstance(row, Given) else row
+    return Block.of(row.names, [row.values], None, number) if isinstance(row, Given) else row

@@ -5,7 +5,7 @@ A value that does not fit is a fault of its row. A column whose values are all a
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -22,6 +22,10 @@ _LETTER = rf"[^\s{_HIDDEN}\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"  # letters, dig
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-)*{_LETTER})?"
 _LOCAL = rf"""[^\s{_HIDDEN}@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+\""""
 _ADDRESS = re.compile(rf"(?:{_LOCAL})@{_LABEL}(?:\.{_LABEL})+\Z")
+_NAME = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
+_ADDRESSES = re.compile(
+    rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++@{_NAME}(?:\.{_NAME})++\n)*+"
+)  # nothing is tried twice
 _YEAR_1, _YEAR_9999 = -62135596800, 253402300799  # as Unix times
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
@@ -155,6 +159,14 @@ def is_address(text: str) -> bool:
     return len(text) <= MAX_ADDRESS and _ADDRESS.match(text) is not None
 
 
+def are_addresses(values: Sequence[Any]) -> bool:
+    """Whether all values are addresses of the usual kind, in ASCII and without blanks: seen in one pass over them."""
+    if set(map(type, values)) != {str} or max(map(len, values)) > MAX_ADDRESS:
+        return False
+    lines = "\n".join(values) + "\n"
+    return lines.count("\n") == len(values) and _ADDRESSES.fullmatch(lines) is not None
+
+
 def check_address(value: Any) -> str:
     """Give an address without the blanks around it.
 
@@ -203,26 +215,42 @@ class Column:
             return None
         return value if self.plain and type(value) is str else _converted(self.convert, self.source, value)
 
-    def read_all(self, values: list[Any], faults: dict[int, RowFault], *, text: bool = False) -> list[Any]:
+    def read_all(self, values: Sequence[Any], faults: dict[int, RowFault], *, text: bool = False) -> Sequence[Any]:
         """Give the values of many rows, and note in ``faults`` the places of those that do not fit.
 
-        A column whose values are all as they have to be is seen at a glance, and taken as it is.
+        A column whose values are all as they have to be is seen at a glance, and taken as it is; of texts that have to
+        be converted, each different one is.
         """
+        if text and self.plain:
+            return [value or None for value in values] if "" in values else values
         if text:
-            if self.plain:
-                return [value or None for value in values]
-            if (quick := _FROM_TEXT.get(self.datatype)) is not None and all(map(quick[0], values)):
-                values, text = list(map(quick[1], values)), False
-        if _fits(self.datatype, values) and not text:
+            known = self._read_texts(set(values))
+            found = [known[value] for value in values]
+        elif _fits(self.datatype, values):
             return values
-        found = []
-        for place, value in enumerate(values):
-            try:
-                found.append(self.read(value, text=text))
-            except RowFault as fault:
-                faults.setdefault(place, fault)
-                found.append(None)
+        else:
+            found = [self._try(value) for value in values]
+        if RowFault in set(map(type, found)):
+            for place, value in enumerate(found):
+                if isinstance(value, RowFault):
+                    faults.setdefault(place, value)
+                    found[place] = None
         return found
+
+    def _read_texts(self, texts: Collection[str]) -> Mapping[str, Any]:
+        matches, make = _FROM_TEXT.get(self.datatype, (None, str))
+        if matches is not None and all(map(matches, texts)):
+            values = list(map(make, texts))
+            if _fits(self.datatype, values):
+                return dict(zip(texts, values, strict=True))
+        return {value: self._try(value, text=True) for value in texts}
+
+    def _try(self, value: Any, *, text: bool = False) -> Any:
+        """Give a value, or what is wrong with it."""
+        try:
+            return self.read(value, text=text)
+        except RowFault as fault:
+            return fault
 
 
 _FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {

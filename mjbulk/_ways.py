@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from mjbulk._account import Account
-from mjbulk._chunking import Limits, decode_record, encode_record
+from mjbulk._chunking import Limits
+from mjbulk._contacts import Contacts, merge
 from mjbulk._engine import Engine
-from mjbulk._rows import Block, Layout, encode_all, merge
+from mjbulk._records import decode_record, encode_record, write_records
+from mjbulk._rows import Block, Layout
 from mjbulk._transport import Doubt, Patience, Transport
 from mjbulk._values import Column, ColumnFault, RowFault
 from mjbulk._verdict import harmless_again
@@ -95,12 +97,11 @@ class JsonWay:
     ) -> tuple[Sequence[str], Sequence[bytes]]:
         """Give addresses and JSON of rows."""
         if self._spec.excluded is None:
-            contacts = layout.contacts(block.rows, faults)
-            addresses = [contact["Email"] for contact in contacts]
+            contacts = layout.contacts(block.columns, len(block), faults)
         else:
-            addresses = layout.addresses(block.rows, faults)
-            contacts = [{"Email": who, "IsExcludedFromCampaigns": self._spec.excluded} for who in addresses]
-        return addresses, encode_all(contacts, faults)
+            addresses = layout.addresses(block.columns, len(block), faults)
+            contacts = Contacts({"Email": addresses, "IsExcludedFromCampaigns": [self._spec.excluded] * len(block)})
+        return contacts.addresses, contacts.encode(faults)
 
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Merge two rows, key by key."""
@@ -174,27 +175,40 @@ class CsvWay:
     ) -> tuple[Sequence[str], Sequence[bytes]]:
         """Give addresses and records of rows."""
         plan = self._plans.get(layout) or self._plan(layout)
-        addresses = layout.addresses(block.rows, faults)
+        addresses = layout.addresses(block.columns, len(block), faults)
         columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
+        records = self._records(block, layout, addresses, columns)
+        if self._refuse_empty:
+            self._refuse("".__eq__, "an empty cell would erase the property", columns, faults)
+        if "\0" in "".join(records):
+            self._refuse(_has_nul, "the value has a NUL in it, which CSV cannot carry", columns, faults)
+        return addresses, _encode_all(records, faults)
+
+    def _records(
+        self, block: Block, layout: Layout, addresses: Sequence[str], columns: Sequence[Sequence[str]]
+    ) -> Sequence[str]:
+        """Give records as they stand in the file, and write anew what differs from that."""
         raws = block.raws if self._options is None and layout.whole and not layout.terms.columns else None
-        if raws is not None and layout.email is not None and not self._refuse_empty:
-            untouched = addresses == [row[layout.email] for row in block.rows]
-            if untouched and "\0" not in "".join(raws):
-                return addresses, [(raw if raw[-1] == "\n" else f"{raw}\n").encode() for raw in raws]
-        encoded = []
-        for place, cells in enumerate(zip(*columns, strict=True)):
-            raw = raws[place] if raws and layout.email is not None else None
-            if raw is not None and block.rows[place][layout.email or 0] != cells[self._at]:
-                raw = None  # the address was trimmed
-            if self._refuse_empty and "" in cells:
-                empty = self._header[cells.index("")]
-                faults.setdefault(place, RowFault(empty, "an empty cell would erase the property"))
-            try:
-                encoded.append(_record(cells, self._header, raw))
-            except RowFault as fault:
-                faults.setdefault(place, fault)
-                encoded.append(b"")
-        return addresses, encoded
+        if raws is None:
+            return write_records(columns)
+        given = block.columns[layout.email or 0]
+        if addresses is given:
+            return raws
+        trimmed = zip(raws, given, addresses, write_records(columns), strict=True)
+        return [raw if old == new else record for raw, old, new, record in trimmed]
+
+    def _refuse(
+        self,
+        wrong: Callable[[str], bool],
+        why: str,
+        columns: Sequence[Sequence[str]],
+        faults: dict[int, RowFault],
+    ) -> None:
+        """Refuse the rows that have a cell that cannot be sent."""
+        for name, cells in zip(self._header, columns, strict=True):
+            for place, cell in enumerate(cells):
+                if wrong(cell):
+                    faults.setdefault(place, RowFault(name, why))
 
     def _plan(self, layout: Layout) -> list[Column | None]:
         """Say which column of these rows fills which column of the header."""
@@ -252,7 +266,7 @@ def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFa
     """Give a column as text; a text of the source stays as it is written, where it fits."""
     if column.index < 0:
         return [""] * len(block)
-    values = [row[column.index] for row in block.rows]
+    values = block.columns[column.index]
     text = layout.terms.text
     if text and column.plain:
         return values
@@ -276,14 +290,24 @@ def _stamp(value: str | int) -> str:
     return when.astimezone(UTC).strftime("%Y/%m/%d %H:%M:%S")
 
 
-def _record(cells: Sequence[str], header: Sequence[str], raw: str | None) -> bytes:
-    """Encode a record, or pass on what stands in the file."""
-    for name, cell in zip(header, cells, strict=True):
-        if "\0" in cell:
-            raise RowFault(name, "the value has a NUL in it, which CSV cannot carry")
+def _has_nul(cell: str) -> bool:
+    return "\0" in cell
+
+
+def _encode_all(records: Sequence[str], faults: dict[int, RowFault]) -> list[bytes]:
+    """Encode records, and note in ``faults`` the places of those that cannot be."""
     try:
-        if raw is not None:
-            return (raw if raw.endswith("\n") else f"{raw}\n").encode()
-        return encode_record(cells)
+        return list(map(str.encode, records))
     except UnicodeEncodeError:
-        raise RowFault(None, "the row is no valid Unicode text") from None
+        for place, record in enumerate(records):
+            if not _is_text(record):
+                faults.setdefault(place, RowFault(None, "the row is no valid Unicode text"))
+        return [record.encode(errors="replace") for record in records]
+
+
+def _is_text(record: str) -> bool:
+    try:
+        record.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -283,7 +283,12 @@ class ImportRun:
     async def _send(self, log: RunLog, source: Source) -> None:
         """Read the source to its end, and have each chunk delivered."""
         self._intake = intake = Intake(
-            source, self._spec, self._engine, self._reject, pause=self._pause, rows_of=log.rows_of
+            source,
+            self._spec,
+            self._engine,
+            self._reject,
+            pause=self._pause,
+            rows_of=log.rows_of if log.keeps else None,
         )
         desk = self._set_desk(log)
         desk.learned = intake.learned

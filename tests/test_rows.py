@@ -16,22 +16,30 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from mjbulk._contacts import encode
 from mjbulk._rows import (
     NO_ADDRESS,
     Block,
     Given,
     Terms,
-    encode,
-    encode_all,
+    blocks_of,
     flat,
     given,
     layout_of,
-    merge,
     missing_columns,
     property_names,
     refuse_columns,
 )
-from mjbulk._values import MAX_ADDRESS, ColumnFault, RowFault, check_address, is_null, key_of
+from mjbulk._values import (
+    MAX_ADDRESS,
+    ColumnFault,
+    RowFault,
+    are_addresses,
+    check_address,
+    is_address,
+    is_null,
+    key_of,
+)
 from mjbulk.models import Contact, Property
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
@@ -550,7 +558,7 @@ def test_which_properties_rows_set(names: Sequence[str], terms: Terms, propertie
     assert property_names(names, terms) == properties
 
 
-# Encoding and merging
+# Encoding
 
 
 def test_what_is_encoded() -> None:
@@ -572,50 +580,12 @@ def test_half_a_character(column: str, field: str) -> None:
     assert (caught.value.field, caught.value.message) == (field, "the value is no valid Unicode text")
 
 
-def test_half_a_character_in_a_name_of_a_column() -> None:
-    """Where the name of a property is to blame, no column is named."""
-    with pytest.raises(RowFault) as caught:
-        encode({"Email": A, "Properties": {"\ud800": "x"}})
-    assert caught.value.field is None
-
-
 @pytest.mark.parametrize(("column", "value"), [("name", ["x"]), ("name", math.inf), ("IsExcludedFromCampaigns", "yes")])
 def test_names_and_exclusions_that_do_not_fit(column: str, value: Any) -> None:
     """A Name that is no text, and an exclusion that is neither yes nor no, refuse the row."""
     with pytest.raises(RowFault) as caught:
         contact({"email": A, column: value})
     assert caught.value.field == column
-
-
-TEXTS = st.text(max_size=3)
-PROPERTIES = st.dictionaries(
-    st.sampled_from("abc"), st.none() | st.integers(-(2**63), 2**64 - 1) | TEXTS | st.booleans()
-)
-CONTACTS = st.fixed_dictionaries(
-    {"Email": st.just(A)},
-    optional={"Name": TEXTS, "IsExcludedFromCampaigns": st.booleans(), "Properties": PROPERTIES.filter(bool)},
-)
-
-
-@LAW
-@hypothesis_given(CONTACTS, CONTACTS)
-def test_the_later_row_wins_key_by_key(earlier: dict[str, Any], later: dict[str, Any]) -> None:
-    """Of two rows of a person each value is the later one's, and where that says nothing the earlier one's."""
-    merged = json.loads(merge(encode(earlier), encode(later)))
-    for key in ("Email", "Name", "IsExcludedFromCampaigns"):
-        assert merged.get(key) == later.get(key, earlier.get(key))
-    assert merged.get("Properties", {}) == earlier.get("Properties", {}) | later.get("Properties", {})
-    assert set(merged) == set(earlier) | set(later)
-
-
-def test_a_text_that_cannot_be_sent_costs_its_own_row() -> None:
-    """Of many contacts one with half a character in it is named by its place, and the others are encoded."""
-    faults: dict[int, RowFault] = {}
-    contacts: list[Mapping[str, Any]] = [{"Email": A}, {"Email": A, "Properties": {"city": "\ud800"}}, {"Email": A}]
-    first, broken, last = encode_all(contacts, faults)
-    assert first == last == encode({"Email": A})
-    assert broken == b""
-    assert {place: fault.field for place, fault in faults.items()} == {1: "city"}
 
 
 # Many rows at once
@@ -665,18 +635,39 @@ def test_a_column_at_a_glance_is_a_column_value_by_value(kind: str, column: tupl
     assert (found, told) == one_by_one(kind, values, text=text)
 
 
+ALMOST = st.text(st.sampled_from("aA0._+-@é \n\u00a0"), max_size=8)
+
+
+@LAW
+@hypothesis_given(
+    st.lists(st.sampled_from([A, "b-c@d-e.f.gh", "é@b.de", "a@b.de\nc@d.ef"]) | ALMOST, min_size=1, max_size=3)
+)
+def test_addresses_that_are_seen_at_a_glance_are_addresses(values: list[str]) -> None:
+    """Whatever passes together would pass alone, and as it stands."""
+    if are_addresses(values):
+        assert all(map(is_address, values))
+    assert are_addresses(values) or not all(value in (A, "b-c@d-e.f.gh") for value in values)
+
+
+def test_an_address_that_is_too_long_is_seen_too() -> None:
+    """Its length counts also where many are looked at together."""
+    assert are_addresses([A, f"{'a' * (MAX_ADDRESS - 5)}@b.de"])
+    assert not are_addresses([A, f"{'a' * (MAX_ADDRESS - 4)}@b.de"])
+    assert not are_addresses([A, None])
+
+
 ADDRESSES: list[Any] = [A, f" {A} ", "bob@example.org", "nobody", "", None, 7, "a" * 400 + "@b.de"]
 
 
 @LAW
-@hypothesis_given(st.lists(st.tuples(st.sampled_from(ADDRESSES), st.sampled_from(["7", 7, "x", None])), max_size=8))
+@hypothesis_given(st.lists(st.tuples(st.sampled_from(ADDRESSES), st.sampled_from(["7", 7, "x", None])), min_size=1))
 def test_rows_that_are_taken_together(rows: list[tuple[Any, Any]]) -> None:
     """Each row of many is the contact that it is alone, or is refused for what it is refused for alone."""
     layout = layout_of(("email", "int"), TERMS)
     faults: dict[int, RowFault] = {}
-    contacts = layout.contacts(rows, faults)
-    assert len(contacts) == len(rows)
-    for place, (row, made) in enumerate(zip(rows, contacts, strict=True)):
+    contacts = layout.contacts(Block.of(("email", "int"), rows).columns, len(rows), faults)
+    assert len(contacts.addresses) == len(rows)
+    for place, row in enumerate(rows):
         try:
             alone = layout.contact(row)
         except RowFault as fault:
@@ -684,26 +675,40 @@ def test_rows_that_are_taken_together(rows: list[tuple[Any, Any]]) -> None:
             assert (found.field, found.message) == (fault.field, fault.message)  # noqa: PT017  # one of two outcomes
         else:
             assert place not in faults
-            assert made == alone
+            assert contacts.at(place) == alone
 
 
 def test_the_first_fault_of_a_row_is_told() -> None:
     """A row with several faults is refused for its address before its values, and for one reason."""
     faults: dict[int, RowFault] = {}
-    layout_of(("int", "name", "email"), TERMS).contacts([("x", ["y"], "nobody"), ("x", ["y"], A)], faults)
+    layout_of(("int", "name", "email"), TERMS).contacts([["x", "x"], [["y"], ["y"]], ["nobody", A]], 2, faults)
     assert {place: fault.field for place, fault in faults.items()} == {0: "email", 1: "name"}
 
 
 def test_a_block_gives_its_rows() -> None:
     """Of many rows with the same names each can be had, with its record where it came from a CSV file."""
-    plain = Block(("email",), [(A,), ("b@c.de",)], number=5)
-    assert (len(plain), plain.given(1).as_dict()) == (2, {"email": "b@c.de"})
-    assert Block(("email",), [(A,)], [f"{A}\n"]).given(0) == Given(("email",), (A,))
+    plain = Block.of(("email",), [(A,), ("b@c.de",)], number=5)
+    assert (len(plain), plain.given(1).as_dict(), plain.number) == (2, {"email": "b@c.de"}, 5)
     assert "example" not in repr(plain)
-    records = Block(("email",), [(A,), ("b@c.de",), ("d@e.de",)], [f"{A}\n", "b@c.de\n", "d@e.de\n"])
+    records = Block.of(("email",), [(A,), ("b@c.de",), ("d@e.de",)], [f"{A}\n", "b@c.de\n", "d@e.de\n"])
     some = records.at([2, 0])
-    assert (some.rows, some.kept) == ([("d@e.de",), (A,)], ["d@e.de\n", f"{A}\n"])
-    assert plain.at([1]).kept == [("b@c.de",)]
+    assert (some.rows, some.kept(slice(0, 2))) == ([("d@e.de",), (A,)], f"d@e.de\n{A}\n")
+    assert plain.at([1]).kept(slice(0, 1)) == [["b@c.de"]]
+    assert Block.of((), [(), ()]).rows == [(), ()]
+
+
+def test_rows_with_the_same_names_make_a_block() -> None:
+    """What follows each other is put together, and what is no row stands alone."""
+    one, two, other = Given(("email",), (A,)), Given(("email",), ["b@c.de"]), Given(("email", "x"), (A, 7))
+    found = list(blocks_of([one, two, "none", "none", one, other, other]))
+    assert found == [
+        Block.of(("email",), [(A,), ("b@c.de",)]),
+        "none",
+        "none",
+        Block.of(("email",), [(A,)]),
+        Block.of(("email", "x"), [(A, 7), (A, 7)]),
+    ]
+    assert list(blocks_of([])) == []
 
 
 class OfAnArray:

@@ -1,0 +1,132 @@
+"""Contacts in JSON, as Mailjet takes them: many are encoded column by column, one is an object like any other."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from types import NoneType
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+
+from mjbulk._values import RowFault
+
+_BARE = frozenset({int, float, bool, NoneType})
+"""Types whose values have no comma and no quote in JSON."""
+
+
+@frozen
+class Contacts:
+    """Contacts, column by column; where one has no value for a column, None stands."""
+
+    fields: Mapping[str, Sequence[Any]] = field(repr=False)
+    """``Email``, which all have, ``Name`` and ``IsExcludedFromCampaigns``."""
+    properties: Mapping[str, Sequence[Any]] = field(factory=dict, repr=False)
+    nulls: bool = False
+    """Whether a property that is None is sent so, which unassigns it."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses of all."""
+        return self.fields["Email"]
+
+    def at(self, place: int) -> dict[str, Any]:
+        """Give one of them."""
+        contact = {name: values[place] for name, values in self.fields.items() if values[place] is not None}
+        properties = {
+            name: values[place] for name, values in self.properties.items() if self.nulls or values[place] is not None
+        }
+        return {**contact, "Properties": properties} if properties else contact
+
+    def encode(self, faults: dict[int, RowFault]) -> list[bytes]:
+        """Encode each of them, and note in ``faults`` the places of those that cannot be.
+
+        A column is encoded in one call, and cut at its commas.
+        """
+        try:
+            pieces = [b"{", *_members(self.fields, nulls=False)]
+            if self.properties:
+                pieces += [b',"Properties":{', *_members(self.properties, nulls=self.nulls), b"}"]
+        except TypeError:
+            return self._encode_one_by_one(faults)
+        encoded = list(map(b"".join, zip(*_in_columns([*pieces, b"}"]), strict=False)))
+        if _MARK in pieces:
+            return [row.replace(_MARK + b",", b"").replace(b',"Properties":{\0}', b"") for row in encoded]
+        return encoded
+
+    def _encode_one_by_one(self, faults: dict[int, RowFault]) -> list[bytes]:
+        encoded = []
+        for place in range(len(self.addresses)):
+            try:
+                encoded.append(encode(self.at(place)))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                encoded.append(b"")
+        return encoded
+
+
+_MARK = b"\0"
+"""Stands where the comma after it, or the object around it, may be too many: no JSON has it."""
+
+
+def _members(columns: Mapping[str, Sequence[Any]], *, nulls: bool) -> Iterator[bytes | list[bytes]]:
+    """Encode columns as members of objects: in turn what is the same in all objects, and what is not."""
+    pieces = chain.from_iterable(_member(name, values, nulls=nulls) for name, values in columns.items())
+    first = next(pieces)
+    return chain([first[1:]] if isinstance(first, bytes) else [_MARK, first], pieces)
+
+
+def _member(name: str, values: Sequence[Any], *, nulls: bool) -> list[bytes | list[bytes]]:
+    """Encode a column, each value with its name, and a comma before it; without ``nulls``, those are left out."""
+    key = b"," + orjson.dumps(name) + b":"
+    kinds = set(map(type, values))
+    if kinds == {str} and b'\\"' not in (texts := orjson.dumps(values)):
+        return [key + b'"', texts[2:-2].split(b'","'), b'"']
+    encoded = orjson.dumps(values)[1:-1].split(b",") if kinds <= _BARE else list(map(orjson.dumps, values))
+    if nulls or NoneType not in kinds:
+        return [key, encoded]
+    return [[b"" if value == b"null" else key + value for value in encoded]]
+
+
+def _in_columns(pieces: Iterable[bytes | list[bytes]]) -> Iterator[Iterable[bytes]]:
+    """Give what is the same in all rows once for each, and join it where it comes in pieces."""
+    same = b""
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            same += piece
+        else:
+            yield repeat(same)
+            yield piece
+            same = b""
+    yield repeat(same)
+
+
+def encode(contact: Mapping[str, Any]) -> bytes:
+    """Encode one contact.
+
+    Raises RowFault where a text in it is no valid Unicode.
+    """
+    try:
+        return orjson.dumps(contact)
+    except TypeError:
+        raise RowFault(_undecodable(contact), "the value is no valid Unicode text") from None
+
+
+def _undecodable(contact: Mapping[str, Any]) -> str | None:
+    named = {**contact.get("Properties", {}), **contact}
+    named.pop("Properties", None)
+    for name, value in named.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            return str(name)
+    return None
+
+
+def merge(earlier: bytes, later: bytes) -> bytes:
+    """Merge two encoded rows of one person: the later one wins, key by key."""
+    first, second = orjson.loads(earlier), orjson.loads(later)
+    properties = {**first.get("Properties", {}), **second.get("Properties", {})}
+    merged = first | second
+    if properties:
+        merged["Properties"] = properties
+    return orjson.dumps(merged)

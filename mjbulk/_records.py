@@ -1,0 +1,181 @@
+"""CSV text to records, and back.
+
+Most records are read many at a time: their ends are known by their quotes. Where that does not come out right, they are
+read line by line, with care.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from operator import ne
+
+from attrs import field, frozen
+
+MAX_RECORD = 8 * 2**20
+"""Characters of one cell. A quote that is never closed would make one cell of the rest of the file."""
+
+
+@frozen
+class Records:
+    """Records of a CSV file that follow each other."""
+
+    rows: Sequence[Sequence[str]] = field(repr=False)
+    """Their cells; none where a record is malformed."""
+    raws: Sequence[str] = field(repr=False)
+    """As they stand in the file, each with its line end; one that the last line lacks is added."""
+    faults: Mapping[int, str]
+    """The places of those that are malformed, and why."""
+
+    def __len__(self) -> int:
+        return len(self.raws)
+
+
+class _NeedMore(Exception):  # a signal from an iterator to its owner
+    """The lines at hand end within a record."""
+
+
+class CsvRecords:
+    """Cuts CSV text that comes in pieces into records, at record ends only: a quoted cell may hold line ends.
+
+    A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
+    never closed does not swallow the rows behind it.
+    """
+
+    def __init__(self, delimiter: str = ",") -> None:
+        """``delimiter`` is one character."""
+        self._delimiter = delimiter
+        self._pending: list[str] = []
+        self._rest = ""
+
+    def feed(self, text: str, *, last: bool = False) -> Records:
+        """Take in a piece of text and give the records that are complete; ``last`` says that no more will come."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        if last and self._rest:
+            lines.append(self._rest)
+        lines = self._pending + [line + "\n" for line in lines]
+        raws, self._pending = _whole_records(lines)
+        if not self._pending or (not last and sum(map(len, self._pending)) <= MAX_RECORD):
+            rows = self._read_quickly(raws)
+            if rows is not None:
+                return rows
+        with _large_cells():
+            records, done = self._read_carefully(lines, last=last)
+        self._pending = lines[done:]
+        return records
+
+    @property
+    def waiting(self) -> int:
+        """How many characters of a line have come whose end has not."""
+        return len(self._rest)
+
+    def _read_quickly(self, raws: Sequence[str]) -> Records | None:
+        """Read records whose ends seem to be known; None where one is not what it seems."""
+        try:
+            with _large_cells():
+                rows = list(csv.reader(raws, delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            return None
+        if len(rows) != len(raws):
+            return None
+        if not all(rows):  # blank lines are no records
+            raws = [raw for raw, row in zip(raws, rows, strict=True) if row]
+            rows = [row for row in rows if row]
+        return Records(rows, raws, {})
+
+    def _read_carefully(self, lines: Sequence[str], *, last: bool) -> tuple[Records, int]:
+        """Read line by line, and give the records and the number of lines that they took."""
+        rows: list[Sequence[str]] = []
+        raws: list[str] = []
+        faults: dict[int, str] = {}
+        done = 0
+        while done < len(lines):
+            begin = done
+            reader = csv.reader(_until(lines, begin, last=last), delimiter=self._delimiter, strict=True)
+            try:
+                for cells in reader:
+                    end = begin + reader.line_num
+                    if cells:
+                        rows.append(cells)
+                        raws.append("".join(lines[done:end]))
+                    done = end
+            except _NeedMore:
+                break
+            except csv.Error as why:
+                faults[len(rows)] = f"this is no CSV: {_reason(why)}"
+                rows.append(())
+                raws.append(lines[done])
+                done += 1
+        return Records(rows, raws, faults), done
+
+
+def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Join lines whose end stands within quotes to records, as far as quotes tell; and give the lines that are left."""
+    odd = [at for at, line in enumerate(lines) if line.count('"') % 2]
+    records: list[str] = []
+    done = 0
+    for first, last in zip(odd[::2], odd[1::2], strict=False):
+        records += lines[done:first]
+        records.append("".join(lines[first : last + 1]))
+        done = last + 1
+    end = odd[-1] if len(odd) % 2 else len(lines)
+    return records + lines[done:end], lines[end:]
+
+
+@contextmanager
+def _large_cells() -> Iterator[None]:
+    """Lift the limit of a cell, which is global, and put it back."""
+    limit = csv.field_size_limit(MAX_RECORD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _until(lines: Sequence[str], begin: int, *, last: bool) -> Iterator[str]:
+    for index in range(begin, len(lines)):
+        yield lines[index]
+    if not last:
+        raise _NeedMore
+
+
+def _reason(why: csv.Error) -> str:
+    text = str(why)
+    if "end of data" in text:
+        return "a quote is opened and never closed"
+    return "a carriage return stands alone in it" if "new-line" in text else text
+
+
+def read_records(text: str) -> list[list[str]]:
+    """Read records of a file whose delimiter is a comma."""
+    with _large_cells():
+        return list(csv.reader(StringIO(text, newline="")))
+
+
+def decode_record(record: str) -> list[str]:
+    """Read one record of a file whose delimiter is a comma."""
+    return read_records(record)[0]
+
+
+def encode_record(cells: Sequence[str]) -> bytes:
+    """Encode one record as Mailjet wants it: commas, and quotes where they are needed."""
+    return (",".join(map(_quoted, cells)) + "\n").encode()
+
+
+def write_records(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Write many records in the same way, each with its line end."""
+    return [f"{record}\n" for record in map(",".join, zip(*map(_quoted_all, columns), strict=True))]
+
+
+def _quoted_all(cells: Sequence[str]) -> Sequence[str]:
+    if _SPECIAL.search("".join(cells)) or any(map(ne, cells, map(str.strip, cells))):
+        return list(map(_quoted, cells))
+    return cells
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) or cell != cell.strip() else cell
+
+
+_SPECIAL = re.compile('[",\r\n]')
