@@ -45,46 +45,30 @@ class Lanes:
         people = [hash(key) & _PERSON for key in keys]
         if self._used + len(people) > len(self._table) * _FULL:
             self._sweep(len(people))
-        self._held[chunk] = len(people)
-        table, mask, mine = self._table, len(self._table) - 1, chunk << _BITS
-        others = []
+        held, table, mask, mine = self._held, self._table, len(self._table) - 1, chunk << _BITS
+        held[chunk] = len(people)
+        blockers: set[int] = set()
+        known = 0
         for person in people:
             slot = person & mask
-            if table[slot]:
-                others.append(person)
-            else:  # written out, for it is what happens most often
-                table[slot] = mine | person
-        self._used += len(people) - len(others)
-        return {self._put(person, chunk) for person in others} - {chunk}
+            while (entry := table[slot]) and entry & _PERSON != person:
+                slot = slot + 1 & mask
+            table[slot] = mine | person
+            if entry:
+                known += 1
+                if (holder := entry >> _BITS) in held:
+                    held[holder] -= 1
+                    blockers.add(holder)
+        self._used += len(people) - known
+        return blockers - {chunk}
 
     def leave(self, chunk: int) -> None:
         """Let a chunk go: its rows are settled."""
         del self._held[chunk]
 
-    def _put(self, person: int, chunk: int) -> int:
-        """Write a person down, and give the unfinished chunk that held them, or ``chunk`` itself."""
-        table, mask, held = self._table, len(self._table) - 1, self._held
-        slot, spare = person & mask, -1
-        while entry := table[slot]:
-            holder = entry >> _BITS
-            if entry & _PERSON == person:
-                table[slot] = chunk << _BITS | person
-                if holder not in held:
-                    return chunk
-                held[holder] -= 1
-                return holder
-            if spare < 0 and holder not in held:
-                spare = slot
-            slot = slot + 1 & mask
-        if spare < 0:
-            self._used += 1
-            spare = slot
-        table[spare] = chunk << _BITS | person
-        return chunk
-
     def _sweep(self, coming: int) -> None:
         """Make the table anew, without what is stale, and large enough for those who come."""
-        live = array("Q", (entry for entry in self._table if entry >> _BITS in self._held))
+        live = array("Q", (entry for entry in filter(None, self._table) if entry >> _BITS in self._held))
         slots = self._least
         while (len(live) + coming) * 2 > slots:
             slots *= 2
