@@ -17,7 +17,7 @@ from mjbulk._parts import Part, Refused, Rows
 from mjbulk._spill import Place
 from mjbulk._ways import Way, find_import
 from mjbulk.errors import ApiError
-from mjbulk.jobs import Ended
+from mjbulk.jobs import Ended, Watched
 from mjbulk.journal import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 
@@ -91,6 +91,7 @@ class Delivery:
                 part.job = await find_import(engine.account, data_id, engine.settings.read_timeout)
                 if part.job is not None:
                     self._desk.ledger.jobs.append(part.job)
+                    part.resumed = True
                     part.record = evolve(part.record, state="watched", job=str(part.job))
                     await self._desk.log.put(part.record)
                 else:
@@ -114,6 +115,10 @@ class Delivery:
             if part.job is not None:
                 yield part.watched.reply.status if part.watched and part.watched.reply else "Allocated"
 
+    def watched(self) -> Iterator[Watched]:
+        """Give each of its jobs that is under watch."""
+        return (part.watched for part in self._parts if part.watched is not None)
+
     def _all_rows(self) -> Rows:
         """Read the rows back: they are put aside before the chunk is sent."""
         return Rows.get(self._desk.spill, self._rows)
@@ -134,15 +139,15 @@ class Delivery:
         if part.job is None:
             return
         scheduler = self._desk.engine.scheduler
-        part.watched = scheduler.watched(part.job, part.size, new=True)
+        part.watched = scheduler.watched(part.job, part.size, new=True, resumed=part.resumed)
         try:
-            ended = await scheduler.end_of(part.watched)
+            ended = await scheduler.end_of(part.watched, self._desk.notify)
             settlement = self._judge(part, ended)
             for share in _SECOND_LOOKS:
                 if settlement.final:
                     break
                 await asyncio.sleep(share * self._desk.engine.assumptions.counts_lag_seconds)
-                ended = await scheduler.look_again(part.job)
+                ended = await scheduler.look_again(part.watched)
                 settlement = self._judge(part, ended)
         except ApiError as refusal:
             if refusal.status != 404:

@@ -33,6 +33,8 @@ class Part:
     passage: Passage = field(factory=Passage)
     job: JobRef | None = None
     watched: Watched | None = None
+    resumed: bool = False
+    """Whether its job was created by another process, nobody knows when."""
     half_of: int = 0
     """Bytes of the body that was too large before it was halved; 0 where none was."""
     refused: str | None = None
@@ -45,7 +47,8 @@ class Part:
         """Go on with what the journal knows. On the CSV way nothing can have been applied before it was uploaded."""
         in_doubt = record.state == "sending" and (via == "json" or record.data_id is not None)
         passage = Passage(doubt=Doubt(in_doubt), data_id=record.data_id)
-        return cls(record, passage, JobRef.parse(record.job) if record.job else None)
+        job = JobRef.parse(record.job) if record.job else None
+        return cls(record, passage, job, resumed=job is not None)
 
     @property
     def places(self) -> slice:

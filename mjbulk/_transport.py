@@ -45,7 +45,7 @@ class Doubt:
 
 @frozen(kw_only=True)
 class Patience:
-    """How long one request is tried. The default is for submits: `ENDLESS` for polls and downloads."""
+    """How long one request is tried. The default is for submits."""
 
     attempts: float
     seconds: float
@@ -58,9 +58,6 @@ class Patience:
     def of(cls, settings: Settings) -> "Patience":
         """What the settings say."""
         return cls(attempts=settings.attempts, seconds=settings.give_up_after)
-
-
-ENDLESS = Patience(attempts=float("inf"), seconds=float("inf"))
 
 
 @define(kw_only=True)
@@ -112,6 +109,10 @@ class GaveUp(NoAnswer):
 
 class WasReset(GaveUp):
     """The connection was closed without an answer, as often as the patience allows: the body may be too large."""
+
+
+class Untrusted(GaveUp):
+    """No request can succeed: it is not Mailjet that answers there."""
 
 
 class _Again(Exception):  # a signal to the loop of attempts
@@ -274,7 +275,7 @@ class Transport:
 def _refusal(errand: _Errand[Any], end: _End) -> ApiError | NoAnswer:
     call = errand.request.call
     if end.status is None:
-        return errand.gave_up(end.why)
+        return Untrusted(call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
     said = decode_error(end.body)
     advice = {
         401: "the API key or its secret is wrong" if said.code is None else "",

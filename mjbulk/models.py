@@ -203,9 +203,10 @@ class Progress(Counts):
     rate: float = 0.0
     """Rows a second that got their outcome, on average since the start."""
     eta: float | None = None
-    """Seconds until the rows that were read will be settled at this rate; None where nothing can be said."""
+    """Seconds until the rows that were read will be settled, as likely as not: by the forecasts for their jobs, and at
+    this rate where they have none; None where nothing can be said."""
     stalled: Sequence[JobRef] = ()
-    """Jobs that have not moved for long."""
+    """Jobs that have not moved for half an hour and more. That is no error: they are watched on."""
 
     @property
     def settled(self) -> int:

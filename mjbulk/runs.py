@@ -10,7 +10,7 @@ watched again, and nothing is sent before every chunk that was cut before has be
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -34,6 +34,7 @@ from mjbulk.errors import (
     SourceError,
     UsageError,
 )
+from mjbulk.jobs import Watched
 from mjbulk.journal import PartRecord, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
@@ -100,7 +101,7 @@ class ImportRun:
         seconds = asyncio.get_running_loop().time() - self._began
         settled = self._ledger.settled
         rate = settled / seconds if seconds > 0 else 0.0
-        waiting = self._rows - settled
+        watched = [job for delivery in self._unfinished.values() for job in delivery.watched()]
         jobs = dict(self._desk.statuses) if self._desk else {}
         for status in (status for delivery in self._unfinished.values() for status in delivery.statuses()):
             jobs[status] = jobs.get(status, 0) + 1
@@ -109,8 +110,18 @@ class ImportRun:
             jobs=jobs,
             requests=self._engine.transport.requests - self._requests_before,
             rate=rate,
-            eta=waiting / rate if rate else None,
+            eta=self._eta(watched, rate),
+            stalled=tuple(job.ref for job in watched if job.track.stalled),
         )
+
+    def _eta(self, watched: Sequence[Watched], rate: float) -> float | None:
+        """Give the seconds until all that was read is settled: jobs by their forecasts, other rows at this rate."""
+        now = asyncio.get_running_loop().time()
+        others = self._rows - self._ledger.settled - sum(job.track.rows for job in watched)
+        ends = [max(job.ends - now, 0.0) for job in watched]
+        if others > 0 and rate:
+            ends.append(others / rate)
+        return max(ends, default=None)
 
     async def wait(self) -> Report:
         """Wait for the end and give the report, whatever it says; ``report.halted`` tells why it stopped early."""

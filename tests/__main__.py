@@ -24,6 +24,7 @@ PURE = (
     "_lanes",
     "_pace",
     "_polling",
+    "_times",
     "_errorfile",
     "_books",
 )

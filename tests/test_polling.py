@@ -1,18 +1,59 @@
 """When a job is looked at again."""
 
 import math
+from datetime import UTC, datetime, timedelta
+from statistics import fmean
+from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._polling import Bounds, finished, next_look
+from benchmarks.jobs import mix
+from benchmarks.polling import WAYS, predictive
+from mjbulk._polling import Bounds, Learned, Look, Track, finished, learn, next_look, pause
+from mjbulk._times import Line, Times
 from mjbulk._wire import JobReply
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
 WORDS = frozenset({"completed", "error", "abort", "aborted"})
 BOUNDS = Bounds(least=1.0, most=300.0)
-FINITE = st.floats(min_value=0, max_value=1e9)
+NO_BOUND = Bounds(least=0.0, most=math.inf)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+QUEUED = JobReply(status="Allocated", count=0)
+DONE = JobReply(status="Completed", count=1000)
+
+
+def running(count: int | None, **more: Any) -> JobReply:
+    return JobReply(status="Importing", count=count, **more)
+
+
+def job(**more: Any) -> Track:
+    return Track(**{"kind": "contact", "rows": 1000, "posted": 0.0, "new": True, "whole": True, **more})
+
+
+def seen(*looks: tuple[float, JobReply], **more: Any) -> Track:
+    track = job(**more)
+    for now, reply in looks:
+        track = track.after(reply, now)
+    return track
+
+
+def after_jobs(number: int, queue: float, work: float, **more: Any) -> Learned:
+    """What jobs that all took as long have taught."""
+    learned = Learned()
+    for _ in range(number):
+        track = seen((queue - 0.1, QUEUED), (queue + 0.1, running(0)), (queue + work - 0.1, running(900)), **more)
+        learned = learn(learned, track, DONE, queue + work + 0.1)
+    return learned
+
+
+def look(track: Track, learned: Learned | None = None, bounds: Bounds = NO_BOUND, now: float | None = None) -> Look:
+    return next_look(track, learned or Learned(), track.seen if now is None else now, bounds)
+
+
+# Words
 
 
 @pytest.mark.parametrize("status", ["Completed", "Error", "Abort", "Aborted", " COMPLETED ", "abort\n"])
@@ -31,45 +72,307 @@ def test_any_other_word_means_that_it_runs(status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "rows", "elapsed", "looks", "seconds"),
+    ("reply", "begun"),
     [
-        (None, 1000, 0.0, 0, 1.0),
-        (None, 1000, 500.0, 0, 1.0),
-        (None, 1000, 50.0, 1, 10.0),
-        (JobReply(status="Upload"), 1000, 50.0, 1, 10.0),
-        (JobReply(status="Importing", count=0), 1000, 50.0, 1, 10.0),
-        (JobReply(status="Importing", count=5), 1000, 50.0, 1, 5.0),
-        (JobReply(status="Importing", count=5), 0, 50.0, 1, 10.0),
-        (JobReply(status="Upload"), 1000, 2.0, 1, 1.0),
-        (JobReply(status="Upload"), 1000, 1e6, 9, 300.0),
+        (QUEUED, False),
+        (JobReply(status=" UPLOAD "), False),
+        (JobReply(status="pending", count=0), False),
+        (JobReply(), False),
+        (JobReply(status="Allocated", job_start=START), True),
+        (JobReply(status="Upload", count=1), True),
+        (JobReply(status="Prepare"), True),
+        (JobReply(status="Saving"), True),
     ],
 )
-def test_the_wait_is_a_share_of_the_time_gone_by(
-    job: JobReply | None, rows: int, elapsed: float, looks: int, seconds: float
-) -> None:
-    """A fifth of the time that has gone by, a tenth where the job shows that it moves, within the bounds."""
-    assert next_look(job, rows=rows, elapsed=elapsed, looks=looks, bounds=BOUNDS) == seconds
+def test_what_shows_that_a_job_has_begun(reply: JobReply, *, begun: bool) -> None:
+    """A word of the queue, no JobStart and no row done: the job has not begun. Any other word: it has."""
+    assert (seen((5.0, reply)).begun is not None) is begun
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "reply", "share"),
+    [
+        ("contact", 1000, running(250), 0.25),
+        ("contact", 1000, running(None), 0.0),
+        ("contact", 1000, running(5000), 1.0),
+        ("contact", 0, running(250), 0.0),
+        ("contactslist", 1000, running(-5), 0.0),
+        ("csvimport", 1000, running(1000, current=100), 0.1),
+        ("csvimport", 0, running(400, current=100), 0.25),
+        ("csvimport", 0, running(0, current=100), 0.0),
+        ("csvimport", 1000, running(300), 0.3),
+    ],
+)
+def test_the_share_of_rows_that_are_done(kind: Any, rows: int, reply: JobReply, share: float) -> None:
+    """Count over the rows of the job; of a csvimport Current, over Count where nothing else is known."""
+    assert seen((5.0, reply), kind=kind, rows=rows).share == share
+
+
+# The wait
+
+
+def test_with_nothing_to_go_on_the_wait_is_a_growing_share_of_the_time_elapsed() -> None:
+    """The longer a job has gone on without a sign, the longer the wait, by a steady share of its age."""
+    for reply in (QUEUED, JobReply(status="Saving")):
+        shares = [look(seen((age, reply))).wait / age for age in (1e3, 1e4, 1e5)]
+        assert min(shares) > 0.05
+        assert max(shares) < 0.5
+        assert shares == pytest.approx([shares[-1]] * 3, rel=0.5)
+
+
+def test_a_kind_of_job_that_is_known_is_first_looked_at_near_its_end() -> None:
+    """Where all jobs took 10 s in the queue and 50 s to import, few looks find the end of the next, at once."""
+    learned = after_jobs(30, 10.0, 50.0)
+    assert look(job(), learned).left == pytest.approx(60, rel=0.05)
+    track, now = job(), look(job(), learned).wait
+    assert 55 < now < 63
+    while now < 60:
+        track = track.after(running(int(20 * (now - 10))), now)
+        now += look(track, learned).wait
+    assert now < 62
+    assert track.looks <= 3
+
+
+def test_a_job_far_beyond_its_kind_is_asked_for_less_and_less() -> None:
+    """Where all jobs took 60 s, one that takes an hour costs some thirty looks, and is found ended soon."""
+    learned = after_jobs(50, 10.0, 50.0)
+    track, now = job(), look(job(), learned).wait
+    while now < 3600:
+        track = track.after(running(0), now)
+        now += look(track, learned, BOUNDS).wait
+    assert track.looks < 45
+    assert now < 3900
+
+
+def test_queue_and_import_are_learned_apart() -> None:
+    """A job that left a long queue early is not waited for as if the queue were part of its work."""
+    learned = after_jobs(30, 600.0, 20.0)
+    early = seen((40.0, running(0)), posted=0.0)
+    assert look(early, learned).wait < 60
+
+
+def test_larger_jobs_take_longer_where_they_did() -> None:
+    """Ten times the rows take ten times as long, if that is how it was; a job of unknown size is as the average."""
+    learned = Learned()
+    for turn in range(60):
+        rows = (1000, 10_000)[turn % 2]
+        track = seen((1.0, running(0)), rows=rows)
+        learned = learn(learned, track, DONE, 1.0 + rows / 100)
+    small, unknown, large = (look(seen((1.0, running(0)), rows=rows), learned).left for rows in (1000, 0, 10_000))
+    assert large / small == pytest.approx(10, rel=0.2)
+    assert small < unknown < large
+
+
+def test_it_tightens_near_the_end() -> None:
+    """By the rows that are done the end is foretold; each wait is shorter than the one before, down to a small one."""
+    track, now, waits = seen((9.0, QUEUED), (10.0, running(0))), 10.0, []
+    while True:
+        waits.append(look(track, now=now).wait)
+        now += waits[-1]
+        if now >= 1010:
+            break
+        track = track.after(running(int(now - 10)), now)
+    assert waits[-4:] == sorted(waits[-4:], reverse=True)
+    assert now < 1030
+    assert len(waits) < 15
+
+
+def test_uneven_work_is_forecast_with_more_doubt() -> None:
+    """Where forecasts from progress were far off, the next look comes earlier than where they were right."""
+    even, uneven = Learned(), Learned()
+    for turn in range(40):
+        track = seen((0.1, running(0)), (50.0, running(500)))
+        even = learn(even, track, DONE, 101.0)
+        uneven = learn(uneven, track, DONE, (60.0, 400.0)[turn % 2])
+    half = seen((1.0, running(0)), (51.0, running(500)))
+    sure, unsure = (look(half, attrs.evolve(one, work=Line())).wait for one in (even, uneven))
+    assert unsure < 0.8 * sure
+
+
+def test_rows_that_stand_still_may_stand_as_long_again() -> None:
+    """A job with all rows done that does not end, or one that stopped in the middle, is not asked for ever faster."""
+    for count in (1000, 500):
+        track = seen((0.5, running(0)), *((now, running(count)) for now in (100.0, 200.0, 400.0, 800.0, 1600.0)))
+        assert look(track).wait > 80
+
+
+def test_where_rows_should_be_seen_and_none_is_done_the_end_is_far() -> None:
+    """A kind of job that shows its rows is asked for less while it prepares than one that does not."""
+    learned = after_jobs(3, 10.0, 50.0)
+    track = seen((5.0, running(0)))
+    assert learned.seen_rows
+    assert look(track, learned).wait > look(track, attrs.evolve(learned, uneven_weight=3.0)).wait
+
+
+def test_a_job_that_goes_back_is_forecast_anew() -> None:
+    """Going back to the queue, or losing rows, is survived: it counts from there."""
+    begun = seen((10.0, running(0)), (20.0, running(500)))
+    queued = begun.after(QUEUED, 30.0)
+    assert (queued.begun, queued.first, queued.probe, queued.share) == (None, None, None, 0.0)
+    fewer = begun.after(running(100), 30.0)
+    assert fewer.first == (30.0, 0.1)
+    for track in (queued, fewer):
+        assert 0 < look(track).wait < 100
+
+
+FLOATS = st.floats(min_value=0, max_value=1e9)
+REPLIES = st.builds(
+    JobReply,
+    status=st.sampled_from(["Allocated", "Prepare", "Importing", "What"]),
+    count=st.none() | st.integers(-5, 10**6),
+    current=st.none() | st.integers(-5, 10**6),
+)
 
 
 @LAW
-@given(FINITE, st.integers(0, 1000), st.integers(0, 10**6), st.none() | st.integers(0, 10**6))
-def test_the_wait_is_within_bounds(elapsed: float, looks: int, rows: int, count: int | None) -> None:
-    """Whatever is known of a running job, the next look is neither sooner nor later than the bounds."""
-    seconds = next_look(JobReply(count=count), rows=rows, elapsed=elapsed, looks=looks, bounds=BOUNDS)
-    assert BOUNDS.least <= seconds <= BOUNDS.most
+@given(
+    st.lists(st.tuples(FLOATS, REPLIES), max_size=8),
+    st.sampled_from(["contact", "csvimport"]),
+    st.integers(0, 10**6),
+    st.lists(st.tuples(FLOATS, FLOATS), max_size=4),
+    FLOATS,
+)
+def test_the_wait_is_within_bounds(looks: Any, kind: Any, rows: int, past: Any, later: float) -> None:
+    """Whatever a job has said, and whatever others took, the next look is neither sooner nor later than the bounds."""
+    learned = Learned()
+    for queue, work in past:
+        learned = learn(learned, seen((queue, running(5)), kind=kind, rows=rows), DONE, queue + work)
+    track = job(kind=kind, rows=rows)
+    for now, reply in sorted(looks, key=lambda one: one[0]):
+        track = track.after(reply, now)
+        learned = learn(learned, track, DONE, now)
+    said = look(track, learned, BOUNDS, now=track.seen + later)
+    assert BOUNDS.least <= said.wait <= BOUNDS.most
+    assert 0 < said.left < math.inf
 
 
-def test_no_bound_above() -> None:
-    """Where there is no longest wait, it grows with the time gone by."""
-    bounds = Bounds(least=1.0, most=math.inf)
-    assert next_look(JobReply(), rows=0, elapsed=1e5, looks=1, bounds=bounds) == 2e4
+@LAW
+@given(st.floats(1.0, 1e8), st.floats(0.5, 60), FLOATS, st.floats(0.01, 0.98))
+def test_quantiles_of_what_is_left(median: float, shape: float, age: float, share: float) -> None:
+    """They are positive and finite, longer for fewer; half of all that begin are over at the median."""
+    times = Times(median, shape)
+    assert 0 < times.left(age, share + 0.01) <= times.left(age, share) < math.inf
+    assert times.left(0.0, 0.5) == pytest.approx(median, rel=1e-3)
 
 
-def test_a_long_job_is_found_late_by_a_share_of_its_length() -> None:
-    """A job of three hours that shows nothing is asked for fewer than 75 times, and found ended in five minutes."""
-    now, looks = 0.0, 0
-    while now < 3 * 3600:
-        wait = next_look(JobReply(status="Upload"), rows=1000, elapsed=now, looks=looks, bounds=BOUNDS)
-        now, looks = now + wait, looks + 1
-    assert looks < 75
-    assert now - 3 * 3600 <= 300
+# Surprises
+
+
+def test_a_job_that_was_just_created_may_not_be_found() -> None:
+    """404 means that there is no such job after 60 s and five looks, whichever is later; at once of one that is old."""
+    track = job()
+    for _ in range(4):
+        track = track.after_404()
+    assert not track.gone(1000.0, 60.0)
+    track = track.after_404()
+    assert not track.gone(59.0, 60.0)
+    assert track.gone(60.0, 60.0)
+    assert job(new=False).after_404().gone(0.0, 60.0)
+    assert look(track, now=1e6).wait == 12.0
+
+
+def test_a_job_that_was_seen_may_be_lost_for_a_while() -> None:
+    """Of one that was seen, the fourth 404 in a row counts; a reply in between begins anew."""
+    track = seen((1.0, QUEUED))
+    for _ in range(3):
+        track = track.after_404()
+    assert not track.gone(1e6, 60.0)
+    assert track.after_404().gone(1e6, 60.0)
+    assert track.after(QUEUED, 2.0).lost == 0
+
+
+def test_looks_without_an_answer_come_apart() -> None:
+    """An outage says nothing of the job; the waits double, up to half a minute, and never beyond the bounds."""
+    assert [pause(failures, BOUNDS) for failures in range(1, 8)] == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
+    assert pause(9, Bounds(least=1.0, most=5.0)) == 5.0
+    track = seen((1.0, QUEUED)).after_failure()
+    assert (track.failures, track.after_404().failures, track.after(QUEUED, 3.0).failures) == (1, 0, 0)
+
+
+def test_a_job_that_does_not_move_is_stalled() -> None:
+    """Half an hour without a change, as it was seen: a job that was not looked at is not stalled."""
+    track = seen((10.0, running(5)), (1000.0, running(5)))
+    assert not track.stalled
+    assert track.after(running(5), 1810.0).stalled
+    assert not track.after(running(6), 1810.0).stalled
+    assert not job().stalled
+
+
+# Learning
+
+
+def test_job_start_and_job_end_tell_the_time_of_the_import() -> None:
+    """They are of one clock; what contradicts what was seen is not believed."""
+    track = seen((100.0, QUEUED))
+
+    def told(seconds: float) -> float:
+        last = attrs.evolve(DONE, job_start=START, job_end=START + timedelta(seconds=seconds))
+        return math.exp(learn(Learned(), track, last, 110.0).work.y)
+
+    assert told(3.0) == pytest.approx(3.0)
+    assert told(0.0) == pytest.approx(0.5)
+    assert told(5000.0) == pytest.approx(10.0)
+    assert math.exp(learn(Learned(), track, DONE, 110.0).work.y) == pytest.approx(5.0)
+
+
+def test_of_a_job_that_others_created_only_the_import_is_learned() -> None:
+    """Nobody knows how long it had been waiting. Without rows, not even that tells anything."""
+    learned = learn(Learned(), seen((5.0, running(0)), whole=False), DONE, 10.0)
+    assert learned.queue == Line()
+    assert learned.work.weight == 1
+    assert learn(Learned(), seen((5.0, running(0)), whole=False, rows=0), JobReply(), 10.0).work == Line()
+
+
+def test_a_forecast_is_judged_only_where_it_says_something() -> None:
+    """Rows that were done at once, or seen in the last moment, teach nothing of unevenness."""
+    assert not learn(Learned(), seen((1.0, running(500)), posted=1.0), DONE, 5.0).seen_rows
+    assert not learn(Learned(), seen((50.0, running(999))), DONE, 50.0).seen_rows
+    assert learn(Learned(), seen((50.0, running(500))), DONE, 90.0).seen_rows
+
+
+def test_what_was_learned_can_be_kept() -> None:
+    """It is plain numbers, and comes back the same."""
+    learned = after_jobs(5, 10.0, 50.0)
+    assert Learned.of(learned.as_dict()) == learned
+    assert isinstance(learned.as_dict()["queue"]["weight"], float)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"queue": {}},
+        {"queue": {"weight": math.nan}},
+        {"uneven": "much"},
+        {"work": {"weight": -1.0}},
+        {"uneven_weight": 0.0},
+        {"mood": 1.0},
+        {"work": None},
+    ],
+)
+def test_what_was_damaged_is_not_taken(damage: dict[str, Any]) -> None:
+    """Something else than what was learned is a ValueError, except that an empty line is one."""
+    known = {**Learned().as_dict(), **damage}
+    if damage == {"queue": {}}:
+        assert Learned.of(known) == Learned()
+        return
+    with pytest.raises(ValueError, match="nothing that was learned"):
+        Learned.of(known)
+
+
+# Figures
+
+
+def test_fewer_looks_and_sooner_than_any_fixed_way() -> None:
+    """Over jobs of seconds to hours: at most 20 looks a job, and found ended at most 5 % of its life late."""
+    figures = {name: way(mix(480, seed=7)) for name, way in WAYS.items()}
+    polls = {name: fmean(one.polls for one in ones) for name, ones in figures.items()}
+    late = {name: fmean(one.late for one in ones) for name, ones in figures.items()}
+    mine, _, *others = polls
+    assert polls[mine] <= 20
+    assert late[mine] <= 0.05
+    assert all(polls[mine] < polls[other] and late[mine] < late[other] for other in others)
+
+
+def test_the_figures_are_the_same_for_one_seed() -> None:
+    """Nothing is drawn by lot."""
+    assert predictive(mix(48, seed=3)) == predictive(mix(48, seed=3))

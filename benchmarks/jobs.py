@@ -1,0 +1,92 @@
+"""A model of background jobs, for figures of polling: made up, seeded, and harder than one tenant's day.
+
+Each job belongs to a server that queues it for about 0.5, 5, 60 or 600 s and imports it in about 1 s, 10 s, 1 min,
+10 min, 1 h or 3 h: all 24 pairs equally often, in random order, so that what one job takes says little of the next.
+Around each the times are log-normal (sigma 0.5), kept within 0.5 to 600 s and 1 s to 3 h. Rows are 500 to 200,000,
+log-uniform, and say nothing of the time. A job prepares for up to a tenth of its import, without a row done; then it is
+even, or goes at several speeds (sigma 0.6 of the logarithm), or grows steadily faster or slower: a third each.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from random import Random
+
+from mjbulk._wire import JobReply
+
+QUEUES = (0.5, 5.0, 60.0, 600.0)
+_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+IMPORTS = (1.0, 10.0, 60.0, 600.0, 3600.0, 10800.0)
+
+
+@dataclass(frozen=True)
+class ModelJob:
+    """What truly happens to a job; seconds since it was posted."""
+
+    rows: int
+    queue: float
+    work: float
+    prepare: float
+    """Share of its import without a row done."""
+    done: tuple[float, ...]
+    """Share of its rows that are done at equally distant points of the rest."""
+
+    @property
+    def ends(self) -> float:
+        return self.queue + self.work
+
+    def share(self, worked: float) -> float:
+        """Give the share of rows that are done after a share of its import."""
+        if worked <= self.prepare:
+            return 0.0
+        place = min((worked - self.prepare) / (1 - self.prepare), 1.0) * (len(self.done) - 1)
+        before = min(int(place), len(self.done) - 2)
+        return self.done[before] + (self.done[before + 1] - self.done[before]) * (place - before)
+
+    def reply(self, seconds: float) -> JobReply:
+        """Give what the job says."""
+        if seconds < self.queue:
+            return JobReply(status="Allocated", count=0)
+        start = _at(self.queue)
+        if seconds >= self.ends:
+            return JobReply(status="Completed", count=self.rows, job_start=start, job_end=_at(self.ends))
+        count = int(self.rows * self.share((seconds - self.queue) / self.work))
+        return JobReply(status="Importing" if count else "Prepare", count=count, job_start=start)
+
+
+def mix(number: int, seed: int) -> Iterator[ModelJob]:
+    """Make so many jobs."""
+    chance = Random(seed)
+    pairs = [(queue, work) for queue in QUEUES for work in IMPORTS]
+    kinds = [pairs[place % len(pairs)] for place in range(number)]
+    chance.shuffle(kinds)
+    for queue, work in kinds:
+        yield ModelJob(
+            rows=int(math.exp(chance.uniform(math.log(500), math.log(200_000)))),
+            queue=_around(chance, queue, 0.5, 600.0),
+            work=_around(chance, work, 1.0, 10800.0),
+            prepare=0.1 * chance.random(),
+            done=_done(chance),
+        )
+
+
+def _at(seconds: float) -> datetime:
+    """Give a time as Mailjet does, in whole seconds."""
+    return _DAY + timedelta(seconds=int(seconds))
+
+
+def _around(chance: Random, seconds: float, least: float, most: float) -> float:
+    return min(max(seconds * math.exp(chance.gauss(0, 0.5)), least), most)
+
+
+def _done(chance: Random) -> tuple[float, ...]:
+    shape, growth = chance.randrange(3), chance.gauss(0, 1)
+    speeds = {
+        0: [1.0],
+        1: [math.exp(chance.gauss(0, 0.6)) for _ in range(chance.choice((2, 4, 12)))],
+        2: [math.exp(growth * piece / 12) for piece in range(12)],
+    }[shape]
+    total = sum(speeds)
+    return (0.0, *(done / total for done in accumulate(speeds)))
