@@ -221,3 +221,19 @@ async def test_a_row_that_is_refused_after_a_lost_answer_is_unknown(world: World
     (why,) = report.unsettled
     assert why.rows == range(3, 4)
     assert "lost" in why.cause
+
+
+async def test_candidates_of_an_error_are_rows_of_the_source(world: World) -> None:
+    """An error of a halved chunk that may mean two rows names both by their numbers; its job's rows are unknown, and
+    the others are not.
+    """
+    world.emulator.poison("u00003@example.org", 400)
+    world.emulator.reject("u00007@example.org", "No")
+    said = b'[{"Error": "u00006@example.org or u00007@example.org"}]'
+    world.emulator.fault("batchjob/jsonerror", Fault.edited(lambda _: said), times=None)
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(people(8), lists=ADD))
+    (ambiguous,) = [rejection for rejection in report.rejections if rejection.match == "ambiguous"]
+    assert (ambiguous.row, list(ambiguous.candidates)) == (None, [6, 7])
+    assert (report.accepted, report.rejected, report.unknown) == (3, 1, 4)
+    assert [why.rows for why in report.unsettled] == [range(5, 9)]
