@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mjbulk._events import Event, Hook
     from mjbulk._quota import Quota
     from mjbulk._redis import RedisQuota
+    from mjbulk._runinfo import ChunkInfo, RunInfo
     from mjbulk._sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mjbulk.jobs import JobWatcher
-    from mjbulk.journal import RunInfo
     from mjbulk.models import (
         Action,
         ActionLike,
@@ -68,6 +68,7 @@ _HOMES = {
     "_events": ("Event", "Hook"),
     "_quota": ("Quota",),
     "_redis": ("RedisQuota",),
+    "_runinfo": ("ChunkInfo", "RunInfo"),
     "_sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
@@ -86,7 +87,6 @@ _HOMES = {
         "UsageError",
     ),
     "jobs": ("JobWatcher",),
-    "journal": ("RunInfo",),
     "models": (
         "Action",
         "ActionLike",
@@ -126,6 +126,7 @@ __all__ = [
     "Addresses",
     "ApiError",
     "Assumptions",
+    "ChunkInfo",
     "Client",
     "Contact",
     "ContactInfo",

@@ -32,20 +32,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mjbulk._backends import TABLES, Backend, backend_of
 from mjbulk._events import Emit, Event
+from mjbulk._runinfo import SUMS, RunInfo, books
 from mjbulk.errors import JournalError, JournalRefused
 from mjbulk.journal import (
     FORMAT,
     RECORDS,
-    SUMS,
     ChunkRecord,
     History,
     NoteRecord,
     PartRecord,
     Record,
     RejectionRecord,
-    RunInfo,
     RunRecord,
-    books,
     check_sum,
     check_terms,
     damaged,

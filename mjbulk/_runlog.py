@@ -73,8 +73,7 @@ class RunLog:
 
     def parts_of(self, chunk: ChunkRecord) -> Sequence[PartRecord]:
         """Give the parts of a chunk: one, before it was sent."""
-        whole = PartRecord(run=chunk.run, chunk=chunk.number, first=0, end=chunk.entries, rows=chunk.rows)
-        return self.history.parts.get(chunk.number) or (whole,)
+        return self.history.parts.get(chunk.number) or (chunk.whole(),)
 
     def check_end(self, chunks: int, rows: int) -> None:
         """Raise JournalRefused where a source ended before the last chunk that it had before, or has other rows."""

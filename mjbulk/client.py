@@ -16,11 +16,12 @@ from mjbulk._engine import Engine, open_journal
 from mjbulk._events import Hook
 from mjbulk._files import Path_
 from mjbulk._quota import Quota
+from mjbulk._runinfo import ChunkInfo, RunInfo, together
 from mjbulk._runlog import RunLog
 from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
-from mjbulk.journal import Journal, RunInfo, RunRecord, decode_spec, encode_spec, fingerprint, number_of, together
+from mjbulk.journal import Journal, RunRecord, decode_spec, encode_spec, fingerprint, number_of
 from mjbulk.models import (
     ListActions,
     Rejection,
@@ -258,6 +259,17 @@ class Client(Calls):
         if not parts:
             raise UsageError(f"the journal has no run {run_id!r} of this account")
         return parts[0] if len(parts) == 1 else together(parts)
+
+    async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:
+        """Give what the journal knows of the chunks of a run and their jobs, of all its partitions.
+
+        Raises UsageError where it knows no such run of this account.
+        """
+        await self.get_run(run_id)
+        for info in await self._journal.runs(self._account(), run_id):
+            known = await self._journal.find(run_id, info.partition or "", self._account())
+            for chunk in known.chunk_infos() if known is not None else ():
+                yield chunk
 
     def resume_import(
         self,

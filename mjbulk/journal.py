@@ -19,21 +19,20 @@ masked, of Mailjet's; never a contact, a value or a key. Each carries a check su
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import attrs
 import orjson
 from attrs import field, frozen
 
+from mjbulk._runinfo import SUMS, ChunkInfo, PartState, RunInfo, books
 from mjbulk.errors import JournalRefused
-from mjbulk.models import COUNT_NAMES, Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
+from mjbulk.models import Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
 
 FORMAT = 1
 """The version of what is written. A journal of another one is refused."""
-PartState = Literal["unsent", "sending", "watched", "halved", "settled"]
-RunState = Literal["running", "resumable", "settled"]
 
 
 # Records: the first fields up to ``KEYS`` are the key
@@ -82,6 +81,10 @@ class ChunkRecord:
     """How many rows; those that were refused here lie in between and do not count."""
     entries: int
     digest: str
+
+    def whole(self) -> "PartRecord":
+        """Give the one part that it is before it was sent."""
+        return PartRecord(run=self.run, chunk=self.number, first=0, end=self.entries, rows=self.rows)
 
 
 @frozen(kw_only=True)
@@ -250,45 +253,34 @@ class History:
         for parts in self.parts.values():
             yield from (JobRef.parse(part.job) for part in parts if part.job)
 
+    def chunk_infos(self) -> Iterator[ChunkInfo]:
+        """Say how each chunk stands, or each part of one that was halved."""
+        for number, chunk in self.chunks.items():
+            for part in self.parts[number] or (chunk.whole(),):
+                figures = (part.state, *(getattr(part, name) for name in SUMS))
+                yield ChunkInfo(
+                    **books(part.rows, 0, [figures]).as_dict(),
+                    partition=self.run.partition or None,
+                    number=number,
+                    span=range(chunk.first, chunk.last + 1),
+                    state=part.state,
+                    job=JobRef.parse(part.job) if part.job else None,
+                    cause=part.cause,
+                )
+
     def unsettled(self) -> Iterator[Unsettled]:
         """Say why rows are unknown or were not sent."""
-        for number, chunk in self.chunks.items():
-            span = range(chunk.first, chunk.last + 1)
-            for part in self.parts[number]:
-                job = JobRef.parse(part.job) if part.job else None
-                if part.cause or part.state in ("sending", "watched"):
-                    cause = part.cause or "it was under way when the run ended"
-                    yield Unsettled(rows=span, cause=cause, job=job)
-                elif part.state == "unsent":
-                    yield Unsettled(rows=span, cause="it was not sent")
-            if not self.parts[number]:
-                yield Unsettled(rows=span, cause="it was not sent")
+        for info in self.chunk_infos():
+            cause = info.cause or _UNSETTLED.get(info.state)
+            if cause:
+                yield Unsettled(rows=info.span, cause=cause, job=info.job)
 
 
-SUMS = ("rows", "accepted", "rejected", "superseded", "unknown")
-
-
-def books(rows: int, refused: int, parts: Iterable[tuple[str, int, int, int, int, int]]) -> Counts:
-    """Add up the books of a run: its chunks' rows, the rows refused here, and state and `SUMS` of its parts.
-
-    What is under way counts as unknown, what was cut and is not on its way as not sent.
-    """
-    sums = [0] * len(SUMS)
-    under_way = 0
-    for state, *figures in parts:
-        if state == "settled":
-            sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
-        elif state in ("sending", "watched"):
-            under_way += figures[0]
-    settled, accepted, rejected, superseded, unknown = sums
-    return Counts(
-        rows=rows + refused,
-        accepted=accepted,
-        rejected=rejected + refused,
-        superseded=superseded,
-        unknown=unknown + under_way,
-        not_sent=rows - settled - under_way,
-    )
+_UNSETTLED: Mapping[PartState, str] = {
+    "unsent": "it was not sent",
+    "sending": "it was under way when the run ended",
+    "watched": "it was under way when the run ended",
+}
 
 
 def damaged(what: str) -> JournalRefused:
@@ -341,27 +333,6 @@ def _ranges(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 # Where they are kept
-
-
-@frozen(kw_only=True)
-class RunInfo(Counts):
-    """A run as its journal knows it. What is under way counts as unknown."""
-
-    run_id: str
-    partition: str | None = None
-    state: RunState
-    """``running`` here or in another process; ``resumable``; ``settled``: nothing more can be done, or not without
-    its source."""
-    created: str = ""
-    """When it began, in RFC 3339."""
-
-
-def together(parts: Sequence[RunInfo]) -> RunInfo:
-    """Add up the partitions of a run: it is settled when all are, and running while one is."""
-    states = {part.state for part in parts}
-    sums = {name: sum(getattr(part, name) for part in parts) for name in COUNT_NAMES}
-    state = next(state for state in ("running", "resumable", "settled") if state in states)
-    return RunInfo(**sums, run_id=parts[0].run_id, state=state, created=parts[0].created)
 
 
 class Journal(Protocol):

@@ -13,6 +13,7 @@ PURE = (
     "errors",
     "models",
     "_events",
+    "_runinfo",
     "journal",
     "_wire",
     "_verdict",

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from mjbulk import JobRef, JournalRefused, Rejection, RunSpec
+from mjbulk import JobRef, JournalRefused, Rejection, RunInfo, RunSpec
+from mjbulk._runinfo import together
 from mjbulk.journal import (
     ChunkRecord,
     History,
     NoJournal,
     PartRecord,
-    RunInfo,
     RunRecord,
     check_sum,
     check_terms,
@@ -21,7 +21,6 @@ from mjbulk.journal import (
     number_of,
     record_of,
     rejection_of,
-    together,
 )
 from mjbulk.models import Action
 
@@ -101,6 +100,25 @@ def test_the_books_of_a_run() -> None:
     ]
 
 
+def test_chunks_are_shown_with_their_jobs() -> None:
+    """Each, or each part of one that was halved, has books that add up; one that was only cut is not sent."""
+    known = history(
+        [chunk(1), chunk(2)],
+        [
+            part(1, state="halved"),
+            part(1, 0, 4, 6, state="settled", accepted=4, rejected=1, superseded=1, job="contact:7", cause="odd"),
+            part(1, 4, 8, 4, state="watched", job="contact:8"),
+        ],
+    )
+    first, second, third = [info.as_dict() for info in known.chunk_infos()]
+    assert first == {
+        "partition": None, "number": 1, "span": [1, 10], "state": "settled", "job": "contact:7", "rows": 6,
+        "accepted": 4, "rejected": 1, "superseded": 1, "unknown": 0, "not_sent": 0, "cause": "odd",
+    }  # fmt: skip
+    assert (second["job"], second["unknown"], second["cause"]) == ("contact:8", 4, "")
+    assert (third["job"], third["state"], third["span"], third["not_sent"]) == (None, "unsent", [11, 20], 10)
+
+
 @pytest.mark.parametrize(
     ("chunks", "parts"),
     [
@@ -143,7 +161,11 @@ def test_rejections_without_anybodys_data() -> None:
 
 
 def test_partitions_together() -> None:
-    """Their sums, and the state of the least settled."""
+    """Their sums, and the state of the least settled; as plain data it says which run it is."""
+    alone = RunInfo(run_id="r", partition="1", state="settled", rows=1, accepted=1, created="2026-11-23")
+    assert list(alone.as_dict().items())[:5] == [
+        ("run_id", "r"), ("partition", "1"), ("state", "settled"), ("created", "2026-11-23"), ("rows", 1),
+    ]  # fmt: skip
     infos = [RunInfo(run_id="r", partition=str(n), state="settled", rows=n, accepted=n) for n in (1, 2)]
     assert together(infos) == RunInfo(run_id="r", state="settled", rows=3, accepted=3)
     assert together([*infos, RunInfo(run_id="r", state="resumable")]).state == "resumable"

@@ -1,0 +1,91 @@
+"""What users are told of a run that a journal knows, and how its books are added up."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+
+from mjbulk.models import COUNT_NAMES, Counts, JobRef
+
+PartState = Literal["unsent", "sending", "watched", "halved", "settled"]
+RunState = Literal["running", "resumable", "settled"]
+SUMS = ("rows", "accepted", "rejected", "superseded", "unknown")
+"""What is known of a part in numbers."""
+
+
+@frozen(kw_only=True)
+class RunInfo(Counts):
+    """A run as its journal knows it. What is under way counts as unknown."""
+
+    run_id: str
+    partition: str | None = None
+    state: RunState
+    """``running`` here or in another process; ``resumable``; ``settled``: nothing more can be done, or not without
+    its source."""
+    created: str = ""
+    """When it began, in RFC 3339."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as plain data, for JSON."""
+        about = {name: getattr(self, name) for name in ("run_id", "partition", "state", "created")}
+        return {**about, **super().as_dict()}
+
+
+@frozen(kw_only=True)
+class ChunkInfo(Counts):
+    """A chunk of a run as its journal knows it, or a part of one that was halved. ``rows`` is how many rows it has."""
+
+    partition: str | None = None
+    number: int
+    """Its number in the run, from 1."""
+    span: range
+    """The rows of the whole chunk. Those that were refused here lie in between, and do not count."""
+    state: PartState
+    """``unsent``; ``sending``: it may have been applied; ``watched``: its job is known; ``settled``."""
+    job: JobRef | None = None
+    """The job that took it."""
+    cause: str = ""
+    """Why rows are unknown, or what does not agree."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as plain data, for JSON; the span as its first and last row."""
+        return {
+            "partition": self.partition,
+            "number": self.number,
+            "span": [self.span.start, self.span.stop - 1],
+            "state": self.state,
+            "job": self.job and str(self.job),
+            **super().as_dict(),
+            "cause": self.cause,
+        }
+
+
+def together(parts: Sequence[RunInfo]) -> RunInfo:
+    """Add up the partitions of a run: it is settled when all are, and running while one is."""
+    states = {part.state for part in parts}
+    sums = {name: sum(getattr(part, name) for part in parts) for name in COUNT_NAMES}
+    state = next(state for state in ("running", "resumable", "settled") if state in states)
+    return RunInfo(**sums, run_id=parts[0].run_id, state=state, created=parts[0].created)
+
+
+def books(rows: int, refused: int, parts: Iterable[tuple[str, int, int, int, int, int]]) -> Counts:
+    """Add up the books of a run: its chunks' rows, the rows refused here, and state and `SUMS` of its parts.
+
+    What is under way counts as unknown, what was cut and is not on its way as not sent.
+    """
+    sums = [0] * len(SUMS)
+    under_way = 0
+    for state, *figures in parts:
+        if state == "settled":
+            sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+        elif state in ("sending", "watched"):
+            under_way += figures[0]
+    settled, accepted, rejected, superseded, unknown = sums
+    return Counts(
+        rows=rows + refused,
+        accepted=accepted,
+        rejected=rejected + refused,
+        superseded=superseded,
+        unknown=unknown + under_way,
+        not_sent=rows - settled - under_way,
+    )
