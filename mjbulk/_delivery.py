@@ -56,8 +56,9 @@ class Delivery:
 
     @property
     def submitting(self) -> bool:
-        """Whether a request of it may be under way."""
-        return self.handover is not None and self.handover.busy
+        """Whether a request of it may be under way: one that waits for its turn is not."""
+        sent = any(part.passage.doubt.sent for part in self._parts)
+        return self.handover is not None and self.handover.busy and sent
 
     async def replay(self) -> None:
         """Post the jobs and outcomes that the journal knows. Raises JournalRefused where rejections are missing."""
@@ -80,6 +81,8 @@ class Delivery:
         else:
             await self._adopt()
         for part in list(self._parts):
+            if self._desk.stopped:
+                break
             await self._settle(part)
 
     async def _adopt(self) -> None:

@@ -49,6 +49,8 @@ class Desk:
     """How many jobs have ended in which status."""
     refused_in_a_row: int = 0
     """How many parts were refused since one was taken."""
+    stopped: bool = False
+    """Whether the run is being stopped: requests under way may end, and nothing more is done."""
 
     def emit(self, name: Any, part: Part) -> None:
         """Tell that something happened to a part."""
@@ -94,12 +96,12 @@ class Handover:
             self._desk.bodies.release()
 
     async def hand_over(self) -> None:
-        """Find a job for each part. Raises what no row is to blame for: the run halts."""
+        """Find a job for each part, until the run is stopped. Raises what no row is to blame for: the run halts."""
         if self._body is None:
             return
         self.busy = True
         pending = [part for part in self._parts if part.job is None]
-        while pending:
+        while pending and not self._desk.stopped:
             part = pending.pop(0)
             data = self._body.part(part.places)
             part.passage.patience = self._patience(part, len(data))

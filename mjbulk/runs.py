@@ -229,6 +229,8 @@ class ImportRun:
         stopped.cancel()
         if self._timer is not None:
             self._timer.cancel()
+        if self._desk is not None:
+            self._desk.stopped = True
         submitting = [task for task, delivery in self._deliveries.items() if delivery.submitting]
         for task, delivery in list(self._deliveries.items()):
             if not delivery.submitting:

@@ -1,5 +1,6 @@
 """Runs that go on: after a stop, after a lost answer, without their source, and what is refused."""
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.testing import Fault
+from mjbulk.testing import Fault, Knobs
 
 ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]
 Begin = Callable[..., mjbulk.Client]
@@ -58,6 +59,22 @@ async def test_the_same_call_goes_on_where_it_stood(world: World, begin: Begin) 
     assert (stored.as_dict()["accepted"], stored.rejected, len(stored.jobs)) == (59, 2, 6)
     assert {r.row: (r.message, r.data) for r in stored.rejections}[7] == ("Invalid email", None)
     assert (info.state, info.rows, info.accepted) == ("settled", 61, 59)
+
+
+async def test_a_stop_waits_for_requests_and_not_for_jobs(world: World, begin: Begin) -> None:
+    """What is under way is answered and written down, and that is all: no other chunk is sent, no job waited for."""
+    world.emulator.knobs = Knobs(queue_seconds=60.0)
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=2.0), times=None)
+    async with begin() as client:
+        run = client.start_import(ROWS, lists={1: "addnoforce"}, run_id="r")
+        await asyncio.sleep(1.0)
+        assert world.posts() == 2
+        began = asyncio.get_running_loop().time()
+        report = balanced(await run.stop())
+        assert asyncio.get_running_loop().time() - began < 2.1
+        assert (report.unknown, report.not_sent) == (20, 40)
+        assert [chunk.state for chunk in [chunk async for chunk in client.run_chunks("r")]][:2] == ["watched"] * 2
+    assert world.posts() == 2
 
 
 async def test_a_source_that_changed_is_refused(world: World, begin: Begin) -> None:
@@ -191,7 +208,7 @@ async def rows_once() -> AsyncIterator[dict[str, Any]]:
 
 async def test_without_its_source_a_run_settles_what_is_known(world: World, begin: Begin) -> None:
     """Known jobs are watched to their end, the rest waits; with the source it goes to its own end."""
-    world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=30)
+    world.emulator.knobs = Knobs(queue_seconds=30)
     async with begin(settings={"max_jobs": 3}) as client:
         run = client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r")
         async for progress in run:
@@ -215,7 +232,7 @@ async def test_without_its_source_a_run_settles_what_is_known(world: World, begi
 async def test_without_its_source_a_rejection_waits_for_it(world: World, begin: Begin) -> None:
     """An error file names a person, and the journal knows none: the rows are unknown until the source is there."""
     world.emulator.reject("p7@example.org", "Invalid email")
-    world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=30)
+    world.emulator.knobs = Knobs(queue_seconds=30)
     async with begin() as client:
         run = client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r")
         async for progress in run:
