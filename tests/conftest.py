@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
 
 import pytest
 from postgres import Postgres, programs, serving
@@ -18,6 +19,16 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("real_time"):
         return {"real": asyncio.SelectorEventLoop}
     return {"virtual": VirtualClockLoop}
+
+
+_STATES = count()
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The command line keeps its journal there, and not in the home of who runs the tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_STATES)}"))
+    monkeypatch.delenv("MJBULK_JOURNAL", raising=False)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The command line, in process where that shows the same, else as a process."""
 
 import asyncio
-import contextlib
 import csv
 import gzip
 import io
@@ -14,13 +13,14 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import attrs
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
+from commands import TO_LIST, command, people, running, wait_for
 from pyarrow import parquet
 
 from mjbulk import Client, Contact, JobRef
@@ -31,7 +31,6 @@ from mjbulk.testing import Fault, Knobs, Mailjet
 
 BOOKS = ("rows", "accepted", "rejected", "superseded", "unknown", "not_sent")
 KEYS = {"run_id", *BOOKS, "jobs", "requests", "seconds", "complete"}
-TO_LIST = ("--list", "1", "--action", "addnoforce")
 POST = "POST contact/managemanycontacts"
 SECRET = "test-private-key"
 
@@ -58,32 +57,6 @@ def here(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
 
 Write = Callable[..., str]
 Output = pytest.CaptureFixture[str]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "mjbulk.cli", *arguments]
-
-
-@contextlib.contextmanager
-def running(*arguments: str, **more: Any) -> "Iterator[subprocess.Popen[str]]":
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    process = subprocess.Popen(command(*arguments), text=True, **pipes)
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10.0
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def people(count: int) -> str:
-    return "email\n" + "".join(f"p{number}@example.org\n" for number in range(count))
 
 
 # import
@@ -254,7 +227,7 @@ def test_a_server_that_is_down_exits_3(mailjet: Mailjet, write: Write, capsys: O
     assert set(json.loads(out)) == KEYS
     assert json.loads(out)["complete"] is False
     assert "no connection" in err
-    assert "run the same command again" in err
+    assert "goes on where it stood" in err
     assert "Traceback" not in err
 
 
@@ -280,13 +253,19 @@ def test_rejects_that_cannot_be_written_exit_3(mailjet: Mailjet, write: Write, t
 
 
 @pytest.mark.parametrize(
-    ("action", "advice"), [("addnoforce", "run the same command again"), ("addforce", "addforce may have been applied")]
+    ("how", "advice"),
+    [
+        (["addnoforce", "--no-journal"], "run the same command again"),
+        (["addforce", "--no-journal"], "addforce may have been applied"),
+        (["addnoforce", "--run-id", "r 1"], "next: mjbulk resume 'r 1' sends again what does no harm twice"),
+        (["addforce", "--run-id", "r"], "next: find out about the 1 unknown rows first; addforce may"),
+        (["addforce", "--run-id", "r"], "mjbulk resume r --resend always sends them again"),
+    ],
 )
-def test_unknown_rows_exit_3(action: str, advice: str, mailjet: Mailjet, write: Write, capsys: Output) -> None:
+def test_unknown_rows_exit_3(how: list[str], advice: str, mailjet: Mailjet, here: str, capsys: Output) -> None:
     """Rows whose answer was lost are unknown; what to do depends on whether twice does harm."""
     mailjet.drop_answer("contact/managemanycontacts")
-    file = write("email\na@example.org\n")
-    assert main(["import", file, "--list", "1", "--action", action, "--resend", "never"]) == 3
+    assert main(["import", here, "--list", "1", "--resend", "never", "--action", *how]) == 3
     out, err = capsys.readouterr()
     assert "1 unknown" in out
     assert "row 1: " in err
@@ -295,7 +274,7 @@ def test_unknown_rows_exit_3(action: str, advice: str, mailjet: Mailjet, write: 
 
 def test_unsent_rows_alone_can_be_imported(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """Where no row is unknown, the unsent ones are what is left to do, also with an action that may do harm twice."""
-    arguments = ["--list", "1", "--action", "unsub", "--chunk-rows", "1"]
+    arguments = ["--list", "1", "--action", "unsub", "--chunk-rows", "1", "--no-journal"]
     mailjet.emulator.fault(POST, Fault.answer(403), times=None)
     assert main(["import", write(people(3)), *arguments]) == 3
     out, err = capsys.readouterr()
@@ -306,7 +285,7 @@ def test_unsent_rows_alone_can_be_imported(mailjet: Mailjet, write: Write, capsy
 def test_a_timeout_leaves_unsent_rows(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """--timeout stops a run; jobs under way are named so that they can be watched."""
     mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
-    arguments = ["--timeout", "0.5", "--chunk-rows", "1", "--max-jobs", "1"]
+    arguments = ["--timeout", "0.5", "--chunk-rows", "1", "--max-jobs", "1", "--no-journal"]
     assert main(["import", write(people(3)), "--list", "1", "--action", "remove", *arguments, "--json"]) == 3
     out, err = capsys.readouterr()
     books = json.loads(out)
@@ -388,7 +367,7 @@ def test_a_signal_stops_an_import_and_accounts_for_it(mailjet: Mailjet, write: W
     assert (books["accepted"], books["unknown"], books["complete"]) == (0, 2, False)
     assert "it was stopped" in err
     assert "mjbulk watch contact:" in err
-    assert "next: run the same command again" in err
+    assert f"next: mjbulk resume {books['run_id']} goes on where it stood" in err
     assert "Traceback" not in err
 
 

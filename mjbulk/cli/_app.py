@@ -16,6 +16,7 @@ from mjbulk.cli._exclude import exclude, include
 from mjbulk.cli._import import import_contacts
 from mjbulk.cli._jobs import abort, batchjob, errors, watch
 from mjbulk.cli._plan import plan
+from mjbulk.cli._runs import purge, resume, runs
 from mjbulk.cli._sandbox import sandbox
 from mjbulk.cli._submit import submit
 from mjbulk.errors import Error
@@ -46,6 +47,9 @@ _COMMANDS = {
     "import": import_contacts,
     "exclude": exclude,
     "include": include,
+    "resume": resume,
+    "runs": runs,
+    "purge": purge,
     "plan": plan,
     "submit": submit,
     "watch": watch,

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mjbulk.errors import ApiError, Error, UsageError
+from mjbulk.errors import ApiError, Error, JournalError, UsageError
 
 if TYPE_CHECKING:
     from mjbulk.models import Unsettled
@@ -53,13 +53,17 @@ def check_target(option: str, path: Path) -> None:
 
 def status_of_report(report: "Report") -> int:
     """Give the exit status for the books of a run."""
+    if isinstance(report.halted, JournalError) and not report.requests:
+        return REFUSED
     if not report.complete:
         return UNFINISHED
     return REJECTED if report.rejected else DONE
 
 
-def tell_next(report: "Report", rejects: str | None) -> None:
-    """Say what to do next about rows that were not accepted."""
+def tell_next(report: "Report", rejects: str | None, resume: str | None) -> None:
+    """Say what to do next about rows that were not accepted; ``resume`` is the command that goes on with the run."""
+    if report.stored:
+        tell("this run had ended before, nothing was sent now: another --run-id imports again")
     if report.halted is not None:
         tell(f"stopped before its end: {report.halted}")
     for why in list(report.unsettled)[:_SHOWN]:
@@ -70,7 +74,7 @@ def tell_next(report: "Report", rejects: str | None) -> None:
         where = f"in {rejects}" if rejects else "not kept: --rejects FILE.csv keeps them"
         tell(f"rejected rows: {report.rejected}; their reasons are {where}")
     if not report.complete:
-        tell(_advice(report))
+        tell("next: " + (_advice(report) if resume is None else _how_to_go_on(report, resume)))
 
 
 def _about(why: "Unsettled") -> str:
@@ -78,14 +82,37 @@ def _about(why: "Unsettled") -> str:
     return f"{rows}: {why.cause}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
 
 
+def _how_to_go_on(report: "Report", resume: str) -> str:
+    """Say what to do about a run that a journal keeps."""
+    if isinstance(report.halted, JournalError):
+        other = "" if report.requests else "; or say another --journal FILE, or --no-journal"
+        return f"make the journal usable, then {resume}{other}"
+    if report.halted is not None or report.not_sent:
+        return f"{resume} goes on where it stood"
+    if all(why.job is not None for why in report.unsettled):
+        return f"see what the jobs say (mjbulk errors); another --run-id imports the {report.unknown} rows again"
+    if report.spec.resend == "never" and not _risky(report):
+        return f"{resume} sends again what does no harm twice"
+    return f"{_first(report)}; {resume} --resend always sends them again, whatever these people have chosen since"
+
+
 def _advice(report: "Report") -> str:
-    actions = {action.value for _, action in report.spec.lists or ()}
-    if actions <= {"addnoforce"}:
-        return "next: run the same command again; to import a row twice does no harm here"
-    risky = ", ".join(sorted(actions - {"addnoforce"}))
-    if report.unknown:
-        return f"next: find out about the {report.unknown} unknown rows first; {risky} may have been applied to them"
-    return "next: import the rows that were not sent"
+    """Say what to do about a run that no journal keeps."""
+    if not _risky(report):
+        return "run the same command again; to import a row twice does no harm here"
+    return _first(report) if report.unknown else "import the rows that were not sent"
+
+
+def _first(report: "Report") -> str:
+    what = f"; {_risky(report)} may have been applied to them" if _risky(report) else ""
+    return f"find out about the {report.unknown} unknown rows first{what}"
+
+
+def _risky(report: "Report") -> str:
+    """Name what may do harm where it is done twice."""
+    actions = {action.value for _, action in report.spec.lists or ()} - {"addnoforce"}
+    words = {None: set(), True: {"exclude"}, False: {"include"}}[report.spec.excluded]
+    return ", ".join(sorted(actions | words))
 
 
 @contextmanager

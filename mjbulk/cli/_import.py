@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from mjbulk.cli._ends import UNFINISHED, check_target, on_signals, say, status_of_report, tell, tell_next
+from mjbulk.cli._journal import KEEP, Keeping
 from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 from mjbulk.errors import ImportHalted, UsageError
 
 if TYPE_CHECKING:
+    from mjbulk._sources import Source
     from mjbulk.report import Report
     from mjbulk.runs import ImportRun
 
@@ -40,18 +42,26 @@ async def import_contacts(
     form: Form = BY_ITS_NAME,
     rejects: Rejects = None,
     as_json: BooksAsJson = False,
+    keep: Keeping = KEEP,
     how: RunSaid = None,
     settings: SettingsSaid = None,
 ) -> int:
     """Import contacts from a file or stdin, and account for every row.
 
-    Say where they go: --list 42 --action addnoforce, or --no-list.
+    Say where they go: --list 42 --action addnoforce, or --no-list. A run that was stopped goes on by mjbulk resume.
     """
     source, lists = form.source(file), where.lists()
     check_rejects(rejects, file)
-    async with client_of(settings) as client:
+    async with client_of(settings, keep.target()) as client:
         report = await run_to_its_end(client.start_import(source, lists=lists, **how or {}))
-    return finish(report, rejects, as_json=as_json)
+    return finish(report, rejects, as_json=as_json, resume=how_to_resume(report, source, keep, how))
+
+
+def how_to_resume(report: "Report", source: "Source", keep: Keeping, how: RunSaid) -> str | None:
+    """Give the command that goes on with a run; None where no journal keeps it."""
+    if keep.no_journal:
+        return None
+    return keep.resume(report.run_id, (how or {}).get("partition"), "" if source.place else "-")
 
 
 async def run_to_its_end(run: "ImportRun") -> "Report":
@@ -68,8 +78,11 @@ async def run_to_its_end(run: "ImportRun") -> "Report":
             return await run.stop()
 
 
-def finish(report: "Report", rejects: str | None, *, as_json: bool) -> int:
-    """Write what is known of the rows, whole or partial, and give the exit status."""
+def finish(report: "Report", rejects: str | None, *, as_json: bool, resume: str | None) -> int:
+    """Write what is known of the rows, whole or partial, and give the exit status.
+
+    ``resume`` is the command that goes on with the run.
+    """
     status = status_of_report(report)
     if rejects is not None:
         try:
@@ -78,7 +91,7 @@ def finish(report: "Report", rejects: str | None, *, as_json: bool) -> int:
             tell(f"the rejected rows could not be written to {rejects}: {why.strerror}")
             status, rejects = UNFINISHED, None
     say(json.dumps(report.as_dict()) if as_json else str(report))
-    tell_next(report, rejects)
+    tell_next(report, rejects, resume)
     return status
 
 

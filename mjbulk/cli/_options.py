@@ -92,7 +92,8 @@ _HELP = {
     "columns": "Columns to take, as in a,b; or with new names, as in source=target,...; all if not said.",
     "nulls": "What an empty value does to its property: keep leaves it alone, unassign unassigns it.",
     "via": "The way to send: contacts as JSON, or an uploaded CSV file.",
-    "run_id": "A name for the run.",
+    "run_id": "A name for the run: the same command again goes on where it stood.",
+    "partition": "A name for the part of the run that this is, where many workers share one.",
     "resend": "Whether to send again after a lost answer: safe where twice does no harm.",
     "on_mismatch": "Whether rows are accepted where Mailjet's counts do not agree.",
     "create_properties": "Create properties that are not there yet.",
@@ -128,10 +129,11 @@ RunSaid = Annotated[RunOptions | None, Parameter(name="*")]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON on stdout, and nothing else there.")]
 
 
-def client_of(said: "SettingsOptions | None") -> "Client":
-    """Make a client with the settings and the assumptions that were said."""
+def client_of(said: "SettingsOptions | None", journal: str | None = None) -> "Client":
+    """Make a client with the settings and the assumptions that were said, and a journal."""
     from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
 
     settings = dict(said or {})
     file = settings.pop(_ASSUMPTIONS, None)
-    return Client(settings=Settings(**settings), assumptions=None if file is None else Assumptions.load(file))
+    assumptions = None if file is None else Assumptions.load(file)
+    return Client(settings=Settings(**settings), journal=journal, assumptions=assumptions)
