@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from mjbulk._records import read_records
 from mjbulk._rows import Block, Given
-from mjbulk._wire import Frame
+from mjbulk._wire import Content, Frame
 
 _MOST_ROWS = 100_000
 """Rows that one chunk may merge: many rows of few people must not make a chunk without end."""
@@ -52,6 +52,30 @@ class Kept:
             yield from (Given(names, values) for values in rows)
 
 
+@frozen
+class Body:
+    """The entries of a chunk put together, of which any range can be sent."""
+
+    data: Content = field(repr=False)
+    """The body that sends them all."""
+    ends: "array[int]" = field(repr=False)
+    """Bytes of all entries before the first, the second, ... and of all, without what stands between them."""
+    frame: Frame = field(repr=False)
+
+    @classmethod
+    def of(cls, encoded: Sequence[bytes], frame: Frame) -> Self:
+        """Put entries together."""
+        return cls(frame.body(encoded), array("I", accumulate(map(len, encoded), initial=0)), frame)
+
+    def part(self, places: slice) -> Content:
+        """Give the body that sends some of the entries."""
+        if places.stop - places.start == len(self.ends) - 1:
+            return self.data
+        between = len(self.frame.between)
+        start, stop = (len(self.frame.head) + self.ends[at] + at * between for at in (places.start, places.stop))
+        return b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail))
+
+
 @frozen(kw_only=True)
 class Chunk:
     """The rows of one request."""
@@ -60,10 +84,10 @@ class Chunk:
     """From 1, in the order of the source."""
     kept: Kept
     """Its rows as they were given."""
-    keys: Sequence[str] = field(repr=False)
-    """For each entry, the form of its address in which it stands for a person."""
-    encoded: Sequence[bytes] = field(repr=False)
-    """For each entry, what is sent."""
+    people: "array[int]" = field(repr=False)
+    """For each entry, the hash of who it is."""
+    body: Body
+    """What is sent."""
     digest: str
     """Of the numbers of its rows and of their encodings before they were merged: the same rows have the same one."""
 
@@ -71,6 +95,11 @@ class Chunk:
     def rows(self) -> "array[int]":
         """Numbers of its rows, in the order of the source."""
         return self.kept.rows
+
+    @property
+    def entries(self) -> int:
+        """How many entries it has."""
+        return len(self.people)
 
     @property
     def span(self) -> range:
@@ -110,36 +139,14 @@ class SizeLimit:
 
 
 @frozen
-class Body:
-    """The entries of a chunk put together, of which any range can be sent."""
-
-    data: bytes = field(repr=False)
-    """The body that sends them all."""
-    ends: "array[int]" = field(repr=False)
-    """Bytes of all entries before the first, the second, ... and of all, without what stands between them."""
-    frame: Frame = field(repr=False)
-
-    @classmethod
-    def of(cls, encoded: Sequence[bytes], frame: Frame) -> Self:
-        """Put entries together."""
-        return cls(frame.body(encoded), array("Q", accumulate(map(len, encoded), initial=0)), frame)
-
-    def part(self, places: slice) -> bytes:
-        """Give the body that sends some of the entries."""
-        if places.stop - places.start == len(self.ends) - 1:
-            return self.data
-        between = len(self.frame.between)
-        start, stop = (len(self.frame.head) + self.ends[at] + at * between for at in (places.start, places.stop))
-        return b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail))
-
-
-@frozen
 class _Batch:
     """Rows that come together."""
 
     numbers: Sequence[int]
     keys: Sequence[str]
     addresses: Sequence[str]
+    spelled: bool
+    """Whether an address is not its key."""
     encoded: Sequence[bytes]
     ends: Sequence[int]
     """Bytes of all rows before the first, the second, ... and of all."""
@@ -176,7 +183,7 @@ class Chunker:
         self._merged: dict[int, int] = {}
         self._blocks: list[tuple[tuple[str, ...], int, Any]] = []
         self._places: dict[str, int] = {}
-        self._addresses: list[str] = []
+        self._spelled: dict[int, str] = {}  # addresses that are not their keys
         self._encoded: list[bytes] = []
         self._bytes = 0
         self._taken = 0
@@ -194,7 +201,7 @@ class Chunker:
         """Take in rows, none of them too large, and give the chunks that are full. Addresses have no blanks around."""
         keys = list(map(str.casefold, addresses))
         ends = list(accumulate(map(len, encoded), initial=0))
-        batch = _Batch(numbers, keys, addresses, encoded, ends, block)
+        batch = _Batch(numbers, keys, addresses, keys != list(addresses), encoded, ends, block)
         new = len(set(keys)) == len(keys) and self._places.keys().isdisjoint(keys)
         take = self._take_new if new else self._take_one
         full = []
@@ -225,7 +232,9 @@ class Chunker:
         part = slice(at, at + int(min(self._room(batch, at), most)))
         entries = len(self._encoded)
         self._places.update(zip(batch.keys[part], range(entries, entries + part.stop - at), strict=True))
-        self._addresses.extend(batch.addresses[part])
+        if batch.spelled:
+            spelled = zip(batch.keys[part], batch.addresses[part], strict=True)
+            self._spelled.update((entries + n, new) for n, (key, new) in enumerate(spelled) if key != new)
         self._encoded.extend(batch.encoded[part])
         self._bytes += batch.ends[part.stop] - batch.ends[at]
         self._taken += part.stop - at
@@ -247,19 +256,19 @@ class Chunker:
         if entry is None:
             return self._take_new(batch, at, most=1)
         few = self._taken < (_MOST_ROWS if self._before is None else self._before)
-        if not few or not self._merge_into(entry, batch.addresses[at], batch.encoded[at]):
+        if not few or not self._merge_into(entry, batch, at):
             return 0
         self._merged[self._taken] = entry
         self._taken += 1
         return 1
 
-    def _merge_into(self, place: int, address: str, encoded: bytes) -> bool:
+    def _merge_into(self, place: int, batch: _Batch, at: int) -> bool:
         """Merge a row into an entry, unless only casefolding makes one person of two, or the chunk would grow too
         large.
         """
-        if self._addresses[place].lower() != address.lower():
+        if self._spelled.get(place, batch.keys[at]).lower() != batch.addresses[at].lower():
             return False
-        merged = self._merge(self._encoded[place], encoded)
+        merged = self._merge(self._encoded[place], batch.encoded[at])
         grown = self._bytes + len(merged) - len(self._encoded[place])
         most = self._limits.bytes if len(self._encoded) == 1 else self._learned.most
         if self._before is None and self._frame.size(len(self._encoded), grown) > most:
@@ -274,11 +283,12 @@ class Chunker:
 
     def _cut(self) -> Chunk:
         self._digest.update(self._rows)
+        addresses = [self._spelled.get(place, key) for place, key in enumerate(self._places)]
         chunk = Chunk(
             number=self._number,
-            kept=Kept(self._rows, self._merged, self._blocks, "\n".join(self._addresses)),
-            keys=list(self._places),
-            encoded=self._encoded,
+            kept=Kept(self._rows, self._merged, self._blocks, "\n".join(addresses)),
+            people=array("q", map(hash, self._places)),
+            body=Body.of(self._encoded, self._frame),
             digest=self._digest.hexdigest() if self._rows_of else "",
         )
         self._start()

@@ -11,7 +11,7 @@ from itertools import groupby
 from attrs import evolve
 
 from mjbulk._books import Settlement, settle
-from mjbulk._chunking import Body, Chunk
+from mjbulk._chunking import Chunk
 from mjbulk._handover import Desk, Handover
 from mjbulk._parts import Part, Refused, Rows
 from mjbulk._spill import Place
@@ -46,8 +46,7 @@ class Delivery:
         """Take the rows of the chunk: they are put aside, and the body waits to be handed over."""
         self._rows = Rows.put(chunk, self._desk.spill)
         if any(part.record.state in ("unsent", "sending") for part in self._parts):
-            body = Body.of(chunk.encoded, way.frame)
-            self.handover = Handover(body, self._rows, self._parts, way, self._desk)
+            self.handover = Handover(chunk.body, self._rows, self._parts, way, self._desk)
 
     @property
     def idle(self) -> bool:

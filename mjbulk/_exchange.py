@@ -13,13 +13,15 @@ from math import inf
 from typing import Any, BinaryIO
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen
 from yarl import URL
 
 from mjbulk._verdict import Failure
-from mjbulk._wire import Request
+from mjbulk._wire import Content, Request
 from mjbulk.config import Credentials, Settings
 
+_PIECE = 64 * 1024
 _IDLE = 10.0
 """Seconds after which an idle connection is not used again: well below what servers keep."""
 
@@ -78,6 +80,24 @@ class _OnlyOnce:
             raise
 
 
+class _Pieces(aiohttp.Payload):
+    """A body that is taken a piece at a time, when the connection has room for it."""
+
+    def __init__(self, content: Content) -> None:
+        super().__init__(content)
+        self._size = len(content)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Give it as text."""
+        content: Content = self._value
+        return content[:].decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write it."""
+        for start in range(0, len(self._value), _PIECE):
+            await writer.write(self._value[start : start + _PIECE])
+
+
 class Exchange:
     """Exchanges of one API key. Mutable state: the two sessions, made at the first request.
 
@@ -108,7 +128,7 @@ class Exchange:
             async with self._session(keep=keep).request(
                 request.method,
                 self._url(request.path),
-                data=BytesIO(body) if body is not None else None,
+                data=_Pieces(body) if body is not None else None,
                 headers={"Authorization": self._sign(), "Content-Type": request.content_type},
                 timeout=self._timeout(len(body or b"") + (max_reply if body is None else 0)),
                 allow_redirects=False,

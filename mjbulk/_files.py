@@ -17,7 +17,7 @@ from mjbulk.errors import UsageError
 Path_ = str | os.PathLike[str]
 File = Path_ | BinaryIO | AsyncIterable[bytes]
 Pieces = AsyncGenerator[bytes, None]
-_PIECE = 256 * 1024
+_PIECE = 64 * 1024
 _GZIP = b"\x1f\x8b"
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which it begins with

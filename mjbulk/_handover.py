@@ -14,9 +14,10 @@ from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._parts import Part, Rows
 from mjbulk._runlog import RunLog
-from mjbulk._spill import Place, Spill
+from mjbulk._spill import Place, Spill, Stored
 from mjbulk._transport import Doubt, GaveUp, Patience, WasReset
 from mjbulk._ways import Passage, Way
+from mjbulk._wire import Content
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.models import JobRef, RunSpec
 from mjbulk.report import Ledger
@@ -25,6 +26,8 @@ _REFUSED_IN_A_ROW = 100
 """When so many parts were refused and none was taken in between, no row is to blame: the run halts."""
 _SMALL = 1024
 """Bytes that are never too many for one body."""
+_LARGE = 256 * 1024
+"""Bytes of a body that is not kept in memory."""
 _RESETS = 3
 """How often a connection may be closed on a body that is larger than any before, until its halves are tried."""
 
@@ -41,7 +44,7 @@ class Desk:
     notify: Callable[[], None]
     """Told when something has changed that a snapshot of the run shows."""
     bodies: asyncio.Semaphore
-    """Room for bodies in memory; a chunk holds one place until it is handed over."""
+    """Room for bodies under way; a chunk holds one place until it is handed over."""
     learned: SizeLimit = field(init=False)
     """Told of what went through."""
     spill: Spill = field(factory=Spill)
@@ -67,29 +70,29 @@ class Handover:
         self.busy = False
         """Whether a request of it may be under way."""
         self._body: Body | None = body
-        self._aside: Place | None = None
         self._has_room = False
         self._rows = rows
         self._parts = parts
         self._way = way
         self._desk = desk
+        if len(body.data) > _LARGE:
+            self.put_aside()
 
     def put_aside(self) -> None:
-        """Keep the body out of memory until `make_room`."""
-        self._aside, self._body = self._desk.spill.put(self._body), None
+        """Keep the body out of memory."""
+        if self._body is not None and isinstance(self._body.data, bytes):
+            self._body = evolve(self._body, data=self._desk.spill.store(self._body.data))
 
     async def make_room(self) -> None:
-        """Wait for room for the body in memory."""
+        """Wait until so few bodies are under way that this one may be."""
         await self._desk.bodies.acquire()
         self._has_room = True
-        if self._aside is not None:
-            self._body = self._desk.spill.get(self._aside)
-            self._desk.spill.drop(self._aside)
-            self._aside = None
 
     def let_go(self) -> None:
         """Give the room back, for another body."""
         self.busy = False
+        if self._body is not None and isinstance(self._body.data, Stored):
+            self._desk.spill.drop(self._body.data.place)
         self._body = None
         if self._has_room:
             self._has_room = False
@@ -117,7 +120,7 @@ class Handover:
                 self._lost(part, lost)
         self.let_go()
 
-    async def _take(self, part: Part, data: bytes) -> None:
+    async def _take(self, part: Part, data: Content) -> None:
         """Find a part's job, and write it down before it is used."""
         part.passage.uploaded = lambda data_id: self._save(part, data_id=data_id)
         try:
@@ -132,7 +135,7 @@ class Handover:
         self._desk.emit("chunk.sent", part)
         self._desk.notify()
 
-    async def _job_of(self, part: Part, data: bytes) -> JobRef:
+    async def _job_of(self, part: Part, data: Content) -> JobRef:
         """Send a part, or find the job that took it before its answer was lost.
 
         Raises NoAnswer where nobody can say whether it was applied, and it must not be sent again.
@@ -154,7 +157,7 @@ class Handover:
                 lost = why
         raise GaveUp(lost.call, why=lost.sentence, attempts=attempts, sent=True)
 
-    def _may_go_again(self, part: Part, data: bytes) -> bool:
+    def _may_go_again(self, part: Part, data: Content) -> bool:
         """Whether a part may be sent again that may have been applied.
 
         Not where a later row of one of its people has gone out: the earlier one would win then.

@@ -1,6 +1,6 @@
 """Which chunks may leave now: no person is in two unfinished jobs.
 
-A chunk enters with the keys of its people and is told which unfinished chunks it has to wait for; it leaves when its
+A chunk enters with the hashes of its people and is told which unfinished chunks it has to wait for; it leaves when its
 rows are settled. A chunk waits only for chunks that entered before it, so no two ever wait for each other, and rows of
 one person are applied in the order of the source.
 
@@ -12,7 +12,7 @@ swept out when the table is made anew.
 """
 
 from array import array
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 
 _BITS = 40
 _PERSON = 2**_BITS - 1
@@ -40,9 +40,12 @@ class Lanes:
         """How many people are in unfinished chunks."""
         return sum(self._held.values())
 
-    def enter(self, chunk: int, keys: Iterable[Hashable]) -> set[int]:
-        """Take in a chunk, numbered from 1, and give the numbers of the unfinished chunks that it has to wait for."""
-        people = [hash(key) & _PERSON for key in keys]
+    def enter(self, chunk: int, hashes: Iterable[int]) -> set[int]:
+        """Take in a chunk, numbered from 1, and give the numbers of the unfinished chunks that it has to wait for.
+
+        ``hashes`` are those of its people.
+        """
+        people = [person & _PERSON for person in hashes]
         if self._used + len(people) > len(self._table) * _FULL:
             self._sweep(len(people))
         held, table, mask, mine = self._held, self._table, len(self._table) - 1, chunk << _BITS

@@ -60,7 +60,7 @@ class RunLog:
             first=chunk.rows[0],
             last=chunk.rows[-1],
             rows=len(chunk.rows),
-            entries=len(chunk.encoded),
+            entries=chunk.entries,
             digest=chunk.digest,
         )
         if known is not None and known != now:

@@ -32,6 +32,20 @@ class Place:
     length: int
 
 
+@frozen
+class Stored:
+    """Bytes that lie in a spill, read when they are asked for."""
+
+    place: Place
+
+    def __len__(self) -> int:
+        return self.place.length
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self.place.length)
+        return os.pread(self.place.segment.file.fileno(), max(stop - start, 0), self.place.offset + start)
+
+
 class Spill:
     """Values on disk. Mutable state: the files; one is closed when nothing in it is needed any more."""
 
@@ -41,14 +55,20 @@ class Spill:
 
     def put(self, value: Any) -> Place:
         """Write a value down."""
-        data = _pickled(value)
         segment = self._current()
-        if os.pwrite(segment.file.fileno(), data, segment.size) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        place = Place(segment, segment.size, len(data))
-        segment.size += len(data)
-        segment.live += 1
-        return place
+        try:
+            length = _write(value, segment)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is pickled
+            length = _write(_without_odd_values(value), segment)
+        return self._placed(segment, length)
+
+    def store(self, data: bytes) -> Stored:
+        """Write bytes down, as they are."""
+        segment = self._current()
+        _End(segment).write(data)
+        return Stored(self._placed(segment, len(data)))
 
     def get(self, place: Place) -> Any:
         """Read a value back."""
@@ -69,17 +89,41 @@ class Spill:
             segment.file.close()
         self._segments.clear()
 
+    @staticmethod
+    def _placed(segment: _Segment, length: int) -> Place:
+        """Note what was written to the end of a segment."""
+        place = Place(segment, segment.size, length)
+        segment.size += length
+        segment.live += 1
+        return place
+
     def _current(self) -> _Segment:
         if not self._segments or self._segments[-1].size >= _SEGMENT:
             self._segments.append(_Segment(tempfile.TemporaryFile(prefix="mjbulk-", buffering=0)))  # noqa: SIM115  # closed by drop() or close()
         return self._segments[-1]
 
 
-def _pickled(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is pickled
-        return pickle.dumps(_without_odd_values(value), protocol=pickle.HIGHEST_PROTOCOL)
+@define
+class _End:
+    """The end of a segment, to be written to piece by piece: a value is never in memory a second time."""
+
+    segment: _Segment
+    written: int = 0
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        written = os.pwrite(self.segment.file.fileno(), data, self.segment.size + self.written)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.written += written
+        return written
+
+
+def _write(value: Any, segment: _Segment) -> int:
+    """Pickle a value to the end of a segment, which is not moved, and give its length."""
+    end = _End(segment)
+    pickle.Pickler(end, pickle.HIGHEST_PROTOCOL).dump(value)
+    return end.written
 
 
 def _without_odd_values(value: Any) -> Any:

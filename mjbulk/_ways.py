@@ -21,6 +21,7 @@ from mjbulk._transport import Doubt, Patience, Transport
 from mjbulk._values import Column, ColumnFault, RowFault
 from mjbulk._verdict import harmless_again
 from mjbulk._wire import (
+    Content,
     Frame,
     contacts_frame,
     contacts_request,
@@ -67,10 +68,10 @@ class Way(Protocol):
     def merge(self, earlier: bytes, later: bytes) -> bytes:
         """Make one entry of two rows of a person, the later winning."""
 
-    def harmless(self, body: bytes) -> bool:
+    def harmless(self, body: Content) -> bool:
         """Whether entries may be handed over again when nobody knows if they were applied."""
 
-    async def submit(self, body: bytes, passage: Passage) -> JobRef:
+    async def submit(self, body: Content, passage: Passage) -> JobRef:
         """Hand over entries of a chunk. Raises what the transport raises."""
 
     async def find(self, passage: Passage) -> JobRef | None:
@@ -107,12 +108,12 @@ class JsonWay:
         """Merge two rows, key by key."""
         return merge(earlier, later)
 
-    def harmless(self, body: bytes) -> bool:
+    def harmless(self, body: Content) -> bool:
         """Whether all of them converge."""
-        excludes = b'"IsExcludedFromCampaigns":' in body
+        excludes = b'"IsExcludedFromCampaigns":' in body[:]
         return harmless_again(self._actions, excludes=excludes, resend=self._spec.resend)
 
-    async def submit(self, body: bytes, passage: Passage) -> JobRef:
+    async def submit(self, body: Content, passage: Passage) -> JobRef:
         """POST the entries."""
         job_id = await self._transport.send(
             contacts_request(body),
@@ -229,12 +230,12 @@ class CsvWay:
         merged = [new or old for old, new in zip(first, second, strict=True)]
         return later if merged == second else encode_record(merged)
 
-    def harmless(self, body: bytes) -> bool:  # noqa: ARG002  # of the protocol
+    def harmless(self, body: Content) -> bool:  # noqa: ARG002  # of the protocol
         """Whether the method converges."""
         actions = [] if self._method in EXCLUSIONS else [Action(self._method)]
         return harmless_again(actions, excludes=self._method in EXCLUSIONS, resend=self._resend)
 
-    async def submit(self, body: bytes, passage: Passage) -> JobRef:
+    async def submit(self, body: Content, passage: Passage) -> JobRef:
         """Upload the records, and import them. An upload has no effect before it is imported: it may always be sent
         again.
         """

@@ -8,7 +8,7 @@ strictly: a number is never made of ``true``, ``3.9`` or full-width digits.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
@@ -32,6 +32,16 @@ Kind = Literal["submit", "poll", "download", "account"]
 """What a request is for: the quota asks."""
 
 
+class Content(Protocol):
+    """Bytes of a body, in memory or elsewhere."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Give some of them."""
+
+
 @frozen(kw_only=True)
 class Request:
     """One request: all that the transport has to know."""
@@ -41,7 +51,7 @@ class Request:
     """From the origin on, percent-encoded. An address may stand in it."""
     call: str
     """The call without ids and addresses: for errors, events and logs."""
-    body: bytes | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
+    body: Content | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
     content_type: str = JSON
     kind: Kind = "account"
 
@@ -53,7 +63,7 @@ _JOBS = {
 }
 
 
-def contacts_request(body: bytes) -> Request:
+def contacts_request(body: Content) -> Request:
     """POST contact/managemanycontacts: contacts, onto any number of lists or none."""
     path = "/v3/REST/contact/managemanycontacts"
     return Request(method="POST", path=path, call=_post("contact"), body=body, kind="submit")
@@ -88,7 +98,7 @@ def error_file_request(ref: JobRef) -> Request:
     return Request(method="GET", path=path, call=call, kind="download")
 
 
-def upload_request(list_id: int, body: bytes) -> Request:
+def upload_request(list_id: int, body: Content) -> Request:
     """POST DATA contactslist/{ID}/CSVData: the text itself, for an import that names it by its DataID."""
     path = f"/v3/DATA/contactslist/{list_id:d}/CSVData/text:plain"
     call = "POST contactslist/CSVData"

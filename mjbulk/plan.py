@@ -50,9 +50,9 @@ async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
     async with aclosing(intake.chunks()) as given:
         async for chunk in given:
             chunks += 1
-            size += intake.way.frame.size(len(chunk.encoded), sum(map(len, chunk.encoded)))
+            size += len(chunk.body.data)
             entries += len(chunk.rows)
-            lanes.enter(chunk.number, chunk.keys)
+            lanes.enter(chunk.number, chunk.people)
     created = len(intake.missing) if spec.create_properties else 0
     forced = any(action is Action.ADDFORCE for _, action in spec.lists or ())
     return Plan(

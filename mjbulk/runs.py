@@ -386,7 +386,7 @@ class ImportRun:
     def _start(self, delivery: Delivery, chunk: Chunk, held: asyncio.Event | None = None) -> None:
         """Deliver a chunk after those before it that share a person with it."""
         waits = []
-        for number in sorted(self._lanes.enter(chunk.number, chunk.keys)):
+        for number in sorted(self._lanes.enter(chunk.number, chunk.people)):
             if number in self._unfinished:
                 waits.append(self._unfinished[number].done)
             else:

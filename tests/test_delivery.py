@@ -120,6 +120,18 @@ async def test_bodies_that_are_too_large_are_halved_and_the_size_is_kept(world: 
     assert all(call.status in (200, 201) for call in calls[len(calls) // 2 :])
 
 
+@VIAS
+async def test_large_bodies_are_sent_again_and_halved(world: World, via: Any) -> None:
+    """A body that is not kept in memory goes out whole where Mailjet is busy, and in halves where it refuses."""
+    world.emulator.create_property("city", "str")
+    world.emulator.fault(CALLS[via], Fault.answer(429))
+    world.emulator.poison("u00777@example.org", 400)
+    async with world.client(chunk_rows=5000) as client:
+        report = balanced(await client.import_contacts(people(3000, city="x" * 150), lists=ADD, via=via))
+    assert max(call.size for call in world.emulator.calls) > 450_000
+    assert (report.accepted, rejected(report)) == (2999, [777])
+
+
 async def test_too_many_rows_in_one_body(world: World) -> None:
     """A limit of rows shows as a reset as well: halves of a third of the rows get through, and the next chunks fit."""
     async with world.turned(max_rows=300) as other, other.client(max_jobs=1) as client:

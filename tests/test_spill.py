@@ -54,6 +54,28 @@ def test_what_is_put_is_got(steps: list[tuple[Any, int]]) -> None:
         spill.close()
 
 
+@LAW
+@given(st.binary(max_size=20), st.integers(-25, 25) | st.none(), st.integers(-25, 25) | st.none())
+def test_bytes_are_read_in_any_part(data: bytes, start: int | None, stop: int | None) -> None:
+    """Bytes that lie in the file are as long as they were, and any part of them can be had."""
+    spill = Spill()
+    try:
+        spill.put("before")
+        stored = spill.store(data)
+        spill.put("after")
+        assert (len(stored), stored[:], stored[start:stop]) == (len(data), data, data[start:stop])
+    finally:
+        spill.close()
+
+
+def test_bytes_that_are_needed_no_more_are_forgotten(spill: Spill) -> None:
+    """Bytes and values lie in the same files, and keep them open alike."""
+    stored = spill.store(b"x" * _spill._SEGMENT)
+    assert not stored.place.segment.file.closed
+    spill.drop(stored.place)
+    assert stored.place.segment.file.closed
+
+
 def test_a_change_afterwards_is_not_seen(spill: Spill) -> None:
     """What lies in the file is the value as it was when it was put there."""
     value = {"age": 7}
