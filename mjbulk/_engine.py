@@ -3,21 +3,27 @@
 import os
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
-from typing import Self
+from typing import Self, get_args
 
+import orjson
 from attrs import evolve, frozen
 
 from mjbulk._account import Account
 from mjbulk._events import Emit, Hook, emitter
 from mjbulk._exchange import Exchange
-from mjbulk._polling import Bounds
+from mjbulk._polling import Bounds, Learned
 from mjbulk._quota import Gate, JobSlots, LocalQuota, Quota
 from mjbulk._transport import Transport
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.jobs import Scheduler
-from mjbulk.journal import Journal, NoJournal
+from mjbulk.journal import Journal, NoJournal, NoteRecord, fingerprint
+from mjbulk.models import JobKind
+
+_JOBS = "jobs: "
+"""How notes about kinds of jobs begin in a journal."""
 
 
 @frozen(kw_only=True)
@@ -31,6 +37,8 @@ class Engine:
     scheduler: Scheduler
     slots: JobSlots
     journal: Journal
+    owner: str
+    """The account, as its journal knows it."""
     emit: Emit
 
     @classmethod
@@ -69,8 +77,25 @@ class Engine:
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
             journal=journal,
+            owner=fingerprint(credentials.public),
             emit=emit,
         )
+
+    async def recall(self) -> None:
+        """Take from the journal what jobs of this account have taught before; what is known already stays."""
+        for name, text in (await self.journal.notes(self.owner)).items():
+            kind = name.removeprefix(_JOBS)
+            if kind in get_args(JobKind) and kind not in self.scheduler.learned:
+                with suppress(ValueError):  # of another version: it is learned anew
+                    self.scheduler.learned[kind] = Learned.of(orjson.loads(text))  # type: ignore[index]  # it was looked up
+
+    def lessons(self) -> list[NoteRecord]:
+        """Give what jobs have taught, for the journal."""
+        learned = self.scheduler.learned.items()
+        return [
+            NoteRecord(account=self.owner, name=f"{_JOBS}{kind}", text=orjson.dumps(known.as_dict()).decode())
+            for kind, known in learned
+        ]
 
     async def aclose(self) -> None:
         """End all watching, and close the connections."""

@@ -21,7 +21,7 @@ from mjbulk._runlog import RunLog
 from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
-from mjbulk.journal import Journal, RunRecord, decode_spec, encode_spec, fingerprint, number_of
+from mjbulk.journal import Journal, RunRecord, decode_spec, encode_spec, number_of
 from mjbulk.models import (
     ListActions,
     Rejection,
@@ -189,7 +189,7 @@ class Client(Calls):
         return run
 
     def _account(self) -> str:
-        return fingerprint(self._credentials.public)
+        return self._ready().owner
 
     async def _whole(self, run: ImportRun) -> Report:
         """Wait for a run that nobody else holds: who cancels the wait stops the run."""

@@ -213,6 +213,7 @@ class ImportRun:
         """Find out what there is to do, and do it."""
         beginning = await self._begin()
         self._spec, self._log = beginning.spec, beginning.log
+        await self._engine.recall()
         if self._spec.timeout is not None:
             overdue = _Overdue(f"its timeout of {self._spec.timeout} s ran out")
             self._timer = asyncio.get_running_loop().call_later(self._spec.timeout, self._halt, overdue)
@@ -261,6 +262,7 @@ class ImportRun:
         settled = self._cause is None or isinstance(self._cause, _NoSource)
         figures = {} if self._stored else {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
         try:
+            self._log.later(*self._engine.lessons())
             await self._log.close(settled=settled, **figures)
         except JournalError as failure:
             self._halt(failure)

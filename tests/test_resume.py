@@ -10,6 +10,7 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
+from mjbulk.journal import NoteRecord
 from mjbulk.testing import Fault, Knobs
 
 ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]
@@ -300,3 +301,19 @@ async def test_a_disk_that_is_full_halts_the_run(world: World, begin: Begin) -> 
     assert balanced(caught.value.report).accepted < 300
     async with begin() as client:
         assert balanced(await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r")).ok
+
+
+async def test_what_jobs_taught_is_known_to_the_next_process(world: World, begin: Begin) -> None:
+    """A new client knows how long jobs take before its first look; what cannot be read is learned anew."""
+    world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=600, import_seconds=60)
+    async with begin() as client:
+        await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="first")
+    looks = world.emulator.count("GET contact/managemanycontacts")
+    async with begin() as client:
+        await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="second")
+    assert world.emulator.count("GET contact/managemanycontacts") - looks < looks / 2
+    async with begin() as client:
+        owner = client._ready().owner
+        await client._journal.put(NoteRecord(account=owner, name="jobs: contact", text="{}"))
+    async with begin() as client:
+        assert (await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="third")).ok
