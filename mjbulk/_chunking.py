@@ -283,7 +283,9 @@ class Chunker:
 
     def _cut(self) -> Chunk:
         self._digest.update(self._rows)
-        addresses = [self._spelled.get(place, key) for place, key in enumerate(self._places)]
+        addresses = list(self._places)
+        for place, address in self._spelled.items():
+            addresses[place] = address
         chunk = Chunk(
             number=self._number,
             kept=Kept(self._rows, self._merged, self._blocks, "\n".join(addresses)),

@@ -43,15 +43,15 @@ class Contacts:
         A column is encoded in one call, and cut at its commas.
         """
         try:
-            pieces = [b"{", *_members(self.fields, nulls=False)]
+            pieces = ["{", *_members(self.fields, nulls=False)]
             if self.properties:
-                pieces += [b',"Properties":{', *_members(self.properties, nulls=self.nulls), b"}"]
+                pieces += [',"Properties":{', *_members(self.properties, nulls=self.nulls), "}"]
         except TypeError:
             return self._encode_one_by_one(faults)
-        encoded = list(map(b"".join, zip(*_in_columns([*pieces, b"}"]), strict=False)))
+        texts = list(map("".join, zip(*_in_columns([*pieces, "}"]), strict=False)))
         if _MARK in pieces:
-            return [row.replace(_MARK + b",", b"").replace(b',"Properties":{\0}', b"") for row in encoded]
-        return encoded
+            texts = [text.replace(f"{_MARK},", "").replace(f',"Properties":{{{_MARK}}}', "") for text in texts]
+        return list(map(str.encode, texts))
 
     def _encode_one_by_one(self, faults: dict[int, RowFault]) -> list[bytes]:
         encoded = []
@@ -64,39 +64,42 @@ class Contacts:
         return encoded
 
 
-_MARK = b"\0"
+_MARK = "\0"
 """Stands where the comma after it, or the object around it, may be too many: no JSON has it."""
 
 
-def _members(columns: Mapping[str, Sequence[Any]], *, nulls: bool) -> Iterator[bytes | list[bytes]]:
+def _members(columns: Mapping[str, Sequence[Any]], *, nulls: bool) -> Iterator[str | Sequence[str]]:
     """Encode columns as members of objects: in turn what is the same in all objects, and what is not."""
     pieces = chain.from_iterable(_member(name, values, nulls=nulls) for name, values in columns.items())
     first = next(pieces)
-    return chain([first[1:]] if isinstance(first, bytes) else [_MARK, first], pieces)
+    return chain([first[1:]] if isinstance(first, str) else [_MARK, first], pieces)
 
 
-def _member(name: str, values: Sequence[Any], *, nulls: bool) -> list[bytes | list[bytes]]:
+def _member(name: str, values: Sequence[Any], *, nulls: bool) -> list[str | Sequence[str]]:
     """Encode a column, each value with its name, and a comma before it; without ``nulls``, those are left out."""
-    key = b"," + orjson.dumps(name) + b":"
+    key = f",{orjson.dumps(name).decode()}:"
     kinds = set(map(type, values))
-    if kinds == {str} and b'\\"' not in (texts := orjson.dumps(values)):
-        return [key + b'"', texts[2:-2].split(b'","'), b'"']
-    encoded = orjson.dumps(values)[1:-1].split(b",") if kinds <= _BARE else list(map(orjson.dumps, values))
+    if kinds == {str} and b"\\" not in orjson.dumps(values):  # nothing in these texts has to be escaped
+        return [f'{key}"', values, '"']
+    if kinds <= _BARE:
+        encoded = orjson.dumps(values)[1:-1].decode().split(",")
+    else:
+        encoded = [orjson.dumps(value).decode() for value in values]
     if nulls or NoneType not in kinds:
         return [key, encoded]
-    return [[b"" if value == b"null" else key + value for value in encoded]]
+    return [["" if value == "null" else key + value for value in encoded]]
 
 
-def _in_columns(pieces: Iterable[bytes | list[bytes]]) -> Iterator[Iterable[bytes]]:
+def _in_columns(pieces: Iterable[str | Sequence[str]]) -> Iterator[Iterable[str]]:
     """Give what is the same in all rows once for each, and join it where it comes in pieces."""
-    same = b""
+    same = ""
     for piece in pieces:
-        if isinstance(piece, bytes):
+        if isinstance(piece, str):
             same += piece
         else:
             yield repeat(same)
             yield piece
-            same = b""
+            same = ""
     yield repeat(same)
 
 

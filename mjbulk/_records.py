@@ -112,7 +112,7 @@ class CsvRecords:
 
 def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
     """Join lines whose end stands within quotes to records, as far as quotes tell; and give the lines that are left."""
-    odd = [at for at, line in enumerate(lines) if line.count('"') % 2]
+    odd = [at for at, line in enumerate(lines) if '"' in line and line.count('"') % 2]
     records: list[str] = []
     done = 0
     for first, last in zip(odd[::2], odd[1::2], strict=False):

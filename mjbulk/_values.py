@@ -225,7 +225,7 @@ class Column:
             return [value or None for value in values] if "" in values else values
         if text:
             known = self._read_texts(set(values))
-            found = [known[value] for value in values]
+            found = list(map(known.__getitem__, values))
         elif _fits(self.datatype, values):
             return values
         else:
@@ -236,6 +236,12 @@ class Column:
                     faults.setdefault(place, value)
                     found[place] = None
         return found
+
+    def check_texts(self, texts: Sequence[str], faults: dict[int, RowFault]) -> None:
+        """Note in ``faults`` the places of texts that do not fit."""
+        known = self._read_texts(set(texts))
+        if RowFault in set(map(type, known.values())):
+            self.read_all(texts, faults, text=True)
 
     def _read_texts(self, texts: Collection[str]) -> Mapping[str, Any]:
         matches, make = _FROM_TEXT.get(self.datatype, (None, str))

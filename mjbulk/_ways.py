@@ -269,10 +269,11 @@ def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFa
         return [""] * len(block)
     values = block.columns[column.index]
     text = layout.terms.text
-    if text and column.plain:
-        return values
-    found = column.read_all(values, faults, text=text)
-    return values if text and column.datatype != "datetime" else [_cell(column, value) for value in found]
+    if not text or column.datatype == "datetime":
+        return [_cell(column, value) for value in column.read_all(values, faults, text=text)]
+    if not column.plain:
+        column.check_texts(values, faults)
+    return values
 
 
 def _cell(column: Column, value: Any) -> str:

@@ -633,6 +633,10 @@ def test_a_column_at_a_glance_is_a_column_value_by_value(kind: str, column: tupl
     found = [of_kind(value) for value in reader.read_all(list(values), faults, text=text)]
     told = {place: (fault.field, fault.message) for place, fault in faults.items()}
     assert (found, told) == one_by_one(kind, values, text=text)
+    if text:
+        checked: dict[int, RowFault] = {}
+        reader.check_texts(values, checked)
+        assert checked.keys() == faults.keys()
 
 
 ALMOST = st.text(st.sampled_from("aA0._+-@é \n\u00a0"), max_size=8)
