@@ -5,7 +5,7 @@ All of it is called in the journal's own thread.
 
 import os
 import sqlite3
-from collections.abc import Callable
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,11 +17,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
+from mjbulk._tables import PREFIX, Insert
 from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal import damaged
 
-TABLES = "mjbulk_"
-"""How the names of all tables begin."""
 _LOCK_SECONDS = 0.1
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -29,18 +28,29 @@ _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 class Backend(Protocol):
     """What differs between them. All of it is called in the journal's own thread."""
 
-    insert: Callable[..., Any]
+    insert: Insert
 
     def connect(self) -> Connection: ...
-    def check(self, connection: Connection) -> None: ...
-    def lock(self, connection: Connection, run: int) -> bool: ...
-    def unlock(self, connection: Connection, run: int) -> None: ...
+    def check(self, connection: Connection) -> None:
+        """Look at what is there, before the tables are; nobody makes them until this transaction ends."""
+
+    def snapshot(self, connection: Connection) -> None:
+        """Have a transaction that has just begun see one state of the database."""
+
+    def lock(self, connection: Connection, run: int) -> bool:
+        """Take a run; False where somebody has it. It is let go of where the process or its connection ends."""
+
+    def unlock(self, connection: Connection, run: int) -> None:
+        """Let go of a run."""
+
+    def is_locked(self, connection: Connection, run: int) -> bool:
+        """Whether somebody has a run."""
 
 
 class _Sqlite:
     """One file, readable for its owner alone, and beside it a lock file for each run that is open."""
 
-    insert: Callable[..., Any] = staticmethod(sqlite.insert)
+    insert: Insert = staticmethod(sqlite.insert)
 
     def __init__(self, path: Path | None, patience: float) -> None:
         """None is a database in memory."""
@@ -64,36 +74,37 @@ class _Sqlite:
         if path.exists():
             if path.stat().st_size == 0:
                 raise damaged("it is empty")
-            for name in _SIDE_FILES:
-                with suppress(OSError):  # of somebody else, or not there
-                    path.with_name(path.name + name).chmod(0o600)
             return
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
         try:
-            made = sqlite3.connect(partial)
+            made = sqlite3.connect(name)
             made.execute("PRAGMA journal_mode=WAL")
             made.execute("VACUUM")
             made.close()
             with suppress(FileExistsError):  # another process was faster
-                path.hardlink_to(partial)
+                path.hardlink_to(name)
         finally:
-            partial.unlink()
+            Path(name).unlink()
 
     def check(self, connection: Connection) -> None:
-        """Raise JournalRefused for a file that is damaged, or not a journal."""
+        """Raise JournalRefused for a file that is not a journal, which is left as it is, or one that is damaged."""
+        names = set(inspect(connection).get_table_names())
+        if names and not any(name.startswith(PREFIX) for name in names):
+            raise JournalRefused("this file is a database of something else, not a journal of mjbulk")
         if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
             raise damaged("the file is malformed")
-        names = set(inspect(connection).get_table_names())
-        if names and not any(name.startswith(TABLES) for name in names):
-            raise JournalRefused("this file is a database of something else, not a journal of mjbulk")
+        for name in _SIDE_FILES if self._path is not None else ():
+            with suppress(OSError):  # of somebody else, or not there
+                Path(f"{self._path}{name}").chmod(0o600)
+
+    def snapshot(self, connection: Connection) -> None:
+        """It does: nobody else writes meanwhile."""
 
     def lock(self, connection: Connection, run: int) -> bool:  # noqa: ARG002  # the file system knows who has it
         """Take a run; False where somebody has it. The system lets go of it when the process ends."""
-        if self._path is None:
+        if (lock := self._lock_of(run)) is None:
             return True
-        lock = FileLock(f"{self._path}-{run:016x}.lock", mode=0o600, timeout=_LOCK_SECONDS, thread_local=False)
         try:
             lock.acquire()
         except Timeout:
@@ -107,9 +118,24 @@ class _Sqlite:
             Path(lock.lock_file).unlink(missing_ok=True)  # whoever waits for it sees that it has no name any more
             lock.release()
 
+    def is_locked(self, connection: Connection, run: int) -> bool:
+        """Whether somebody has a run: its lock file alone does not say so."""
+        lock = self._lock_of(run)
+        if lock is None or not Path(lock.lock_file).exists():
+            return False
+        free = self.lock(connection, run)
+        if free:
+            self.unlock(connection, run)
+        return not free
+
+    def _lock_of(self, run: int) -> FileLock | None:
+        if self._path is None:
+            return None
+        return FileLock(f"{self._path}-{run:016x}.lock", mode=0o600, timeout=_LOCK_SECONDS, thread_local=False)
+
 
 def _pragmas(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+    for pragma in ("synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -120,7 +146,7 @@ def _begin_immediate(connection: Connection) -> None:
 class _Postgres:
     """Tables named mjbulk_*; a run that is open is held by an advisory lock of the connection."""
 
-    insert: Callable[..., Any] = staticmethod(postgresql.insert)
+    insert: Insert = staticmethod(postgresql.insert)
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -129,15 +155,38 @@ class _Postgres:
         return create_engine(self._url, hide_parameters=True).connect()
 
     def check(self, connection: Connection) -> None:
-        """Nothing can be said of a server's files from here."""
+        """Keep others from making the tables at the same time; of a server's files nothing can be said from here."""
+        connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": _MAKING})
+
+    def snapshot(self, connection: Connection) -> None:
+        """Each statement would see what others have written meanwhile."""
+        connection.execute(text("set transaction isolation level repeatable read read only"))
 
     def lock(self, connection: Connection, run: int) -> bool:
         """Take a run; False where somebody has it. The server lets go of it when the connection ends."""
-        return bool(connection.execute(text("select pg_try_advisory_lock(:run)"), {"run": run}).scalar())
+        return bool(self._ask(connection, "select pg_try_advisory_lock(:run)", run=run))
 
     def unlock(self, connection: Connection, run: int) -> None:
         """Let go of a run."""
-        connection.execute(text("select pg_advisory_unlock(:run)"), {"run": run})
+        self._ask(connection, "select pg_advisory_unlock(:run)", run=run)
+
+    def is_locked(self, connection: Connection, run: int) -> bool:
+        """Whether somebody has a run, without taking it: who comes at this moment must not be refused."""
+        return bool(self._ask(connection, _IS_LOCKED, high=run >> 32, low=run & 0xFFFFFFFF))
+
+    def _ask(self, connection: Connection, statement: str, **values: int) -> Any:
+        with connection.begin():
+            return connection.execute(text(statement), values).scalar()
+
+
+_MAKING = 0x6D6A62756C6B
+"""The advisory lock of who makes the tables: "mjbulk"."""
+_IS_LOCKED = """
+    select count(*) from pg_locks
+    where locktype = 'advisory' and granted and objsubid = 1
+    and classid::bigint = :high and objid::bigint = :low
+    and database = (select oid from pg_database where datname = current_database())
+"""
 
 
 def backend_of(where: str | os.PathLike[str], patience: float) -> Backend:
@@ -151,5 +200,18 @@ def backend_of(where: str | os.PathLike[str], patience: float) -> Backend:
     if url.get_backend_name() == "sqlite":
         return _Sqlite(Path(url.database).absolute() if url.database not in (None, "", ":memory:") else None, patience)
     if url.get_backend_name() == "postgresql":
-        return _Postgres(url)
+        return _Postgres(_with_driver(url))
     raise UsageError("journal= is a path, or the URL of a SQLite or PostgreSQL database")
+
+
+def _with_driver(url: URL) -> URL:
+    """Raise UsageError where the driver of a URL is missing, or is none for threads."""
+    try:
+        driver = url.get_dialect()
+        driver.import_dbapi()
+    except (ImportError, ArgumentError) as missing:
+        name = getattr(missing, "name", None) or url.drivername
+        raise UsageError(f"this journal needs {name}: pip install 'mjbulk[postgres]'") from None
+    if driver.is_async:
+        raise UsageError(f"{url.drivername} is for coroutines: say postgresql+psycopg://")
+    return url

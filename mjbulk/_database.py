@@ -7,98 +7,30 @@ together, in one transaction: so many chunks cost one commit.
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from types import UnionType
-from typing import Any, TypeVar, get_args
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
-import attrs
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    MetaData,
-    Table,
-    Text,
-    delete,
-    func,
-    inspect,
-    select,
-    tuple_,
-)
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from mjbulk._backends import TABLES, Backend, backend_of
+from mjbulk._backends import Backend, backend_of
 from mjbulk._events import Emit, Event
-from mjbulk._runinfo import SUMS, RunInfo, books
+from mjbulk._runinfo import RunInfo
+from mjbulk._tables import books_of, check_format, delete_run, read, read_history, read_page, write
 from mjbulk.errors import JournalError, JournalRefused
-from mjbulk.journal import (
-    FORMAT,
-    RECORDS,
-    ChunkRecord,
-    History,
-    NoteRecord,
-    PartRecord,
-    Record,
-    RejectionRecord,
-    RunRecord,
-    check_sum,
-    check_terms,
-    damaged,
-    number_of,
-)
+from mjbulk.journal import History, NoteRecord, Record, RejectionRecord, RunRecord, check_terms, damaged, number_of
 
 _T = TypeVar("_T")
 _PAGE = 1000
-_LOCK_SECONDS = 0.1
-_SIDE_FILES = ("", "-wal", "-shm", "-journal")
-
-# The schema: a table for each kind of record, made of its fields
-
-_METADATA = MetaData()
-_FORMAT = Table(f"{TABLES}format", _METADATA, Column("version", BigInteger, primary_key=True, autoincrement=False))
-
-
-def _type_of(hint: Any) -> type[Text | BigInteger | Boolean]:
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return Boolean if bool in kinds else BigInteger if int in kinds else Text
-
-
-def _table(cls: type[Any]) -> Table:
-    columns: list[Column[Any]] = [
-        Column(f.name, _type_of(f.type), primary_key=place < cls.KEYS, autoincrement=False)
-        for place, f in enumerate(attrs.fields(cls))
-    ]
-    name = cls.__name__.removesuffix("Record").casefold()
-    return Table(f"{TABLES}{name}s", _METADATA, *columns, Column("sum", Text, nullable=False))
-
-
-_TABLES = {cls: _table(cls) for cls in RECORDS}
-_RUNS, _CHUNKS, _PARTS, _REJECTIONS = (_TABLES[cls] for cls in (RunRecord, ChunkRecord, PartRecord, RejectionRecord))
-
-
-def _values(record: Record) -> dict[str, Any]:
-    values = attrs.asdict(record, recurse=False)
-    return {**values, "sum": check_sum(list(values.values()))}
-
-
-def _read(cls: type[_T], row: Sequence[Any]) -> _T:
-    """Make a record of a row. Raises JournalRefused where it is not what was written."""
-    *values, found = row
-    if check_sum(values) != found:
-        raise damaged("a record is not what was written")
-    return cls(**dict(zip((f.name for f in attrs.fields(cls)), values, strict=True)))  # type: ignore[arg-type]  # attrs
-
-
-# The journal
 
 
 class SqlJournal:
     """A `Journal` in a database. Mutable state: what waits to be written, the connection, and the runs that are open.
 
-    After an error in writing nothing more is written: nobody could say what is on disk.
+    After an error in writing nothing more is written, for nobody could say what is on disk. When the runs that were
+    open have ended, it is opened afresh.
     """
 
     def __init__(self, where: str | os.PathLike[str], emit: Emit, *, patience: float = 10.0) -> None:
@@ -115,8 +47,7 @@ class SqlJournal:
         self._next: asyncio.Task[None] | None = None
         self._failure: JournalError | None = None
         self._open: set[int] = set()
-        insert = self._backend.insert
-        self._upserts = {cls: _upsert(insert, table, cls.KEYS) for cls, table in _TABLES.items()}
+        self._closed = False
 
     async def open_run(self, asked: RunRecord) -> History:
         """Begin a run, or find it as it stands."""
@@ -131,9 +62,14 @@ class SqlJournal:
 
     async def release(self, run: RunRecord) -> None:
         """Let others open a run."""
-        if run.run in self._open:
-            self._open.discard(run.run)
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._unlock, run.run)
+        if run.run not in self._open:
+            return
+        self._open.discard(run.run)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._unlock, run.run)
+        if self._failure is not None and not self._open:
+            await loop.run_in_executor(self._thread, self._close)
+            self._waiting, self._failure = [], None
 
     def later(self, *records: Record) -> None:
         """Have records written with what is put next."""
@@ -156,7 +92,7 @@ class SqlJournal:
         which = {"run": run} if chunk is None else {"run": run, "chunk": chunk}
         after: tuple[int, int, int] | None = None
         while True:
-            page = await self._in_thread(self._select, RejectionRecord, which, after)
+            page = await self._in_thread(self._page, which, after)
             for record in page:
                 yield record
             if len(page) < _PAGE:
@@ -174,15 +110,19 @@ class SqlJournal:
 
     async def notes(self, account: str) -> Mapping[str, str]:
         """Give what was learned of an account."""
-        found = await self._in_thread(self._select, NoteRecord, {"account": account})
-        return {note.name: note.text for note in found}
+        return await self._in_thread(self._notes, account)
 
     async def aclose(self) -> None:
         """Write what waits, and let go of everything."""
-        if self._next is not None:
-            await asyncio.gather(self._next, return_exceptions=True)
+        if self._closed:
+            return
+        self._closed = True
+        if self._waiting:
+            await asyncio.gather(self.put(), return_exceptions=True)
+        self._failure = JournalError("the journal is closed")
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._close)
+        self._open.clear()
         self._thread.shutdown(wait=False)
 
     # In the loop
@@ -225,7 +165,7 @@ class SqlJournal:
         try:
             with connection.begin():
                 self._backend.check(connection)
-                _check_format(connection)
+                check_format(connection)
         except BaseException:
             connection.close()
             connection.engine.dispose()
@@ -254,36 +194,29 @@ class SqlJournal:
                 self._backend.unlock(self._connection, run)
 
     def _write(self, records: Sequence[Record]) -> None:
-        by_kind: dict[type[Any], list[dict[str, Any]]] = {}
-        for record in records:
-            by_kind.setdefault(type(record), []).append(_values(record))
         connection = self._opened()
         with connection.begin():
-            for cls, values in by_kind.items():
-                connection.execute(self._upserts[cls], values)
+            write(connection, self._backend.insert, records)
 
-    def _select(self, cls: type[_T], which: Mapping[str, Any], after: tuple[int, int, int] | None = None) -> list[_T]:
-        """Read records in the order of their keys; of rejections a page after one."""
-        table = _TABLES[cls]
-        wanted = select(table).filter_by(**which).order_by(*table.primary_key.columns)
-        if cls is RejectionRecord:
-            wanted = wanted.limit(_PAGE)
-            if after is not None:
-                wanted = wanted.where(tuple_(table.c.chunk, table.c.first, table.c.number) > after)
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Give the connection in a transaction that sees one state of the database."""
         connection = self._opened()
         with connection.begin():
-            return [_read(cls, row) for row in connection.execute(wanted)]
+            self._backend.snapshot(connection)
+            yield connection
+
+    def _page(self, which: Mapping[str, Any], after: tuple[int, int, int] | None) -> list[RejectionRecord]:
+        with self._reading() as connection:
+            return read_page(connection, which, after, _PAGE)
+
+    def _notes(self, account: str) -> dict[str, str]:
+        with self._reading() as connection:
+            return {note.name: note.text for note in read(connection, NoteRecord, account=account)}
 
     def _load(self, run: int) -> History | None:
-        runs = self._select(RunRecord, {"run": run})
-        if not runs:
-            return None
-        chunks, parts = self._select(ChunkRecord, {"run": run}), self._select(PartRecord, {"run": run})
-        wanted = select(func.count()).select_from(_REJECTIONS).filter_by(run=run, chunk=0)
-        connection = self._opened()
-        with connection.begin():
-            refused = connection.execute(wanted).scalar_one()
-        return History.of(runs[0], chunks, parts, refused)
+        with self._reading() as connection:
+            return read_history(connection, run)
 
     def _open_run(self, asked: RunRecord) -> History:
         connection = self._opened()
@@ -306,27 +239,17 @@ class SqlJournal:
             raise JournalRefused(f"run {run.run_id!r} is under way")
         try:
             with connection.begin():
-                for table in (_RUNS, _CHUNKS, _PARTS, _REJECTIONS):
-                    connection.execute(delete(table).filter_by(run=run.run))
+                delete_run(connection, run.run)
         finally:
             self._backend.unlock(connection, run.run)
 
     def _runs(self, which: Mapping[str, Any]) -> list[RunInfo]:
-        connection = self._opened()
-        runs = sorted(self._select(RunRecord, which), key=lambda run: (run.created, run.run))
-        sums = [func.sum(_PARTS.c[name]) for name in SUMS]
-        with connection.begin():
-            rows = dict(_pairs(connection, select(_CHUNKS.c.run, func.sum(_CHUNKS.c.rows)).group_by(_CHUNKS.c.run)))
-            here = select(_REJECTIONS.c.run, func.count()).filter_by(chunk=0).group_by(_REJECTIONS.c.run)
-            refused = dict(_pairs(connection, here))
-            parts: dict[int, list[Any]] = {}
-            for run, *figures in connection.execute(
-                select(_PARTS.c.run, _PARTS.c.state, *sums).group_by(_PARTS.c.run, _PARTS.c.state)
-            ):
-                parts.setdefault(run, []).append((figures[0], *map(int, figures[1:])))
+        with self._reading() as connection:
+            runs = sorted(read(connection, RunRecord, **which), key=lambda run: (run.created, run.run))
+            books = books_of(connection, which)
         return [
             RunInfo(
-                **books(int(rows.get(run.run, 0)), refused.get(run.run, 0), parts.get(run.run, ())).as_dict(),
+                **books(run.run).as_dict(),
                 run_id=run.run_id,
                 partition=run.partition or None,
                 state="settled" if run.settled else "running" if self._is_open(run.run) else "resumable",
@@ -337,41 +260,7 @@ class SqlJournal:
 
     def _is_open(self, run: int) -> bool:
         """Whether somebody has a run open."""
-        if run in self._open:
-            return True
-        connection = self._opened()
-        free = self._backend.lock(connection, run)
-        if free:
-            self._backend.unlock(connection, run)
-        return not free
-
-
-def _pairs(connection: Connection, wanted: Any) -> list[tuple[int, int]]:
-    return [(first, second) for first, second in connection.execute(wanted)]
-
-
-def _upsert(insert: Callable[[Table], Any], table: Table, keys: int) -> Any:
-    names = [column.name for column in table.columns]
-    statement = insert(table)
-    new = {name: statement.excluded[name] for name in names[keys:]}
-    return statement.on_conflict_do_update(index_elements=names[:keys], set_=new)
-
-
-def _check_format(connection: Connection) -> None:
-    """Make the tables where there are none. Raises JournalRefused where they are those of another version."""
-    names = set(inspect(connection).get_table_names())
-    wanted = set(_METADATA.tables)
-    if not names & wanted:
-        _METADATA.create_all(connection)
-        connection.execute(_FORMAT.insert(), {"version": FORMAT})
-        return
-    version = connection.execute(select(_FORMAT.c.version)).scalar() if _FORMAT.name in names else None
-    if version is None or wanted - names:
-        raise damaged("tables are missing")
-    if version != FORMAT:
-        raise JournalRefused(
-            f"the journal is of another version of mjbulk (format {version}, this one writes {FORMAT})"
-        )
+        return run in self._open or self._backend.is_locked(self._opened(), run)
 
 
 def _error(why: SQLAlchemyError) -> JournalError:

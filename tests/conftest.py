@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from itertools import count
+from pathlib import Path
 
 import pytest
 from postgres import Postgres, programs, serving
-from support import VirtualClockLoop, World
+from support import Place, VirtualClockLoop, World
 
 from mjbulk.testing import Emulator
 
@@ -47,6 +50,22 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
     with serving(found) as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A database of the test's own, of each kind that a journal may lie in."""
+    if request.param == "sqlite":
+        file = tmp_path / "imports.db"
+        return Place(str(file), lambda statement: _sqlite(file, statement))
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create_database()
+    return Place(server.url(name), lambda statement: server.sql(statement, name))
+
+
+def _sqlite(file: Path, statement: str) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import selectors
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+
+from attrs import frozen
 
 import mjbulk
 from mjbulk.testing import Emulator, Knobs
@@ -51,6 +53,15 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Join the threads without the time limit of newer Pythons: it would be over at once in virtual time."""
         await super().shutdown_default_executor()
+
+
+@frozen
+class Place:
+    """A database for the journal of one test."""
+
+    url: str
+    sql: Callable[[str], object]
+    """Runs a statement behind the journal's back."""
 
 
 class World:
