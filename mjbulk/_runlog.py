@@ -6,6 +6,7 @@ is refused.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -42,6 +43,7 @@ class RunLog:
         self._run = history.run
         self._refused_before = max((chunk.last for chunk in history.chunks.values()), default=0)
         self._behind = 0
+        self._blank = not history.chunks and not history.refused
 
     def rows_of(self, chunk: int) -> int | None:
         """Give how many rows a chunk held when it was cut before."""
@@ -68,6 +70,7 @@ class RunLog:
         if known is None and self._run.whole:
             raise self._changed(now.first, now.last)
         if known is None:
+            self._blank = False
             self.later(now)
         return self.parts_of(now)
 
@@ -94,7 +97,7 @@ class RunLog:
         targets = orjson.dumps(lists or ()).decode()
         if self._run.targets not in ("", targets):
             raise JournalRefused(f"run {self._run.run_id!r} was begun for other lists: their names mean others now")
-        self._run = evolve(self._run, targets=targets)
+        self._run = evolve(self._run, targets=targets, settled=False)
         self.later(self._run)
 
     def finished(self, spec: RunSpec) -> bool:
@@ -123,6 +126,7 @@ class RunLog:
     def refuse(self, rejection: Rejection) -> None:
         """Note a row that was refused here; those before the last chunk that is known were noted then."""
         if self.keeps and rejection.row is not None and rejection.row > self._refused_before:
+            self._blank = False
             self.later(record_of(rejection, self._run.run, 0, 0, rejection.row))
             self._behind += 1
 
@@ -160,8 +164,13 @@ class RunLog:
         self._run = evolve(self._run, whole=True, rows=rows)
         await self.put(self._run)
 
-    async def close(self, **known: Any) -> None:
-        """Write down how the run ended, and let others open it."""
+    async def close(self, *, refused: bool, **known: Any) -> None:
+        """Write down how the run ended, and let others open it; forget it where it was ``refused`` as a whole."""
+        if refused and self._blank:
+            await self._journal.release(self._run)
+            with suppress(JournalRefused):  # somebody else was faster, and has begun it
+                await self._journal.purge(self._run)
+            return
         try:
             self._run = evolve(self._run, **known)
             await self.put(self._run)

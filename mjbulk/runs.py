@@ -263,7 +263,7 @@ class ImportRun:
         figures = {} if self._stored else {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
         try:
             self._log.later(*self._engine.lessons())
-            await self._log.close(settled=settled, **figures)
+            await self._log.close(refused=isinstance(self._cause, UsageError), settled=settled, **figures)
         except JournalError as failure:
             self._halt(failure)
 

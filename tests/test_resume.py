@@ -3,11 +3,10 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import KEYS, World, balanced
+from support import KEYS, Place, World, balanced
 
 import mjbulk
 from mjbulk.journal import NoteRecord
@@ -18,14 +17,12 @@ Begin = Callable[..., mjbulk.Client]
 
 
 @pytest.fixture
-def begin(world: World, tmp_path: Path) -> Begin:
+def begin(world: World, place: Place) -> Begin:
     """A client with the journal of this test, as a new process would make it."""
 
     def client(**said: Any) -> mjbulk.Client:
         settings = {"chunk_rows": 10, "concurrency": 2, "attempts": 2, "poll_min": 0.1, **said.pop("settings", {})}
-        return mjbulk.Client(
-            KEYS, world.settings(**settings), journal=tmp_path / "imports.db", hooks=[world.events.append], **said
-        )
+        return mjbulk.Client(KEYS, world.settings(**settings), journal=place.url, hooks=[world.events.append], **said)
 
     return client
 
@@ -74,7 +71,22 @@ async def test_a_stop_waits_for_requests_and_not_for_jobs(world: World, begin: B
         report = balanced(await run.stop())
         assert asyncio.get_running_loop().time() - began < 2.1
         assert (report.unknown, report.not_sent) == (20, 40)
-        assert [chunk.state for chunk in [chunk async for chunk in client.run_chunks("r")]][:2] == ["watched"] * 2
+        assert [chunk.state async for chunk in client.run_chunks("r")][:2] == ["watched"] * 2
+    assert world.posts() == 2
+
+
+async def test_a_stop_sends_no_other_half(world: World, begin: Begin) -> None:
+    """Of a chunk that was halved the half that is under way is answered; the other one waits for the run to go on."""
+    world.emulator.knobs = Knobs(queue_seconds=60.0)
+    world.emulator.fault("POST contact/managemanycontacts", Fault.answer(413))
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=2.0), times=None)
+    async with begin(settings={"chunk_rows": 60}) as client:
+        run = client.start_import(ROWS, lists={1: "addnoforce"}, run_id="r")
+        await asyncio.sleep(1.0)
+        assert world.posts() == 2
+        report = balanced(await run.stop())
+        assert (report.unknown, report.not_sent) == (30, 30)
+        assert [chunk.state async for chunk in client.run_chunks("r")] == ["watched", "unsent"]
     assert world.posts() == 2
 
 
@@ -99,7 +111,7 @@ async def test_a_source_that_changed_is_refused(world: World, begin: Begin) -> N
     assert world.posts() == posts
 
 
-async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, tmp_path: Path) -> None:
+async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, place: Place) -> None:
     """Another list, action, way, columns or account; what is the caller's to change may change."""
     async with begin() as client:
         await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
@@ -117,7 +129,7 @@ async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, tmp_p
                 await client.import_contacts(ROWS, lists=lists, run_id="r", **how)
         again = await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r", timeout=9, max_rejected=1)
         assert again.stored
-    stranger = mjbulk.Client(mjbulk.Credentials("another", "key"), world.settings(), journal=tmp_path / "imports.db")
+    stranger = mjbulk.Client(mjbulk.Credentials("another", "key"), world.settings(), journal=place.url)
     async with stranger as client:
         with pytest.raises(mjbulk.JournalRefused, match="another account"):
             await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
@@ -317,3 +329,30 @@ async def test_what_jobs_taught_is_known_to_the_next_process(world: World, begin
         await client._journal.put(NoteRecord(account=owner, name="jobs: contact", text="{}"))
     async with begin() as client:
         assert (await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="third")).ok
+
+
+async def test_a_run_that_was_refused_leaves_nothing(world: World, begin: Begin) -> None:
+    """A wrong list, a wrong column: it was never begun, and its name is free for other terms."""
+    async with begin() as client:
+        for rows, number in ((ROWS, 99), ([{"email": "a@example.org", "shoe": 9}], 1)):
+            with pytest.raises(mjbulk.UsageError):
+                await client.import_contacts(rows, lists={number: "addforce"}, run_id="r")
+            assert [run async for run in client.runs()] == []
+        assert (await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")).ok
+
+
+async def test_a_run_that_goes_on_again_is_not_settled(world: World, begin: Begin) -> None:
+    """Its source was not at hand, and now is: while it sends it is running, and when it is stopped it can go on."""
+    world.emulator.knobs = Knobs(queue_seconds=30)
+    async with begin(settings={"max_jobs": 3}) as client:
+        await stopped_after(client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r"), 1)
+        await client.resume_import("r").wait()
+        assert [run.state async for run in client.runs()] == ["settled"]
+        run = client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.jobs.get("Allocated"):
+                assert [run.state async for run in client.runs()] == ["running"]
+                break
+        await run.stop()
+        assert [run.state async for run in client.runs()] == ["resumable"]
+        assert (await client.import_contacts(rows_once(), lists={1: "addnoforce"}, run_id="r")).ok
