@@ -13,7 +13,7 @@ import pytest
 from postgres import Postgres
 
 import mjbulk
-from mjbulk.testing import Mailjet
+from mjbulk.testing import Fault, Knobs, Mailjet
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
@@ -94,6 +94,53 @@ async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest
     assert re.search(r"^1 \w+: 2 rows: 2 accepted", printed, re.MULTILINE)
     assert re.search(r"^2 .*no list with the ID 2", printed, re.MULTILINE)
     assert mailjet.contacts["a@example.org"].lists == {1: "addnoforce"}
+
+
+async def begun(journal: Path, *run_ids: str) -> None:
+    """Begin runs, and stop them on their way."""
+    settings = mjbulk.Settings(chunk_rows=5, max_jobs=2)
+    async with mjbulk.Client(settings=settings, journal=journal) as client:
+        for run_id in run_ids:
+            run = client.start_import(journal.parent / "contacts.csv", lists={1: "addnoforce"}, run_id=run_id)
+            async for progress in run:
+                if progress.accepted:
+                    break
+            await run.stop()
+
+
+def test_runs_that_were_interrupted(mailjet: Mailjet, tmp_path: Path) -> None:
+    """All that can go on do, side by side; their files are found again."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=0.05)
+    (tmp_path / "contacts.csv").write_text("email\n" + "".join(f"p{n}@example.org\n" for n in range(40)))
+    asyncio.run(begun(tmp_path / "imports.db", "a", "b"))
+    ended = run(str(PROGRAMS / "p06_resume.py"), cwd=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+    async def states() -> list[tuple[str, int]]:
+        async with mjbulk.Client(journal=tmp_path / "imports.db") as client:
+            return [(info.state, info.accepted) async for info in client.runs()]
+
+    assert asyncio.run(states()) == [("settled", 40), ("settled", 40)]
+    assert mailjet.emulator.count("POST contact/managemanycontacts") <= 16 + 2
+
+
+def test_a_task_that_is_tried_again(mailjet: Mailjet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try of a scheduler's task goes on where the one before it stood."""
+    with_list_42(mailjet)
+    monkeypatch.setenv("IMPORTS_DB", str(tmp_path / "imports.db"))
+    monkeypatch.setenv("MJBULK_CHUNK_ROWS", "5")
+    monkeypatch.setenv("MJBULK_CONCURRENCY", "1")
+    (tmp_path / "contacts.csv").write_text("email\n" + "".join(f"p{n}@example.org\n" for n in range(39)) + "nobody\n")
+    load_task = load(PROGRAMS / "p11_airflow.py").load
+    for after in (2, 1):
+        mailjet.emulator.fault("POST contact/managemanycontacts", Fault.answer(403), after=after)
+        with pytest.raises(mjbulk.ImportHalted):
+            load_task(str(tmp_path / "contacts.csv"), "2026-11-23")
+    books = load_task(str(tmp_path / "contacts.csv"), "2026-11-23")
+    assert (books["accepted"], books["rejected"], books["complete"]) == (39, 1, True)
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == 8 + 2
+    stored = load_task(str(tmp_path / "contacts.csv"), "2026-11-23")
+    assert {**stored, "seconds": 0} == {**books, "seconds": 0}
 
 
 def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
