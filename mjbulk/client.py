@@ -292,7 +292,9 @@ class Client(Calls):
         async def begin() -> Beginning:
             known = await self._journal.find(run_id, partition or "", self._account())
             if known is None:
-                raise UsageError(f"the journal has no run {run_id!r} of this account")
+                others = [info.partition for info in await self._journal.runs(self._account(), run_id)]
+                which = f"it has the partitions {', '.join(map(repr, others))}" if others else "nor a partition of it"
+                raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
             history = await self._journal.open_run(known.run)
             spec = evolve(decode_spec(history.run.spec), resend=resend)
             return Beginning(given or _found(history.run.source), spec, RunLog(self._journal, history))

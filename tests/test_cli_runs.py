@@ -207,7 +207,11 @@ def test_runs_are_shown(
     assert [line.split()[1:3] for line in lines] == [["1", "1-20"], ["2", "21-40"], ["3", "41-59"]]
     assert all(" contact:" in line and " settled " in line for line in lines)
     assert {chunk["state"] for chunk in shown("b")} == {"unsent"}
+    capsys.readouterr()
     assert main(["runs", "c"]) == 2
+    assert main(["resume", "a"]) == 2
+    assert "no run 'a' of this account as such; it has the partitions 'p'" in capsys.readouterr().err
+    assert main(["resume", "a", "--partition", "p"]) == 1
     monkeypatch.setenv("MJ_APIKEY_PUBLIC", "another")
     assert shown() == []
 
