@@ -390,6 +390,26 @@ async def test_after_an_error_nothing_is_written_until_all_runs_have_ended(place
         assert {run.run_id: run.rows for run in await journal.runs("a")} == {"other": 0, "r": 10}
 
 
+async def test_a_server_that_ends_the_session(world: World, postgres: Postgres) -> None:
+    """The run halts with its books, for no intent can be written any more; then the same client goes on with it."""
+    name = postgres.create_database()
+    rows = [{"email": f"p{n}@example.org"} for n in range(100)]
+    settings = world.settings(chunk_rows=10, max_jobs=2)
+    async with mjbulk.Client(KEYS, settings, journal=postgres.url(name)) as client:
+        run = client.start_import(rows, lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.accepted:
+                break
+        postgres.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+        with pytest.raises(mjbulk.ImportHalted, match="journal cannot be used") as caught:
+            await run
+        assert isinstance(caught.value.__cause__, mjbulk.JournalError)
+        assert not balanced(caught.value.report).complete
+        assert [info.state async for info in client.runs()] == ["resumable"]
+        assert balanced(await client.resume_import("r", rows)).ok
+    assert world.posts() <= 10 + 2
+
+
 async def test_a_file_that_another_process_has_locked(tmp_path: Path) -> None:
     """It is waited for, but not for ever."""
     file = tmp_path / "imports.db"
