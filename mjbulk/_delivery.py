@@ -25,6 +25,8 @@ _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
 _NOT_AT_HAND = "its error file names people, and the source is not at hand: resume the run with its source"
 
+_REFUSED_LATER = "it was refused when it was sent again, after an answer that was lost"
+
 
 class Delivery:
     """A chunk on its way. Mutable state: the parts that have no outcome yet, and where its rows lie."""
@@ -71,10 +73,8 @@ class Delivery:
             self._desk.log.check_rejections(part.record, records)
             self._post(part, list(self._all_rows().recall(part.places, records)) if records else [])
 
-    async def deliver(self, waits: Sequence[asyncio.Event] = ()) -> None:
-        """Wait for the chunks before it that share a person, hand it over, and settle its rows."""
-        for done in waits:
-            await done.wait()
+    async def deliver(self) -> None:
+        """Hand it over, and settle its rows."""
         if self.handover is not None:
             await self.handover.hand_over()
         else:
@@ -131,7 +131,8 @@ class Delivery:
         """Give the rows of a part their outcome: wait for its job's end, where it has one."""
         if part.refused is not None:
             refused: Refused = {part.record.first: (part.refused, None, "exact")}
-            await self._close_books(part, Settlement(), refused)
+            known = not part.passage.doubt.sent
+            await self._close_books(part, Settlement(cause=_REFUSED_LATER), refused if known else {})
         elif part.job is not None:
             await self._watch(part)
         elif part.lost is not None:

@@ -184,10 +184,7 @@ class Handover:
             raise refusal
         if part.size > 1:
             return self._halve(part, too_large=size if refusal.status == 413 else 0)
-        if part.passage.doubt.sent:
-            self._lost(part, f"{refusal}, after an answer that was lost")
-        else:
-            part.refused = refusal.text or str(refusal)
+        part.refused = refusal.text or str(refusal)
         return []
 
     def _was_reset(self, part: Part, lost: WasReset, size: int) -> list[Part]:

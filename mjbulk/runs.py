@@ -387,28 +387,30 @@ class ImportRun:
 
     def _start(self, delivery: Delivery, chunk: Chunk, held: asyncio.Event | None = None) -> None:
         """Deliver a chunk after those before it that share a person with it."""
-        waits = []
-        for number in sorted(self._lanes.enter(chunk.number, chunk.people)):
-            if number in self._unfinished:
-                waits.append(self._unfinished[number].done)
-            else:
-                self._overtake(number)
+        before = sorted(self._lanes.enter(chunk.number, chunk.people))
         self._unfinished[delivery.number] = delivery
-        self._track(delivery, self._deliver(delivery, waits if delivery.handover is not None else [], held))
+        self._track(delivery, self._deliver(delivery, before, held))
 
-    def _overtake(self, number: int) -> None:
-        """Write down that a later row goes out of a person whose earlier one is in doubt: that is not sent again."""
-        if self._log is not None:
-            for record in self._in_doubt.pop(number):
-                self._log.overtake(record)
-        self._lanes.leave(number)
-
-    async def _deliver(self, delivery: Delivery, waits: list[asyncio.Event], held: asyncio.Event | None) -> None:
+    async def _deliver(self, delivery: Delivery, before: Sequence[int], held: asyncio.Event | None) -> None:
         if held is not None:
             await held.wait()
         if delivery.handover is not None:
+            for number in before:
+                if number in self._unfinished:
+                    await self._unfinished[number].done.wait()
+            if self._halted.is_set():
+                return
+            self._overtake(before)
             self._sent_anything = True
-        await delivery.deliver(waits)
+        await delivery.deliver()
+
+    def _overtake(self, before: Sequence[int]) -> None:
+        """Write down that later rows go out of people whose earlier ones are in doubt: those are not sent again."""
+        for number in self._in_doubt.keys() & before:
+            for record in self._in_doubt.pop(number):
+                if self._log is not None:
+                    self._log.overtake(record)
+            self._lanes.leave(number)
 
     def _track(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -356,3 +356,65 @@ async def test_a_run_that_goes_on_again_is_not_settled(world: World, begin: Begi
         await run.stop()
         assert [run.state async for run in client.runs()] == ["resumable"]
         assert (await client.import_contacts(rows_once(), lists={1: "addnoforce"}, run_id="r")).ok
+
+
+async def test_jobs_that_are_watched_again_are_in_the_report(world: World, begin: Begin) -> None:
+    """As they are in the stored one: whoever looks for them at Mailjet finds all of them."""
+    world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=30)
+    async with begin() as client:
+        run = client.start_import(ROWS, lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.jobs.get("Allocated") == 6:
+                break
+        taken = (await run.stop()).jobs
+    async with begin() as client:
+        report = balanced(await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r"))
+        stored = await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
+    assert len(taken) == 6
+    assert sorted(map(str, report.jobs)) == sorted(map(str, stored.jobs)) == sorted(map(str, taken))
+
+
+async def test_a_row_that_is_refused_when_it_is_sent_again(world: World, begin: Begin) -> None:
+    """Nobody knows what became of it before that. It is not sent a third time: Mailjet has said what it does to it."""
+    world.emulator.poison("p7@example.org")
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before())
+    async with begin() as client:
+        report = balanced(await client.import_contacts(ROWS[:10], lists={1: "addnoforce"}, run_id="r"))
+    assert (report.accepted, report.rejected, report.unknown) == (9, 0, 1)
+    assert [(why.rows, "refused when it was sent again" in why.cause) for why in report.unsettled] == [
+        (range(7, 8), True)
+    ]
+    posts = world.posts()
+    for resend in ("safe", "always"):
+        async with begin() as client:
+            stored = await client.import_contacts(ROWS[:10], lists={1: "addnoforce"}, run_id="r", resend=resend)
+            assert (stored.stored, stored.rejected, stored.unknown) == (True, 0, 1)
+    assert world.posts() == posts
+
+
+@pytest.mark.parametrize("answer_takes", [0.0, 5.0])
+async def test_a_later_row_that_has_waited_goes_out_as_well(world: World, begin: Begin, answer_takes: float) -> None:
+    """Whether its chunk was cut before the earlier one was in doubt, or after it: the earlier one stays as it is."""
+    rows = [*ROWS[:11], {"email": "p3@example.org", "age": 99}]
+    lost = Fault(apply=False, delay_before=answer_takes, raw=b"", end="close")
+    world.emulator.fault("POST contact/managemanycontacts", lost)
+    async with begin() as client:
+        report = await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r", resend="never")
+        assert (report.accepted, report.unknown) == (2, 10)
+    async with begin() as client:
+        assert (await client.resume_import("r", rows)).unknown == 10
+    assert world.emulator.contacts["p3@example.org"].properties["age"] == 99
+
+
+async def test_a_later_row_that_has_not_gone_out_keeps_nothing_back(world: World, begin: Begin) -> None:
+    """A run that halts while it waits: what is in doubt goes again, and then the later row."""
+    rows = [*ROWS[:11], {"email": "p3@example.org", "age": 99}]
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), times=None)
+    async with begin() as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(rows, lists={1: "addnoforce"}, run_id="r")
+    world.emulator._faults._entries.clear()
+    async with begin() as client:
+        report = balanced(await client.resume_import("r", rows))
+    assert (report.accepted, report.unknown) == (12, 0)
+    assert world.emulator.contacts["p3@example.org"].properties["age"] == 99
