@@ -240,6 +240,8 @@ class Transport:
         errand.attempt += 1
         self.requests += 1
         request = errand.request
+        size = len(request.body or b"")
+        self._emit(Event(name="request.sending", call=request.call, attempt=errand.attempt, size=size))
         try:
             answer = await self._exchange.once(
                 request, keep=errand.harmless, max_reply=errand.max_reply, sink=errand.sink

@@ -80,6 +80,10 @@ class World:
     def posts(self, call: str = "contact/managemanycontacts") -> int:
         return self.emulator.count(f"POST {call}")
 
+    def requests(self) -> int:
+        """How many requests were made, answered or not."""
+        return sum(event.name == "request" for event in self.events)
+
     @asynccontextmanager
     async def turned(self, **knobs: Any) -> AsyncIterator["World"]:
         """Another world, whose emulator has other knobs."""
