@@ -102,6 +102,7 @@ NOT_TOLD = {
     "one_account": "that takes another key",
     "running_jobs": "that takes as many jobs",
     "refusal": "that takes a call that has to be refused, and nothing depends on its text",
+    "batchjob_filters": "each answer is compared all the same",
     "gzip_bodies": "mjbulk does not compress",
     "requests_per_connection": "a connection is made anew where it was closed",
     "first_job_id": "no behaviour",

@@ -361,6 +361,15 @@ async def test_job_type() -> None:
         assert (await api("GET", f"REST/batchjob/{job}")).row["JobType"] == "Contacts"
 
 
+async def test_batchjob_filters() -> None:
+    """A filter that is not known is ignored: every job is shown."""
+    for known, shown in ((True, 1), (False, 2)):
+        async with served(turned(batchjob_filters=known)) as api:
+            first, _ = [await api.start_csv("email\na@example.org\n") for _ in range(2)]
+            wanted = (await api("GET", f"REST/csvimport/{first}")).row["DataID"]
+            assert len((await api("GET", f"REST/batchjob?Data={wanted}")).data) == shown
+
+
 async def test_refusal() -> None:
     """The text of a refused call may be another one; what is wrong stands beside it all the same."""
     async with served(turned(refusal="No contacts")) as api:

@@ -87,6 +87,8 @@ class Knobs:
     """The form of ErrorFile. FACT (observed): relative to ``/v3/``. ``foreign`` names another host."""
     job_type: str = "Contact list import json"
     """What batchjob calls such a job. GUESS."""
+    batchjob_filters: bool = True
+    """Whether batchjob knows its filters. FACT (documented): it does; else they are ignored, as all that is unknown."""
     refusal: str = "Object properties invalid"
     """The ErrorMessage of a call that is refused as a whole. GUESS: it was observed on sibling calls."""
     undeclared_property: Literal["error_job", "error_row", "create", "ignore"] = "error_job"

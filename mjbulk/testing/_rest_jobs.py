@@ -259,7 +259,7 @@ def read_batchjobs(ask: Ask) -> Answer:
     if ask.route.id:
         return ask.writer.data([_batch_row(ask, _known_job(ask))])
     rows = (_batch_row(ask, job) for job in ask.world.jobs.values() if _mine(ask, job))
-    return page(rows, ask.query, ask.writer, filters=_BATCH_FILTERS)
+    return page(rows, ask.query, ask.writer, filters=_BATCH_FILTERS if ask.world.knobs.batchjob_filters else {})
 
 
 def _batch_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
