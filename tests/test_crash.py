@@ -1,0 +1,52 @@
+"""Runs that are killed at any point go on: nothing is lost, nothing doubled that must not be, and the books are right.
+
+For thousands of them: ``python tests/crash.py --seeds 5000``.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("crash.py")
+OTHERS = ("csv:addnoforce", "csv:addforce", "json:addforce", "json:addnoforce:in_turn")
+
+
+def crash(*commands: str) -> list[dict[str, Any]]:
+    """Run the script, once for each command, side by side."""
+    begun = [
+        subprocess.Popen([sys.executable, str(SCRIPT), *command.split()], stdout=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    outputs = [process.communicate()[0] for process in begun]
+    assert [process.returncode for process in begun] == [0] * len(begun)
+    return [json.loads(output) for output in outputs]
+
+
+@pytest.mark.timeout(240)
+def test_a_run_that_is_killed_at_each_of_its_points() -> None:
+    """Before and after each write, commit and send, and within answers: of one way all, of the others some."""
+    every = "--every 1 --kinds json:addnoforce"
+    done = crash(f"--resend safe {every}", f"--resend never {every}")
+    assert min(result["crashes"] for result in done) >= 80
+    for result in done:
+        assert {"journal.writing", "journal.written", "commit"} <= result["where"].keys()
+        assert sum("within an answer" in where for where in result["where"]) == 3
+
+
+@pytest.mark.timeout(240)
+def test_runs_of_other_kinds_that_are_killed() -> None:
+    """As CSV, with an action that is not sent twice, and one chunk at a time."""
+    some = f"--every 5 --kinds {' '.join(OTHERS)}"
+    done = crash(f"--resend safe {some}", f"--resend never --first 2 {some}")
+    assert min(result["crashes"] for result in done) >= 80
+
+
+@pytest.mark.timeout(240)
+def test_runs_that_are_killed_again_while_they_go_on() -> None:
+    """Twice or three times, at random points."""
+    done = crash("--resend safe --seeds 95", "--resend never --seeds 95")
+    assert sum(result["twice"] for result in done) >= 150
