@@ -24,7 +24,6 @@ from mjbulk.models import Rejection, Unsettled
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
 _NOT_AT_HAND = "its error file names people, and the source is not at hand: resume the run with its source"
-
 _REFUSED_LATER = "it was refused when it was sent again, after an answer that was lost"
 
 

@@ -128,10 +128,10 @@ class Handover:
         finally:
             if part.job is None and not part.passage.doubt.sent:
                 self._note(part, state="unsent")  # nothing of it was applied, however it ended
+        self._desk.ledger.jobs.append(part.job)  # known also where the journal fails
         await self._save(part, state="watched", job=str(part.job))
         self._desk.refused_in_a_row = 0
         self._desk.learned.passes(len(data), half_of=part.half_of)
-        self._desk.ledger.jobs.append(part.job)
         self._desk.emit("chunk.sent", part)
         self._desk.notify()
 
