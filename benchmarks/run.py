@@ -135,6 +135,7 @@ JSON = (
     Contender("mailjet-rest, 16 threads", "with_mailjet_rest"),
     Contender("aiohttp + orjson by hand", "with_aiohttp"),
 )
+JOURNAL = (Contender("mjbulk with a journal", "with_journal"), MJBULK)
 CSV = (
     MJBULK,
     Contender("csv.reader alone", "with_csv_reader", sends=""),
@@ -283,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="mjbulk-benchmark-") as folder:
             if "json" in options.only:
                 _json(options.rows or sizes.rows, rounds)
+            if "journal" in options.only:
+                _journal(options.rows or sizes.rows, rounds)
             if "csv" in options.only:
                 _csv(Path(folder), options.megabytes or sizes.megabytes, rounds)
             if "quota" in options.only:
@@ -301,7 +304,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    parser.add_argument("--only", choices=("json", "csv", "memory", "quota"), nargs="+", default=("json", "csv"))
+    parser.add_argument(
+        "--only", choices=("json", "csv", "journal", "memory", "quota"), nargs="+", default=("json", "csv")
+    )
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")
@@ -313,6 +318,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _json(rows: int, rounds: int) -> None:
     task = Task(rows, "contacts a second", rows)
     compare(f"JSON way: {rows:,} rows from an iterable", JSON, task, rounds)
+
+
+def _journal(rows: int, rounds: int) -> None:
+    task = Task(rows, "contacts a second", rows)
+    compare(f"A journal on disk, JSON way: {rows:,} rows from an iterable", JOURNAL, task, rounds)
 
 
 def _csv(folder: Path, megabytes: float, rounds: int) -> None:

@@ -314,3 +314,12 @@ def test_memory_is_told_and_refused_where_the_bounds_were_not_reached(capsys: py
 def test_a_contender_that_fails_is_refused() -> None:
     with pytest.raises(run.Refused, match="ended with 3: it broke"):
         run.run([sys.executable, "-c", "import sys; sys.stderr.write('it broke'); sys.exit(3)"])
+
+
+def test_the_cost_of_a_journal_is_a_ratio() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", "journal", "--rows", "3000", "--rounds", "1"]
+    root = Path(run.__file__).parents[1]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50, cwd=root)
+    assert (done.returncode, done.stderr) == (0, "")
+    (ratio,) = [line for line in done.stdout.splitlines() if line.startswith("| mjbulk with a journal / mjbulk |")]
+    assert float(ratio.split("|")[2]) > 0
