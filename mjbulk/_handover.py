@@ -45,7 +45,7 @@ class Desk:
     """Told when something has changed that a snapshot of the run shows."""
     bodies: asyncio.Semaphore
     """Room for bodies under way; a chunk holds one place until it is handed over."""
-    learned: SizeLimit = field(init=False)
+    learned: SizeLimit
     """Told of what went through."""
     spill: Spill = field(factory=Spill)
     statuses: dict[str, int] = field(factory=dict)

@@ -10,19 +10,18 @@ watched again, and nothing is sent before every chunk that was cut before has be
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from attrs import frozen
 
-from mjbulk._chunking import Chunk
-from mjbulk._delivery import Delivery
+from mjbulk._chunking import SizeLimit
+from mjbulk._deliveries import Deliveries
 from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._handover import Desk
 from mjbulk._intake import Intake
-from mjbulk._lanes import Lanes
 from mjbulk._runlog import RunLog
 from mjbulk._sources import Source
 from mjbulk.errors import (
@@ -35,12 +34,9 @@ from mjbulk.errors import (
     UsageError,
 )
 from mjbulk.jobs import Watched
-from mjbulk.journal import PartRecord, rejection_of
+from mjbulk.journal import rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
-
-_GRACE = 10.0
-"""Seconds that requests under way have to end when a run is stopped."""
 
 
 @frozen
@@ -70,19 +66,11 @@ class ImportRun:
         self._intake: Intake | None = None
         self._ledger = Ledger()
         self._rows_before = 0
-        self._lanes = Lanes()
-        self._desk: Desk | None = None
-        self._deliveries: dict[asyncio.Task[None], Delivery] = {}
-        self._unfinished: dict[int, Delivery] = {}
-        self._in_doubt: dict[int, list[PartRecord]] = {}
-        self._held: list[tuple[Delivery, asyncio.Event]] = []
-        self._rooms: set[int] = set()
+        self._deliveries: Deliveries | None = None
         self._changed = asyncio.Event()
         self._halted = asyncio.Event()
         self._cause: Exception | None = None
         self._enough: RowsRejected | None = None
-        self._last_row = 0
-        self._sent_anything = False
         self._stored = False
         self._began = asyncio.get_running_loop().time()
         self._requests_before = engine.transport.requests
@@ -101,13 +89,10 @@ class ImportRun:
         seconds = asyncio.get_running_loop().time() - self._began
         settled = self._ledger.settled
         rate = settled / seconds if seconds > 0 else 0.0
-        watched = [job for delivery in self._unfinished.values() for job in delivery.watched()]
-        jobs = dict(self._desk.statuses) if self._desk else {}
-        for status in (status for delivery in self._unfinished.values() for status in delivery.statuses()):
-            jobs[status] = jobs.get(status, 0) + 1
+        watched = list(self._deliveries.watched()) if self._deliveries else []
         return Progress(
             **self._counts(),
-            jobs=jobs,
+            jobs=self._deliveries.statuses() if self._deliveries else {},
             requests=self._engine.transport.requests - self._requests_before,
             rate=rate,
             eta=self._eta(watched, rate),
@@ -149,7 +134,8 @@ class ImportRun:
         report = await self.wait()
         if report.halted is None:
             return report
-        if isinstance(report.halted, UsageError) and not self._sent_anything:
+        sent_anything = self._deliveries is not None and self._deliveries.sent_anything
+        if isinstance(report.halted, UsageError) and not sent_anything:
             raise report.halted
         kind = ImportTimeout if isinstance(self._cause, _Overdue) else ImportHalted
         raise kind(report, self.run_id, why=str(report.halted)) from report.halted
@@ -175,6 +161,8 @@ class ImportRun:
             cause = Error(f"rows cannot be put aside in {tempfile.gettempdir()}: {cause.strerror}")
         if self._cause is None and not self._task.done():
             self._cause = cause
+        if self._deliveries is not None:
+            self._deliveries.halt()
         self._halted.set()
 
     def _ended(self) -> Report:
@@ -206,8 +194,8 @@ class ImportRun:
         except Exception as cause:  # noqa: BLE001  # what it is decides how the run ends, in _main
             self._halt(cause)
             return
-        while self._deliveries:
-            await asyncio.wait(self._deliveries)
+        if self._deliveries is not None:
+            await self._deliveries.wait()
 
     async def _open(self) -> None:
         """Find out what there is to do, and do it."""
@@ -230,23 +218,13 @@ class ImportRun:
         stopped.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        if self._desk is not None:
-            self._desk.stopped = True
-        submitting = [task for task, delivery in self._deliveries.items() if delivery.submitting]
-        for task, delivery in list(self._deliveries.items()):
-            if not delivery.submitting:
-                task.cancel()
-        if submitting:
-            await asyncio.wait(submitting, timeout=_GRACE)
-        tasks = [*self._deliveries, work, stopped]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._desk is not None:
-            self._desk.spill.close()
+        if self._deliveries is not None:
+            await self._deliveries.stop()
+        await asyncio.gather(work, stopped, return_exceptions=True)
         left, cause = self._rows - self._ledger.settled, str(self._cause or "it was not sent")
         if self._intake is not None:
-            rows = range(self._last_row + 1, self._intake.row + 1)
+            taken = self._deliveries.last_row if self._deliveries else 0
+            rows = range(taken + 1, self._intake.row + 1)
             self._ledger.leave(Unsettled(rows=rows, cause=cause), not_sent=left)
         else:  # a run without its source that was stopped: what it had not yet looked at may have been sent
             self._ledger.leave(Unsettled(rows=range(1, self._rows + 1), cause=cause), unknown=left)
@@ -305,8 +283,7 @@ class ImportRun:
             pause=self._pause,
             rows_of=log.rows_of if log.keeps else None,
         )
-        desk = self._set_desk(log)
-        desk.learned = intake.learned
+        deliveries = self._prepare(log, intake.learned)
         log.check_targets(await intake.prepare())
         chunks = 0
         async with aclosing(intake.chunks()) as given:
@@ -314,12 +291,13 @@ class ImportRun:
                 if self._enough is not None:
                     raise self._enough
                 chunks = chunk.number
-                await self._dispatch(chunk, intake, log)
+                await deliveries.take(chunk, intake.way)
+                self._notify()
         log.check_end(chunks, intake.rows)
         await log.mark_whole(intake.rows)
 
-    def _set_desk(self, log: RunLog) -> Desk:
-        self._desk = Desk(
+    def _prepare(self, log: RunLog, learned: SizeLimit) -> Deliveries:
+        desk = Desk(
             run_id=self.run_id,
             spec=self._spec,
             engine=self._engine,
@@ -327,8 +305,17 @@ class ImportRun:
             log=log,
             notify=self._notify,
             bodies=asyncio.Semaphore(2 * self._engine.settings.concurrency),
+            learned=learned,
         )
-        return self._desk
+        self._deliveries = Deliveries(desk, failed=self._halt, ended=self._delivered, why=self._why)
+        return self._deliveries
+
+    def _delivered(self) -> None:
+        self._check_rejected()
+        self._notify()
+
+    def _why(self) -> str:
+        return str(self._cause) if isinstance(self._cause, Error) else "the run was cancelled"
 
     async def _pause(self) -> None:
         """Let others go on, and the journal catch up."""
@@ -349,92 +336,6 @@ class ImportRun:
         allowed = self._spec.max_rejected
         if allowed is not None and self._ledger.rejected > allowed and self._enough is None:
             self._enough = RowsRejected(self._make_report(), allowed=allowed)
-
-    async def _dispatch(self, chunk: Chunk, intake: Intake, log: RunLog) -> None:
-        """Give a chunk to a task of its own when there is room; one that is settled is only entered into the books."""
-        desk = self._desk or self._set_desk(log)
-        delivery = Delivery(chunk.number, chunk.span, log.recognise(chunk), desk)
-        delivery.load(chunk, intake.way)
-        await delivery.replay()
-        self._last_row = chunk.rows[-1]
-        if delivery.idle:
-            delivery.close("")
-        elif delivery.handover is None or chunk.number > log.history.last:
-            await self._make_room(delivery)
-            self._start(delivery, chunk)
-        else:
-            delivery.handover.put_aside()
-            unchanged = asyncio.Event()
-            self._held.append((delivery, unchanged))
-            self._start(delivery, chunk, unchanged)
-        if chunk.number >= log.history.last:
-            await self._let_held_go()
-        self._notify()
-
-    async def _let_held_go(self) -> None:
-        """All that was cut before is unchanged: what has to be sent of it may go, in the order of the source."""
-        held, self._held = self._held, []
-        for delivery, unchanged in held:
-            await self._make_room(delivery)
-            unchanged.set()
-
-    async def _make_room(self, delivery: Delivery) -> None:
-        """Wait for room for a body in memory, and for a job at Mailjet."""
-        if delivery.handover is not None:
-            await delivery.handover.make_room()
-        await self._engine.slots.acquire(delivery.entries)
-        self._rooms.add(delivery.number)
-
-    def _start(self, delivery: Delivery, chunk: Chunk, held: asyncio.Event | None = None) -> None:
-        """Deliver a chunk after those before it that share a person with it."""
-        before = sorted(self._lanes.enter(chunk.number, chunk.people))
-        self._unfinished[delivery.number] = delivery
-        self._track(delivery, self._deliver(delivery, before, held))
-
-    async def _deliver(self, delivery: Delivery, before: Sequence[int], held: asyncio.Event | None) -> None:
-        if held is not None:
-            await held.wait()
-        if delivery.handover is not None:
-            for number in before:
-                if number in self._unfinished:
-                    await self._unfinished[number].done.wait()
-            if self._halted.is_set():
-                return
-            self._overtake(before)
-            self._sent_anything = True
-        await delivery.deliver()
-
-    def _overtake(self, before: Sequence[int]) -> None:
-        """Write down that later rows go out of people whose earlier ones are in doubt: those are not sent again."""
-        for number in self._in_doubt.keys() & before:
-            for record in self._in_doubt.pop(number):
-                if self._log is not None:
-                    self._log.overtake(record)
-            self._lanes.leave(number)
-
-    def _track(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._deliveries[task] = delivery
-        task.add_done_callback(self._delivered)
-
-    def _delivered(self, task: asyncio.Task[None]) -> None:
-        """Close a chunk, also one whose task was cancelled before it began."""
-        delivery = self._deliveries.pop(task)
-        failure = None if task.cancelled() else task.exception()
-        if isinstance(failure, Exception):
-            self._halt(failure)
-        delivery.close(str(self._cause) if isinstance(self._cause, Error) else "the run was cancelled")
-        if self._unfinished.pop(delivery.number, None) is not None:
-            if delivery.in_doubt and self._log is not None and self._log.keeps:
-                self._in_doubt[delivery.number] = delivery.in_doubt
-            else:
-                self._lanes.leave(delivery.number)
-        if delivery.number in self._rooms:
-            self._rooms.discard(delivery.number)
-            self._engine.slots.release(delivery.entries)
-        delivery.done.set()
-        self._check_rejected()
-        self._notify()
 
     # Going on without sending
 
@@ -458,17 +359,11 @@ class ImportRun:
         self._rows_before = counts.rows
         if counts.not_sent or not history.run.whole:
             self._cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
-        desk = self._set_desk(log)
+        deliveries = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
         async for record in log.rejections(0):
             self._ledger.reject(rejection_of(record))
-        for number, chunk in history.chunks.items():
-            records = log.parts_of(chunk)
-            delivery = Delivery(number, range(chunk.first, chunk.last + 1), records, desk)
-            await delivery.replay()
-            if delivery.idle:
-                continue
-            await self._make_room(delivery)
-            self._track(delivery, delivery.deliver())
+        for chunk in history.chunks.values():
+            await deliveries.take_known(chunk)
 
 
 class _Overdue(Error):
