@@ -21,13 +21,16 @@ from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
-from benchmarks import quota
+from benchmarks import polling, quota
+from benchmarks.client_polling import through_client
 from benchmarks.rows import CHUNK, write_csv
 
 _HOME = Path(__file__).parents[1]
 _MEGA = 1_000_000
 _MAX_JOBS, _MAX_ROWS = 256, 1_000_000
 """What mjbulk allows to be unfinished, by default."""
+_RATE = 50
+"""Requests a second, where many jobs are watched."""
 _PATIENCE = 1800.0
 """Seconds after which a contender is ended."""
 
@@ -258,6 +261,10 @@ class Sizes:
     learn: float = 30.0
     measure: float = 120.0
     """Seconds of the figures of the quota."""
+    modelled: int = 960
+    polled: int = 240
+    watched: int = 10_000
+    """Jobs of the figures of polling: by the model alone, through a client, and at once."""
 
 
 _QUICK = Sizes(
@@ -270,6 +277,9 @@ _QUICK = Sizes(
     imports_last=4.0,
     learn=15.0,
     measure=10.0,
+    modelled=48,
+    polled=12,
+    watched=200,
 )
 
 
@@ -291,6 +301,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "quota" in options.only:
                 title = f"The quota: a server that allows {quota.LIMIT} requests a second, and never says so"
                 print(f"\n### {title}\n\n{quota.table(sizes.learn, sizes.measure)}", flush=True)
+            if "polling" in options.only:
+                _polling(sizes)
             if options.memory:
                 _memory(Path(folder), sizes, full=not options.quick)
     except Refused as why:
@@ -304,9 +316,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    parser.add_argument(
-        "--only", choices=("json", "csv", "journal", "memory", "quota"), nargs="+", default=("json", "csv")
-    )
+    tables = ("json", "csv", "journal", "memory", "quota", "polling")
+    parser.add_argument("--only", choices=tables, nargs="+", default=("json", "csv"))
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")
@@ -331,6 +342,29 @@ def _csv(folder: Path, megabytes: float, rounds: int) -> None:
     size = file.stat().st_size / _MEGA
     contenders = [one for one in CSV if one.module != "curl" or shutil.which("curl")]
     compare(f"CSV way: {rows:,} rows, {size:.0f} MB", contenders, Task(rows, "MB a second", size, file), rounds)
+
+
+def _polling(sizes: Sizes) -> None:
+    seeds = ", ".join(map(str, polling.SEEDS))
+    print(f"\n### Polling: {len(polling.SEEDS)} x {sizes.modelled:,} modelled jobs, seeds {seeds}\n")
+    print(polling.table(sizes.modelled))
+    print(f"\n### Polling: {sizes.polled} jobs through a client and the emulator, posted 30 s apart\n")
+    print("| | polls a job | late, mean |\n| --- | ---: | ---: |")
+    for name, most in (("`poll_max` none", None), ("`poll_max` 300 s (the default)", 300.0)):
+        polls, late = through_client(sizes.polled, polling.SEEDS[0], most)
+        print(f"| {name} | {polls:.1f} | {late:.1%} |", flush=True)
+    _watching(sizes.watched)
+
+
+def _watching(jobs: int) -> None:
+    """Watch many jobs at once in a process of its own. Raises Refused where not all were seen to their end."""
+    told, peak = run([sys.executable, "-m", "benchmarks.with_watchers", "--jobs", str(jobs), "--max-rate", str(_RATE)])
+    if told["ended"] != jobs:
+        raise Refused(f"{told['ended']} of {jobs} jobs were seen to their end")
+    print(f"\n### Polling: {jobs:,} jobs at once, `max_rate` {_RATE}\n")
+    print("| polls a job | most polls in a second | tasks beside the caller's | peak MB |")
+    print("| ---: | ---: | ---: | ---: |")
+    print(f"| {told['polls'] / jobs:.1f} | {told['most']} | {told['tasks']} | {peak:.0f} |", flush=True)
 
 
 def _memory(folder: Path, sizes: Sizes, *, full: bool) -> None:

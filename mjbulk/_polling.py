@@ -7,14 +7,17 @@ A time that goes far beyond its spread is trusted less and less: then nothing is
 
 - **Learned**: the queue and the import apart, for each kind of job: mean and spread of the logarithm over the jobs that
   ended, newer ones counting more; the import as a line over the logarithm of its rows. Before anything is learned a
-  wide guess stands in, which counts less and less.
+  wide guess stands in. It counts less, the more jobs have ended, and more, the more are late: of jobs that were posted
+  together the short ones end first, and tell little of the others.
 - **Progress**: rows done give a pace, and so the time left. Its uncertainty is that of work in independent pieces:
   large at the beginning, and learned from how far earlier forecasts were off. Forecasts from progress and from earlier
   jobs are averaged in logarithms, each by its certainty. Rows that stand still may stand as long again.
 - **The wait**: a look costs a request, a late look costs time. The next look comes when the lateness to be expected of
   it, as a share of the job's life, is the price of a look. Where nothing is known that makes the wait a share of the
   time gone by; where the end is known well it is just behind it. A look that shows progress also sharpens the forecast,
-  so it has a lower price; where rows should be seen and none is done, the end is far, and the price is higher.
+  so it has a lower price; where rows should be seen and none is done, the end is far, and the price is higher. Looks
+  are dearer, the more jobs share a quota. And what few jobs have taught is not trusted at once: a job that shows no row
+  is first looked at after seconds, and then after its age times the number of jobs that are known.
 
 Assumed of real jobs: a status says whether a job has begun (a word of the queue, no JobStart, no row done: it has not);
 Count or Current grow while it imports; jobs of one kind resemble each other. Where one of these does not hold, looks
@@ -35,10 +38,12 @@ from mjbulk.models import JobKind
 _QUEUED = ("", "allocated", "upload", "pending")
 """Words of a job that has not begun. An unknown word counts as begun."""
 _BLIND_PRICE = 0.0085
-_BEGUN_PRICE = 0.025
-_SEEING_PRICE = 0.0025
+_BEGUN_PRICE = 0.03
+_SEEING_PRICE = 0.002
 """Shares of a job's life: the lateness that a look is worth, where its progress is not seen, where it should be but has
 not begun, and where it is."""
+_DEARER = 9.0
+"""A look costs as much again where 10 to this power of jobs are under watch."""
 _CASES = 34
 _PAIRS = tuple(((i + 0.5) / _CASES, (21 * i % _CASES + 0.5) / _CASES) for i in range(_CASES))
 """Equally likely cases of two independent times, spread evenly over the square (a Fibonacci lattice)."""
@@ -225,15 +230,33 @@ class Look:
     """Seconds."""
     left: float
     """Seconds until it will have ended as likely as not."""
+    late: bool
+    """Whether it has been under way for longer than jobs of its kind are in the middle."""
 
 
-def next_look(track: Track, learned: Learned, now: float, bounds: Bounds) -> Look:
+@frozen(kw_only=True)
+class Company:
+    """Jobs that are under watch beside one."""
+
+    others: int = 0
+    late: int = 0
+    """Those of its kind that are late."""
+
+
+ALONE = Company()
+
+
+def next_look(track: Track, learned: Learned, now: float, bounds: Bounds, company: Company = ALONE) -> Look:
     """Decide when to look at a job that has not ended."""
-    cases, price = _forecast(track, learned, now)
-    wait = min(max(_worth_a_look(cases, now - track.posted, price), bounds.least), bounds.most)
+    age = now - track.posted
+    cases, price = _forecast(track, learned, now, company.late)
+    wait = _worth_a_look(cases, age, price * (1 + math.log10(1 + company.others) / _DEARER))
+    if track.first is None:
+        wait = min(wait, (age + 1.0) * (1 + learned.work.weight))
     if track.lost:
-        wait = max(min(wait, _LOST_WAIT), bounds.least)
-    return Look(wait, cases[len(cases) // 2])
+        wait = min(wait, _LOST_WAIT)
+    usual = learned.queue.times(_QUEUE, 0.0).median + learned.work.times(_IMPORT, _size(track)).median
+    return Look(min(max(wait, bounds.least), bounds.most), cases[len(cases) // 2], age > usual)
 
 
 def pause(failures: int, bounds: Bounds) -> float:
@@ -241,10 +264,14 @@ def pause(failures: int, bounds: Bounds) -> float:
     return min(bounds.least * 2.0 ** min(failures, _MOST_DOUBLINGS), bounds.most)
 
 
-def _forecast(track: Track, learned: Learned, now: float) -> tuple[Sequence[float], float]:
+def _size(track: Track) -> float | None:
+    return math.log(track.rows) if track.rows else None
+
+
+def _forecast(track: Track, learned: Learned, now: float, late: int) -> tuple[Sequence[float], float]:
     """Give the seconds that may be left, as equally likely cases in order, and what a look is worth."""
-    work = learned.work.times(_IMPORT, math.log(track.rows) if track.rows else None)
-    queue, age = learned.queue.times(_QUEUE, 0.0), now - track.posted
+    work = learned.work.times(_IMPORT, _size(track), late)
+    queue, age = learned.queue.times(_QUEUE, 0.0, late), now - track.posted
     if track.begun is None:
         return sorted(queue.left(age, 1 - one) + work.left(0.0, 1 - other) for one, other in _PAIRS), _BLIND_PRICE
     age = now - min(max(track.posted + queue.median, track.queued), track.begun)

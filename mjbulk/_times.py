@@ -7,6 +7,8 @@ from attrs import frozen
 
 KEEP = 0.98
 """What an observation counts after the next one: about the last fifty jobs decide."""
+_LATE_WEIGHT = 4
+"""What one that is not known yet, and will be longer, counts against those that are known."""
 _STRANGE = 0.05
 """Share of cases that are thought to follow no spread that was learned."""
 
@@ -64,9 +66,13 @@ class Line:
         point = {"weight": 1.0, "x": x, "y": y, "xx": x * x, "xy": x * y, "yy": y * y}
         return Line(**{name: KEEP * getattr(self, name) + value for name, value in point.items()})
 
-    def times(self, guess: "Guess", x: float | None) -> Times:
-        """Forecast for one more at ``x`` (None: not known). The ``guess`` counts less, the more is known."""
-        faint = 1 / (1 + self.weight)
+    def times(self, guess: "Guess", x: float | None, late: int = 0) -> Times:
+        """Forecast for one more at ``x`` (None: not known).
+
+        The ``guess`` counts less, the more points there are, and more, the more are ``late``: not ended yet, and longer
+        under way than these.
+        """
+        faint = (1 + _LATE_WEIGHT * late) / (1 + self.weight)
         weight = self.weight + faint
         mean_x, mean_y = (self.x + faint * guess.x) / weight, (self.y + faint * guess.y) / weight
         xx = self.xx + faint * guess.x**2 - weight * mean_x**2

@@ -7,6 +7,7 @@ goes first. However many wait for a job, it is asked for once at a time; a job t
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator
 from itertools import count
 from typing import Any
@@ -16,7 +17,7 @@ from attrs import define, field, frozen
 from mjbulk._books import announces_errors, match_errors, told
 from mjbulk._errorfile import MISSING, ErrorFile, parse
 from mjbulk._events import Emit, Event
-from mjbulk._polling import Bounds, Learned, Look, Track, finished, learn, next_look, pause
+from mjbulk._polling import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
 from mjbulk._transport import MAX_ERROR_FILE, GaveUp, Patience, Transport, Untrusted
 from mjbulk._wire import JobReply, decode_job, error_file_request, job_request
 from mjbulk.config import Assumptions
@@ -56,6 +57,8 @@ class Watched:
     """Whether it is in a heap, or looked at."""
     last: JobReply | None = None
     """The reply with which it ended, while its error file is awaited."""
+    late: bool = False
+    """Whether it has been under way for longer than is usual."""
     file_looks: int = 0
     """How often its error file was not there."""
     again: bool = False
@@ -91,6 +94,7 @@ class Scheduler:
         self._due: list[tuple[float, int, Watched]] = []
         self._sequence = count()
         self._watched: dict[JobRef, Watched] = {}
+        self._late: Counter[JobKind] = Counter()
         self._looks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -169,9 +173,16 @@ class Scheduler:
 
     def _decide(self, job: Watched) -> Look:
         now = asyncio.get_running_loop().time()
-        look = next_look(job.track, self._learned(job), now, self._bounds)
+        company = Company(others=len(self._watched) - 1, late=self._late[job.ref.kind] - job.late)
+        look = next_look(job.track, self._learned(job), now, self._bounds, company)
         job.ends = now + look.left
+        self._note(job, late=look.late)
         return look
+
+    def _note(self, job: Watched, *, late: bool) -> None:
+        """Keep the number of late jobs of each kind."""
+        self._late[job.ref.kind] += late - job.late
+        job.late = late
 
     def _learned(self, job: Watched) -> Learned:
         return self.learned.get(job.ref.kind, _NOTHING)
@@ -278,9 +289,7 @@ class Scheduler:
                 job.file_looks += 1
                 return _FILE_WAITS[job.file_looks - 1] * self._assumptions.error_file_seconds
         job.ended = Ended(reply=last, file=file)
-        job.busy = False
-        self._watched.pop(job.ref, None)
-        job.notify()
+        self._leave(job)
         return None
 
     async def _error_file(self, ref: JobRef) -> ErrorFile:
@@ -295,7 +304,13 @@ class Scheduler:
         return parse(data, csv_file=ref.kind == "csvimport")
 
     def _fail(self, job: Watched, failure: Error) -> None:
-        job.failure, job.busy = failure, False
+        job.failure = failure
+        self._leave(job)
+
+    def _leave(self, job: Watched) -> None:
+        """Take a job from under watch, and tell those who wait."""
+        job.busy = False
+        self._note(job, late=False)
         self._watched.pop(job.ref, None)
         job.notify()
 

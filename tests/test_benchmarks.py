@@ -286,6 +286,12 @@ def test_the_command_prints_its_ratios() -> None:
     assert all(float(ratio) >= 0 for _, ratio, _ in ratios)
 
 
+def test_the_figures_of_polling(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--quick", "--only", "polling"]) == 0
+    rows = {line.split(" | ")[0].strip("| ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")}
+    assert {"mjbulk, posted all at once", "1 s, doubling to 60 s", "`poll_max` none"} <= rows
+
+
 @pytest.mark.parametrize(
     ("contender", "told_", "counted", "message"),
     [

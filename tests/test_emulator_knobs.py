@@ -46,6 +46,24 @@ async def test_words() -> None:
         assert (await api("GET", f"REST/csvimport/{job}")).row["Status"] == "Aborted"
 
 
+async def test_queue_seconds_and_progress_may_be_functions_of_the_job() -> None:
+    """Each job may wait as long as it is told, and go at its own pace."""
+    knobs = turned(
+        queue_seconds=lambda job: 10.0 * job.total,
+        prepare_seconds=0.0,
+        import_seconds=100.0,
+        progress=lambda job, worked: worked**2,
+    )
+    async with served(knobs) as api:
+        jobs = [await api.submit([{"Email": f"{n}@example.org"} for n in range(size)]) for size in (1, 4)]
+        await asyncio.sleep(11.0)
+        assert [(await api.job(job))["Status"] for job in jobs] == ["Importing", "Allocated"]
+        await asyncio.sleep(40.0 + 75.0 - 11.0)
+        assert (await api.job(jobs[1]))["Count"] == 2
+        await asyncio.sleep(25.5)
+        assert [(await api.job(job))["Status"] for job in jobs] == ["Completed", "Completed"]
+
+
 async def test_not_found_window() -> None:
     """A new job is not found for a while."""
     async with served(turned(not_found_window=0.5)) as api:

@@ -10,6 +10,7 @@ import pytest
 from support import VirtualClockLoop, World, balanced
 
 import mjbulk
+from benchmarks.client_polling import through_client
 from benchmarks.jobs import mix
 from mjbulk._polling import Bounds, Learned
 from mjbulk._times import Line
@@ -138,15 +139,36 @@ def test_the_trace_is_the_same_for_one_seed() -> None:
 
 
 async def test_a_hundred_jobs_of_twelve_hours(world: World) -> None:
-    """Half a day of polling is seconds of work: each job is asked for some fifty times, and found ended soon."""
+    """Half a day of polling is seconds of work: each job is asked for some forty times, and found ended soon."""
     began = time.process_time()
-    async with world.turned(import_seconds=12 * 3600.0) as other, other.client() as client:
+    async with world.turned(import_seconds=12 * 3600.0) as other, other.client(poll_max=None) as client:
         watchers = [await client.submit_contacts(people(1000), lists=ADD) for _ in range(100)]
         posted = asyncio.get_running_loop().time()
         await asyncio.gather(*(watcher.wait() for watcher in watchers))
         assert asyncio.get_running_loop().time() - posted < 12.2 * 3600
-        assert other.emulator.count("GET contact/managemanycontacts") < 100 * 200
+        assert other.emulator.count("GET contact/managemanycontacts") < 100 * 50
     assert time.process_time() - began < 20
+
+
+def test_few_looks_find_ends_soon_through_a_real_client() -> None:
+    """Jobs of seconds to hours at the emulator: at most 20 polls a job, found ended at most 5 % of its life late."""
+    polls, late = through_client(144, seed=1)
+    assert polls <= 20
+    assert late <= 0.05
+
+
+async def test_polls_are_no_burst_above_the_quota(world: World) -> None:
+    """Taken up again all at once, jobs are asked for at the rate that is set, and not above."""
+    async with world.turned(import_seconds=30.0) as other:
+        async with other.client() as first:
+            refs = [(await first.submit_contacts(people(1), lists=ADD)).ref for _ in range(100)]
+        began = other.emulator.now
+        async with other.client(max_rate=10.0) as client:
+            jobs = await asyncio.gather(*(client.watch(ref).wait() for ref in refs))
+        assert all(job.ok for job in jobs)
+        times = [call.time for call in other.emulator.calls if call.time > began]
+        assert len(times) >= 200
+        assert most_within(0.999, times) <= 10
 
 
 # Who goes first

@@ -5,6 +5,7 @@ takes is a guess. A job's effects come all at once, when its import ends: of two
 that ends last wins.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
@@ -44,6 +45,8 @@ class EmulatedJob:
     started: float = 0.0
     imports: float = 0.0
     ends: float = 0.0
+    share: Callable[["EmulatedJob", float], float] | None = attrs.field(default=None, repr=False)
+    """`Knobs.progress`, as it was when the job began."""
     status: str = ""
     """The last word: Completed, Error or `Knobs.aborted_word`; empty until then."""
     outcomes: list[Outcome] = attrs.field(factory=list, repr=False)
@@ -90,6 +93,7 @@ class EmulatedJob:
         self.started = start
         self.imports = start + knobs.prepare_seconds
         self.ends = self.imports + (seconds(self) if callable(seconds) else seconds)
+        self.share = knobs.progress
 
     def cancel(self, now: float) -> None:
         """Ends it now; what was done by now stays done."""
@@ -99,7 +103,9 @@ class EmulatedJob:
         """How many rows are done while it is Importing."""
         if now <= self.imports:
             return 0
-        return min(self.total, int(self.total * (now - self.imports) / max(self.ends - self.imports, 1e-9)))
+        worked = (now - self.imports) / max(self.ends - self.imports, 1e-9)
+        done = worked if self.share is None else self.share(self, min(worked, 1.0))
+        return min(self.total, int(self.total * done))
 
 
 def _is_strange(row: Any) -> bool:

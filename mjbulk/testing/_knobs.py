@@ -22,12 +22,15 @@ class Knobs:
     """The turnable part of the emulator; durations are float seconds of the event loop's clock."""
 
     # The way of a job.
-    queue_seconds: float = 0.3
-    """How long a job is Allocated (a csvimport: Upload). GUESS: real jobs of 100 rows took one to two minutes."""
+    queue_seconds: "float | Callable[[EmulatedJob], float]" = 0.3
+    """How long a job is Allocated (a csvimport: Upload); a number, or a function of the job. GUESS: real jobs of 100
+    rows took one to two minutes."""
     prepare_seconds: float = 0.1
     """How long it is in Prepare. GUESS."""
     import_seconds: "float | Callable[[EmulatedJob], float]" = _half_a_second_and_a_little_per_row
     """How long it is Importing; a number, or a function of the job. GUESS."""
+    progress: "Callable[[EmulatedJob, float], float] | None" = None
+    """Which share of its rows is done after a share of its import; None: both are the same. GUESS."""
     running_jobs: int | None = None
     """How many jobs of one account are worked on at once; the others wait in the queue. GUESS: no limit."""
     running_word: str = "Importing"

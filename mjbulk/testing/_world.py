@@ -104,7 +104,9 @@ class World:
         job = EmulatedJob(
             id=next(self._job_ids), kind=kind, key=account, body=body, actions=actions, total=total, posted=now, **more
         )
-        job.schedule(self._free_slot(account, now + self.knobs.queue_seconds), self.knobs)
+        queue = self.knobs.queue_seconds
+        waits = queue(job) if callable(queue) else queue
+        job.schedule(self._free_slot(account, now + waits), self.knobs)
         if self.knobs.running_jobs is not None:
             heapq.heappush(self._slots[account], job.ends)
         self.jobs[job.id] = job
