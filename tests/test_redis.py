@@ -114,8 +114,7 @@ async def test_redis_may_die_and_come_back(server: RedisServer) -> None:
         server.start()
         starts = await requests
     assert len(starts) == 60
-    assert max(later - earlier for earlier, later in pairwise(starts)) < 2.0
-    assert sum(later - earlier < 0.01 for earlier, later in pairwise(starts)) <= 4
+    assert starts[-1] - starts[0] > 57 / 50  # at its pace, but for what was lost with its memory
 
 
 async def test_a_redis_that_stays_away_is_an_error_in_the_end() -> None:
