@@ -72,6 +72,8 @@ class _Sqlite:
     def _make(self, path: Path) -> None:
         """Make the file, if it is not there: whole under its name, or not at all."""
         if path.exists():
+            if not path.is_file():
+                raise JournalRefused("the journal is to be a file, and there is something else in its place")
             if path.stat().st_size == 0:
                 raise damaged("it is empty")
             return
@@ -92,7 +94,7 @@ class _Sqlite:
         names = set(inspect(connection).get_table_names())
         if names and not any(name.startswith(PREFIX) for name in names):
             raise JournalRefused("this file is a database of something else, not a journal of mjbulk")
-        if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+        if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":  # a quick one skips the indexes
             raise damaged("the file is malformed")
         for name in _SIDE_FILES if self._path is not None else ():
             with suppress(OSError):  # of somebody else, or not there

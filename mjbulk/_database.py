@@ -135,8 +135,9 @@ class SqlJournal:
             try:
                 await self._in_thread(self._write, records)
             except JournalError as failure:
-                self._failure = failure
-                raise
+                refused = isinstance(failure, JournalRefused)  # which would say that nothing was sent
+                self._failure = JournalError(f"the journal cannot be used: {failure.sentence}") if refused else failure
+                raise self._failure from None
             self._emit(Event(name="journal.written", rows=len(records)))
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: Any) -> _T:
@@ -149,7 +150,9 @@ class SqlJournal:
         except SQLAlchemyError as why:
             raise _error(why) from None
         except sqlite3.Error as why:
-            raise JournalError(f"the journal cannot be used: {why}") from None
+            raise _sqlite_error(why) from None
+        except UnicodeDecodeError:  # in an error that quotes what it has read
+            raise damaged("the file is malformed") from None
         except OSError as why:
             raise JournalError(f"the journal cannot be used: {why.strerror}") from None
 
@@ -264,12 +267,32 @@ class SqlJournal:
 
 
 def _error(why: SQLAlchemyError) -> JournalError:
-    """Say what went wrong: SQLite's own sentence, which quotes no value; of PostgreSQL its code alone."""
+    """Say what went wrong, of PostgreSQL by its code alone: its sentences quote values."""
     original = why.orig if isinstance(why, DBAPIError) else None
-    if isinstance(original, sqlite3.DatabaseError):
-        said = str(original)
-        if "malformed" in said or "not a database" in said:
-            return damaged(said)
-        return JournalError(f"the journal cannot be used: {said}")
+    if isinstance(original, sqlite3.Error):
+        return _sqlite_error(original)
     code = getattr(original, "sqlstate", None)
     return JournalError(f"the journal cannot be used: {type(why).__name__}{f', SQLSTATE {code}' if code else ''}")
+
+
+_OF_THE_SYSTEM = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    )
+)
+"""What SQLite says of a file that is not to blame. All else means that it is not what we wrote."""
+
+
+def _sqlite_error(why: sqlite3.Error) -> JournalError:
+    """Say what went wrong, in SQLite's own sentence where that quotes nothing of the file."""
+    code = getattr(why, "sqlite_errorcode", 0)
+    if code & 0xFF in _OF_THE_SYSTEM and code != sqlite3.SQLITE_IOERR_SHORT_READ:
+        return JournalError(f"the journal cannot be used: {why}")
+    return damaged("the file is not a database" if code == sqlite3.SQLITE_NOTADB else "the file is malformed")

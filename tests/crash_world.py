@@ -5,6 +5,7 @@ Each run has an API key, and so an account, of its own. It may be told to kill a
 
 import asyncio
 import csv
+import hashlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -125,6 +126,13 @@ def _truth(emulator: Emulator, key: str) -> Truth:
         asked=frozenset(asked & {str(job.id) for job in jobs}),
         people={one.email.casefold(): (one.name, one.excluded, one.properties, one.lists) for one in people},
     )
+
+
+def _state(emulator: Emulator, key: str) -> str:
+    """Tell what became of everybody, in short."""
+    people = emulator.account(key).people.values()
+    known = sorted((one.email, one.name, one.excluded, sorted(one.properties.items()), one.lists) for one in people)
+    return f"{len(known)} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
 
 def _applied(body: bytes, outcomes: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Sent]:

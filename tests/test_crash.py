@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres import Postgres
 
 SCRIPT = Path(__file__).with_name("crash.py")
 OTHERS = ("csv:addnoforce", "csv:addforce", "json:addforce", "json:addnoforce:in_turn")
@@ -50,3 +51,15 @@ def test_runs_that_are_killed_again_while_they_go_on() -> None:
     """Twice or three times, at random points."""
     done = crash("--resend safe --seeds 95", "--resend never --seeds 95")
     assert sum(result["twice"] for result in done) >= 150
+
+
+@pytest.mark.timeout(240)
+def test_runs_in_postgresql_that_are_killed(postgres: Postgres) -> None:
+    """Once or again while they go on, all of them in one database."""
+    some = "--every 8 --kinds json:addnoforce csv:addforce"
+    urls = [postgres.url(postgres.create_database()) for _ in range(2)]
+    done = crash(
+        f"--resend safe {some} --seeds 10 --journal {urls[0]}",
+        f"--resend never --first 3 {some} --seeds 10 --journal {urls[1]}",
+    )
+    assert min(result["crashes"] for result in done) >= 40

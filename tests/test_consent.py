@@ -1,0 +1,183 @@
+"""Who left after their row was first sent stays away: no way of retry, resume or repair subscribes them again.
+
+The caller's explicit ``resend="always"`` alone does.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from support import KEYS, World, balanced
+from test_lost_imports import Mortal
+
+import mjbulk
+from mjbulk._database import SqlJournal
+from mjbulk.testing import Emulator, Fault, Knobs
+
+LEFT = "left@example.org"
+ROWS = [{"email": who} for who in ("a@example.org", LEFT, "b@example.org")]
+AT_ONCE = Knobs(queue_seconds=0.0, prepare_seconds=0.0, import_seconds=0.0)
+LOST = {
+    "dropped": Fault.drop_after(),
+    "unreadable": Fault.garbage(),
+    "failed": Fault.answer(500, apply=True),
+    "late": Fault.delay(after=120.0),
+}
+CARRIERS = {"json": "POST contact/managemanycontacts", "csv": "POST csvimport"}
+Go = Callable[[mjbulk.Client, Any], Awaitable[object]]
+
+
+async def the_same_call(client: mjbulk.Client, how: Any) -> object:
+    return await client.import_contacts(ROWS, **how)
+
+
+async def with_its_source(client: mjbulk.Client, how: Any) -> object:
+    return await client.resume_import("r", ROWS).wait()
+
+
+async def without_its_source(client: mjbulk.Client, how: Any) -> object:
+    return await client.resume_import("r").wait()
+
+
+async def repaired(client: mjbulk.Client, how: Any) -> object:
+    report = await client.import_contacts(ROWS, **how)
+    return await client.retry_rejected(report, lambda rejection: rejection.data)
+
+
+WAYS = (the_same_call, with_its_source, without_its_source, repaired)
+
+
+def leaving(emulator: Emulator, fault: Fault) -> Fault:
+    """A fault after which the person leaves at once: what was sent has had its effect."""
+
+    def leave(body: bytes) -> bytes:
+        emulator.unsubscribe(LEFT)
+        return body
+
+    return attrs.evolve(fault, edit=leave)
+
+
+@pytest.fixture(params=["json", "csv"])
+def via(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def quick() -> AsyncIterator[World]:
+    async with Emulator(AT_ONCE) as emulator:
+        yield World(emulator)
+
+
+def subscribed(world: World) -> bool:
+    return world.emulator.contacts[LEFT].subscribed(1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("lost", LOST)
+async def test_a_lost_answer(quick: World, tmp_path: Path, via: str, lost: str, way: Go) -> None:
+    """What was applied is not sent again, in the run or after it."""
+    quick.emulator.fault(CARRIERS[via], leaving(quick.emulator, LOST[lost]))
+    how: Any = {"lists": {1: "addforce"}, "run_id": "r", "via": via}
+    for go in (the_same_call, way):
+        async with mjbulk.Client(KEYS, quick.settings(), journal=tmp_path / "imports.db") as client:
+            await go(client, how)
+            assert not subscribed(quick)
+
+
+async def test_the_word_of_the_caller(quick: World, tmp_path: Path, via: str) -> None:
+    """It alone sends again, and then whoever has left is subscribed."""
+    quick.emulator.fault(CARRIERS[via], leaving(quick.emulator, LOST["dropped"]))
+    how: Any = {"lists": {1: "addforce"}, "run_id": "r", "via": via}
+    async with mjbulk.Client(KEYS, quick.settings(), journal=tmp_path / "imports.db") as client:
+        report = balanced(await client.import_contacts(ROWS, **how, resend="always"))
+        assert report.ok
+        assert subscribed(quick) == (via == "json")  # as CSV the import is found: nothing has to be sent again
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_crash_at_each_write(via: str, way: Go) -> None:
+    """The process ends, the person leaves, and the run goes on."""
+    how: Any = {"lists": {1: "addforce"}, "run_id": "r", "via": via}
+    left = 0
+    for writings in range(1, 9):
+        for written in (False, True):
+            async with Emulator(AT_ONCE) as emulator:
+                world, journal = World(emulator), SqlJournal("sqlite://", lambda _: None)
+                first, second = (
+                    client_of(world, life) for life in (Mortal(journal, writings, written=written), journal)
+                )
+                await first.start_import(ROWS, **how).wait()
+                await first.aclose()
+                if LEFT in emulator.contacts:
+                    emulator.unsubscribe(LEFT)
+                    left += 1
+                    await way(second, how)
+                    assert not subscribed(world)
+                await second.aclose()
+                await journal.aclose()
+    assert left >= 6
+
+
+def client_of(world: World, journal: Any) -> mjbulk.Client:
+    return mjbulk.Client.pooled(KEYS, world.settings(), mjbulk.Assumptions(), (), journal=journal, quota=None)
+
+
+@pytest.mark.parametrize("resend", ["safe", "never", "always"])
+async def test_a_repair(quick: World, via: str, resend: Any) -> None:
+    """A row was rejected, its person leaves, and the mended row is sent."""
+    emulator = quick.emulator
+    emulator.reject(LEFT, "Invalid email")
+    async with quick.client() as client:
+        how: Any = {"lists": {1: "addforce"}, "via": via, "resend": resend}
+        report = await client.import_contacts(ROWS, **how)
+        emulator._world.rejects.clear()
+        emulator.unsubscribe(LEFT)
+        again = await client.retry_rejected(report, lambda rejection: rejection.data)
+    assert (report.rejected, again.accepted) == (1, 1)
+    assert subscribed(quick) == (resend == "always")
+
+
+@pytest.mark.parametrize("source_at_hand", [True, False])
+@pytest.mark.parametrize(("via", "by_row"), [("json", False), ("csv", False), ("json", True)])
+async def test_the_exclusion_list(
+    quick: World, tmp_path: Path, via: Any, *, by_row: bool, source_at_hand: bool
+) -> None:
+    """Whoever was put on it meanwhile is not taken off it again, by its own call or by a value of a row."""
+    emulator = quick.emulator
+
+    def exclude(body: bytes) -> bytes:
+        emulator.here(lambda: emulator._first().person(LEFT, "").exclude(True, ""))
+        return body
+
+    emulator.fault(CARRIERS[via], attrs.evolve(Fault.drop_after(), edit=exclude))
+    rows = [{**row, "IsExcludedFromCampaigns": False} for row in ROWS] if by_row else ROWS
+    async with mjbulk.Client(KEYS, quick.settings(), journal=tmp_path / "imports.db") as client:
+        if by_row:
+            run = client.start_import(rows, lists=None, run_id="r")
+        else:
+            run = client.start_exclusion(rows, excluded=False, run_id="r", via=via)
+        report = await run.wait()
+        assert emulator.contacts[LEFT].excluded
+        await client.resume_import("r", rows if source_at_hand else None).wait()
+        assert emulator.contacts[LEFT].excluded
+        if not by_row:
+            with pytest.raises(mjbulk.UsageError, match="exclusion list"):
+                await client.retry_rejected(report, lambda rejection: rejection.data)
+
+
+async def test_single_requests(quick: World) -> None:
+    """They are not sent again by themselves either."""
+    emulator = quick.emulator
+    async with quick.client() as client:
+        for call, submit in (
+            ("POST contact/managemanycontacts", lambda: client.submit_contacts(ROWS, lists={1: "addforce"})),
+            ("POST contactslist/managemanycontacts", lambda: client.submit_list_contacts(1, ROWS, action="addforce")),
+            ("POST contact/managecontactslists", lambda: client.update_subscriptions(LEFT, {1: "addforce"})),
+        ):
+            emulator.fault(call, leaving(emulator, Fault.drop_after()))
+            with pytest.raises(mjbulk.NoAnswer):
+                await submit()
+            assert not subscribed(quick)
+            assert emulator.count(call) == 1
