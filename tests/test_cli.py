@@ -741,8 +741,8 @@ def test_a_real_file_through_the_sandbox(tmp_path: Path, via: str) -> None:
 
 
 def test_the_sandbox_takes_an_import_and_ends_at_ctrl_c(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it prints is what has to be set for an import to work."""
-    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    """What it prints is what has to be set for an import to work, and comes at once through a pipe."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with running("sandbox", "--port", "0") as process:
         assert process.stdout
         assert "listens at http://127.0.0.1:" in process.stdout.readline()
