@@ -6,6 +6,7 @@ All of it is called in the journal's own thread.
 import os
 import sqlite3
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal import damaged
 
 _LOCK_SECONDS = 0.1
+_SERVER_SECONDS = 1.0
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
 
@@ -165,8 +167,15 @@ class _Postgres:
         connection.execute(text("set transaction isolation level repeatable read read only"))
 
     def lock(self, connection: Connection, run: int) -> bool:
-        """Take a run; False where somebody has it. The server lets go of it when the connection ends."""
-        return bool(self._ask(connection, "select pg_try_advisory_lock(:run)", run=run))
+        """Take a run; False where somebody has it. The server lets go of it when the connection ends, which it may see
+        a moment later than who begins a killed process anew.
+        """
+        last = time.monotonic() + _SERVER_SECONDS
+        while not self._ask(connection, "select pg_try_advisory_lock(:run)", run=run):
+            if time.monotonic() > last:
+                return False
+            time.sleep(_LOCK_SECONDS)
+        return True
 
     def unlock(self, connection: Connection, run: int) -> None:
         """Let go of a run."""

@@ -3,12 +3,15 @@
 The caller's explicit ``resend="always"`` alone does.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from commands import command
 from support import KEYS, World, balanced
 from test_lost_imports import Mortal
 
@@ -181,3 +184,27 @@ async def test_single_requests(quick: World) -> None:
                 await submit()
             assert not subscribed(quick)
             assert emulator.count(call) == 1
+
+
+@pytest.mark.real_time
+async def test_the_command_line(quick: World, tmp_path: Path, via: str) -> None:
+    """``mjbulk import`` and ``mjbulk resume``: the caller's word alone sends again."""
+    file, emulator = tmp_path / "people.csv", quick.emulator
+    file.write_text("email\n" + "".join(f"{row['email']}\n" for row in ROWS))
+    emulator.unsubscribe(LEFT)
+    emulator.fault(CARRIERS[via], Fault.drop_before())
+    kept = ["--journal", str(tmp_path / "imports.db")]
+    first = ["import", str(file), "--list", "1", "--action", "addforce", "--via", via, "--run-id", "r", *kept]
+    resume = ["resume", "r", *kept]
+    for arguments in (first, resume):
+        assert await exit_status(quick, arguments) == 3
+        assert not subscribed(quick)
+    assert await exit_status(quick, [*resume, "--resend", "always"]) == 0
+    assert subscribed(quick)
+
+
+async def exit_status(world: World, arguments: Sequence[str]) -> int | None:
+    settings = {"MJ_API_URL": world.emulator.url, "MJBULK_POLL_MIN": "0.01", "MJBULK_READ_TIMEOUT": "0.5"}
+    keys = {"MJ_APIKEY_PUBLIC": KEYS.public, "MJ_APIKEY_PRIVATE": KEYS.private}
+    process = await asyncio.create_subprocess_exec(*command(*arguments), env={**os.environ, **settings, **keys})
+    return await process.wait()
