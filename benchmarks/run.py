@@ -130,6 +130,7 @@ class Task:
     file: Path | None = None
     poll_min: float = 0.01
     jobs_last: float = 0.0
+    answers_take: float = 0.0
 
 
 MJBULK = Contender("mjbulk", "with_mjbulk")
@@ -151,7 +152,7 @@ def take_part(contender: Contender, task: Task) -> Took:
 
     Raises Refused where the rows that it sent are not those that the sink counted.
     """
-    with sink("--jobs-last", str(task.jobs_last)) as url:
+    with sink("--jobs-last", str(task.jobs_last), "--slow", str(task.answers_take)) as url:
         told, peak = run(_command(contender, task, url))
         stats = stats_of(url)
     check(contender, task.rows, told, stats)
@@ -255,6 +256,8 @@ class Sizes:
     rounds: int = 5
     memory_rows: int = 5_000_000
     memory_megabytes: float = 1024**3 / _MEGA
+    answers_take: float = 0.1
+    """Seconds: slower than rows come."""
     jobs_last: float = 10.0
     imports_last: float = 30.0
     """A csvimport holds about 28 times the rows of a job of JSON, so fewer are needed."""
@@ -369,10 +372,11 @@ def _watching(jobs: int) -> None:
 
 def _memory(folder: Path, sizes: Sizes, *, full: bool) -> None:
     rows = sizes.memory_rows
-    task = Task(rows, "", rows, poll_min=1.0, jobs_last=sizes.jobs_last)
-    fill(f"Memory, JSON way: {rows:,} rows, jobs of {sizes.jobs_last:g} s", task, full=full)
+    task = Task(rows, "", rows, poll_min=1.0, jobs_last=sizes.jobs_last, answers_take=sizes.answers_take)
+    server = f"answers of {sizes.answers_take:g} s, jobs of"
+    fill(f"Memory, JSON way: {rows:,} rows, {server} {sizes.jobs_last:g} s", task, full=full)
     file = folder / "large.csv"
     rows = write_csv(file, int(sizes.memory_megabytes * _MEGA))
-    task = Task(rows, "", rows, file, poll_min=1.0, jobs_last=sizes.imports_last)
-    title = f"Memory, CSV way: {rows:,} rows, {sizes.memory_megabytes:,.0f} MB, jobs of {sizes.imports_last:g} s"
+    task = Task(rows, "", rows, file, poll_min=1.0, jobs_last=sizes.imports_last, answers_take=sizes.answers_take)
+    title = f"Memory, CSV way: {rows:,} rows, {sizes.memory_megabytes:,.0f} MB, {server} {sizes.imports_last:g} s"
     fill(title, task, full=full)
