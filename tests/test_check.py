@@ -107,6 +107,7 @@ NOT_TOLD = {
     "requests_per_connection": "a connection is made anew where it was closed",
     "first_job_id": "no behaviour",
     "first_data_id": "no behaviour",
+    "progress": "only how soon an end is foreseen",
     "keep_rows": "no behaviour",
 }
 """Knobs that a check of an account leaves alone, and why."""
