@@ -14,6 +14,7 @@ from mjbulk._delivery import Delivery
 from mjbulk._handover import Desk
 from mjbulk._lanes import Lanes
 from mjbulk._ways import Way
+from mjbulk.errors import Error
 from mjbulk.jobs import Watched
 from mjbulk.journal import ChunkRecord, PartRecord
 
@@ -25,7 +26,12 @@ class Deliveries:
     """All deliveries of one run. Mutable state: those that are unfinished, their people, and what is in doubt."""
 
     def __init__(
-        self, desk: Desk, *, failed: Callable[[Exception], object], ended: Callable[[], object], why: Callable[[], str]
+        self,
+        desk: Desk,
+        *,
+        failed: Callable[[BaseException], object],
+        ended: Callable[[], object],
+        why: Callable[[], str],
     ) -> None:
         """``failed`` is told what no row is to blame for, ``ended`` of each delivery; ``why`` gives
         what ended the run.
@@ -162,8 +168,11 @@ class Deliveries:
     def _delivered(self, task: asyncio.Task[None]) -> None:
         """Close a chunk, also one whose task was cancelled before it began."""
         delivery = self._tasks.pop(task)
-        failure = None if task.cancelled() else task.exception()
-        if isinstance(failure, Exception):
+        if not task.cancelled():
+            failure = task.exception()
+        else:
+            failure = None if self._desk.stopped else Error("it was cancelled from within")
+        if failure is not None:
             self._failed(failure)
         delivery.close(self._why())
         del self._unfinished[delivery.number]

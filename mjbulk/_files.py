@@ -31,14 +31,23 @@ _MARKS = {
 class Unreadable(Exception):  # a signal to who counts rows, not an error of the program
     """A source ends here, before its end. ``cause`` is what was raised, if something was."""
 
-    def __init__(self, problem: str, cause: Exception | None = None) -> None:
+    def __init__(self, problem: str, cause: BaseException | None = None) -> None:
         super().__init__()
         self.problem = problem
         self.cause = cause
 
 
-def unreadable(failure: Exception) -> Unreadable:
-    """Give the signal for whatever a source of the user's has raised."""
+Failures = (Exception, asyncio.CancelledError)
+"""What a source of the user's may raise: also that something within it was cancelled."""
+
+
+def unreadable(failure: Exception | asyncio.CancelledError) -> Unreadable:
+    """Give the signal for whatever a source of the user's has raised. Raises it where it is the reader that is
+    cancelled, and not the source.
+    """
+    reader = asyncio.current_task()
+    if isinstance(failure, asyncio.CancelledError) and reader is not None and reader.cancelling():
+        raise failure
     return Unreadable(f"it raised {type(failure).__name__}", failure)
 
 
@@ -73,7 +82,7 @@ async def _of_file(file: BinaryIO) -> Pieces:
     while True:
         try:
             piece = await asyncio.to_thread(file.read, _PIECE)
-        except Exception as why:  # noqa: BLE001  # whatever the user's file raises halts the run
+        except Failures as why:
             raise unreadable(why) from None
         if not isinstance(piece, bytes):
             raise UsageError("the file does not give bytes: open it with 'rb', and so that reading it waits")
@@ -89,7 +98,7 @@ async def _of_stream(stream: AsyncIterable[Any]) -> Pieces:
             piece = await anext(pieces)
         except StopAsyncIteration:
             return
-        except Exception as why:  # noqa: BLE001  # whatever the user's stream raises halts the run
+        except Failures as why:
             raise unreadable(why) from None
         if not isinstance(piece, bytes | bytearray | memoryview):
             raise UsageError(f"the stream gives {type(piece).__name__}, not bytes")

@@ -5,6 +5,7 @@ malformed in itself (a record that is no CSV, a line that is no JSON) is given a
 number only.
 """
 
+import asyncio
 import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,18 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from mjbulk._files import File, Path_, Pieces, Unreadable, pieces_of, refuse_mark, texts_of, unreadable, with_last
+from mjbulk._files import (
+    Failures,
+    File,
+    Path_,
+    Pieces,
+    Unreadable,
+    pieces_of,
+    refuse_mark,
+    texts_of,
+    unreadable,
+    with_last,
+)
 from mjbulk._records import MAX_RECORD, CsvRecords, Records
 from mjbulk._rows import Block, Given, blocks_of, given
 from mjbulk._values import RowFault
@@ -306,12 +318,12 @@ async def _iterable_batches(
             return
 
 
-def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | None]:
+def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.CancelledError | None]:
     """Take rows, and keep those that came before a failure."""
     batch: list[Any] = []
     try:
         batch.extend(islice(iterator, _BATCH))
-    except Exception as failure:  # noqa: BLE001  # whatever the user's iterator raises halts the run
+    except Failures as failure:
         return batch, failure
     return batch, None
 
@@ -324,10 +336,11 @@ async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None
             batch.append(await anext(iterator))
         except StopAsyncIteration:
             break
-        except Exception as failure:  # noqa: BLE001  # whatever the user's iterator raises halts the run
+        except Failures as failure:
+            end = unreadable(failure)
             if batch:
                 yield _blocks(batch)
-            raise unreadable(failure) from None
+            raise end from None
         if len(batch) == _BATCH:
             yield _blocks(batch)
             batch = []

@@ -64,7 +64,7 @@ class Watched:
     again: bool = False
     """Whether it had ended before, and is asked for once more."""
     ended: Ended | None = None
-    failure: Error | None = None
+    failure: Exception | None = None
 
     def notify(self) -> None:
         """Wake all who wait for news."""
@@ -241,7 +241,7 @@ class Scheduler:
             self._rest_until = asyncio.get_running_loop().time() + pause(self._failing, self._bounds)
             job.track = job.track.after_failure()
             self._queue(job, pause(job.track.failures, self._bounds))
-        except Error as failure:
+        except Exception as failure:  # noqa: BLE001  # it belongs to those who wait for the job
             self._fail(job, failure)
         else:
             self._failing, self._rest_until = 0, 0.0
@@ -303,7 +303,7 @@ class Scheduler:
             return MISSING
         return parse(data, csv_file=ref.kind == "csvimport")
 
-    def _fail(self, job: Watched, failure: Error) -> None:
+    def _fail(self, job: Watched, failure: Exception) -> None:
         job.failure = failure
         self._leave(job)
 

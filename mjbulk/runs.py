@@ -69,7 +69,7 @@ class ImportRun:
         self._deliveries: Deliveries | None = None
         self._changed = asyncio.Event()
         self._halted = asyncio.Event()
-        self._cause: Exception | None = None
+        self._cause: BaseException | None = None
         self._enough: RowsRejected | None = None
         self._stored = False
         self._began = asyncio.get_running_loop().time()
@@ -155,7 +155,7 @@ class ImportRun:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _halt(self, cause: Exception) -> None:
+    def _halt(self, cause: BaseException) -> None:
         """Stop reading and sending; the first cause counts."""
         if isinstance(cause, OSError):
             cause = Error(f"rows cannot be put aside in {tempfile.gettempdir()}: {cause.strerror}")
@@ -191,7 +191,10 @@ class ImportRun:
             await self._open()
         except (SourceError, RowsRejected) as cause:
             self._cause = self._cause or cause
-        except Exception as cause:  # noqa: BLE001  # what it is decides how the run ends, in _main
+        except asyncio.CancelledError:
+            self._halt(Error("it was cancelled"))  # also from within: no run that was not read to its end looks whole
+            raise
+        except BaseException as cause:  # noqa: BLE001  # what it is decides how the run ends, in _main
             self._halt(cause)
             return
         if self._deliveries is not None:

@@ -12,6 +12,7 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
+from mjbulk.jobs import Scheduler
 from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
@@ -525,6 +526,26 @@ async def test_cancelling_an_import_stops_its_run(world: World) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await run).ok
+
+
+@pytest.mark.parametrize("failure", [asyncio.CancelledError, GeneratorExit, ZeroDivisionError])
+async def test_a_chunk_that_breaks_does_not_end_well(
+    world: World, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+) -> None:
+    """Whatever ends the task of a chunk, also a cancellation from within, its run does not return a report as if it
+    had gone through.
+    """
+
+    async def breaks(*_: object) -> object:
+        raise failure
+
+    async with world.client(chunk_rows=10) as client:
+        monkeypatch.setattr(Scheduler, "end_of", breaks)
+        run = client.start_import(people(100), lists=ADD)
+        with pytest.raises(mjbulk.ImportHalted if failure is asyncio.CancelledError else failure) as caught:
+            await run
+    if isinstance(caught.value, mjbulk.ImportHalted):
+        assert not balanced(caught.value.report).complete
 
 
 async def test_an_exception_in_the_client_block_stops_its_runs(world: World) -> None:

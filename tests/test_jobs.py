@@ -232,12 +232,17 @@ async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> N
     await scheduler.aclose()
 
 
-async def test_a_server_that_is_not_trusted_ends_the_watching() -> None:
-    """Asking on could not help, unlike in an outage."""
+@pytest.mark.parametrize(
+    "failure",
+    [Untrusted("GET job", why="the certificate is not trusted", attempts=1, sent=False), ZeroDivisionError()],
+    ids=repr,
+)
+async def test_what_no_waiting_mends_ends_the_watching(failure: Exception) -> None:
+    """A server that is not trusted, unlike an outage; and what nobody has foreseen."""
     mailjet = FakeMailjet()
     scheduler = mailjet.scheduler()
-    mailjet.jobs[1] = lambda _: Untrusted("GET job", why="the certificate is not trusted", attempts=1, sent=False)
-    with pytest.raises(Untrusted):
+    mailjet.jobs[1] = lambda _: failure
+    with pytest.raises(type(failure)):
         await JobWatcher(ref(1), scheduler).wait()
     await scheduler.aclose()
 

@@ -179,6 +179,44 @@ async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kin
     assert [(why.rows, why.cause) for why in report.unsettled] == [(range(7_501, 7_778), str(cause))]
 
 
+class Strange(BaseException):
+    """What a test runner's time limit is, or another framework's way of stopping a task."""
+
+
+@pytest.mark.parametrize("size", [3, 700, 1_700])
+@pytest.mark.parametrize("how", ["rows", "async rows", "bytes"])
+@pytest.mark.parametrize("failure", [asyncio.CancelledError, Strange])
+async def test_a_source_that_is_cancelled_does_not_look_whole(
+    world: World, failure: type[BaseException], how: str, size: int
+) -> None:
+    """Something within a source was cancelled, or raised what is no Exception: rows that were not read are missing, so
+    there is no report that says the import is complete.
+    """
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield from ({"email": f"p{number}@example.org"} for number in range(size))
+        raise failure
+
+    async def async_rows() -> AsyncIterator[dict[str, str]]:
+        for row in rows():
+            yield row
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"email\n"
+        for row in rows():
+            yield f"{row['email']}\n".encode()
+
+    sources: dict[str, Any] = {"rows": rows(), "async rows": async_rows(), "bytes": mjbulk.csv_source(pieces())}
+    async with world.client() as client:
+        run = client.start_import(sources[how], lists=ADD)
+        with pytest.raises(Strange if failure is Strange else mjbulk.ImportHalted) as caught:
+            await run
+        if isinstance(caught.value, mjbulk.ImportHalted):
+            assert str(size + 1) in str(caught.value)
+            assert not balanced(caught.value.report).complete
+            assert caught.value.report.rows == size
+
+
 # Reading pauses
 
 

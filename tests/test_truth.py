@@ -117,7 +117,7 @@ FILES: st.SearchStrategy[Edit | None] = st.sampled_from(
 )
 """What is served in the place of an error file; None for the file itself."""
 
-pytestmark = pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 300)  # they are two thousand tests, not two
+pytestmark = pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 900)  # they are two thousand tests, not two
 _CASES = int(os.environ.get("MJBULK_CASES", "0"))
 CASES = settings(
     max_examples=_CASES // 2 or 1000,
@@ -154,6 +154,7 @@ async def run(
         prepare(emulator)
         async with mjbulk.Client(KEYS, mjbulk.Settings(api_url=emulator.url, **how["limits"])) as client:
             report = await client.import_contacts(source_of(rows, how), lists={1: "addnoforce"}, via=how["via"])
+    assert report.rows == len(rows)
     return balanced(report), emulator
 
 
