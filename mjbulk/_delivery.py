@@ -28,7 +28,9 @@ _REFUSED_LATER = "it was refused when it was sent again, after an answer that wa
 
 
 class Delivery:
-    """A chunk on its way. Mutable state: the parts that have no outcome yet, and where its rows lie."""
+    """A chunk on its way. Mutable state: the parts that have no outcome yet, where its rows lie, and whether something
+    of it was taken.
+    """
 
     def __init__(self, number: int, span: range, records: Sequence[PartRecord], desk: Desk) -> None:
         """Go on with what is known of a chunk: without `load` its rows are not at hand. Nothing is sent yet."""
@@ -41,6 +43,7 @@ class Delivery:
         self._span = span
         self._parts = [Part.of(record, desk.spec.via) for record in records]
         self._rows: Place | None = None
+        self._taken = any(record.job for record in records)
         self._desk = desk
 
     def load(self, chunk: Chunk, way: Way) -> None:
@@ -78,6 +81,7 @@ class Delivery:
             await self.handover.hand_over()
         else:
             await self._adopt()
+        self._taken = self._taken or any(part.job for part in self._parts)
         for part in list(self._parts):
             if self._desk.stopped:
                 break
@@ -127,10 +131,15 @@ class Delivery:
     # Settling
 
     async def _settle(self, part: Part) -> None:
-        """Give the rows of a part their outcome: wait for its job's end, where it has one."""
+        """Give the rows of a part their outcome: wait for its job's end, where it has one.
+
+        A row that is refused where the others of its chunk are taken is what was wrong with the whole, also where an
+        answer was lost before: a body with it in was never applied. Where nothing of the chunk was taken, the refusal
+        may be about something else, and nobody knows.
+        """
         if part.refused is not None:
             refused: Refused = {part.record.first: (part.refused, None, "exact")}
-            known = not part.passage.doubt.sent
+            known = not part.passage.doubt.sent or self._taken
             await self._close_books(part, Settlement(cause=_REFUSED_LATER), refused if known else {})
         elif part.job is not None:
             await self._watch(part)

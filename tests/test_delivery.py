@@ -223,16 +223,30 @@ async def test_a_row_that_is_reset_from_the_beginning_halts_the_run(world: World
     assert world.posts() <= 10
 
 
-async def test_a_row_that_is_refused_after_a_lost_answer_is_unknown(world: World) -> None:
-    """It may have been applied before: only it is in doubt, its neighbours are sent and accepted."""
+async def test_a_row_that_is_refused_after_a_lost_answer_is_rejected_where_its_neighbours_are_taken(
+    world: World,
+) -> None:
+    """It was in the body whose answer was lost, and a body with it in is refused as a whole: that was not applied."""
     world.emulator.poison("u00003@example.org", 400)
     world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True))
     async with world.client() as client:
         report = balanced(await client.import_contacts(people(8), lists=ADD))
-    assert (report.accepted, report.unknown) == (7, 1)
-    (why,) = report.unsettled
-    assert why.rows == range(3, 4)
-    assert "lost" in why.cause
+    assert (report.accepted, rejected(report)) == (7, [3])
+    assert report.complete
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 8])
+async def test_rows_that_are_refused_after_a_lost_answer_are_unknown_where_none_is_taken(
+    world: World, chunk_rows: int
+) -> None:
+    """The refusal may be about something else than the rows, and they may have been applied before."""
+    world.emulator.poison("example.org", 400)
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True))
+    async with world.client(chunk_rows=chunk_rows, concurrency=1) as client:
+        report = balanced(await client.import_contacts(people(8), lists=ADD))
+    assert (report.accepted, report.rejected, report.unknown) == (0, 8 - chunk_rows, chunk_rows)
+    assert {row for why in report.unsettled for row in why.rows} == set(range(1, chunk_rows + 1))
+    assert all("lost" in why.cause for why in report.unsettled)
 
 
 async def test_candidates_of_an_error_are_rows_of_the_source(world: World) -> None:
