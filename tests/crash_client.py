@@ -100,7 +100,7 @@ async def _import(case: Case, url: str, key: str, journal: str, points: Points) 
         concurrency=1 if case.in_turn else 3,
         max_jobs=1 if case.in_turn else 3,
         poll_min=0.0,
-        read_timeout=0.05,
+        read_timeout=0.3,
         connect_timeout=_PATIENCE,
     )
     how: Any = {"lists": {1: case.action}, "run_id": key, "via": case.via, "resend": case.resend}
