@@ -3,16 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from mjbulk._replies import decode_jobs, decode_lists, decode_properties, decode_subscriptions
 from mjbulk._transport import Transport
 from mjbulk._wire import (
     PAGE,
     Request,
     create_list_request,
     create_property_request,
-    decode_jobs,
-    decode_lists,
-    decode_properties,
-    decode_subscriptions,
     page_request,
     subscriptions_request,
 )

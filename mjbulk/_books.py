@@ -13,8 +13,8 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile
+from mjbulk._replies import JobReply
 from mjbulk._values import key_of
-from mjbulk._wire import JobReply
 from mjbulk.models import Match
 
 

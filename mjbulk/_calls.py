@@ -13,6 +13,7 @@ from mjbulk._contacts import encode
 from mjbulk._engine import Engine
 from mjbulk._exchange import SinkFailed
 from mjbulk._rejects import whole_or_not_at_all
+from mjbulk._replies import decode_batchjob, decode_contact, decode_data_id, decode_job, decode_job_id
 from mjbulk._rows import Terms, flat, given, layout_of
 from mjbulk._values import RowFault, check_address
 from mjbulk._verdict import harmless_again
@@ -22,11 +23,6 @@ from mjbulk._wire import (
     batchjob_request,
     contact_request,
     csvimport_request,
-    decode_batchjob,
-    decode_contact,
-    decode_data_id,
-    decode_job,
-    decode_job_id,
     error_file_request,
     exclude_request,
     job_request,

@@ -13,6 +13,7 @@ from mjbulk._events import Emit, Event
 from mjbulk._exchange import Exchange, Lost
 from mjbulk._pace import Start
 from mjbulk._quota import Gate, RetryBudget, Stopped
+from mjbulk._replies import Unreadable, decode_error
 from mjbulk._verdict import (
     Failure,
     Pause,
@@ -22,7 +23,7 @@ from mjbulk._verdict import (
     retry_after,
     send_again,
 )
-from mjbulk._wire import Request, Unreadable, decode_error
+from mjbulk._wire import Request
 from mjbulk.config import Settings
 from mjbulk.errors import ApiError, NoAnswer
 

@@ -16,21 +16,12 @@ from mjbulk._chunking import Limits
 from mjbulk._contacts import Contacts, merge
 from mjbulk._engine import Engine
 from mjbulk._records import decode_record, encode_record, write_records
+from mjbulk._replies import decode_data_id, decode_job_id
 from mjbulk._rows import Block, Layout
 from mjbulk._transport import Doubt, Patience, Transport
 from mjbulk._values import Column, ColumnFault, RowFault
 from mjbulk._verdict import harmless_again
-from mjbulk._wire import (
-    Content,
-    Frame,
-    contacts_frame,
-    contacts_request,
-    csv_frame,
-    csvimport_request,
-    decode_data_id,
-    decode_job_id,
-    upload_request,
-)
+from mjbulk._wire import Content, Frame, contacts_frame, contacts_request, csv_frame, csvimport_request, upload_request
 from mjbulk.config import JSON_ROWS, Settings
 from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, Resend, RunSpec
 

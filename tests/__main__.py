@@ -16,6 +16,7 @@ PURE = (
     "_runinfo",
     "journal",
     "_wire",
+    "_replies",
     "_verdict",
     "_values",
     "_contacts",

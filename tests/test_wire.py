@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mjbulk import _replies as replies
 from mjbulk import _wire as wire
-from mjbulk._wire import ErrorReply, JobReply, Request, Unreadable
+from mjbulk._replies import ErrorReply, JobReply, Unreadable
+from mjbulk._wire import Request
 from mjbulk.models import Action, ContactInfo, ContactsList, ImportOptions, JobRef, Property, Subscription
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
@@ -237,7 +239,7 @@ def test_a_csv_frame_is_a_header() -> None:
 )
 def test_a_job_id_is_read(body: bytes, job_id: int) -> None:
     """A JobID is a number or its digits, under a key of any case."""
-    assert wire.decode_job_id(body) == job_id
+    assert replies.decode_job_id(body) == job_id
 
 
 NO_IDS = ["0", "-1", '"0"', '""', "null", "true", "false", "3.9", "1e3", '"1e3"', '"３５"', "[]", "{}", '"abc"']
@@ -248,9 +250,9 @@ NO_IDS += ["9223372036854775808", "1" + "0" * 30, '"' + "9" * 25 + '"', "1" * 50
 def test_what_is_no_id(value: str) -> None:
     """A JobID or DataID that is none, or that no request could carry, is Unreadable: it is never made up."""
     with pytest.raises(Unreadable):
-        wire.decode_job_id(b'{"Data":[{"JobID":%s}]}' % value.encode())
+        replies.decode_job_id(b'{"Data":[{"JobID":%s}]}' % value.encode())
     with pytest.raises(Unreadable):
-        wire.decode_data_id(b'{"ID":%s}' % value.encode())
+        replies.decode_data_id(b'{"ID":%s}' % value.encode())
 
 
 @pytest.mark.parametrize(
@@ -280,7 +282,7 @@ def test_what_is_no_id(value: str) -> None:
 def test_replies_that_name_no_job(body: bytes, problem: str) -> None:
     """A reply that is cut, empty, of another shape or no JSON is Unreadable, and says why."""
     with pytest.raises(Unreadable) as caught:
-        wire.decode_job_id(body)
+        replies.decode_job_id(body)
     assert problem in str(caught.value)
 
 
@@ -290,14 +292,14 @@ def test_replies_that_name_no_job(body: bytes, problem: str) -> None:
 )
 def test_a_data_id_is_read(body: bytes, data_id: int) -> None:
     """The reply of an upload is an ID without an envelope."""
-    assert wire.decode_data_id(body) == data_id
+    assert replies.decode_data_id(body) == data_id
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'"2"', b"<html>", b'{"Data":[{"ID":2}]}'])
 def test_replies_that_name_no_data(body: bytes) -> None:
     """Any other reply of an upload is Unreadable."""
     with pytest.raises(Unreadable):
-        wire.decode_data_id(body)
+        replies.decode_data_id(body)
 
 
 # The state of a job
@@ -311,7 +313,7 @@ def test_a_contact_job_is_read() -> None:
     """The reply of managemanycontacts, as the guides show it."""
     body = b"""{"Count":1,"Data":[{"ContactsLists":[{"ListID":987654321,"Action":"addnoforce"}],"Count":"1",
      "Error":"","ErrorFile":"","JobEnd":"2018-01-01T00:00:00","JobStart":"","Status":"Completed"}],"Total":1}"""
-    assert wire.decode_job(body) == JobReply(status="Completed", count=1, job_end=datetime(2018, 1, 1, tzinfo=UTC))
+    assert replies.decode_job(body) == JobReply(status="Completed", count=1, job_end=datetime(2018, 1, 1, tzinfo=UTC))
 
 
 def test_a_csvimport_is_read() -> None:
@@ -321,7 +323,7 @@ def test_a_csvimport_is_read() -> None:
         ErrTreshold=0, ID=7, ImportOptions="", JobEnd="", JobStart="2026-01-01T00:00:00+02:00", Method="addforce",
         RequestAt="", Status="Importing",
     )  # fmt: skip
-    assert wire.decode_job(body) == JobReply(
+    assert replies.decode_job(body) == JobReply(
         status="Importing",
         count=3,
         current=2,
@@ -338,7 +340,7 @@ def test_a_batchjob_is_read() -> None:
     "Current" : 0, "DataID" : 0, "Errcount" : 0, "ErrTreshold" : 0, "ID" : 356225669, "JobEnd" : 1624877107,
     "JobStart" : 0, "JobType" : "Send newsletter", "Method" : "Unknown", "RefId" : 44098, "RequestAt" : 0,
     "Status" : "Completed", "Throttle" : 0 }], "Total" : 1 }"""
-    assert wire.decode_job(body) == JobReply(
+    assert replies.decode_job(body) == JobReply(
         status="Completed",
         count=1,
         current=0,
@@ -347,7 +349,7 @@ def test_a_batchjob_is_read() -> None:
         id=356225669,
         data_id=0,
     )
-    assert wire.decode_batchjob(body)["RefId"] == 44098
+    assert replies.decode_batchjob(body)["RefId"] == 44098
 
 
 @pytest.mark.parametrize(
@@ -356,7 +358,7 @@ def test_a_batchjob_is_read() -> None:
 )
 def test_a_batchjob_keeps_its_spelling(body: bytes) -> None:
     """A batchjob is given as Mailjet spells it, also behind a byte order mark or a key that stands there twice."""
-    assert wire.decode_batchjob(body) == {"RefID": 1}
+    assert replies.decode_batchjob(body) == {"RefID": 1}
 
 
 @pytest.mark.parametrize(
@@ -369,7 +371,7 @@ def test_a_batchjob_keeps_its_spelling(body: bytes) -> None:
 )  # fmt: skip
 def test_a_number_is_never_made_up(value: Any, count: int | None) -> None:
     """A count is an int or its ASCII digits; what is neither was not told, and costs nobody the rest of the reply."""
-    assert wire.decode_job(job_body(Status="Completed", Count=value)) == JobReply(status="Completed", count=count)
+    assert replies.decode_job(job_body(Status="Completed", Count=value)) == JobReply(status="Completed", count=count)
 
 
 @pytest.mark.parametrize(("value", "error"), [
@@ -378,44 +380,44 @@ def test_a_number_is_never_made_up(value: Any, count: int | None) -> None:
 ])  # fmt: skip
 def test_an_error_of_any_shape_is_a_text(value: Any, error: str) -> None:
     """Error and ErrorFile are texts, whatever their shape; nothing stays nothing."""
-    reply = wire.decode_job(job_body(Status="Error", Error=value, ErrorFile=value))
+    reply = replies.decode_job(job_body(Status="Error", Error=value, ErrorFile=value))
     assert (reply.error, reply.error_file) == (error, error)
 
 
 def test_an_error_of_many_levels() -> None:
     """An error that is nested deeper than JSON can be written is still an error."""
     deep = b"[" * 300 + b"]" * 300
-    reply = wire.decode_job(b'{"Data":[{"Status":"Error","Error":' + deep + b"}]}")
+    reply = replies.decode_job(b'{"Data":[{"Status":"Error","Error":' + deep + b"}]}")
     assert reply.error == "(too many levels to be read)"
-    assert wire.decode_error(b'{"ErrorInfo":' + deep + b"}").text == reply.error
+    assert replies.decode_error(b'{"ErrorInfo":' + deep + b"}").text == reply.error
 
 
 @pytest.mark.parametrize("status", ["Completed", "In Progress", " completed ", "", "Saving"])
 def test_a_status_is_kept(status: str) -> None:
     """A status is Mailjet's own word, whichever it is."""
-    assert wire.decode_job(job_body(Status=status)).status == status
+    assert replies.decode_job(job_body(Status=status)).status == status
 
 
 @pytest.mark.parametrize("status", [7, True, ["Completed"], {"x": 1}, 1.5])
 def test_a_status_is_a_text(status: Any) -> None:
     """What is no text is no status: the reply is Unreadable, and asked for again."""
     with pytest.raises(Unreadable) as caught:
-        wire.decode_job(job_body(Status=status))
+        replies.decode_job(job_body(Status=status))
     assert "where a text should be" in str(caught.value)
 
 
 def test_no_status_is_an_empty_one() -> None:
     """A status that is missing or null is empty: the job has not ended."""
-    assert wire.decode_job(job_body()) == JobReply()
-    assert wire.decode_job(job_body(Status=None)) == JobReply()
+    assert replies.decode_job(job_body()) == JobReply()
+    assert replies.decode_job(job_body(Status=None)) == JobReply()
 
 
 def test_a_repr_of_a_reply_has_no_text_of_the_server() -> None:
     """What Mailjet wrote is not in the repr of a reply."""
-    shown = repr(wire.decode_job(job_body(Status="Error", Error=ADDRESS, ErrorFile=f"https://x/{ADDRESS}", Count=3)))
+    shown = repr(replies.decode_job(job_body(Status="Error", Error=ADDRESS, ErrorFile=f"https://x/{ADDRESS}", Count=3)))
     assert "somebody" not in shown
     assert "count=3" in shown
-    refusal = wire.decode_error(orjson.dumps({"ErrorMessage": f"MJ08 {ADDRESS}"}))
+    refusal = replies.decode_error(orjson.dumps({"ErrorMessage": f"MJ08 {ADDRESS}"}))
     assert repr(refusal) == "ErrorReply(code='MJ08')"
 
 
@@ -439,7 +441,7 @@ NO_TIMES += ["0001-01-01T00:00:00Z", "9" * 19, "２０１８-01-01"]
 )
 def test_times(value: Any, time: datetime | None) -> None:
     """A time is ISO with or without a zone, or a Unix number; what cannot be one was not told."""
-    assert wire.decode_time(value) == time
+    assert replies.decode_time(value) == time
 
 
 # Pages
@@ -450,7 +452,7 @@ def test_lists_are_read() -> None:
     body = b"""{ "Count" : 2, "Data" : [{ "Address" : "twkgdlfxg", "CreatedAt" : "2020-11-06T13:38:49Z", "ID" : 38778,
     "IsDeleted" : false, "Name" : "Test List", "SubscriberCount" : 0 },
     {"Address":"x","CreatedAt":"","ID":"2","IsDeleted":"True","Name":null}], "Total" : 2 }"""
-    assert wire.decode_lists(body) == [
+    assert replies.decode_lists(body) == [
         ContactsList(
             id=38778,
             name="Test List",
@@ -460,14 +462,14 @@ def test_lists_are_read() -> None:
         ),
         ContactsList(id=2, name="", address="x", deleted=True),
     ]
-    assert wire.decode_lists(b'{ "Count" : 0, "Data" : [], "Total" : 0 }') == []
+    assert replies.decode_lists(b'{ "Count" : 0, "Data" : [], "Total" : 0 }') == []
 
 
 def test_properties_are_read() -> None:
     """A page of properties, in the recorded spelling and in the documented one."""
     body = b"""{"Data":[{ "Datatype" : "str", "ID" : 67391, "Name" : "firstname", "NameSpace" : "static" },
     {"DataType":"int","ID":1,"Name":"age"}]}"""
-    assert wire.decode_properties(body) == [
+    assert replies.decode_properties(body) == [
         Property(id=67391, name="firstname", datatype="str"),
         Property(id=1, name="age", datatype="int"),
     ]
@@ -477,17 +479,17 @@ def test_a_contact_is_read() -> None:
     """A contact, as recorded; an empty body is the answer of a change that was none."""
     body = b"""{"Data":[{ "CreatedAt" : "2021-06-20T09:20:44Z", "Email" : "hidden@email.com", "ID" : 254509966,
     "IsExcludedFromCampaigns" : false, "LastActivityAt" : "", "Name" : "" }]}"""
-    assert wire.decode_contact(body) == ContactInfo(
+    assert replies.decode_contact(body) == ContactInfo(
         id=254509966, email="hidden@email.com", excluded=False, created=datetime(2021, 6, 20, 9, 20, 44, tzinfo=UTC)
     )
-    assert wire.decode_contact(b"") is None
+    assert replies.decode_contact(b"") is None
 
 
 def test_subscriptions_are_read() -> None:
     """A page of getcontactslists, as recorded; what is not told is None."""
     body = b"""{"Data":[{ "IsActive" : true, "IsUnsub" : "false", "ListID" : 32964,
     "SubscribedAt" : "2020-10-22T08:04:45Z" }, {"ListID":1,"IsActive":"","IsUnsub":"perhaps"}]}"""
-    assert wire.decode_subscriptions(body) == [
+    assert replies.decode_subscriptions(body) == [
         Subscription(
             list_id=32964,
             active=True,
@@ -501,16 +503,16 @@ def test_subscriptions_are_read() -> None:
 @pytest.mark.parametrize(
     ("decode", "row", "problem"),
     [
-        (wire.decode_lists, {"Name": "a", "Address": "b"}, "a field is missing"),
-        (wire.decode_lists, {"ID": "", "Name": "a", "Address": "b"}, "a number is missing"),
-        (wire.decode_lists, {"ID": True, "Name": "a", "Address": "b"}, "where a number should be"),
-        (wire.decode_lists, {"ID": 1, "Name": 7, "Address": "b"}, "where a text should be"),
-        (wire.decode_lists, {"ID": 1, "Name": "a", "Address": "b", "IsDeleted": 7}, "where true or false should be"),
-        (wire.decode_lists, {"ID": 1, "Name": "a", "Address": "b", "IsDeleted": "no"}, "where true or false"),
-        (wire.decode_properties, {"ID": 1, "Name": "a"}, "a field is missing"),
-        (wire.decode_subscriptions, {"ListID": 1.5}, "where a number should be"),
-        (wire.decode_contact, {"ID": 1}, "a field is missing"),
-        (wire.decode_contact, {"ID": 1, "Email": None, "IsExcludedFromCampaigns": 3}, None),
+        (replies.decode_lists, {"Name": "a", "Address": "b"}, "a field is missing"),
+        (replies.decode_lists, {"ID": "", "Name": "a", "Address": "b"}, "a number is missing"),
+        (replies.decode_lists, {"ID": True, "Name": "a", "Address": "b"}, "where a number should be"),
+        (replies.decode_lists, {"ID": 1, "Name": 7, "Address": "b"}, "where a text should be"),
+        (replies.decode_lists, {"ID": 1, "Name": "a", "Address": "b", "IsDeleted": 7}, "where true or false should be"),
+        (replies.decode_lists, {"ID": 1, "Name": "a", "Address": "b", "IsDeleted": "no"}, "where true or false"),
+        (replies.decode_properties, {"ID": 1, "Name": "a"}, "a field is missing"),
+        (replies.decode_subscriptions, {"ListID": 1.5}, "where a number should be"),
+        (replies.decode_contact, {"ID": 1}, "a field is missing"),
+        (replies.decode_contact, {"ID": 1, "Email": None, "IsExcludedFromCampaigns": 3}, None),
     ],
 )
 def test_what_a_record_needs_is_strict(decode: Callable[[bytes], Any], row: Any, problem: str | None) -> None:
@@ -560,22 +562,22 @@ def test_what_a_record_needs_is_strict(decode: Callable[[bytes], Any], row: Any,
 )
 def test_what_a_refusal_says(body: bytes, reply: ErrorReply) -> None:
     """A refusal is read whatever its shape; a code is MJ and two digits."""
-    assert wire.decode_error(body) == reply
+    assert replies.decode_error(body) == reply
 
 
 @pytest.mark.parametrize("key", ["ErrorInfo", "ErrorMessage"])
 def test_what_is_said_of_single_lists(key: str) -> None:
     """Errors of single lists are found in ErrorInfo, as recorded, and in ErrorMessage, as documented."""
     items = [{"ListID": "123", "Action": "addnoforce", "Error": "invalid or deleted"}, {"ListID": 5}, {"x": 1}, 7]
-    reply = wire.decode_error(orjson.dumps({key: {"contactslists": items}}))
+    reply = replies.decode_error(orjson.dumps({key: {"contactslists": items}}))
     assert reply.lists == {123: "invalid or deleted", 5: ""}
-    assert wire.decode_error(orjson.dumps({key: {"ContactsLists": 7}})).lists == {}
+    assert replies.decode_error(orjson.dumps({key: {"ContactsLists": 7}})).lists == {}
 
 
 def test_a_long_refusal_is_cut() -> None:
     """What is kept of a refusal is bounded, and a page of HTML is looked at in its first part only."""
-    assert len(wire.decode_error(orjson.dumps({"ErrorMessage": "x" * 100_000})).text) == 65536
-    assert len(wire.decode_error(b"<" * 100_000).text) == 4096
+    assert len(replies.decode_error(orjson.dumps({"ErrorMessage": "x" * 100_000})).text) == 65536
+    assert len(replies.decode_error(b"<" * 100_000).text) == 4096
 
 
 # Anything at all
@@ -590,14 +592,14 @@ BODIES = st.one_of(
     st.binary(max_size=40), st.one_of(VALUES, OBJECTS, ENVELOPES).map(lambda value: json.dumps(value).encode())
 )
 DECODERS: list[Callable[[bytes], Any]] = [
-    wire.decode_job_id,
-    wire.decode_data_id,
-    wire.decode_job,
-    wire.decode_lists,
-    wire.decode_properties,
-    wire.decode_contact,
-    wire.decode_subscriptions,
-    wire.decode_batchjob,
+    replies.decode_job_id,
+    replies.decode_data_id,
+    replies.decode_job,
+    replies.decode_lists,
+    replies.decode_properties,
+    replies.decode_contact,
+    replies.decode_subscriptions,
+    replies.decode_batchjob,
 ]
 
 
@@ -608,7 +610,7 @@ def test_a_body_is_read_or_unreadable(body: bytes) -> None:
     for decode in DECODERS:
         with suppress(Unreadable):
             decode(body)
-    assert isinstance(wire.decode_error(body), ErrorReply)
+    assert isinstance(replies.decode_error(body), ErrorReply)
 
 
 @LAW
@@ -616,7 +618,7 @@ def test_a_body_is_read_or_unreadable(body: bytes) -> None:
 def test_figures_are_numbers_that_were_told(row: dict[str, Any]) -> None:
     """A figure of a job is an int, and stands in the reply as it is or in digits."""
     try:
-        reply = wire.decode_job(json.dumps({"Data": [row]}).encode())
+        reply = replies.decode_job(json.dumps({"Data": [row]}).encode())
     except Unreadable:
         return
     for name, figure in (("Count", reply.count), ("Errcount", reply.errcount)):
@@ -629,7 +631,7 @@ def test_figures_are_numbers_that_were_told(row: dict[str, Any]) -> None:
 def test_contact_data_are_names_and_values() -> None:
     """Values of a contact stand by their names; a reply without them is no such reply."""
     row = {"ContactID": 1, "Data": [{"Name": "city", "Value": "Graz"}]}
-    assert wire.decode_contact_data(orjson.dumps({"Count": 1, "Data": [row], "Total": 1})) == {"city": "Graz"}
+    assert replies.decode_contact_data(orjson.dumps({"Count": 1, "Data": [row], "Total": 1})) == {"city": "Graz"}
     for broken in ({"ContactID": 1, "Data": "none"}, {"ContactID": 1}):
-        with pytest.raises(wire.Unreadable):
-            wire.decode_contact_data(orjson.dumps({"Count": 1, "Data": [broken], "Total": 1}))
+        with pytest.raises(replies.Unreadable):
+            replies.decode_contact_data(orjson.dumps({"Count": 1, "Data": [broken], "Total": 1}))

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from mjbulk._books import announces_errors, match_errors
 from mjbulk._errorfile import parse
 from mjbulk._polling import finished
-from mjbulk._wire import JobReply
+from mjbulk._replies import JobReply
 from mjbulk.check._findings import ASSUMED
 from mjbulk.models import JobRef
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import orjson
 
+from mjbulk._replies import decode_batchjob, decode_data_id, decode_job_id
 from mjbulk._transport import Patience
 from mjbulk._wire import (
     Request,
@@ -18,9 +19,6 @@ from mjbulk._wire import (
     contacts_frame,
     contacts_request,
     csvimport_request,
-    decode_batchjob,
-    decode_data_id,
-    decode_job_id,
     error_file_request,
     job_request,
     subscribe_request,

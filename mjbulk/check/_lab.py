@@ -11,20 +11,22 @@ from attrs import define, field
 from yarl import URL
 
 from mjbulk._engine import Engine
-from mjbulk._transport import MAX_ERROR_FILE, Patience
-from mjbulk._wire import (
+from mjbulk._replies import (
     JobReply,
-    Request,
-    abort_request,
-    contact_data_request,
-    create_list_request,
-    create_property_request,
     decode_batchjob,
     decode_contact_data,
     decode_job,
     decode_job_id,
     decode_lists,
     decode_properties,
+)
+from mjbulk._transport import MAX_ERROR_FILE, Patience
+from mjbulk._wire import (
+    Request,
+    abort_request,
+    contact_data_request,
+    create_list_request,
+    create_property_request,
     delete_list_request,
     delete_property_request,
     error_file_request,

@@ -1,0 +1,291 @@
+"""Mailjet's wire, on the way back: replies to records or errors.
+
+Replies are read by their body, never by their content type: Mailjet sends JSON as text/csv, HTML from its proxy,
+numbers and booleans as strings, ``""`` for what is missing, and keys in any case. What a record needs is converted
+strictly: a number is never made of ``true``, ``3.9`` or full-width digits.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+import attrs
+import cattrs
+import orjson
+from attrs import field, frozen
+from cattrs.gen import make_dict_structure_fn, override
+
+from mjbulk.models import ContactInfo, ContactsList, Property, Subscription
+
+MAX_ID = 2**63 - 1
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
+_CODE = re.compile(r"\bMJ[0-9][0-9]\b")
+
+
+class Unreadable(ValueError):
+    """A body is not what this reply has to be. It says what is wrong, never what stands there."""
+
+
+@frozen(kw_only=True)
+class JobReply:
+    """The state of a job of any kind, as one reply tells it. None is what the reply does not tell."""
+
+    status: str = ""
+    count: int | None = None
+    current: int | None = None
+    errcount: int | None = None
+    error: str = field(default="", repr=False)
+    error_file: str = field(default="", repr=False)
+    job_start: datetime | None = None
+    job_end: datetime | None = None
+    id: int | None = None
+    data_id: int | None = None
+
+
+@frozen(kw_only=True)
+class ErrorReply:
+    """What Mailjet says of a request that it refuses."""
+
+    code: str | None
+    """Mailjet's own code: MJ08."""
+    text: str = field(repr=False)
+    """ErrorMessage and ErrorInfo in one, whatever their shape; of HTML the text without its tags."""
+    lists: Mapping[int, str] = field(factory=dict, repr=False)
+    """What it says of single lists, by their IDs."""
+
+
+def decode_job_id(body: bytes) -> int:
+    """Read the JobID of a managemanycontacts POST.
+
+    Raises Unreadable where there is none that could be used: the request was applied all the same.
+    """
+    row = _first_row(body)
+    job_id = _int(row.get("jobid", row.get("id")))
+    if job_id is None or not 0 < job_id <= MAX_ID:
+        raise Unreadable("the reply names no job")
+    return job_id
+
+
+def decode_data_id(body: bytes) -> int:
+    """Read the DataID of an upload: ``{ "ID": n }``, without an envelope. Raises Unreadable."""
+    reply = _json(body)
+    data_id = _int(reply.get("id")) if isinstance(reply, dict) else None
+    if data_id is None or not 0 < data_id <= MAX_ID:
+        raise Unreadable("the reply names no data")
+    return data_id
+
+
+def decode_job(body: bytes) -> JobReply:
+    """Read the state of a job. Raises Unreadable."""
+    return _job_of(_first_row(body))
+
+
+def _job_of(row: dict[str, Any]) -> JobReply:
+    said = {key: _plain(row.get(key)) for key in ("error", "errorfile")}
+    return _structure({**row, **said}, JobReply)
+
+
+def decode_jobs(body: bytes) -> list[JobReply]:
+    """Read a page of csvimport or batchjob. Raises Unreadable."""
+    return [_job_of(row) for row in _rows(body)]
+
+
+def decode_lists(body: bytes) -> list[ContactsList]:
+    """Read a page of contactslist. Raises Unreadable."""
+    return [_structure(row, ContactsList) for row in _rows(body)]
+
+
+def decode_contact(body: bytes) -> ContactInfo | None:
+    """Read one contact; None of an empty body, as a 304 has. Raises Unreadable."""
+    return _structure(_first_row(body), ContactInfo) if body else None
+
+
+def decode_subscriptions(body: bytes) -> list[Subscription]:
+    """Read a page of getcontactslists. Raises Unreadable."""
+    return [_structure(row, Subscription) for row in _rows(body)]
+
+
+def decode_contact_data(body: bytes) -> dict[str, Any]:
+    """Read the properties of one contact, by their casefolded names. Raises Unreadable."""
+    data = _first_row(body).get("data")
+    if not isinstance(data, list):
+        raise Unreadable("the reply has no list of properties")
+    items = [_lower(item) for item in data if isinstance(item, dict)]
+    return {name.casefold(): item.get("value") for item in items if isinstance(name := item.get("name"), str)}
+
+
+def decode_batchjob(body: bytes) -> dict[str, Any]:
+    """Read a batchjob as Mailjet shows it, its keys in Mailjet's spelling. Raises Unreadable."""
+    _first_row(body)
+    reply = orjson.loads(_without_mark(body))
+    row: dict[str, Any] = [value for key, value in reply.items() if key.casefold() == "data"][-1][0]
+    return row
+
+
+def decode_properties(body: bytes) -> list[Property]:
+    """Read a page of contactmetadata. Raises Unreadable."""
+    return [_structure(row, Property) for row in _rows(body)]
+
+
+def decode_error(body: bytes) -> ErrorReply:
+    """Read what a refusal says: JSON of several shapes, HTML, or nothing. Never raises."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply = _json(body)
+    except Unreadable:
+        reply = None
+    if isinstance(reply, dict):
+        said = [_plain(reply.get(key)) for key in ("errormessage", "errorinfo")]
+        text = ": ".join(part for part in said if part)
+    else:
+        text = " ".join(re.sub(r"<[^>]*>", " ", text[:4096]).split())
+    code = _CODE.search(text)
+    return ErrorReply(code=code[0] if code else None, text=text[:65536], lists=_list_errors(reply))
+
+
+def _list_errors(reply: Any) -> dict[int, str]:
+    """Find what is said of single lists: it stands in ErrorInfo as recorded, in ErrorMessage as documented."""
+    errors = {}
+    for key in ("errorinfo", "errormessage") if isinstance(reply, dict) else ():
+        info = _lower(reply.get(key))
+        items = info.get("contactslists") if isinstance(info, dict) else None
+        for item in map(_lower, items if isinstance(items, list) else ()):
+            if isinstance(item, dict) and (number := _or_none(_int, item.get("listid"))) is not None:
+                errors[number] = _plain(item.get("error"))
+    return errors
+
+
+def _plain(value: Any) -> str:
+    if not value:
+        return ""
+    try:
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "(too many levels to be read)"
+
+
+def _lower(value: Any) -> Any:
+    """Fold the keys of a reply: Mailjet's are case-insensitive."""
+    if isinstance(value, dict):
+        return {key.casefold(): item for key, item in value.items()}
+    return value
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return _lower(orjson.loads(_without_mark(body)))
+    except orjson.JSONDecodeError:
+        raise Unreadable("the reply is no JSON") from None
+
+
+def _without_mark(body: bytes) -> bytes:
+    return body.removeprefix(b"\xef\xbb\xbf")
+
+
+def _rows(body: bytes) -> list[dict[str, Any]]:
+    reply = _json(body)
+    data = reply.get("data") if isinstance(reply, dict) else None
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+        raise Unreadable("the reply has no list of data")
+    return [_lower(row) for row in data]
+
+
+def _first_row(body: bytes) -> dict[str, Any]:
+    rows = _rows(body)
+    if len(rows) != 1:
+        raise Unreadable("the reply has no data" if not rows else "the reply has the data of several things")
+    return rows[0]
+
+
+def _int(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _DIGITS.match(value.strip()):
+        return int(value)
+    raise Unreadable("something else stands where a number should be")
+
+
+def _bool(value: Any) -> bool | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return value
+    word = {"true": True, "false": False}.get(value.strip().casefold()) if isinstance(value, str) else None
+    if word is None:
+        raise Unreadable("something else stands where true or false should be")
+    return word
+
+
+def _str(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise Unreadable("something else stands where a text should be")
+
+
+def decode_time(value: Any) -> datetime | None:
+    """Read a timestamp: ISO with or without zone (then UTC), a Unix int; what cannot be one is None, the year 1 too."""
+    if isinstance(value, str) and not _DIGITS.match(value):
+        try:
+            stamp = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        if stamp.year == 1:
+            return None
+        return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+    try:
+        seconds = _int(value)
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (Unreadable, OverflowError, ValueError, OSError):
+        return None
+
+
+_T = TypeVar("_T")
+_ALIASES = {
+    JobReply: {"error_file": "errorfile", "job_start": "jobstart", "job_end": "jobend", "data_id": "dataid"},
+    ContactInfo: {"excluded": "isexcludedfromcampaigns", "created": "createdat"},
+    Subscription: {"active": "isactive", "unsubscribed": "isunsub"},
+    ContactsList: {"subscribers": "subscribercount", "deleted": "isdeleted", "created": "createdat"},
+}
+_converter = cattrs.Converter(detailed_validation=False)
+_converter.register_structure_hook(int, lambda value, _: _needed(_int(value)))
+_converter.register_structure_hook(bool, lambda value, _: bool(_bool(value)))
+_converter.register_structure_hook(str, lambda value, _: _str(value))
+_converter.register_structure_hook_func(lambda cls: cls == (int | None), lambda value, _: _or_none(_int, value))
+_converter.register_structure_hook_func(lambda cls: cls == (bool | None), lambda value, _: _or_none(_bool, value))
+_converter.register_structure_hook_func(lambda cls: cls == (datetime | None), lambda value, _: decode_time(value))
+
+
+def _or_none(read: Callable[[Any], _T], value: Any) -> _T | None:
+    """What cannot be read was not told: a record must not be lost for a field that it can do without."""
+    try:
+        return read(value)
+    except Unreadable:
+        return None
+
+
+def _needed(number: int | None) -> int:
+    if number is None:
+        raise Unreadable("a number is missing")
+    return number
+
+
+def _structure(row: Mapping[str, Any], cls: type[_T]) -> _T:
+    try:
+        return _converter.structure(row, cls)
+    except KeyError:
+        raise Unreadable("a field is missing") from None
+
+
+def _register(classes: Iterable[type]) -> None:
+    for cls in classes:
+        names = _ALIASES.get(cls, {})
+        renames = {f.name: override(rename=names.get(f.name, f.name.replace("_", ""))) for f in attrs.fields(cls)}
+        _converter.register_structure_hook(cls, make_dict_structure_fn(cls, _converter, **cast("Any", renames)))
+
+
+_register((JobReply, ContactsList, Property, ContactInfo, Subscription))
