@@ -261,6 +261,8 @@ class Sizes:
     jobs_last: float = 10.0
     imports_last: float = 30.0
     """A csvimport holds about 28 times the rows of a job of JSON, so fewer are needed."""
+    lasting: float = 5.0
+    lasting_rows: int = 100_000
     learn: float = 30.0
     measure: float = 120.0
     """Seconds of the figures of the quota."""
@@ -278,6 +280,8 @@ _QUICK = Sizes(
     memory_megabytes=50,
     jobs_last=4.0,
     imports_last=4.0,
+    lasting=0.5,
+    lasting_rows=20_000,
     learn=15.0,
     measure=10.0,
     modelled=48,
@@ -297,6 +301,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="mjbulk-benchmark-") as folder:
             if "json" in options.only:
                 _json(options.rows or sizes.rows, rounds)
+            if "lasting" in options.only:
+                _lasting(options.rows or sizes.lasting_rows, sizes.lasting, min(rounds, 3))
             if "journal" in options.only:
                 _journal(options.rows or sizes.rows, rounds)
             if "csv" in options.only:
@@ -319,7 +325,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    tables = ("json", "csv", "journal", "memory", "quota", "polling")
+    tables = ("json", "csv", "lasting", "journal", "memory", "quota", "polling")
     parser.add_argument("--only", choices=tables, nargs="+", default=("json", "csv"))
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
@@ -332,6 +338,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _json(rows: int, rounds: int) -> None:
     task = Task(rows, "contacts a second", rows)
     compare(f"JSON way: {rows:,} rows from an iterable", JSON, task, rounds)
+
+
+def _lasting(rows: int, seconds: float, rounds: int) -> None:
+    task = Task(rows, "contacts a second", rows, poll_min=1.0, jobs_last=seconds)
+    compare(f"JSON way, jobs that last {seconds:g} s: {rows:,} rows from an iterable", JSON, task, rounds)
 
 
 def _journal(rows: int, rounds: int) -> None:
