@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any, BinaryIO, Generic, TypeVar
 
 import backoff
@@ -50,6 +51,7 @@ class Patience:
 
     attempts: float
     seconds: float
+    """From its first failure on: one answer that does not come takes as long by itself."""
     resets: float = float("inf")
     """Attempts that may end with a connection that is closed without an answer, where that may be for the size of the
     body: `WasReset` is raised then.
@@ -70,10 +72,10 @@ class _Errand(Generic[_T]):
     harmless: bool
     patience: Patience
     doubt: Doubt
-    deadline: float
     max_reply: float
     sink: BinaryIO | None
     heard: Heard | None
+    deadline: float = inf
     attempt: int = 0
     throttled: int = 0
     resets: int = 0
@@ -168,7 +170,6 @@ class Transport:
             harmless=request.method == "GET" if harmless is None else harmless,
             patience=patience,
             doubt=doubt or Doubt(),
-            deadline=asyncio.get_running_loop().time() + patience.seconds,
             max_reply=max_reply,
             sink=sink,
             heard=heard,
@@ -223,6 +224,7 @@ class Transport:
         """Give the seconds until the next attempt, once it is paid. Raises GaveUp where the patience is at its end."""
         errand.resets += end.failure is Failure.RESET
         attempt, patience = errand.attempt - errand.throttled, errand.patience
+        errand.deadline = min(errand.deadline, asyncio.get_running_loop().time() + patience.seconds)
         seconds = self._pause.seconds(attempt, self._chance.random())
         left = errand.deadline - asyncio.get_running_loop().time() - seconds
         if left < 0 or attempt >= patience.attempts or errand.resets >= patience.resets:

@@ -124,7 +124,7 @@ class Settings:
     attempts: int = _setting("attempts", 10, _whole)
     """How often one submit is sent at most; polls and downloads are asked for without end."""
     give_up_after: float = _setting("give_up_after", 60.0, _real)
-    """Seconds after which a submit is given up; the run then halts."""
+    """Seconds after its first failure at which a submit is given up; the run then halts."""
     max_rate: float | None = _setting("max_rate", None, _real)
     """Requests a second per API key; None lets a 429 teach the rate."""
     chunk_rows: int | None = _setting("chunk_rows", None, _whole)

@@ -154,7 +154,8 @@ class NoAnswer(Error):
 
     def __str__(self) -> str:
         tried = f"{self.attempts} attempts" if self.attempts != 1 else "1 attempt"
-        doubt = "it may have been applied" if self.sent else "nothing of it was applied"
+        in_doubt = self.sent and not self.call.startswith("GET ")
+        doubt = "it may have been applied" if in_doubt else "nothing of it was applied"
         return f"no usable answer to {self.call} after {tried} ({self.sentence}); {doubt}"
 
 

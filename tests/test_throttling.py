@@ -147,6 +147,28 @@ async def test_an_outage_does_not_double_the_load(world: World, fault: Fault, ch
     assert world.posts() <= 1.2 * chunks + 100
 
 
+@pytest.mark.parametrize(
+    ("via", "call"),
+    [
+        ("json", "GET contactmetadata"),
+        ("json", POST),
+        ("json", "GET contact/managemanycontacts"),
+        ("json", "batchjob/jsonerror"),
+        ("csv", "POST contactslist/csvdata"),
+        ("csv", "POST csvimport"),
+        ("csv", "GET csvimport"),
+        ("csv", "batchjob/csverror"),
+    ],
+)
+async def test_one_answer_that_never_comes_halts_no_run(world: World, via: Any, call: str) -> None:
+    """It takes as long as all further attempts may; it was harmless, or is found again, and so it ends well."""
+    world.emulator.fault(call, Fault.stall())
+    async with world.client(chunk_rows=10) as client:
+        report = balanced(await client.import_contacts(people(100), lists=ADD, via=via))
+    assert report.ok
+    assert report.accepted == 100
+
+
 async def test_a_network_outage_of_hours_is_survived(world: World) -> None:
     """Jobs are under watch when the network goes: it is asked for every half minute, and when it is back all ends."""
     async with world.turned(queue_seconds=60.0) as other, other.client(chunk_rows=10) as client:
