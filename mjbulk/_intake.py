@@ -113,7 +113,7 @@ class Intake:
 
     async def _take(self, block: Block | BadRow) -> Sequence[Chunk]:
         """Encode rows and put them into chunks; a row that cannot be sent is rejected by its number."""
-        first = (block.number if isinstance(block, Block) else None) or self.row + 1
+        first = block.number or self.row + 1
         self.row = first + len(block) - 1
         self.rows += len(block)
         if isinstance(block, BadRow):

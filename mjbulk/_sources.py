@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mjbulk._files import (
     Failures,
@@ -45,6 +45,8 @@ class BadRow:
 
     given: Given | None
     fault: RowFault
+    number: int | None = None
+    """Of rows that have their numbers already."""
 
     def __len__(self) -> int:
         return 1
@@ -358,4 +360,4 @@ def numbered_source(rows: Iterable[tuple[int, Row]]) -> Source:
 
 
 def _numbered(number: int, row: Given | BadRow) -> Block | BadRow:
-    return Block.of(row.names, [row.values], None, number) if isinstance(row, Given) else row
+    return Block.of(row.names, [row.values], None, number) if isinstance(row, Given) else evolve(row, number=number)

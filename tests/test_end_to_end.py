@@ -702,12 +702,15 @@ async def test_mended_rows_go_again_under_their_numbers(world: World) -> None:
             return None
         return {**rejection.data, "email": rejection.data["email"].replace(",", ".")}
 
+    no_row: Any = lambda rejection: rejection.row  # noqa: E731  # what a caller may write by mistake
     columns = ["email", "city"]
     async with world.client() as client:
         report = await client.import_contacts(rows, lists=ADD, columns=columns)
         again = balanced(await client.retry_rejected(report, fix=mend))
+        wrong = balanced(await client.retry_rejected(report, fix=no_row))
     assert report.rejected == 4
     assert (again.rows, again.accepted, [r.row for r in again.rejections]) == (3, 2, [40])
+    assert (wrong.rows, [r.row for r in wrong.rejections]) == (4, [3, 40, 500, 900])
     assert world.emulator.contacts["u900@example.org"].properties == {"city": "Graz"}
 
 
