@@ -203,13 +203,13 @@ _IS_LOCKED = """
 def backend_of(where: str | os.PathLike[str], patience: float) -> Backend:
     """Choose by a path or a URL. Raises UsageError for any other database."""
     if not isinstance(where, str) or "://" not in where:
-        return _Sqlite(Path(where).absolute(), patience)
+        return _Sqlite(Path(where).resolve(), patience)
     try:
         url = make_url(where)
     except ArgumentError:
         raise UsageError("journal= is a path, or the URL of a SQLite or PostgreSQL database") from None
     if url.get_backend_name() == "sqlite":
-        return _Sqlite(Path(url.database).absolute() if url.database not in (None, "", ":memory:") else None, patience)
+        return _Sqlite(Path(url.database).resolve() if url.database not in (None, "", ":memory:") else None, patience)
     if url.get_backend_name() == "postgresql":
         return _Postgres(_with_driver(url))
     raise UsageError("journal= is a path, or the URL of a SQLite or PostgreSQL database")

@@ -163,16 +163,20 @@ class Chunker:
         merge: Callable[[bytes, bytes], bytes],
         learned: SizeLimit,
         rows_of: Callable[[int], int | None] | None = None,
+        *,
+        meaning: bytes = b"",
     ) -> None:
         """``merge`` makes one entry of an earlier and a later one. A row alone may be as large as ``limits`` say,
         whatever was ``learned``. ``rows_of`` gives, of the number of a chunk, how many rows it held when it was cut
-        before: it is cut so again, whatever the limits are now. Without it chunks have no digest, which takes time.
+        before: it is cut so again, whatever the limits are now. Without it chunks have no digest, which takes time;
+        ``meaning`` goes into each, for what encodings do not say themselves.
         """
         self._rows_of = rows_of
         self._limits = limits
         self._learned = learned
         self._frame = frame
         self._merge = merge
+        self._meaning = meaning
         self._number = 0
         self._start()
 
@@ -187,7 +191,7 @@ class Chunker:
         self._encoded: list[bytes] = []
         self._bytes = 0
         self._taken = 0
-        self._digest = blake2b(digest_size=16)
+        self._digest = blake2b(self._meaning, digest_size=16)
 
     def too_large(self, encoded: bytes) -> str | None:
         """Say why a row cannot be in any chunk, or None."""

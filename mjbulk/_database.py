@@ -18,9 +18,19 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from mjbulk._backends import Backend, backend_of
 from mjbulk._events import Emit, Event
 from mjbulk._runinfo import RunInfo
-from mjbulk._tables import books_of, check_format, delete_run, read, read_history, read_page, write
+from mjbulk._tables import books_of, check_format, delete_refused, delete_run, read, read_history, read_page, write
 from mjbulk.errors import JournalError, JournalRefused
-from mjbulk.journal import History, NoteRecord, Record, RejectionRecord, RunRecord, check_terms, damaged, number_of
+from mjbulk.journal import (
+    CLOSING,
+    History,
+    NoteRecord,
+    Record,
+    RejectionRecord,
+    RunRecord,
+    check_terms,
+    damaged,
+    number_of,
+)
 
 _T = TypeVar("_T")
 _PAGE = 1000
@@ -82,6 +92,10 @@ class SqlJournal:
             self._next = asyncio.create_task(self._commit())
         await asyncio.shield(self._next)
 
+    async def forget_refused(self, run: int, after: int) -> None:
+        """Forget the rows after this one that were refused here."""
+        await self._in_thread(self._forget_refused, run, after)
+
     async def find(self, run_id: str, partition: str, account: str) -> History | None:
         """Give a run as it stands."""
         history = await self._in_thread(self._load, number_of(run_id, partition))
@@ -117,13 +131,15 @@ class SqlJournal:
         if self._closed:
             return
         self._closed = True
+        await asyncio.wait([asyncio.create_task(self._let_go())], timeout=CLOSING)
+        self._thread.shutdown(wait=False)
+
+    async def _let_go(self) -> None:
         if self._waiting:
             await asyncio.gather(self.put(), return_exceptions=True)
         self._failure = JournalError("the journal is closed")
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._open.clear()
-        self._thread.shutdown(wait=False)
 
     # In the loop
 
@@ -134,9 +150,8 @@ class SqlJournal:
             self._emit(Event(name="journal.writing", rows=len(records)))
             try:
                 await self._in_thread(self._write, records)
-            except JournalError as failure:
-                refused = isinstance(failure, JournalRefused)  # which would say that nothing was sent
-                self._failure = JournalError(f"the journal cannot be used: {failure.sentence}") if refused else failure
+            except Exception as failure:  # noqa: BLE001  # whatever it is, nobody could say what is on disk
+                self._failure = _writing_failed(failure)
                 raise self._failure from None
             self._emit(Event(name="journal.written", rows=len(records)))
 
@@ -236,6 +251,11 @@ class SqlJournal:
             raise
         return history
 
+    def _forget_refused(self, run: int, after: int) -> None:
+        connection = self._opened()
+        with connection.begin():
+            delete_refused(connection, run, after)
+
     def _purge(self, run: RunRecord) -> None:
         connection = self._opened()
         if run.run in self._open or not self._backend.lock(connection, run.run):
@@ -264,6 +284,14 @@ class SqlJournal:
     def _is_open(self, run: int) -> bool:
         """Whether somebody has a run open."""
         return run in self._open or self._backend.is_locked(self._opened(), run)
+
+
+def _writing_failed(failure: Exception) -> JournalError:
+    """Give the error for what was not written. A JournalRefused would say that nothing was sent."""
+    if isinstance(failure, JournalError) and not isinstance(failure, JournalRefused):
+        return failure
+    why = failure.sentence if isinstance(failure, JournalError) else type(failure).__name__
+    return JournalError(f"the journal cannot be used: {why}")
 
 
 def _error(why: SQLAlchemyError) -> JournalError:

@@ -18,7 +18,7 @@ from mjbulk.errors import Error
 from mjbulk.jobs import Watched
 from mjbulk.journal import ChunkRecord, PartRecord
 
-_GRACE = 10.0
+GRACE = 10.0
 """Seconds that requests under way have to end when a run is stopped."""
 
 
@@ -63,7 +63,11 @@ class Deliveries:
         if delivery.idle:
             delivery.close("")
         elif delivery.handover is None or chunk.number > log.history.last:
-            await self._make_room(delivery)
+            try:
+                await self._make_room(delivery)
+            except BaseException:  # the run ends here: in its books, this chunk is as it is
+                delivery.close(self._why())
+                raise
             self._start(delivery, chunk)
         else:
             delivery.handover.put_aside()
@@ -101,7 +105,7 @@ class Deliveries:
             if not delivery.submitting:
                 task.cancel()
         if submitting:
-            await asyncio.wait(submitting, timeout=_GRACE)
+            await asyncio.wait(submitting, timeout=GRACE)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

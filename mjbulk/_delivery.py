@@ -28,9 +28,7 @@ _REFUSED_LATER = "it was refused when it was sent again, after an answer that wa
 
 
 class Delivery:
-    """A chunk on its way. Mutable state: the parts that have no outcome yet, where its rows lie, and whether something
-    of it was taken.
-    """
+    """A chunk on its way. Mutable state: the parts that have no outcome yet, and where its rows lie."""
 
     def __init__(self, number: int, span: range, records: Sequence[PartRecord], desk: Desk) -> None:
         """Go on with what is known of a chunk: without `load` its rows are not at hand. Nothing is sent yet."""
@@ -43,14 +41,13 @@ class Delivery:
         self._span = span
         self._parts = [Part.of(record, desk.spec.via) for record in records]
         self._rows: Place | None = None
-        self._taken = any(record.job for record in records)
         self._desk = desk
 
     def load(self, chunk: Chunk, way: Way) -> None:
         """Take the rows of the chunk: they are put aside, and the body waits to be handed over."""
         self._rows = Rows.put(chunk, self._desk.spill)
         if any(part.record.state in ("unsent", "sending") for part in self._parts):
-            self.handover = Handover(chunk.body, self._rows, self._parts, way, self._desk)
+            self.handover = Handover(chunk.body, self._rows, self._parts, way, self._desk, settle=self._settle)
 
     @property
     def idle(self) -> bool:
@@ -60,7 +57,7 @@ class Delivery:
     @property
     def submitting(self) -> bool:
         """Whether a request of it may be under way: one that waits for its turn is not."""
-        sent = any(part.passage.doubt.sent for part in self._parts)
+        sent = any(part.in_doubt for part in self._parts)
         return self.handover is not None and self.handover.busy and sent
 
     async def replay(self) -> None:
@@ -81,7 +78,6 @@ class Delivery:
             await self.handover.hand_over()
         else:
             await self._adopt()
-        self._taken = self._taken or any(part.job for part in self._parts)
         for part in list(self._parts):
             if self._desk.stopped:
                 break
@@ -91,7 +87,7 @@ class Delivery:
         """Without the rows, find at least the imports whose answers were lost."""
         engine = self._desk.engine
         for part in self._parts:
-            if part.job is None and part.passage.doubt.sent:
+            if part.job is None and part.in_doubt:
                 data_id = part.record.data_id
                 part.job = await find_import(engine.account, data_id, engine.settings.read_timeout)
                 if part.job is not None:
@@ -108,7 +104,7 @@ class Delivery:
             if part.job is not None:
                 self._leave(part, f"its job was not watched to its end: {why}")
             else:
-                self._leave(part, part.lost or why, sent=part.passage.doubt.sent)
+                self._leave(part, part.lost or why, sent=part.in_doubt)
         if self.handover is not None:
             self.handover.let_go()
         if self._rows is not None:
@@ -131,15 +127,10 @@ class Delivery:
     # Settling
 
     async def _settle(self, part: Part) -> None:
-        """Give the rows of a part their outcome: wait for its job's end, where it has one.
-
-        A row that is refused where the others of its chunk are taken is what was wrong with the whole, also where an
-        answer was lost before: a body with it in was never applied. Where nothing of the chunk was taken, the refusal
-        may be about something else, and nobody knows.
-        """
+        """Give the rows of a part their outcome: wait for its job's end, where it has one."""
         if part.refused is not None:
             refused: Refused = {part.record.first: (part.refused, None, "exact")}
-            known = not part.passage.doubt.sent or self._taken
+            known = not part.in_doubt
             await self._close_books(part, Settlement(cause=_REFUSED_LATER), refused if known else {})
         elif part.job is not None:
             await self._watch(part)

@@ -4,7 +4,7 @@ Nothing leaves before its intent is in the journal, and no job is used before it
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import define, evolve, field
@@ -15,8 +15,8 @@ from mjbulk._events import Event
 from mjbulk._parts import Part, Rows
 from mjbulk._runlog import RunLog
 from mjbulk._spill import Place, Spill, Stored
-from mjbulk._transport import Doubt, GaveUp, Patience, WasReset
-from mjbulk._ways import Passage, Way
+from mjbulk._transport import GaveUp, Patience, WasReset
+from mjbulk._ways import Way
 from mjbulk._wire import Content
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.models import JobRef, RunSpec
@@ -62,19 +62,26 @@ class Desk:
         self.engine.emit(event)
 
 
+Settle = Callable[[Part], Awaitable[None]]
+
+
 class Handover:
     """Hands over the parts of one chunk. Mutable state: the body, until all are handed over, and the parts."""
 
-    def __init__(self, body: Body, rows: Place, parts: list[Part], way: Way, desk: Desk) -> None:
-        """``parts`` is changed as they are halved; ``rows`` is where their rows lie."""
+    def __init__(self, body: Body, rows: Place, parts: list[Part], way: Way, desk: Desk, *, settle: Settle) -> None:
+        """``parts`` is changed as they are halved; ``rows`` is where their rows lie. ``settle`` gives a part its
+        outcome.
+        """
         self.busy = False
         """Whether a request of it may be under way."""
         self._body: Body | None = body
         self._has_room = False
         self._rows = rows
         self._parts = parts
+        self._before = [part.record for part in parts]
         self._way = way
         self._desk = desk
+        self._settle = settle
         if len(body.data) > _LARGE:
             self.put_aside()
 
@@ -112,6 +119,8 @@ class Handover:
                 await self._take(part, data)
             except ApiError as refusal:
                 pending[:0] = self._refused(part, refusal, len(data))
+                if part.refused is not None and not part.in_doubt:
+                    await self._settle(part)
             except WasReset as lost:
                 pending[:0] = self._was_reset(part, lost, len(data))
             except GaveUp:
@@ -126,10 +135,11 @@ class Handover:
         try:
             part.job = await self._job_of(part, data)
         finally:
-            if part.job is None and not part.passage.doubt.sent:
+            if part.job is None and not part.in_doubt:
                 self._note(part, state="unsent")  # nothing of it was applied, however it ended
         self._desk.ledger.jobs.append(part.job)  # known also where the journal fails
         await self._save(part, state="watched", job=str(part.job))
+        await self._clear()
         self._desk.refused_in_a_row = 0
         self._desk.learned.passes(len(data), half_of=part.half_of)
         self._desk.emit("chunk.sent", part)
@@ -143,7 +153,7 @@ class Handover:
         passage, attempts = part.passage, self._desk.engine.settings.attempts
         lost = NoAnswer(self._way.carrier, why="the run ended before it came", attempts=part.record.attempts, sent=True)
         for _ in range(attempts):
-            if passage.doubt.sent:
+            if part.in_doubt:
                 if (found := await self._way.find(passage)) is not None:
                     return found
                 if not self._may_go_again(part, data):
@@ -185,7 +195,19 @@ class Handover:
         if part.size > 1:
             return self._halve(part, too_large=size if refusal.status == 413 else 0)
         part.refused = refusal.text or str(refusal)
+        part.inherited = part.inherited and not self._taken()
         return []
+
+    def _taken(self) -> bool:
+        return any(record.job for record in self._before) or any(part.job for part in self._parts)
+
+    async def _clear(self) -> None:
+        """Where something is taken after a row was refused, the row was to blame, and not what the account has: so no
+        body with it in was ever applied, whatever became of the answers.
+        """
+        for part in [part for part in self._parts if part.refused is not None]:
+            part.inherited = part.passage.doubt.sent = False
+            await self._settle(part)
 
     def _was_reset(self, part: Part, lost: WasReset, size: int) -> list[Part]:
         """Halve a part whose body may be too large. Raises where a row alone is refused a connection like all else."""
@@ -203,9 +225,7 @@ class Handover:
         rows = Rows.get(self._desk.spill, self._rows).count(slice(record.first, middle))
         first = evolve(record, end=middle, rows=rows, attempts=0, data_id=None)
         second = evolve(record, first=middle, rows=record.rows - rows, attempts=0, data_id=None)
-        halves = [
-            Part(half, Passage(doubt=Doubt(part.passage.doubt.sent)), half_of=too_large) for half in (first, second)
-        ]
+        halves = [Part(half, inherited=part.in_doubt, half_of=too_large) for half in (first, second)]
         self._desk.log.halve(record, [half.record for half in halves])
         at = self._parts.index(part)
         self._parts[at : at + 1] = halves

@@ -92,6 +92,7 @@ class Intake:
             text=self._source.text,
             only_address=spec.excluded is not None,
             csv_way=spec.via == "csv",
+            includes=not spec.repairs,
         )
         return meant
 
@@ -106,7 +107,7 @@ class Intake:
                     for chunk in await self._take(block):
                         yield self._checked(chunk)
                 await self._pause()
-        if self.rows and not self._gave_a_chunk:
+        if self._layouts and not self._gave_a_chunk:
             self._check_columns()
         if self._chunker is not None and (last := self._chunker.flush()) is not None:
             yield self._checked(last)
@@ -154,7 +155,9 @@ class Intake:
             return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
         if self._chunker is None:
             self.way = self._make_way(layout)
-            self._chunker = Chunker(self.way.frame, self.way.limits, self.way.merge, self.learned, self._rows_of)
+            way = self.way
+            limits, learned, rows_of = way.limits, self.learned, self._rows_of
+            self._chunker = Chunker(way.frame, limits, way.merge, learned, rows_of, meaning=way.meaning)
         faults: dict[int, RowFault] = {}
         try:
             addresses, encoded = self.way.encode(block, layout, faults)
@@ -216,7 +219,7 @@ class Intake:
         names = {name for layout_names in self._layouts for name in layout_names}
         if missing := missing_columns(sorted(names), self._spec.columns):
             raise UsageError(f"columns= picks {missing[0]!r}, which the source does not have")
-        if self._layouts and all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
+        if all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
             raise UsageError(NO_ADDRESS)
 
     def _refuse(self, row: int, given: Given | None, fault: RowFault) -> None:

@@ -35,6 +35,8 @@ class Part:
     watched: Watched | None = None
     resumed: bool = False
     """Whether its job was created by another process, nobody knows when."""
+    inherited: bool = False
+    """Whether it is in doubt for a body that it was a part of, and not for one of its own."""
     half_of: int = 0
     """Bytes of the body that was too large before it was halved; 0 where none was."""
     refused: str | None = None
@@ -46,9 +48,15 @@ class Part:
     def of(cls, record: PartRecord, via: Literal["json", "csv"]) -> "Part":
         """Go on with what the journal knows. On the CSV way nothing can have been applied before it was uploaded."""
         in_doubt = record.state == "sending" and (via == "json" or record.data_id is not None)
-        passage = Passage(doubt=Doubt(in_doubt), data_id=record.data_id)
+        own = in_doubt and record.attempts > 0
+        passage = Passage(doubt=Doubt(own), data_id=record.data_id)
         job = JobRef.parse(record.job) if record.job else None
-        return cls(record, passage, job, resumed=job is not None)
+        return cls(record, passage, job, resumed=job is not None, inherited=in_doubt and not own)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it may have been applied."""
+        return self.inherited or self.passage.doubt.sent
 
     @property
     def places(self) -> slice:

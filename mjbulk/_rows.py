@@ -32,6 +32,10 @@ NAME = "name"
 EXCLUDED = "isexcludedfromcampaigns"
 _EXCLUDED = "IsExcludedFromCampaigns"
 PROPERTIES = "properties"
+_INCLUDES = (
+    "who was put on the exclusion list meanwhile would be taken off it: leave this out, or make the run with "
+    'resend="always"'
+)
 _ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
 NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
 
@@ -154,6 +158,8 @@ class Terms:
     """Whether nothing but the address is read."""
     csv_way: bool = False
     """Whether rows go as CSV: it can carry an address and properties, and nothing else."""
+    includes: bool = True
+    """Whether a row may take somebody off the exclusion list."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -192,6 +198,9 @@ class Layout:
             fields["Name"] = _role(NAME, "str", columns[self.name], faults)
         if self.excluded is not None:
             fields[_EXCLUDED] = _role(_EXCLUDED, "bool", columns[self.excluded], faults)
+            if not self.terms.includes:
+                included = [place for place, value in enumerate(fields[_EXCLUDED]) if value is False]
+                faults.update(dict.fromkeys(included, RowFault(_EXCLUDED, _INCLUDES)))
         properties = {
             column.target: column.read_all(columns[column.index], faults, text=self.terms.text)
             for column in self.properties

@@ -71,7 +71,7 @@ class RunLog:
             raise self._changed(now.first, now.last)
         if known is None:
             self._blank = False
-            self.later(now)
+            self.later(now, now.whole())
         return self.parts_of(now)
 
     def parts_of(self, chunk: ChunkRecord) -> Sequence[PartRecord]:
@@ -89,12 +89,12 @@ class RunLog:
     def _changed(self, first: int, last: int) -> JournalRefused:
         return JournalRefused(
             f"the source has changed since run {self._run.run_id!r} was begun: rows {first}-{last} are not what they "
-            "were, or the account's properties are not; give it as it was, or take a new run_id"
+            "were, or the account's properties or chunk_bytes are not; give it as it was, or take a new run_id"
         )
 
     def check_targets(self, lists: Sequence[tuple[int, Action]] | None) -> None:
         """Write down which lists the run's names mean. Raises JournalRefused where they meant others before."""
-        targets = orjson.dumps(lists or ()).decode()
+        targets = orjson.dumps(sorted(lists or ())).decode()
         if self._run.targets not in ("", targets):
             raise JournalRefused(f"run {self._run.run_id!r} was begun for other lists: their names mean others now")
         self._run = evolve(self._run, targets=targets, settled=False)
@@ -122,6 +122,11 @@ class RunLog:
         """Raise JournalRefused where rejections of a part are missing."""
         if sum(record.row is not None for record in found) != part.rejected:
             raise damaged(f"rejections of chunk {part.chunk} are missing")
+
+    async def read_again(self) -> None:
+        """Forget rows that were refused here after the last chunk that is known: what is read now counts."""
+        if self.history.refused and not self._run.whole:
+            await self._journal.forget_refused(self._run.run, self._refused_before)
 
     def refuse(self, rejection: Rejection) -> None:
         """Note a row that was refused here; those before the last chunk that is known were noted then."""

@@ -156,7 +156,8 @@ def _file_source(
     path = Path(file).absolute() if isinstance(file, str | os.PathLike) else None
     there = path is not None and path.is_file()
     again = there or (path is not None and not path.exists())  # that it is missing shows when it is read
-    place = {"kind": kind, "path": str(path), **how} if there else None
+    named = str(path).encode("utf-8", "ignore").decode() == str(path)  # else no journal could keep its name
+    place = {"kind": kind, "path": str(path), **how} if there and named else None
     return Source(batches, text=text, again=again, what=kind, place=place)
 
 

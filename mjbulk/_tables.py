@@ -79,11 +79,12 @@ def _read(cls: type[_T], row: Sequence[Any]) -> _T:
 
 
 def write(connection: Connection, insert: Insert, records: Sequence[Record]) -> None:
-    """Write records, each in place of the one with its key."""
-    by_kind: dict[type[Any], list[dict[str, Any]]] = {}
+    """Write records, each in place of the one with its key; of several with one key the last."""
+    by_kind: dict[type[Any], dict[Any, Record]] = {}
     for record in records:
-        by_kind.setdefault(type(record), []).append(_values(record))
-    for cls, values in by_kind.items():
+        by_kind.setdefault(type(record), {})[attrs.astuple(record, recurse=False)[: record.KEYS]] = record
+    for cls, latest in by_kind.items():
+        values = [_values(record) for record in latest.values()]
         connection.execute(_upsert(insert, cls), values)  # type: ignore[arg-type]  # classes can be hashed
 
 
@@ -99,6 +100,11 @@ def delete_run(connection: Connection, run: int) -> None:
     """Forget a run."""
     for table in (_RUNS, _CHUNKS, _PARTS, _REJECTIONS):
         connection.execute(delete(table).filter_by(run=run))
+
+
+def delete_refused(connection: Connection, run: int, after: int) -> None:
+    """Forget the rows after this one that were refused here."""
+    connection.execute(delete(_REJECTIONS).filter_by(run=run, chunk=0).where(_REJECTIONS.c.row > after))
 
 
 def _in_order(table: Table) -> Any:

@@ -48,6 +48,8 @@ class Way(Protocol):
 
     frame: Frame
     limits: Limits
+    meaning: bytes
+    """What the encodings of rows do not say themselves, and what they mean depends on."""
     carrier: str
     """The call that carries the rows: what it refuses may be the fault of one of them."""
 
@@ -73,6 +75,7 @@ class JsonWay:
     """contact/managemanycontacts: one POST a chunk."""
 
     carrier = "POST contact/managemanycontacts"
+    meaning = b""  # objects name their members
 
     def __init__(
         self, transport: Transport, settings: Settings, spec: RunSpec, lists: Sequence[tuple[int, Action]] | None
@@ -145,6 +148,7 @@ class CsvWay:
         self._method = method
         self._header = self._header_of(first)
         self._at = self._header.index("email")
+        self.meaning = encode_record(self._header)
         self._plans: dict[Layout, list[Column | None]] = {}
         self._options = None
         dates = any(column.datatype == "datetime" for column in first.properties)

@@ -113,11 +113,14 @@ class Client(Calls):
             if ends and drain != 0:
                 await asyncio.wait(ends, timeout=drain)
         finally:
-            await asyncio.gather(*(run.stop() for run in list(self._runs)), *ends, return_exceptions=True)
-            if self._engine is not None:
-                await self._engine.aclose()
-            if not self._pooled:
-                await self._journal.aclose()
+            await asyncio.shield(asyncio.ensure_future(self._let_go(ends)))  # to its end, also where this is cancelled
+
+    async def _let_go(self, ends: Sequence[asyncio.Future[Report]]) -> None:
+        await asyncio.gather(*(run.stop() for run in list(self._runs)), *ends, return_exceptions=True)
+        if self._engine is not None:
+            await self._engine.aclose()
+        if not self._pooled:
+            await self._journal.aclose()
 
     def _ready(self) -> Engine:
         if self._state != "open":

@@ -28,7 +28,7 @@ import orjson
 from attrs import field, frozen
 
 from mjbulk._runinfo import SUMS, ChunkInfo, PartState, RunInfo, books
-from mjbulk.errors import JournalRefused
+from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.models import Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
 
 FORMAT = 1
@@ -158,7 +158,13 @@ def check_sum(values: Sequence[Any]) -> str:
 
 
 def number_of(run_id: str, partition: str) -> int:
-    """Give the number of a run: the same name has the same one, in every journal."""
+    """Give the number of a run: the same name has the same one, in every journal.
+
+    Raises UsageError for a name that no database could keep.
+    """
+    for name in (run_id, partition):
+        if not isinstance(name, str) or "\0" in name or not name.isprintable():
+            raise UsageError("run_id= and partition= are texts without control characters")
     return int.from_bytes(blake2b(f"{run_id}\0{partition}".encode(), digest_size=8).digest()) >> 1
 
 
@@ -167,24 +173,31 @@ def fingerprint(public_key: str) -> str:
     return blake2b(public_key.encode(), digest_size=12, person=b"mjbulk account").hexdigest()
 
 
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'@]+@[^\s<>()\[\],;:\"'@]+")
+_ADDRESS = re.compile(r'"[^"@]*"@[^\s<>()\[\],;:"\'@]+|[^\s<>()\[\],;:"\'@][^\s<>()\[\],;:"@]*@[^\s<>()\[\],;:"\'@]+')
+"""Also with a local part in quotes. An apostrophe belongs to the local part, unless it begins it."""
 
 
 def mask(text: str) -> str:
-    """Take addresses out of a text."""
-    return _ADDRESS.sub("***@***", text)
+    """Take addresses out of a text, and what no database could keep."""
+    return _ADDRESS.sub("***@***", text.replace("\0", "\ufffd").encode("utf-8", "replace").decode())
 
 
 # What was asked for
 
+
+CLOSING = 30.0
+"""Seconds that a journal may take to write its last records: a server may have stopped without a word."""
 
 _TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "types")
 """What must be the same whenever a run goes on; the other keywords are the caller's to change."""
 
 
 def encode_spec(spec: RunSpec) -> str:
-    """Write down what was asked for."""
-    return orjson.dumps(attrs.asdict(spec, recurse=False)).decode()
+    """Write down what was asked for. Raises UsageError for names that cannot be."""
+    try:
+        return orjson.dumps(attrs.asdict(spec, recurse=False)).decode()
+    except TypeError:
+        raise UsageError("the names in lists=, columns= and types= are texts") from None
 
 
 def decode_spec(text: str) -> RunSpec:
@@ -201,8 +214,14 @@ def check_terms(run: RunRecord, asked: RunRecord) -> None:
         raise JournalRefused(f"run {run.run_id!r} belongs to another account: take another run_id")
     before, now = decode_spec(run.spec), decode_spec(asked.spec)
     for name in _TERMS:
-        if getattr(before, name) != getattr(now, name):
+        if _meaning(before, name) != _meaning(now, name):
             raise JournalRefused(f"run {run.run_id!r} was begun with another {name}=: take a new run_id for new terms")
+
+
+def _meaning(spec: RunSpec, name: str) -> Any:
+    """Give a term so that two that mean the same are equal: in which order lists are named means nothing."""
+    term = getattr(spec, name)
+    return dict(term) if name == "lists" and term is not None else term
 
 
 # What is known of a run
@@ -233,7 +252,7 @@ class History:
             ends = [0, *(part.end for part in by_chunk[chunk.number])]
             starts = [*(part.first for part in by_chunk[chunk.number]), chunk.entries]
             rows = sum(part.rows for part in by_chunk[chunk.number])
-            if by_chunk[chunk.number] and (ends != starts or rows != chunk.rows):
+            if ends != starts or rows != chunk.rows:
                 raise damaged(f"parts of chunk {chunk.number} are missing")
         return cls(run=run, chunks={chunk.number: chunk for chunk in chunks}, parts=by_chunk, refused=refused)
 
@@ -256,7 +275,7 @@ class History:
     def chunk_infos(self) -> Iterator[ChunkInfo]:
         """Say how each chunk stands, or each part of one that was halved."""
         for number, chunk in self.chunks.items():
-            for part in self.parts[number] or (chunk.whole(),):
+            for part in self.parts[number]:
                 figures = (part.state, *(getattr(part, name) for name in SUMS))
                 yield ChunkInfo(
                     **books(part.rows, 0, [figures]).as_dict(),
@@ -353,6 +372,9 @@ class Journal(Protocol):
     async def put(self, *records: Record) -> None:
         """Write records, each in place of the one with its key."""
 
+    async def forget_refused(self, run: int, after: int) -> None:
+        """Forget the rows after this one that were refused here."""
+
     async def find(self, run_id: str, partition: str, account: str) -> History | None:
         """Give a run as it stands, without opening it."""
 
@@ -392,6 +414,9 @@ class NoJournal:
 
     async def put(self, *_: Any) -> None:
         """Write nothing."""
+
+    async def forget_refused(self, *_: Any) -> None:
+        """Know of none."""
 
     async def find(self, *_: Any) -> History | None:
         """Raise JournalRefused: whoever asks for a run wants one that was kept."""

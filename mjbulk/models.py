@@ -232,6 +232,8 @@ class RunSpec:
     types: Mapping[str, Datatype] = attrs.field(factory=dict)
     max_rejected: int | None = None
     timeout: float | None = None
+    repairs: bool = False
+    """Whether it sends mended rows, after people had time to leave: nobody is taken off the exclusion list."""
 
     @classmethod
     def of(cls, lists: ListActions | None, how: Mapping[str, Any], *, excluded: bool | None = None) -> Self:
@@ -242,13 +244,14 @@ class RunSpec:
         unknown = sorted(set(how) - set(RunKeywords.__annotations__))
         if unknown:
             raise UsageError(f"unknown keyword {unknown[0]!r}")
-        known = {f.name for f in attrs.fields(cls)}
+        known = {f.name for f in attrs.fields(cls)} & set(RunKeywords.__annotations__)
         terms = {name: value for name, value in how.items() if name in known}
         columns = terms.get("columns")
         if isinstance(columns, str):
             raise UsageError("columns= takes a list of names or a mapping, not one string")
-        if columns is not None and not isinstance(columns, Mapping):
-            terms["columns"] = {name: name for name in columns}
+        if columns is not None:
+            terms["columns"] = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
+        terms["types"] = dict(terms.get("types") or {})
         spec = cls(lists=list_actions(lists), excluded=excluded, **terms)
         spec.check()
         return spec
@@ -298,7 +301,7 @@ def repair_spec(spec: RunSpec) -> RunSpec:
         )
     mild = {Action.ADDFORCE: Action.ADDNOFORCE}
     lists = None if spec.lists is None else tuple((ref, mild.get(action, action)) for ref, action in spec.lists)
-    return attrs.evolve(spec, lists=lists)
+    return attrs.evolve(spec, lists=lists, repairs=True)
 
 
 def list_actions(lists: ListActions | None) -> tuple[tuple[ListRef, Action], ...] | None:

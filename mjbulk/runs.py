@@ -17,7 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from mjbulk._chunking import SizeLimit
-from mjbulk._deliveries import Deliveries
+from mjbulk._deliveries import GRACE, Deliveries
 from mjbulk._engine import Engine
 from mjbulk._events import Event
 from mjbulk._handover import Desk
@@ -34,7 +34,7 @@ from mjbulk.errors import (
     UsageError,
 )
 from mjbulk.jobs import Watched
-from mjbulk.journal import rejection_of
+from mjbulk.journal import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
 
@@ -223,7 +223,7 @@ class ImportRun:
             self._timer.cancel()
         if self._deliveries is not None:
             await self._deliveries.stop()
-        await asyncio.gather(work, stopped, return_exceptions=True)
+        await asyncio.wait({work, stopped}, timeout=GRACE)  # the source is the user's: it may take its time to close
         left, cause = self._rows - self._ledger.settled, str(self._cause or "it was not sent")
         if self._intake is not None:
             taken = self._deliveries.last_row if self._deliveries else 0
@@ -244,7 +244,13 @@ class ImportRun:
         figures = {} if self._stored else {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
         try:
             self._log.later(*self._engine.lessons())
-            await self._log.close(refused=isinstance(self._cause, UsageError), settled=settled, **figures)
+            refused = isinstance(self._cause, UsageError)
+            closing = asyncio.create_task(self._log.close(refused=refused, settled=settled, **figures))
+            done, _ = await asyncio.wait({closing}, timeout=CLOSING)
+            if done:
+                await closing
+            else:
+                self._halt(JournalError("the journal cannot be used: it does not answer"))
         except JournalError as failure:
             self._halt(failure)
 
@@ -288,6 +294,7 @@ class ImportRun:
         )
         deliveries = self._prepare(log, intake.learned)
         log.check_targets(await intake.prepare())
+        await log.read_again()
         chunks = 0
         async with aclosing(intake.chunks()) as given:
             async for chunk in given:

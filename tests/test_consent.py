@@ -170,6 +170,26 @@ async def test_the_exclusion_list(
                 await client.retry_rejected(report, lambda rejection: rejection.data)
 
 
+@pytest.mark.parametrize("resend", ["safe", "always"])
+async def test_a_mended_row_takes_nobody_off_the_exclusion_list(quick: World, resend: Any) -> None:
+    """A row that says so in a column is refused in a repair, also where it was mended twice; others of it go."""
+    emulator = quick.emulator
+    for who in (LEFT, "b@example.org"):
+        emulator.reject(who, "Invalid email")
+    rows = [{**row, "IsExcludedFromCampaigns": row["email"][0] == "b"} for row in ROWS]
+    async with quick.client() as client:
+        report = await client.import_contacts(rows, lists=None, resend=resend)
+        emulator._world.rejects.clear()
+        emulator.here(lambda: emulator._first().person(LEFT, "").exclude(True, ""))
+        again = balanced(await client.retry_rejected(report, lambda rejection: rejection.data))
+        if resend == "safe":
+            assert [r.field for r in again.rejections] == ["IsExcludedFromCampaigns"]
+            await client.retry_rejected(again, lambda rejection: rejection.data)
+    assert (report.rejected, again.accepted) == (2, 1 if resend == "safe" else 2)
+    assert emulator.contacts[LEFT].excluded == (resend == "safe")
+    assert emulator.contacts["b@example.org"].excluded
+
+
 async def test_single_requests(quick: World) -> None:
     """They are not sent again by themselves either."""
     emulator = quick.emulator

@@ -249,6 +249,32 @@ async def test_rows_that_are_refused_after_a_lost_answer_are_unknown_where_none_
     assert all("lost" in why.cause for why in report.unsettled)
 
 
+@pytest.mark.parametrize("last", [False, True])
+async def test_a_row_whose_own_answer_was_lost_is_rejected_where_one_after_it_is_taken(
+    world: World, *, last: bool
+) -> None:
+    """Its refusal may be about what it did itself: an account that is full since. Not where the next row is taken."""
+    rows = people(4)
+    poisoned = rows[3 if last else 2]["email"]
+    world.emulator.poison(poisoned, 400)
+    # The whole is refused, a half of it taken, the other half refused; then rows go alone.
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), after=4 if last else 3)
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(rows, lists=ADD))
+    assert (report.accepted, report.rejected, report.unknown) == ((3, 0, 1) if last else (3, 1, 0))
+
+
+async def test_what_an_account_has_no_room_for_since_may_have_been_applied(world: World) -> None:
+    """A row fills the account, its answer is lost, and it is refused when it is sent again: it is there."""
+    async with world.turned(contact_limit=3, queue_seconds=0.0, prepare_seconds=0.0, import_seconds=0.0) as other:
+        other.emulator.poison("u00004@example.org")
+        other.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), after=3)
+        async with other.client(concurrency=1) as client:
+            report = balanced(await client.import_contacts(people(4), lists=ADD))
+        assert "u00003@example.org" in other.emulator.contacts
+    assert (report.accepted, rejected(report), report.unknown) == (2, [4], 1)
+
+
 async def test_candidates_of_an_error_are_rows_of_the_source(world: World) -> None:
     """An error of a halved chunk that may mean two rows names both by their numbers; its job's rows are unknown, and
     the others are not.

@@ -1,10 +1,12 @@
 """The rules of the journal: records, what they add up to, and what is missing from them."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import attrs
 import pytest
 
-from mjbulk import JobRef, JournalRefused, Rejection, RunInfo, RunSpec
+from mjbulk import JobRef, JournalRefused, Rejection, RunInfo, RunSpec, UsageError
 from mjbulk._runinfo import together
 from mjbulk.journal import (
     ChunkRecord,
@@ -69,6 +71,21 @@ def test_terms() -> None:
     stranger = RunRecord(run=RUN.run, run_id="r", account=fingerprint("other"), spec=RUN.spec, created="")
     with pytest.raises(JournalRefused, match="another account"):
         check_terms(RUN, stranger)
+    two = RunSpec.of({1: "addnoforce", 2: "unsub"}, {}), RunSpec.of({2: "unsub", 1: "addnoforce"}, {})
+    one, same = (attrs.evolve(RUN, spec=encode_spec(spec)) for spec in two)
+    check_terms(one, same)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "a\nb", 5])
+def test_names_that_no_database_could_keep(name: Any) -> None:
+    """Of runs, of partitions, and of columns."""
+    with pytest.raises(UsageError, match="run_id="):
+        number_of("r", name)
+    with pytest.raises(UsageError, match="run_id="):
+        number_of(name, "")
+    if name in ("\ud800", 5):
+        with pytest.raises(UsageError, match="columns="):
+            encode_spec(RunSpec(lists=None, columns={name: "email"}))
 
 
 def test_the_books_of_a_run() -> None:
@@ -82,6 +99,7 @@ def test_the_books_of_a_run() -> None:
             part(2, 4, 8, 4, state="watched", job="contact:7"),
             part(3, state="sending"),
             part(4, state="unsent"),
+            part(5),
         ],
         refused=3,
     )
@@ -108,6 +126,7 @@ def test_chunks_are_shown_with_their_jobs() -> None:
             part(1, state="halved"),
             part(1, 0, 4, 6, state="settled", accepted=4, rejected=1, superseded=1, job="contact:7", cause="odd"),
             part(1, 4, 8, 4, state="watched", job="contact:8"),
+            part(2),
         ],
     )
     first, second, third = [info.as_dict() for info in known.chunk_infos()]
@@ -158,6 +177,8 @@ def test_rejections_without_anybodys_data() -> None:
     plain = Rejection(row=4, message="bad", origin="mjbulk")
     assert rejection_of(record_of(plain, RUN.run, 0, 0, 4)) == plain
     assert mask("no address") == "no address"
+    assert mask('"john.q"@example.org and o\'brien@example.org, "a b"@b.de') == "***@*** and ***@***, ***@***"
+    assert mask("a\0b \ud800") == "a\ufffdb ?"
 
 
 def test_partitions_together() -> None:

@@ -1,8 +1,10 @@
 """Runs that go on: after a stop, after a lost answer, without their source, and what is refused."""
 
 import asyncio
+import io
 import resource
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -422,3 +424,131 @@ async def test_a_later_row_that_has_not_gone_out_keeps_nothing_back(world: World
         report = balanced(await client.resume_import("r", rows))
     assert (report.accepted, report.unknown) == (12, 0)
     assert world.emulator.contacts["p3@example.org"].properties["age"] == 99
+
+
+# What was found wanting
+
+
+@pytest.mark.parametrize("bad_before", [True, False])
+async def test_a_row_that_was_refused_and_is_good_now_counts_once(
+    world: World, begin: Begin, *, bad_before: bool
+) -> None:
+    """Rows after the last chunk that was cut are read anew: what they are now counts, in the stored report as well."""
+    now, before = list(ROWS), list(ROWS)
+    (before if bad_before else now)[44] = {"email": "no address"}
+
+    async def failing() -> AsyncIterator[dict[str, Any]]:
+        for row in before[:48]:
+            yield row
+        raise ConnectionError
+
+    how: Any = {"lists": {1: "addnoforce"}, "run_id": "r"}
+    async with begin(settings={"chunk_rows": 40}) as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(failing(), **how)
+    async with begin(settings={"chunk_rows": 40}) as client:
+        report = balanced(await client.import_contacts(now, **how))
+        stored = balanced(await client.import_contacts(now, **how))
+    assert (report.rows, report.rejected) == (60, 0 if bad_before else 1)
+    assert (stored.rows, stored.accepted, stored.rejected) == (60, report.accepted, report.rejected)
+
+
+async def test_columns_that_have_changed_their_places_are_refused(world: World, begin: Begin) -> None:
+    """Records of a CSV file do not name their columns: the header counts as well."""
+    for name in ("first", "last"):
+        world.emulator.create_property(name, "str")
+    records = "".join(f"p{n}@example.org,F{n},L{n}\n" for n in range(40))
+    how: Any = {"lists": {1: "addnoforce"}, "run_id": "r", "via": "csv"}
+    world.emulator.fault("POST csvimport", Fault.answer(401, b""), times=None, after=2)
+    async with begin() as client:
+        await client.start_import(csv_of("email,first,last", records), **how).wait()
+    world.emulator._faults._entries.clear()
+    async with begin() as client:
+        with pytest.raises(mjbulk.JournalRefused, match="the source has changed"):
+            await client.import_contacts(csv_of("email,last,first", records), **how)
+        assert (await client.import_contacts(csv_of("email,first,last", records), **how)).ok
+    assert {one.properties["first"][0] for one in world.emulator.contacts.values()} == {"F"}
+
+
+def csv_of(header: str, records: str) -> mjbulk.Source:
+    return mjbulk.csv_source(io.BytesIO(f"{header}\n{records}".encode()))
+
+
+async def test_two_names_of_one_journal_are_one(world: World, tmp_path: Path) -> None:
+    """A link leads to the same file, so a run that is under way there is refused."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=1.0), times=None)
+    file, link = tmp_path / "imports.db", tmp_path / "link.db"
+    link.symlink_to(file)
+    async with mjbulk.Client(KEYS, world.settings(), journal=file) as one:
+        run = one.start_import(ROWS, lists={1: "addforce"}, run_id="r")
+        await asyncio.sleep(0.5)
+        async with mjbulk.Client(KEYS, world.settings(), journal=link) as two:
+            with pytest.raises(mjbulk.JournalRefused, match="under way"):
+                await two.import_contacts(ROWS, lists={1: "addforce"}, run_id="r")
+        assert (await run).ok
+    assert world.posts() == 1
+
+
+async def test_a_stop_tells_of_every_row(world: World, begin: Begin) -> None:
+    """Also of the chunk that waits for room."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=3.0), times=None)
+    async with begin() as client:
+        run = client.start_import(
+            [{"email": f"p{n}@example.org"} for n in range(200)], lists={1: "addforce"}, run_id="r"
+        )
+        await asyncio.sleep(1.0)
+        report = balanced(await run.stop())
+    assert report.unknown + report.not_sent == report.rows
+    assert {row for why in report.unsettled for row in why.rows} == set(range(1, report.rows + 1))
+
+
+async def test_a_stop_does_not_wait_for_a_source_that_will_not_close(world: World, begin: Begin) -> None:
+    """What it does when it is closed is the user's: the run ends within its bounds all the same."""
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        try:
+            for row in ROWS:
+                yield row
+            await asyncio.sleep(1e6)
+        finally:
+            await asyncio.sleep(5_000.0)
+
+    async with begin() as client:
+        run = client.start_import(rows(), lists={1: "addnoforce"}, run_id="r")
+        await asyncio.sleep(5.0)
+        began = asyncio.get_running_loop().time()
+        balanced(await run.stop())
+        assert asyncio.get_running_loop().time() - began < 30
+
+
+async def test_a_row_of_which_nothing_can_be_kept_harms_no_run(world: World, begin: Begin) -> None:
+    """Its name of a column is no text, its message has a NUL: it is rejected by its number, in the journal as well."""
+    world.emulator.reject("p5@example.org", "bad \0 value")
+    odd = [*ROWS[:20], {"email": "x@example.org", "na\ud800me": 1}, {"email": "y@example.org", "na\0me": 1}]
+    async with begin() as client:
+        first, second = (
+            client.start_import(rows, lists={1: "addnoforce"}, run_id=name)
+            for name, rows in (("odd", [*odd, *ROWS[20:]]), ("even", ROWS))
+        )
+        assert [r.row for r in (await first).rejections] == [21, 22, 5]
+        assert (await second).rejected == 1
+    async with begin() as client:
+        for name, rejected in (("odd", 3), ("even", 1)):
+            stored = balanced(await client.resume_import(name, []).wait())
+            assert (stored.stored, stored.rejected) == (True, rejected)
+
+
+async def test_a_client_that_is_cancelled_while_it_closes(world: World, begin: Begin) -> None:
+    """It lets go of everything all the same, and the run can go on."""
+    client = begin()
+    await client.__aenter__()
+    client.start_import(ROWS, lists={1: "addnoforce"}, run_id="r")
+    await asyncio.sleep(1.0)
+    closing = asyncio.create_task(client.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await asyncio.sleep(20.0)
+    async with begin() as other:
+        assert (await other.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")).accepted == 60

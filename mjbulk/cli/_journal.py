@@ -37,7 +37,7 @@ class Kept:
         return where
 
     def resume(self, run_id: str, partition: str | None, source: str = "") -> str:
-        """Give the command that goes on with a run; ``source`` is its file where it has to be given again."""
+        """Give the command that goes on with a run; ``source`` is what it is given for a file, if it has to be."""
         words = ["mjbulk", "resume", shlex.quote(run_id), *([source] if source else [])]
         if partition:
             words += ["--partition", shlex.quote(partition)]

@@ -1,6 +1,7 @@
 """``mjbulk resume``, ``runs`` and ``purge``: the runs that a journal keeps."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,12 @@ async def resume(
     check_rejects(rejects, file or "")
     async with client_of(settings, kept.existing()) as client:
         report = await run_to_its_end(client.resume_import(run_id, source, partition=partition, resend=resend))
-    return finish(report, rejects, as_json=as_json, resume=kept.resume(run_id, partition, file or "[FILE|-]"))
+    return finish(
+        report,
+        rejects,
+        as_json=as_json,
+        resume=kept.resume(run_id, partition, shlex.quote(file) if file else "[FILE|-]"),
+    )
 
 
 async def runs(
