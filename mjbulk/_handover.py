@@ -23,7 +23,7 @@ from mjbulk.models import JobRef, RunSpec
 from mjbulk.report import Ledger
 
 _REFUSED_IN_A_ROW = 100
-"""When so many parts were refused and none was taken in between, no row is to blame: the run halts."""
+"""When so many rows were refused alone and none was taken in between, no row is to blame: the run halts."""
 _SMALL = 1024
 """Bytes that are never too many for one body."""
 _LARGE = 256 * 1024
@@ -51,7 +51,7 @@ class Desk:
     statuses: dict[str, int] = field(factory=dict)
     """How many jobs have ended in which status."""
     refused_in_a_row: int = 0
-    """How many parts were refused since one was taken."""
+    """How many rows were refused alone since something was taken."""
     stopped: bool = False
     """Whether the run is being stopped: requests under way may end, and nothing more is done."""
 
@@ -188,7 +188,7 @@ class Handover:
 
     def _refused(self, part: Part, refusal: ApiError, size: int) -> list[Part]:
         """Halve a part that was refused as a whole; a row alone is rejected. Raises what no row is to blame for."""
-        self._desk.refused_in_a_row += 1
+        self._desk.refused_in_a_row += part.size == 1
         for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
         if not for_a_row or self._desk.refused_in_a_row > _REFUSED_IN_A_ROW:
             raise refusal

@@ -148,9 +148,9 @@ def _reason(why: csv.Error) -> str:
 
 
 def read_records(text: str) -> list[list[str]]:
-    """Read records of a file whose delimiter is a comma."""
+    """Read records of a file whose delimiter is a comma. A line ends at its newline, whatever stands before that."""
     with _large_cells():
-        return list(csv.reader(StringIO(text, newline="")))
+        return list(csv.reader(StringIO(text, newline="\n")))
 
 
 def decode_record(record: str) -> list[str]:

@@ -240,6 +240,8 @@ def flat(row: Given, nested: int) -> Given:
         inner = {}
     if not isinstance(inner, Mapping):
         raise RowFault("Properties", "Properties is no mapping of names to values")
+    if any(isinstance(name, str) and name.casefold() == PROPERTIES for name in inner):
+        raise RowFault("Properties", "there are Properties in Properties")
     names = (*row.names[:nested], *row.names[nested + 1 :], *inner)
     return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *inner.values()))
 
@@ -262,6 +264,8 @@ def layout_of(names: Sequence[str], terms: Terms) -> Layout:
             raise ColumnFault(source, f"two columns are {folded!r}")
         elif folded == EXCLUDED and terms.csv_way:
             raise ColumnFault(source, "the CSV way cannot set IsExcludedFromCampaigns")
+        elif folded == PROPERTIES and terms.columns is not None:
+            raise ColumnFault(source, "columns= picks properties by their own names, not a mapping of them")
         else:
             roles[folded] = index
     try:

@@ -10,6 +10,8 @@ import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from datetime import date
+from decimal import Decimal
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -97,6 +99,8 @@ async def _halting(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch
                 rows += sum(map(len, batch))
                 yield batch
         except Unreadable as why:
+            if isinstance(why.cause, SourceError):  # who raised it knows the row
+                raise why.cause from why.cause.__cause__
             raise SourceError(why.problem, row=rows + 1) from why.cause
 
 
@@ -257,7 +261,8 @@ def _bad_record(records: Records, place: int, names: tuple[str, ...]) -> BadRow:
         return BadRow(None, RowFault(None, records.faults[place]))
     cells = records.rows[place]
     message = f"the row has {len(cells)} fields, the header has {len(names)}"
-    return BadRow(Given(names, cells), RowFault(None, message))
+    more = tuple(f"field {number}" for number in range(len(names) + 1, len(cells) + 1))
+    return BadRow(Given((*names, *more), cells), RowFault(None, message))
 
 
 # JSON Lines
@@ -351,14 +356,31 @@ async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None
         yield _blocks(batch)
 
 
-def numbered_source(rows: Iterable[tuple[int, Row]]) -> Source:
-    """Make a source of rows that have their numbers already."""
+def numbered_source(rows: Iterable[tuple[int, Row]], *, text: bool) -> Source:
+    """Make a source of rows that have their numbers already. See `Source` for ``text``."""
 
     def group(numbered: Sequence[tuple[int, Row]]) -> Batch:
-        return [_numbered(number, _take(row)) for number, row in numbered]
+        return [_numbered(number, _take(row), text=text) for number, row in numbered]
 
-    return Source(lambda: _iterable_batches(rows, group), what="mended rows")
+    return Source(lambda: _iterable_batches(rows, group), text=text, what="mended rows")
 
 
-def _numbered(number: int, row: Given | BadRow) -> Block | BadRow:
-    return Block.of(row.names, [row.values], None, number) if isinstance(row, Given) else evolve(row, number=number)
+def _numbered(number: int, row: Given | BadRow, *, text: bool) -> Block | BadRow:
+    if isinstance(row, BadRow):
+        return evolve(row, number=number)
+    try:
+        values = list(map(_as_text, row.values)) if text else row.values
+    except RowFault as fault:
+        return BadRow(row, fault, number)
+    return Block.of(row.names, [values], None, number)
+
+
+def _as_text(value: Any) -> str:
+    """Write a value as it would stand in a file. Raises RowFault for what is never in one."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    raise RowFault(None, f"a {type(value).__name__} is no value of a row that came as text")

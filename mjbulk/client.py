@@ -2,8 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from inspect import iscoroutinefunction
 from itertools import chain
 from pathlib import Path
 from typing import Literal, Self, Unpack
@@ -20,7 +21,7 @@ from mjbulk._runinfo import ChunkInfo, RunInfo, together
 from mjbulk._runlog import RunLog
 from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.config import Assumptions, Credentials, Settings
-from mjbulk.errors import UsageError
+from mjbulk.errors import SourceError, UsageError
 from mjbulk.journal import Journal, RunRecord, decode_spec, encode_spec, number_of
 from mjbulk.models import (
     ListActions,
@@ -170,6 +171,7 @@ class Client(Calls):
     def _start(self, source: Addresses, spec: RunSpec, how: RunKeywords) -> ImportRun:
         engine = self._ready()
         rows = source_of(source)
+        spec = evolve(spec, text=rows.text)
         run_id, partition = how.get("run_id") or uuid.uuid4().hex[:12], how.get("partition") or ""
         asked = RunRecord(
             run=number_of(run_id, partition),
@@ -214,19 +216,34 @@ class Client(Calls):
         """Send the rejected rows of a report that ``fix`` has mended, under their numbers and on the terms of their
         run.
 
-        ``fix`` gets each rejection whose row is known, and gives the row as it should have been (with the columns of
-        the source), or None to leave it. Nothing else is sent again. The report is of the mended rows alone.
+        ``fix`` gets each rejection whose row is known and could be read, and gives the row as it should have been (with
+        the columns of the source), or None to leave it. Nothing else is sent again. The report is of the mended rows
+        alone. Raises UsageError for a stored report: a journal keeps no rows, so theirs are not at hand.
 
         A repair comes after people had time to leave. Unless the run was made with ``resend="always"``, ``addforce``
         goes out as ``addnoforce`` here: it adds whoever is new, and leaves alone whoever has unsubscribed; and rows of
         `include_contacts` are refused with a UsageError.
         """
+        if iscoroutinefunction(fix):
+            raise UsageError("fix= is a plain function: it gives a row, and nothing to wait for")
+        if report.stored and report.rejected:
+            raise UsageError("the rows of a stored report are not at hand: mend them in the source, under a new run_id")
         spec = repair_spec(report.spec)
         known = by_row(report.rejections)
         first = await asyncio.to_thread(next, known, None)  # millions of them are sorted before the first is given
         begun = known if first is None else chain([first], known)
-        mended = ((r.row or 0, row) for r in begun if r.data is not None and (row := fix(r)) is not None)
-        return await self._whole(self._start(numbered_source(mended), spec, {}))
+
+        def mended() -> Iterator[tuple[int, Row]]:
+            for rejection in begun:
+                number = rejection.row or 0
+                try:
+                    row = None if rejection.data is None else fix(rejection)
+                except Exception as failure:
+                    raise SourceError(f"fix raised {type(failure).__name__}", row=number) from failure
+                if row is not None:
+                    yield number, row
+
+        return await self._whole(self._start(numbered_source(mended(), text=spec.text), spec, {}))
 
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See

@@ -232,6 +232,8 @@ class RunSpec:
     types: Mapping[str, Datatype] = attrs.field(factory=dict)
     max_rejected: int | None = None
     timeout: float | None = None
+    text: bool = False
+    """Whether all values of the source are text, as those of CSV, and an empty one is a null."""
     repairs: bool = False
     """Whether it sends mended rows, after people had time to leave: nobody is taken off the exclusion list."""
 

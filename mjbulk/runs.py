@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Seque
 from contextlib import aclosing
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mjbulk._chunking import SizeLimit
 from mjbulk._deliveries import GRACE, Deliveries
@@ -233,6 +233,8 @@ class ImportRun:
             self._ledger.leave(Unsettled(rows=range(1, self._rows + 1), cause=cause), unknown=left)
         await self._close_log()
         self._report = self._make_report()
+        if isinstance(self._cause, RowsRejected):  # when it was raised, the books were open
+            self._cause.report = evolve(self._report, halted=Error(str(self._cause)))
         self._engine.emit(Event(name="run.ended", run_id=self.run_id, rows=self._rows))
         self._notify()
 

@@ -249,6 +249,15 @@ async def test_rows_that_are_refused_after_a_lost_answer_are_unknown_where_none_
     assert all("lost" in why.cause for why in report.unsettled)
 
 
+async def test_poison_rows_that_follow_each_other_halt_no_run(world: World) -> None:
+    """Each of them is found, and all others get through."""
+    for row in people(90):
+        world.emulator.poison(row["email"])
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(people(3000), lists=ADD))
+    assert (report.accepted, rejected(report)) == (2910, list(range(1, 91)))
+
+
 @pytest.mark.parametrize("last", [False, True])
 async def test_a_row_whose_own_answer_was_lost_is_rejected_where_one_after_it_is_taken(
     world: World, *, last: bool

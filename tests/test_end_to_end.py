@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import io
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -495,7 +496,9 @@ async def test_too_many_rejected_rows_halt_the_run(world: World) -> None:
         with pytest.raises(mjbulk.ImportHalted) as caught:
             await client.import_contacts(rows, lists=ADD, max_rejected=20)
     assert isinstance(caught.value.__cause__, mjbulk.RowsRejected)
+    same = balanced(caught.value.__cause__.report)
     report = balanced(caught.value.report)
+    assert (same.as_dict(), same.complete) == (report.as_dict(), False)
     assert report.accepted == 1000
     assert report.rejected == 21
 
@@ -712,6 +715,77 @@ async def test_mended_rows_go_again_under_their_numbers(world: World) -> None:
     assert (again.rows, again.accepted, [r.row for r in again.rejections]) == (3, 2, [40])
     assert (wrong.rows, [r.row for r in wrong.rejections]) == (4, [3, 40, 500, 900])
     assert world.emulator.contacts["u900@example.org"].properties == {"city": "Graz"}
+
+
+async def test_a_mended_row_of_a_csv_file_is_read_as_the_file_was(world: World) -> None:
+    """An empty cell leaves a property alone, a number is a text; and what the caller mended may be a number."""
+    world.emulator.create_property("kids", "int")
+    async with world.client() as client:
+        await client.import_contacts([{"email": "p@example.org", "city": "Graz", "age": 5}], lists=ADD)
+        file = mjbulk.csv_source(io.BytesIO(b"email,city,age,kids\nbad,,,\nbad,,7,\n"))
+        report = await client.import_contacts(file, lists=ADD)
+        fixes = [
+            lambda rejection: {**rejection.data, "email": f"p{'' if rejection.row == 1 else 2}@example.org"},
+            lambda rejection: {**rejection.data, "email": "p3@example.org", "kids": rejection.row},
+        ]
+        for fix in fixes:
+            assert balanced(await client.retry_rejected(report, fix)).complete
+        odd = await client.retry_rejected(report, lambda rejection: {"email": "x@example.org", "city": [rejection.row]})
+        assert [r.row for r in odd.rejections] == [1, 2]
+    assert world.emulator.contacts["p@example.org"].properties == {"city": "Graz", "age": 5}
+    assert world.emulator.contacts["p2@example.org"].properties == {"age": 7}
+    assert world.emulator.contacts["p3@example.org"].properties == {"age": 7, "kids": 2}
+
+
+async def test_what_cannot_mend_says_so(world: World, tmp_path: Path) -> None:
+    """A function that raises names the row; one to be awaited, and a report without rows, are refused."""
+    rows = people(30)
+    for number in (5, 9, 20):
+        rows[number - 1]["email"] = "bad"
+
+    def fails_at_20(rejection: mjbulk.Rejection) -> dict[str, Any]:
+        if rejection.row == 20:
+            raise ValueError
+        return {"email": f"z{rejection.row}@example.org"}
+
+    async def awaits(rejection: mjbulk.Rejection) -> None:
+        raise AssertionError(rejection)
+
+    wrong: Any = awaits
+    async with mjbulk.Client(KEYS, world.settings(), journal=tmp_path / "imports.db") as client:
+        report = await client.import_contacts(rows, lists=ADD, run_id="r")
+        with pytest.raises(mjbulk.ImportHalted, match="failed at row 20: fix raised ValueError"):
+            await client.retry_rejected(report, fails_at_20)
+        with pytest.raises(mjbulk.UsageError, match="plain function"):
+            await client.retry_rejected(report, wrong)
+        stored = await client.import_contacts(rows, lists=ADD, run_id="r")
+        with pytest.raises(mjbulk.UsageError, match="not at hand"):
+            await client.retry_rejected(stored, fails_at_20)
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_lines_that_end_as_they_should_not(world: World, via: Any) -> None:
+    """A file that was written as text on Windows has an extra carriage return: a rejection has its row all the same."""
+    world.emulator.reject("b@example.org", "no")
+    lines = ["email,city,age", "a@example.org,Graz,1", "b@example.org,Wien,2", "", "c@example.org,Linz,3,more", ""]
+    text = "\r\r\n".join(lines).encode()
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(mjbulk.csv_source(io.BytesIO(text)), lists=ADD, via=via))
+    assert {r.row: r.data for r in report.rejections} == {
+        2: {"email": "b@example.org", "city": "Wien", "age": "2"},
+        3: {"email": "c@example.org", "city": "Linz", "age": "3", "field 4": "more"},
+    }
+
+
+async def test_properties_are_picked_by_their_own_names(world: World) -> None:
+    """columns= that picks a mapping of properties would lose them, and so would a mapping within one."""
+    rows: list[Any] = [{"Email": "a@example.org", "Properties": {"city": "Graz"}}]
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="by their own names"):
+            await client.import_contacts(rows, lists=ADD, columns=["Email", "Properties"])
+        rows.append({"Email": "b@example.org", "Properties": {"properties": {"nope": 1}, "city": "x"}})
+        report = balanced(await client.import_contacts(rows, lists=ADD))
+    assert [(r.row, r.message) for r in report.rejections] == [(2, "there are Properties in Properties")]
 
 
 @pytest.mark.parametrize("via", ["json", "csv"])
