@@ -138,8 +138,9 @@ class Handover:
             if part.job is None and not part.in_doubt:
                 self._note(part, state="unsent")  # nothing of it was applied, however it ended
         self._desk.ledger.jobs.append(part.job)  # known also where the journal fails
-        await self._save(part, state="watched", job=str(part.job))
-        await self._clear()
+        self._note(part, state="watched", job=str(part.job))
+        await self._clear()  # in one commit with the job, without which nobody would know it again
+        await self._save(part)
         self._desk.refused_in_a_row = 0
         self._desk.learned.passes(len(data), half_of=part.half_of)
         self._desk.emit("chunk.sent", part)
