@@ -7,6 +7,7 @@ column, a few at a time; nothing is copied whole.
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -102,14 +103,23 @@ def _block(batch: Any) -> Block:
 
 def _values(column: Any) -> list[Any]:
     """Give the values of a column as Python has them."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()  # at once: value by value it is many times slower
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python has no nanoseconds
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    with suppress(Exception):  # whatever Arrow cannot do at once is done value by value
+        column = _plain(column)
     try:
         return _as_python(column)
     except Exception:  # noqa: BLE001  # one of them has no form in Python
         return [_value(column, place) for place in range(len(column))]
+
+
+def _plain(column: Any) -> Any:
+    """Give a column in a form that Python has its values for."""
+    if pa.types.is_dictionary(column.type):  # at once: value by value it is many times slower
+        if pa.types.is_string_view(column.type.value_type):  # as polars has them: Arrow cannot look them up
+            column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
+        column = column.dictionary_decode()
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python has no nanoseconds
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    return column
 
 
 def _as_python(column: Any) -> list[Any]:

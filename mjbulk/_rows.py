@@ -104,7 +104,7 @@ def blocks_of(rows: Iterable[Given | _Other]) -> Iterator[Block | _Other]:
     names: tuple[str, ...] = ()
     some: list[Sequence[Any]] = []
     for row in rows:
-        if some and not (isinstance(row, Given) and row.names == names):
+        if some and not (isinstance(row, Given) and _same(row.names, names)):
             yield Block.of(names, some)
             some = []
         if isinstance(row, Given):
@@ -114,6 +114,13 @@ def blocks_of(rows: Iterable[Given | _Other]) -> Iterator[Block | _Other]:
             yield row
     if some:
         yield Block.of(names, some)
+
+
+def _same(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    try:
+        return names == others
+    except Exception:  # noqa: BLE001  # names that are no texts, and that cannot be compared
+        return False
 
 
 def given(row: Any) -> Given:
@@ -135,8 +142,9 @@ def given(row: Any) -> Given:
         return Given(tuple(names), tuple(values))
     try:
         names_ = tuple(row.keys())
+        hash(names_)
         return Given(names_, tuple(row[name] for name in names_))
-    except (AttributeError, TypeError, KeyError):
+    except Exception:  # noqa: BLE001  # whatever a row of the user's raises when it is taken apart
         raise RowFault(None, f"a row has keys() and []; this is {type(row).__name__}") from None
 
 
@@ -225,8 +233,12 @@ class Layout:
 def _role(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
     """Read a column that is no property; an empty text in it is a null."""
     column = Column(0, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
-    if "" in values:
-        values = [None if value == "" else value for value in values]
+    try:
+        blank = "" in values
+    except Exception:  # noqa: BLE001  # a value that cannot be compared
+        blank = True
+    if blank:
+        values = [None if isinstance(value, str) and not str.__len__(value) else value for value in values]
     return column.read_all(values, faults)
 
 
@@ -240,10 +252,15 @@ def flat(row: Given, nested: int) -> Given:
         inner = {}
     if not isinstance(inner, Mapping):
         raise RowFault("Properties", "Properties is no mapping of names to values")
-    if any(isinstance(name, str) and name.casefold() == PROPERTIES for name in inner):
+    try:
+        own, values = tuple(inner), tuple(inner.values())
+        hash(own)
+    except Exception:  # noqa: BLE001  # whatever a mapping of the user's raises when it is taken apart
+        raise RowFault("Properties", "Properties cannot be read") from None
+    if any(isinstance(name, str) and name.casefold() == PROPERTIES for name in own):
         raise RowFault("Properties", "there are Properties in Properties")
-    names = (*row.names[:nested], *row.names[nested + 1 :], *inner)
-    return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *inner.values()))
+    names = (*row.names[:nested], *row.names[nested + 1 :], *own)
+    return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *values))
 
 
 def layout_of(names: Sequence[str], terms: Terms) -> Layout:

@@ -8,8 +8,14 @@ import errno
 import os
 import pickle
 import tempfile
+from array import array
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from types import BuiltinFunctionType, FunctionType
 from typing import IO, Any
+from uuid import UUID
 
 from attrs import define, frozen
 
@@ -57,11 +63,15 @@ class Spill:
         """Write a value down."""
         segment = self._current()
         try:
-            length = _write(value, segment)
+            length, usual = _write(value, segment)
         except OSError:
             raise
         except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is pickled
-            length = _write(_without_odd_values(value), segment)
+            odd = True
+        else:
+            odd = not usual and not _loads(_read(segment, segment.size, length))
+        if odd:
+            length, _ = _write(_without_odd_values(value), segment)
         return self._placed(segment, length)
 
     def store(self, data: bytes) -> Stored:
@@ -72,7 +82,7 @@ class Spill:
 
     def get(self, place: Place) -> Any:
         """Read a value back."""
-        data = os.pread(place.segment.file.fileno(), place.length, place.offset)
+        data = _read(place.segment, place.offset, place.length)
         return pickle.loads(data)  # noqa: S301  # written by this process into a file without a name
 
     def drop(self, place: Place) -> None:
@@ -119,22 +129,68 @@ class _End:
         return written
 
 
-def _write(value: Any, segment: _Segment) -> int:
-    """Pickle a value to the end of a segment, which is not moved, and give its length."""
+_USUAL = frozenset(
+    {
+        array,
+        bytearray,
+        date,
+        datetime,
+        Decimal,
+        time,
+        timedelta,
+        timezone,
+        UUID,
+        type,
+        FunctionType,
+        BuiltinFunctionType,
+    }
+)
+"""Types that are read back for certain, besides those that a pickler knows itself."""
+
+
+class _Pickler(pickle.Pickler):
+    """Sees whether all values are of usual types. It is asked of those only that a pickler does not know itself."""
+
+    usual = True
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) not in _USUAL:
+            self.usual = False
+        return NotImplemented
+
+
+def _write(value: Any, segment: _Segment) -> tuple[int, bool]:
+    """Pickle a value to the end of a segment, which is not moved; give its length, and whether all in it is usual."""
     end = _End(segment)
-    pickle.Pickler(end, pickle.HIGHEST_PROTOCOL).dump(value)
-    return end.written
+    pickler = _Pickler(end, pickle.HIGHEST_PROTOCOL)
+    pickler.dump(value)
+    return end.written, pickler.usual
+
+
+def _read(segment: _Segment, offset: int, length: int) -> bytes:
+    return os.pread(segment.file.fileno(), length, offset)
+
+
+def _loads(data: bytes) -> bool:
+    """Whether a value of the user's can be read back: some can be pickled and no more."""
+    try:
+        pickle.loads(data)  # noqa: S301  # as above
+    except Exception:  # noqa: BLE001  # as above
+        return False
+    return True
 
 
 def _without_odd_values(value: Any) -> Any:
-    """Put a text in the place of what cannot be pickled."""
+    """Put a text in the place of what cannot be pickled, or not be read back."""
+    with suppress(Exception):
+        pickle.loads(pickle.dumps(value))  # noqa: S301  # as above
+        return value
     try:
-        pickle.dumps(value)
-    except Exception:  # noqa: BLE001  # as above
         if isinstance(value, Mapping):
             return {_without_odd_values(key): _without_odd_values(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             plain = [_without_odd_values(item) for item in value]
             return tuple(plain) if isinstance(value, tuple) else plain
         return str(value)
-    return value
+    except Exception:  # noqa: BLE001  # it has not even a text
+        return f"({type(value).__name__})"

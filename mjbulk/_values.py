@@ -51,26 +51,34 @@ def key_of(address: str) -> str:
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value stands for nothing: None, NaN, and what data frames have for both."""
+    """Whether a value stands for nothing: None, NaN, and what data frames and arrays have for both."""
     if value is None:
         return True
-    if isinstance(value, str | int):
+    try:
+        if isinstance(value, str | int):
+            return False
+        if isinstance(value, Decimal):
+            return value.is_nan()
+        if isinstance(value, Real) or type(value).__name__ in ("datetime64", "timedelta64"):
+            return bool(value != value)  # noqa: PLR0124  # only NaN and NaT differ from themselves
+    except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is looked at
         return False
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    if isinstance(value, Real):
-        return bool(value != value)  # noqa: PLR0124  # only NaN differs from itself
     return type(value).__name__ in ("NAType", "NaTType")
 
 
 # Values
 
 
+def _exact(text: str) -> str:
+    """Give a text without what a class of its own may have made of it."""
+    return str.__str__(text)
+
+
 def to_str(value: Any) -> str:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
-        return value
+        return _exact(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float | Decimal) and value in (float("inf"), float("-inf")):
@@ -118,7 +126,7 @@ def _to_datetime(value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool):
         if not _YEAR_1 <= value <= _YEAR_9999:
             raise ValueError("is no Unix time")
-        return value
+        return int(value)
     if isinstance(value, str):
         try:
             text = value.strip()
@@ -137,8 +145,10 @@ def _to_datetime(value: Any) -> str | int:
 def to_any(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return _to_datetime(value)
-    if isinstance(value, bool | str):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _exact(value)
     if isinstance(value, Real | Decimal):
         return _to_int(value) if isinstance(value, Integral) else _to_float(value)
     return to_str(value)
@@ -172,11 +182,11 @@ def check_address(value: Any) -> str:
 
     Raises RowFault where it is missing or can be none.
     """
-    if is_null(value) or value == "":
+    if is_null(value):
         raise RowFault(EMAIL, "the address is missing")
     if not isinstance(value, str):
         raise RowFault(EMAIL, f"the address is a {type(value).__name__}, not a text")
-    address = value.strip()
+    address = str.strip(value)
     if not address:
         raise RowFault(EMAIL, "the address is missing")
     if not is_address(address):
@@ -185,12 +195,34 @@ def check_address(value: Any) -> str:
 
 
 def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        value = value.item()  # a number of an array: Python's own is what is meant
     try:
+        if type(value).__module__ == "numpy":
+            value = _of_array(value)
+            if is_null(value):
+                return None
         return convert(value)
     except (ValueError, OverflowError, ArithmeticError) as why:
         raise RowFault(source, f"the value {why}") from None
+    except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is read
+        raise RowFault(source, f"the value is a {type(value).__name__} that cannot be read") from None
+
+
+def _of_array(value: Any) -> Any:
+    """Give Python's own value for one of an array; what has none stays as it is."""
+    unit = str(getattr(value, "dtype", ""))
+    if unit.startswith("datetime64") and unit.endswith(_FINE):
+        value = value.astype("datetime64[us]")  # Python has no nanoseconds
+    try:
+        own = value.item()
+    except (AttributeError, ValueError):  # no value, or many
+        return value
+    if unit.startswith("timedelta64") and own is not None:  # a kind of number, to numpy
+        raise ValueError("is a timedelta64, which is neither text nor number")
+    no_form = unit.startswith("datetime64") and isinstance(own, int)  # a date that Python does not have is no number
+    return value if no_form else own
+
+
+_FINE = ("ns]", "ps]", "fs]", "as]")
 
 
 # Columns

@@ -284,7 +284,8 @@ def _cell(column: Column, value: Any) -> str:
 def _stamp(value: str | int) -> str:
     """Write a date as `DATETIME_FORMAT` says, in UTC."""
     when = datetime.fromtimestamp(value, UTC) if isinstance(value, int) else datetime.fromisoformat(value)
-    return when.astimezone(UTC).strftime("%Y/%m/%d %H:%M:%S")
+    when = when.astimezone(UTC)
+    return f"{when.year:04}/{when:%m/%d %H:%M:%S}"  # %Y has fewer digits before the year 1000
 
 
 def _has_nul(cell: str) -> bool:

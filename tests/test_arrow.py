@@ -107,6 +107,34 @@ async def test_values_as_python_has_them() -> None:
         assert (type(naive), naive.tzinfo) == (dt.datetime, None)
 
 
+async def test_columns_of_categories(world: World) -> None:
+    """Dictionaries of all libraries come as texts, also those that Arrow itself cannot look up."""
+    values = ["Graz", "Wien", None]
+    for kind in (pl.Categorical, pl.Enum(["Graz", "Wien"])):
+        assert [
+            row["it"] for row in await rows_of(source_of(pl.DataFrame({"it": pl.Series(values, dtype=kind)})))
+        ] == values
+    assert await values_of(pa.array([b"x", None], pa.binary_view()).cast(pa.binary()).dictionary_encode()) == [
+        b"x",
+        None,
+    ]
+    people = pl.Series([f"{name}@example.org" for name in "abc"], dtype=pl.Categorical)
+    frame = pl.DataFrame({"email": people, "city": pl.Series(values, dtype=pl.Categorical)})
+    async with world.client() as client:
+        assert (await client.import_contacts(frame, lists=ADD)).accepted == 3
+        assert (await client.exclude_contacts(people)).accepted == 3
+    assert dict(world.emulator.contacts["b@example.org"].properties) == {"city": "Wien"}
+
+
+async def test_columns_that_arrow_cannot_convert_at_once() -> None:
+    """They are read value by value, and what has no form in Python stands for itself."""
+    views = pa.array([b"x", b"y"], pa.binary_view())
+    assert await values_of(pa.DictionaryArray.from_arrays(pa.array([1, 0, None]), views)) == [b"y", b"x", None]
+    times = pa.array([0, 10**15], pa.timestamp("s"))
+    first, second, _ = await values_of(pa.DictionaryArray.from_arrays(pa.array([0, 1, None]), times))
+    assert (first, second) == (dt.datetime(1970, 1, 1), OddValue("timestamp[s]"))  # noqa: DTZ001  # Arrow's has no zone
+
+
 async def test_values_that_python_has_no_form_for() -> None:
     """They stand for themselves, and their neighbours are not touched."""
     first, second, third = await values_of(pa.array([0, 10**15, None], pa.timestamp("s")))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support import KEYS, World, balanced
 
@@ -885,3 +886,39 @@ async def test_dates_are_given_as_dates(world: World, via: Any) -> None:
     for who in "abc":
         assert world.emulator.contacts[f"{who}@example.org"].properties["born"] == "2020-01-02T03:04:05Z"
     assert world.emulator.contacts["e@example.org"].properties == {}
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_dates_before_the_year_1000(world: World, via: Any) -> None:
+    """Their years have four digits as well."""
+    world.emulator.create_property("born", "datetime")
+    async with world.client() as client:
+        report = await client.import_contacts(
+            [{"email": "a@example.org", "born": dt.date(900, 1, 1)}], lists=ADD, via=via
+        )
+    assert report.ok
+    assert world.emulator.contacts["a@example.org"].properties["born"].endswith("900-01-01T00:00:00Z")
+
+
+class OneWay(Exception):
+    """A value that can be pickled, and not be read back."""
+
+    def __init__(self, one: str, _: str) -> None:
+        super().__init__(one)
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_odd_values_cost_their_own_rows(world: World, via: Any) -> None:
+    """In a column that is sent; in one that is not they are nobody's business, also when Mailjet refuses the row."""
+    rows = people(4, city="Graz", note=OneWay("one", "two"))
+    rows[1]["city"] = np.array([1, 2])
+    rows[2]["email"] = np.array(["x", "y"])
+    world.emulator.reject("u4@example.org", "Refused, for a test", "city")
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(rows, lists=ADD, via=via, columns=["email", "city"]))
+    assert (report.accepted, [(r.row, r.origin) for r in report.rejections]) == (
+        1,
+        [(2, "mjbulk"), (3, "mjbulk"), (4, "mailjet")],
+    )
+    (refused,) = [r for r in report.rejections if r.row == 4]
+    assert refused.data == {"email": "u4@example.org", "city": "Graz", "note": "one"}

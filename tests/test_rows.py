@@ -11,6 +11,8 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import settings
@@ -425,9 +427,22 @@ class Liar:
         raise KeyError(key)
 
 
+class Short(Liar):
+    def __getitem__(self, key: str) -> Any:
+        raise IndexError(key)
+
+
 @pytest.mark.parametrize(
     ("row", "kind"),
-    [(None, "NoneType"), (7, "int"), ((A, 7), "tuple"), ([A], "list"), (b"a@b.de", "bytes"), (Liar(), "Liar")],
+    [
+        (None, "NoneType"),
+        (7, "int"),
+        ((A, 7), "tuple"),
+        ([A], "list"),
+        (b"a@b.de", "bytes"),
+        (Liar(), "Liar"),
+        (Short(), "Short"),
+    ],
 )
 def test_what_is_no_row(row: Any, kind: str) -> None:
     """Anything else is refused, by its type alone."""
@@ -772,3 +787,155 @@ def test_a_column_name_that_is_an_address_is_not_repeated() -> None:
     with pytest.raises(ColumnFault) as caught:
         layout_of(("email", "bob@example.org"), TERMS)
     assert "bob" not in str(refuse_columns(caught.value))
+
+
+# Values of all kinds
+
+
+class Touchy:
+    """A value that raises whatever is asked of it."""
+
+    def _raise(self, *_: Any) -> Any:
+        raise RuntimeError("do not touch")
+
+    __eq__ = __bool__ = __str__ = __repr__ = __float__ = __len__ = _raise
+    __hash__ = object.__hash__
+
+
+class TouchyText(str):
+    """A text that does the same."""
+
+    __slots__ = ()
+    __eq__ = __bool__ = __str__ = __repr__ = __len__ = strip = Touchy._raise
+    __hash__ = str.__hash__
+
+
+class TouchyFloat(float):
+    __ne__ = __eq__ = __str__ = __float__ = __floordiv__ = Touchy._raise
+    __hash__ = float.__hash__
+
+
+class TouchyWord(Enum):
+    RED = "red"
+
+    @property
+    def value(self) -> Any:
+        raise RuntimeError("do not touch")
+
+
+MANY = np.array([1, 2])
+ODD_VALUES = [
+    Touchy(),
+    TouchyFloat(1),
+    TouchyWord.RED,
+    MANY,
+    np.array(["x", "y"]),
+    np.array([]),
+    np.timedelta64(5, "ns"),
+]
+
+
+@pytest.mark.parametrize("column", ["email", "name", "IsExcludedFromCampaigns", *KINDS])
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: type(value).__name__)
+def test_odd_values_cost_their_own_row(column: str, value: Any) -> None:
+    """Whatever a value raises when it is looked at, in any role, it is that row's fault."""
+    good = {"email": A, "name": "Ann", "IsExcludedFromCampaigns": True}
+    sent = {"Email": A, "Name": "Ann", "IsExcludedFromCampaigns": True}
+    rows = [good | {column: good.get(column)} for _ in range(3)]
+    rows[1][column] = value
+    columns = [[row[name] for row in rows] for name in rows[0]]
+    faults: dict[int, RowFault] = {}
+    contacts = layout_of(tuple(rows[0]), TERMS).contacts(columns, 3, faults)
+    assert {place: fault.field for place, fault in faults.items()} == {1: column}
+    assert [contacts.at(place) for place in (0, 2)] == [sent, sent]
+
+
+@pytest.mark.parametrize(
+    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT")]
+)
+@pytest.mark.parametrize("column", ["name", "IsExcludedFromCampaigns", *KINDS])
+def test_nulls_of_frames_and_arrays(column: str, value: Any) -> None:
+    """They are nulls in every role; where an address should be, it is missing."""
+    assert is_null(value)
+    assert contact({"email": A, column: value}) == {"Email": A}
+    with pytest.raises(RowFault) as caught:
+        check_address(value)
+    assert caught.value.message == "the address is missing"
+
+
+def test_a_text_of_a_class_of_its_own() -> None:
+    """What is sent is the text, whatever its class makes of it; an empty one is no name."""
+    sent = contact({"email": TouchyText(A), "name": TouchyText("Ann"), "str": TouchyText("x")})
+    assert {type(value) for value in (sent["Email"], sent["Name"], sent["Properties"]["Str"])} == {str}
+    assert contact({"email": A, "name": np.str_("")}) == {"Email": A}
+    assert contact({"email": A, "name": TouchyText("")}) == {"Email": A}
+    free = layout_of(("email", "x"), Terms(properties=None)).properties[0]
+    assert type(free.read(TouchyText("x"))) is str
+
+
+DURATION = "the value is a timedelta64, which is neither text nor number"
+NANO = np.datetime64("2026-11-24T12:30:00.123456789", "ns")
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (NANO, "2026-11-24T12:30:00.123456"),
+        (np.array(NANO), "2026-11-24T12:30:00.123456"),
+        (np.datetime64("2026-11-24", "D"), "2026-11-24"),
+        (np.datetime64("2026-11-24T12:30", "s"), "2026-11-24T12:30:00"),
+        (np.int64(7), "7"),
+        (np.array(7), "7"),
+        (np.array(math.nan), None),
+        (np.array("NaT", "datetime64[ns]"), None),
+    ],
+)
+def test_values_of_arrays(value: Any, sent: str | None) -> None:
+    """A date is a date, cut to microseconds, and no number."""
+    assert layout_of(("email", "str"), TERMS).properties[0].read(value) == sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("datetime", NANO, "the value has no time zone"),
+        ("int", NANO, "the value is no whole number"),
+        ("str", np.timedelta64(5, "ns"), DURATION),
+        ("str", np.timedelta64(5, "s"), DURATION),
+        ("int", np.timedelta64(5, "ns"), DURATION),
+        ("float", np.timedelta64(5), DURATION),
+        ("str", np.datetime64(10**18, "s"), "the value is a datetime64, which is no text"),
+        ("datetime", np.datetime64(10**18, "s"), "the value is no date"),
+        ("str", MANY, "the value is a ndarray, which is no text"),
+        ("str", TouchyWord.RED, "the value is a TouchyWord that cannot be read"),
+    ],
+)
+def test_values_of_arrays_that_do_not_fit(kind: str, value: Any, message: str) -> None:
+    """A duration is no number, and neither is a date that no calendar of Python's has."""
+    with pytest.raises(RowFault) as caught:
+        layout_of(("email", kind), TERMS).properties[0].read(value)
+    assert caught.value.message == message
+
+
+class Unhashable(Liar):
+    def keys(self) -> Any:
+        return [["email"]]
+
+    def __getitem__(self, key: Any) -> Any:
+        return A
+
+
+class Broken(dict[str, Any]):
+    def values(self) -> Any:
+        raise RuntimeError("do not touch")
+
+
+def test_names_that_are_no_names() -> None:
+    """Names that cannot be told apart cost their row, and rows beside those with odd names are not touched."""
+    with pytest.raises(RowFault):
+        given(Unhashable())
+    with pytest.raises(RowFault) as caught:
+        flat(Given(("email", "Properties"), (A, Broken(x=1))), 1)
+    assert (caught.value.field, caught.value.message) == ("Properties", "Properties cannot be read")
+    rows = [Given(("email",), (A,)), Given((pd.NA,), (A,)), Given(("email",), (A,))]
+    assert [len(block) for block in blocks_of(rows)] == [1, 1, 1]

@@ -1,9 +1,11 @@
 """Values outside of memory, in files that nobody else can open."""
 
+import datetime as dt
 import errno
 import os
 import resource
 import threading
+from array import array
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -192,3 +194,53 @@ def odd() -> Any:
 def test_what_cannot_be_pickled_becomes_a_text(spill: Spill, value: Any, kept: Any) -> None:
     """Of a value that cannot be written, only the part that cannot is replaced by its text."""
     assert spill.get(spill.put(value)) == kept
+
+
+class OneWay(Exception):
+    """An error that can be pickled, and not be read back."""
+
+    def __init__(self, one: str, _: str) -> None:
+        super().__init__(one)
+
+
+class Mute:
+    """A value that has no text, and cannot be pickled."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("do not touch")
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("do not touch")
+
+
+class Friendly:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Friendly)
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (OneWay("one", "two"), "one"),
+        ([7, {"x": OneWay("one", "two")}, (Friendly(),)], [7, {"x": "one"}, (Friendly(),)]),
+        ([odd(), OneWay("one", "two")], ["odd", "one"]),
+        ([Mute()], ["(Mute)"]),
+    ],
+)
+def test_what_is_not_read_back_becomes_a_text(spill: Spill, value: Any, kept: Any) -> None:
+    """That a value can be read back is found out when it is put, not when it is needed."""
+    place, after = spill.put(value), spill.put("after")
+    assert (spill.get(place), spill.get(after)) == (kept, "after")
+
+
+def test_usual_values_are_not_read_back_when_they_are_put(spill: Spill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only values of other types cost that."""
+    looked: list[bytes] = []
+    monkeypatch.setattr(_spill, "_loads", looked.append)
+    when = dt.datetime(2026, 11, 24, 12, 30, tzinfo=dt.UTC)
+    spill.put((array("Q", [1]), {}, [(("a",), 2, [["x", 1, 1.5, None, True, b"x"]])], Decimal(1), when, when.date()))
+    assert not looked
+    spill.put([Friendly()])
+    assert looked
