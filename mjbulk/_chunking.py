@@ -20,6 +20,10 @@ from mjbulk._wire import Content, Frame
 _MOST_ROWS = 100_000
 """Rows that one chunk may merge: many rows of few people must not make a chunk without end."""
 
+_MOST_HELD = 8 * 2**20
+"""Bytes that the rows of one chunk may have as they were given, however little of them is sent; more where bodies may
+be large: what is sent whole is bounded by its body alone."""
+
 
 @frozen
 class Kept:
@@ -150,6 +154,8 @@ class _Batch:
     encoded: Sequence[bytes]
     ends: Sequence[int]
     """Bytes of all rows before the first, the second, ... and of all."""
+    weights: Sequence[int]
+    """The same of the rows as they were given."""
     block: Block
 
 
@@ -173,6 +179,7 @@ class Chunker:
         """
         self._rows_of = rows_of
         self._limits = limits
+        self._most_held = max(_MOST_HELD, 4 * limits.bytes)
         self._learned = learned
         self._frame = frame
         self._merge = merge
@@ -190,6 +197,7 @@ class Chunker:
         self._spelled: dict[int, str] = {}  # addresses that are not their keys
         self._encoded: list[bytes] = []
         self._bytes = 0
+        self._held = 0
         self._taken = 0
         self._digest = blake2b(self._meaning, digest_size=16)
 
@@ -205,7 +213,8 @@ class Chunker:
         """Take in rows, none of them too large, and give the chunks that are full. Addresses have no blanks around."""
         keys = list(map(str.casefold, addresses))
         ends = list(accumulate(map(len, encoded), initial=0))
-        batch = _Batch(numbers, keys, addresses, keys != list(addresses), encoded, ends, block)
+        weights = list(accumulate(block.weights(), initial=0))
+        batch = _Batch(numbers, keys, addresses, keys != list(addresses), encoded, ends, weights, block)
         new = len(set(keys)) == len(keys) and self._places.keys().isdisjoint(keys)
         take = self._take_new if new else self._take_one
         full = []
@@ -241,6 +250,7 @@ class Chunker:
             self._spelled.update((entries + n, new) for n, (key, new) in enumerate(spelled) if key != new)
         self._encoded.extend(batch.encoded[part])
         self._bytes += batch.ends[part.stop] - batch.ends[at]
+        self._held += batch.weights[part.stop] - batch.weights[at]
         self._taken += part.stop - at
         return part.stop - at
 
@@ -250,7 +260,8 @@ class Chunker:
             return min(self._before - self._taken, len(batch.encoded) - at)
         entries, between, ends = len(self._encoded), len(self._frame.between), batch.ends
         left = self._learned.most - self._frame.size(entries, self._bytes) + (0 if entries else between)
-        most = int(min(self._limits.rows - entries, len(batch.encoded) - at))
+        held = bisect_right(batch.weights, self._most_held - self._held + batch.weights[at]) - 1
+        most = int(min(self._limits.rows - entries, held - at))
         fit = bisect_right(range(most), left, key=lambda row: ends[at + row + 1] - ends[at] + (row + 1) * between)
         return fit or (0 if entries else 1)
 
@@ -259,10 +270,15 @@ class Chunker:
         entry = self._places.get(batch.keys[at])
         if entry is None:
             return self._take_new(batch, at, most=1)
-        few = self._taken < (_MOST_ROWS if self._before is None else self._before)
+        held = self._held + batch.weights[at + 1] - batch.weights[at]
+        if self._before is None:
+            few = self._taken < _MOST_ROWS and held <= self._most_held
+        else:
+            few = self._taken < self._before
         if not few or not self._merge_into(entry, batch, at):
             return 0
         self._merged[self._taken] = entry
+        self._held = held
         self._taken += 1
         return 1
 

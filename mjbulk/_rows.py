@@ -37,7 +37,18 @@ _INCLUDES = (
     'resend="always"'
 )
 _ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
+_WEIGHED = 64
+"""Of so many rows that come together one is weighed."""
 NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
+
+
+def weight(values: Iterable[Any]) -> int:
+    """Say about how many bytes values take: each a reference, and texts their length, also in a mapping."""
+    return sum(8 + (len(value) if isinstance(value, str | bytes) else _texts(value)) for value in values)
+
+
+def _texts(value: Any) -> int:
+    return sum(len(text) for text in value.values() if isinstance(text, str)) if isinstance(value, dict) else 0
 
 
 @frozen
@@ -83,6 +94,13 @@ class Block:
     def kept(self, part: slice) -> Any:
         """Give what is kept of some rows until they are settled: records as they stand are smaller than their cells."""
         return "".join(self.raws[part]) if self.raws else [column[part] for column in self.columns]
+
+    def weights(self) -> Sequence[int]:
+        """Say how many bytes each row has as it stands; of values, about how many, by some of the rows."""
+        if self.raws:
+            return list(map(len, self.raws))
+        some = [column[::_WEIGHED] for column in self.columns]
+        return [sum(map(weight, some)) // max(-(-self.size // _WEIGHED), 1)] * self.size
 
     def at(self, places: Sequence[int]) -> "Block":
         """Give some of the rows."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,44 @@ def test_a_merged_row_that_grows_too_large_goes_into_the_next_chunk() -> None:
     first, second = {"a": "x" * 80}, {"b": "y" * 80}
     chunks, _ = chunks_of([("a@x.org", first), ("a@x.org", second)], Limits(rows=9, bytes=180), [2])
     assert [list(chunk.rows) for chunk in chunks] == [[1], [2]]
+
+
+MOST_HELD = 8 * 2**20
+
+
+def held(*sizes: int, raw: bool = False, people: int = 10**9, before: Sequence[int] = ()) -> list[int]:
+    """Rows of such sizes, of which little is sent, to the chunker in one batch: how many rows each chunk has."""
+    rows = [(f"u{n % people}@x.org", "x" * size) for n, size in enumerate(sizes)]
+    rows_of = dict(enumerate(before, start=1)).get if before else None
+    chunker = Chunker(FRAME, Limits(rows=float("inf"), bytes=2**20), merge, SizeLimit(2**20), rows_of)
+    block = Block.of(("email", "text"), rows, [text for _, text in rows] if raw else None)
+    addresses = [address for address, _ in rows]
+    chunks = chunker.add(range(1, len(rows) + 1), addresses, [entry(address, {}) for address in addresses], block)
+    last = chunker.flush()
+    return [len(chunk.rows) for chunk in [*chunks, *([last] if last else [])]]
+
+
+@pytest.mark.parametrize("people", [1, 3, 10**9])
+def test_rows_of_which_little_is_sent_do_not_fill_memory(people: int) -> None:
+    """A chunk ends where its rows as they were given have 8 MiB: to the byte where they are text, about so where they
+    are values; also where they are all of few people. A row that has more goes alone.
+    """
+    half = MOST_HELD // 2
+    assert held(half, half, 1, half, half - 1, 1, raw=True, people=people) == [2, 3, 1]
+    assert held(half, half + 1, raw=True, people=people) == [1, 1]
+    assert held(1, 3 * half, 1, 1, raw=True, people=people) == [1, 1, 2]
+    assert held(*[2**20] * 20, people=people) == [7, 7, 6]
+
+
+def test_ordinary_rows_are_cut_by_what_is_sent() -> None:
+    """Thousands of rows of some hundred bytes are one chunk."""
+    assert held(*[300] * 20_000) == held(*[300] * 20_000, raw=True) == [20_000]
+
+
+@pytest.mark.parametrize("people", [1, 10**9])
+def test_wide_rows_are_cut_again_as_they_were(people: int) -> None:
+    """What a chunk held when it was cut before it holds again, however much that is."""
+    assert held(*[2**20] * 20, people=people, before=[19]) == [19, 1]
 
 
 @LAW
