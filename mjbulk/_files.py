@@ -7,9 +7,13 @@ import asyncio
 import codecs
 import os
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, aclosing
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, BinaryIO
 
 from mjbulk.errors import UsageError
@@ -67,21 +71,61 @@ def pieces_of(file: File) -> Callable[[], Pieces]:
     raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or async bytes")
 
 
+class _Reader(Executor):
+    """One thread that nobody waits for, not even at the end of the program: to open or read a pipe may take for ever.
+
+    Mutable state: what it has been asked for.
+    """
+
+    def __init__(self) -> None:
+        self._last: Future[Any] | None = None
+        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        Thread(target=self._work, name="mjbulk-file", daemon=True).start()
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> "Future[Any]":
+        self._last = future = Future[Any]()
+        future.set_running_or_notify_cancel()  # nobody takes it back
+        self._asked.put((future, partial(call, *args, **named)))
+        return future
+
+    async def ask(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Wait for a call in that thread."""
+        return await asyncio.get_running_loop().run_in_executor(self, call, *args)
+
+    def end(self, close: Callable[[], object]) -> None:
+        """Close what was opened: now, or when the call that is under way has come back."""
+        if self._last is None or self._last.done():
+            close()
+        else:
+            self.submit(close)
+        self._asked.put(None)
+
+    def _work(self) -> None:
+        for future, call in iter(self._asked.get, None):
+            try:
+                future.set_result(call())
+            except BaseException as why:  # noqa: BLE001  # for who has asked
+                future.set_exception(why)
+
+
 async def _of_path(path: Path) -> Pieces:
+    reader, opened = _Reader(), ExitStack()
     try:
-        file = await asyncio.to_thread(path.open, "rb")
-    except OSError as why:
-        raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-    with file:
-        async with aclosing(_of_file(file)) as pieces:
+        try:  # unbuffered: what a pipe has comes at once
+            file = await reader.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
+        except OSError as why:
+            raise UsageError(f"the file cannot be opened: {why.strerror}") from None
+        async with aclosing(_of_file(file, reader.ask)) as pieces:
             async for piece in pieces:
                 yield piece
+    finally:
+        reader.end(opened.close)
 
 
-async def _of_file(file: BinaryIO) -> Pieces:
+async def _of_file(file: Any, ask: Callable[..., Awaitable[Any]] = asyncio.to_thread) -> Pieces:
     while True:
         try:
-            piece = await asyncio.to_thread(file.read, _PIECE)
+            piece = await ask(file.read, _PIECE)
         except Failures as why:
             raise unreadable(why) from None
         if not isinstance(piece, bytes):

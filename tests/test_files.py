@@ -1,17 +1,26 @@
 """Bytes of files and streams: pieces of bounded size, gzip, encodings."""
 
+import asyncio
 import gzip
 import io
+import os
 import random
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import KEYS
 
 import mjbulk
 from mjbulk._files import Unreadable, pieces_of, texts_of
+from mjbulk.testing import Emulator
 
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 TEXT = b"".join(b"row %d is %d\n" % (n, n * n) for n in range(5_000))
 
 
@@ -107,6 +116,45 @@ async def test_files_and_streams_that_fail(tmp_path: Path) -> None:
     assert await read(stream()) == (TEXT[:10], "it raised ConnectionResetError")
     with pytest.raises(mjbulk.UsageError, match="cannot be opened: No such file"):
         await read(tmp_path / "missing.csv")
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("how", ["timeout", "stop", "no writer"])
+async def test_a_pipe_that_is_held_open_holds_up_nobody(tmp_path: Path, how: str) -> None:
+    """The run ends when it has to, also where the pipe was never opened; the loop goes on all the while, and so can
+    end. The pipe is closed when its writer has gone."""
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    script = "import sys, time; f = open(sys.argv[1], 'wb', 0); f.write(b'email\\na@x.org\\n'); time.sleep(3)"
+    writer = None if how == "no writer" else await asyncio.create_subprocess_exec(sys.executable, "-c", script, path)
+    pauses: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            pauses.append(time.monotonic() - before)
+
+    before = time.monotonic()
+    async with Emulator() as emulator, mjbulk.Client(KEYS, mjbulk.Settings(api_url=emulator.url)) as client:
+        watching = asyncio.create_task(watch())
+        run = client.start_import(path, lists=ADD, timeout=None if how == "stop" else 1)
+        if how == "stop":
+            await asyncio.sleep(1)
+        with suppress(mjbulk.ImportHalted):
+            await (run.stop() if how == "stop" else run)
+        watching.cancel()
+    assert time.monotonic() - before < 2.5
+    assert max(pauses) < 0.5
+    if writer is None:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    else:
+        assert writer.returncode is None
+        await writer.wait()
+    for thread in threading.enumerate():
+        if thread.name == "mjbulk-file":
+            await asyncio.to_thread(thread.join, 5)
+            assert not thread.is_alive()
 
 
 async def test_what_gives_no_bytes() -> None:
