@@ -33,12 +33,16 @@ from mjbulk._files import (
     with_last,
 )
 from mjbulk._records import MAX_RECORD, CsvRecords, Records
-from mjbulk._rows import Block, Given, blocks_of, given
+from mjbulk._rows import Block, Given, blocks_of, given, weight
 from mjbulk._values import RowFault
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow
 
 _BATCH = 500
+_BATCH_BYTES = 2**20
+"""What the rows of a batch may weigh, about: wide rows come a few at a time."""
+_UNWEIGHED = 32
+"""So many rows at most are taken from an iterable before one is weighed again."""
 
 
 @frozen
@@ -317,28 +321,62 @@ async def _iterable_batches(
 ) -> AsyncGenerator[Batch, None]:
     iterator = iter(rows)
     while True:
-        batch, failure = _pull(iterator)
+        batch, end = _pull(iterator)
         if batch:
             yield group(batch)
-        if failure is not None:
-            raise unreadable(failure)
-        if len(batch) < _BATCH:
+        if isinstance(end, StopIteration):
             return
+        if end is not None:
+            raise unreadable(end)
 
 
 def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.CancelledError | None]:
-    """Take rows, and keep those that came before a failure."""
+    """Take rows, and keep those that came before the end or a failure, which is given with them."""
     batch: list[Any] = []
+    fill = _Fill()
     try:
-        batch.extend(islice(iterator, _BATCH))
+        while step := fill.step(batch):
+            batch.extend(islice(iterator, step))
+            if len(batch) < fill.rows:
+                return batch, StopIteration()
     except Failures as failure:
         return batch, failure
     return batch, None
 
 
+class _Fill:
+    """How far a batch is filled, by its rows and by what they weigh. Mutable state: both."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        """How many rows it has when those are in that were asked for."""
+        self._step = 0
+        self._bytes = 0
+
+    def step(self, batch: Sequence[Any]) -> int:
+        """Say how many rows to take next, after the last of those before was weighed for all of them: a few, then
+        more. None where it is full.
+        """
+        if batch:
+            self._bytes += _weight(batch[-1]) * self._step
+        full = self._bytes >= _BATCH_BYTES
+        self._step = 0 if full else min(2 * self._step or 1, _UNWEIGHED, _BATCH - self.rows)
+        self.rows += self._step
+        return self._step
+
+
+def _weight(row: Any) -> int:
+    """Say about how many bytes a row takes; whoever takes it apart says what is wrong with it."""
+    with suppress(Exception):
+        return weight(given(row[1] if type(row) is tuple else row).values)  # a tuple has a number and a row
+    return 0
+
+
 async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
     batch: list[Any] = []
     iterator = aiter(rows)
+    fill = _Fill()
+    fill.step(batch)
     while True:
         try:
             batch.append(await anext(iterator))
@@ -349,9 +387,10 @@ async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None
             if batch:
                 yield _blocks(batch)
             raise end from None
-        if len(batch) == _BATCH:
+        if len(batch) == fill.rows and not fill.step(batch):
             yield _blocks(batch)
-            batch = []
+            batch, fill = [], _Fill()
+            fill.step(batch)
     if batch:
         yield _blocks(batch)
 

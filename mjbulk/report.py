@@ -13,17 +13,20 @@ import attrs
 from attrs import frozen
 
 from mjbulk._rejects import whole_or_not_at_all, write_csv, write_json, write_jsonl
+from mjbulk._rows import weight
 from mjbulk._spill import Place, Spill
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
 
 _IN_MEMORY = 1000
+_BYTES_IN_MEMORY = 2**20
 _SORTED_AT_ONCE = 20_000
 _READ_AT_ONCE = 100
 
 
 class RejectionStore(Rejections):
-    """Rejections in the order in which they became known: in memory, and each full thousand in a file without a name.
+    """Rejections in the order in which they became known: in memory, and each full thousand in a file without a name;
+    fewer where their rows are wide.
 
     Mutable state: it grows while its run goes on. It can be iterated at any time, any number of times, also by several.
     """
@@ -34,6 +37,7 @@ class RejectionStore(Rejections):
         self._places: list[Place] = []
         self._recent: list[Rejection] = []
         self._count = 0
+        self._bytes = 0
         for rejection in rejections:
             self.add(rejection)
 
@@ -41,11 +45,12 @@ class RejectionStore(Rejections):
         """Take in one more."""
         self._recent.append(rejection)
         self._count += 1
-        if len(self._recent) == _IN_MEMORY:
+        self._bytes += weight((rejection.data or {}).values())
+        if len(self._recent) == _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
             if not self._places:
                 weakref.finalize(self, self._spill.close)
             self._places.append(_put(self._spill, self._recent))
-            self._recent = []
+            self._recent, self._bytes = [], 0
 
     def __len__(self) -> int:
         return self._count

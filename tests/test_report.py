@@ -60,6 +60,21 @@ def test_rejections_are_kept_in_order(count: int) -> None:
     assert repr(store) == f"<{count} rejections>"
 
 
+def test_wide_rows_do_not_stay_in_memory() -> None:
+    """A few that are wide go into the file too, and come back as they were."""
+    wide = {"email": A, "text": "x" * 2**20}
+    tracemalloc.start()
+    try:
+        store = RejectionStore()
+        for row in range(100):
+            store.add(rejection(row, data={**wide, "more": f"{row:1000000}"} if row % 2 else None))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 2**20
+    assert [(found.row, len(found.data or ())) for found in store] == [(n, 3 if n % 2 else 0) for n in range(100)]
+
+
 def test_several_may_iterate_at_once() -> None:
     """Two who iterate do not get in each other's way."""
     store = RejectionStore([rejection(row) for row in range(1500)])

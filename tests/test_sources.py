@@ -11,7 +11,7 @@ import pytest
 from support import World, balanced
 
 import mjbulk
-from mjbulk._sources import Source, reopen, source_of
+from mjbulk._sources import Source, numbered_source, reopen, source_of
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 LINES = [b"email,city\n", *(b"p%d@example.org,Graz\n" % n for n in range(1, 10_001))]
@@ -215,6 +215,64 @@ async def test_a_source_that_is_cancelled_does_not_look_whole(
             assert str(size + 1) in str(caught.value)
             assert not balanced(caught.value.report).complete
             assert caught.value.report.rows == size
+
+
+# Wide rows
+
+
+@pytest.mark.parametrize("how", ["rows", "async rows", "mended rows"])
+async def test_wide_rows_come_a_few_at_a_time(how: str) -> None:
+    """A batch has 500 rows, or about a MiB of them; where wide rows follow others, some more at first."""
+    widths = [10] * 1_100 + [2**20] * 100 + [100_000] * 100 + [10] * 1_000
+    most = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for n, width in enumerate(widths):
+            yield {"email": f"p{n}@example.org", "text": f"{n:{width}}"}
+
+    async def async_rows() -> AsyncIterator[dict[str, Any]]:
+        for row in rows():
+            yield row
+
+    sources = {
+        "rows": source_of(rows()),
+        "async rows": source_of(async_rows()),
+        "mended rows": numbered_source(enumerate(rows()), text=False),
+    }
+    sizes = []
+    texts = []
+    async for batch in sources[how].batches():
+        some = [row[1] for block in batch for row in block.rows]  # type: ignore[union-attr]  # no row is bad
+        most = max(most, sum(map(len, some)))
+        sizes.append(len(some))
+        texts += [int(text) for text in some]
+    assert texts == list(range(len(widths)))
+    assert sizes[:2] == [500, 500]
+    assert sizes.count(1) >= 50
+    assert max(sizes) == 500
+    assert most <= 32 * 2**20 + 10_000
+
+
+async def test_a_source_is_not_asked_again_after_its_end() -> None:
+    """However many rows it has; and rows that are none cost their own numbers only."""
+
+    class Once:
+        def __init__(self, size: int) -> None:
+            self.left = size
+
+        def __iter__(self) -> "Once":
+            return self
+
+        def __next__(self) -> Any:
+            self.left -= 1
+            assert self.left >= -1
+            if self.left < 0:
+                raise StopIteration
+            return 7 if self.left % 2 else "a@example.org"
+
+    for size in (0, 1, 2, 3, 31, 499, 500, 501, 1_000):
+        batches = [batch async for batch in source_of(Once(size)).batches()]
+        assert sum(len(block) for batch in batches for block in batch) == size
 
 
 # Reading pauses
