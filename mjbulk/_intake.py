@@ -29,6 +29,9 @@ from mjbulk._ways import CsvWay, JsonWay, Way
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
 
+_LAYOUTS = 1_000
+"""More than a batch has rows: what is in use is not forgotten."""
+
 
 class Intake:
     """Reads a source into chunks. Mutable state: where it stands, the layouts, and the chunk that is not yet full."""
@@ -65,7 +68,9 @@ class Intake:
         self._dry = dry
         self._gave_a_chunk = False
         self._chunker: Chunker | None = None
-        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._layouts: dict[tuple[str, ...], Layout] = {}  # the last used at the end
+        self._unseen: Sequence[str] = list(spec.columns or ())  # columns that were picked, and in no row so far
+        self._addressed = False
 
     async def prepare(self) -> Sequence[tuple[int, Action]] | None:
         """Ask for properties and lists: wrong keys and unknown lists show here, before anything is sent.
@@ -121,7 +126,7 @@ class Intake:
             self._refuse(first, block.given, block.fault)
             return ()
         try:
-            layout = self._layouts.get(block.names) or await self._layout(block.names)
+            layout = await self._layout(block.names)
         except ColumnFault as fault:
             return self._refuse_all(first, block, fault)
         if layout.nested is not None:
@@ -144,7 +149,7 @@ class Intake:
 
     async def _take_laid(self, first: int, block: Block, original: Block) -> Sequence[Chunk]:
         try:
-            layout = self._layouts.get(block.names) or await self._layout(block.names)
+            layout = await self._layout(block.names)
         except ColumnFault as fault:
             return self._refuse_all(first, original, fault)
         return self._encode(first, block, layout, original)
@@ -187,7 +192,15 @@ class Intake:
         return ()
 
     async def _layout(self, names: tuple[str, ...]) -> Layout:
-        """Say what stands where in rows with these names, creating properties where that is asked."""
+        """Say what stands where in rows with these names; what was long not used is forgotten."""
+        layout = self._layouts.pop(names, None) or await self._new_layout(names)
+        self._layouts[names] = layout
+        if len(self._layouts) > _LAYOUTS:
+            del self._layouts[next(iter(self._layouts))]
+        return layout
+
+    async def _new_layout(self, names: tuple[str, ...]) -> Layout:
+        """Look at names, creating properties where that is asked."""
         if self._spec.create_properties or self._dry:
             types = {name.casefold(): word for name, word in self._spec.types.items()}
             for name in property_problems(property_names(names, self._terms), self._properties):
@@ -197,7 +210,10 @@ class Intake:
                 if not self._dry:
                     made = await self._engine.account.create_property(name, datatype)
                 self._properties[name.casefold()] = made
-        layout = self._layouts[names] = layout_of(names, self._terms)
+        layout = layout_of(names, self._terms)
+        unseen = set(missing_columns(names, self._spec.columns))
+        self._unseen = [name for name in self._unseen if name in unseen]
+        self._addressed = self._addressed or layout.email is not None or layout.nested is not None
         return layout
 
     def _make_way(self, first: Layout) -> Way:
@@ -216,10 +232,9 @@ class Intake:
 
     def _check_columns(self) -> None:
         """Refuse the source where no row so far has an address, or where a column that was picked is in none."""
-        names = {name for layout_names in self._layouts for name in layout_names}
-        if missing := missing_columns(sorted(names), self._spec.columns):
-            raise UsageError(f"columns= picks {missing[0]!r}, which the source does not have")
-        if all(layout.email is None and layout.nested is None for layout in self._layouts.values()):
+        if self._unseen:
+            raise UsageError(f"columns= picks {self._unseen[0]!r}, which the source does not have")
+        if not self._addressed:
             raise UsageError(NO_ADDRESS)
 
     def _refuse(self, row: int, given: Given | None, fault: RowFault) -> None:

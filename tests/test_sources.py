@@ -1,6 +1,7 @@
 """Sources: rows of files, streams and iterables, in batches."""
 
 import asyncio
+import gc
 import gzip
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from support import World, balanced
 
 import mjbulk
+from mjbulk._rows import Layout
 from mjbulk._sources import Source, numbered_source, reopen, source_of
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
@@ -251,6 +253,28 @@ async def test_wide_rows_come_a_few_at_a_time(how: str) -> None:
     assert sizes.count(1) >= 50
     assert max(sizes) == 500
     assert most <= 32 * 2**20 + 10_000
+
+
+async def test_ever_new_names_do_not_stay_in_memory(world: World) -> None:
+    """Of thousands of rows, each with names of its own, not one costs memory for good; the column that was picked and
+    stands in the first row alone was there, and rows that are refused still have their addresses.
+    """
+    layouts = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal layouts
+        first = {"email": "a@example.org", "town": "Graz", "age": 1}
+        yield first
+        yield from ({"email": f"p{n}@example.org", f"{n}": 1} for n in range(3_000))
+        layouts = sum(isinstance(found, Layout) for found in gc.get_objects())
+        yield {**first, "age": "no number"}
+
+    async with world.client(chunk_rows=5_000) as client:
+        columns = {"email": "email", "town": "city", "age": "age"}
+        report = balanced(await client.import_contacts(rows(), lists=ADD, columns=columns))
+    assert 500 <= layouts <= 1_000
+    assert (report.accepted, report.rejected) == (3_001, 1)
+    assert [(found.row, found.email) for found in report.rejections] == [(3_002, "a@example.org")]
 
 
 async def test_a_source_is_not_asked_again_after_its_end() -> None:
