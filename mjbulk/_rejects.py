@@ -52,7 +52,7 @@ def _object(rejection: Rejection) -> bytes:
 def as_json(row: Any) -> bytes:
     """Give data as JSON, whatever is in it: what no JSON can hold is written as near as can be."""
     try:
-        return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(row, default=_text, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:  # what made Mailjet's JSON impossible is often why a row was rejected
         return json.dumps(_plain(row)).encode()
 
@@ -60,14 +60,21 @@ def as_json(row: Any) -> bytes:
 def _plain(value: Any) -> Any:
     """Give data that any JSON can hold: halves of characters and numbers of any length are no obstacle."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_text(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return str(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  # whatever a value of the user's raises
+        return f"({type(value).__name__})"
 
 
 def write_csv(rejections: Rejections, file: BinaryIO) -> None:
@@ -102,6 +109,6 @@ def _defanged(value: Any) -> str:
     """Give a cell that no spreadsheet takes for a formula."""
     if value is None:
         return ""
-    text = str(value)
+    text = _text(value)
     harmless = isinstance(value, int | float)
     return f"'{text}" if not harmless and text.lstrip(" \"'").startswith(_FORMULA) else text

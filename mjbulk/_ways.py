@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from attrs import define, field
 
@@ -149,7 +150,7 @@ class CsvWay:
         self._header = self._header_of(first)
         self._at = self._header.index("email")
         self.meaning = encode_record(self._header)
-        self._plans: dict[Layout, list[Column | None]] = {}
+        self._plans = WeakKeyDictionary[Layout, list[Column | None]]()
         self._options = None
         dates = any(column.datatype == "datetime" for column in first.properties)
         if dates:

@@ -452,3 +452,18 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """A folder that is missing is said in the system's words."""
     with pytest.raises(FileNotFoundError):
         report().write_rejections(tmp_path / "no" / "rejects.csv")
+
+
+class Mute:
+    """A value that has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
+def test_a_value_without_a_text_is_written_as_its_type(tmp_path: Path, ending: str) -> None:
+    """Also within another one, and beside what no JSON can hold."""
+    path = tmp_path / f"rejects.{ending}"
+    assert report([rejection(1, data={"v": Mute(), "w": [Mute(), "\ud800"]})]).write_rejections(path) == 1
+    assert "(Mute)" in path.read_text()
