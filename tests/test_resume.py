@@ -11,7 +11,8 @@ import pytest
 from support import KEYS, Place, World, balanced
 
 import mjbulk
-from mjbulk.journal import NoteRecord
+from mjbulk._database import SqlJournal
+from mjbulk.journal import NoJournal, NoteRecord
 from mjbulk.testing import Fault, Knobs
 
 ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]
@@ -552,3 +553,49 @@ async def test_a_client_that_is_cancelled_while_it_closes(world: World, begin: B
     await asyncio.sleep(20.0)
     async with begin() as other:
         assert (await other.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")).accepted == 60
+
+
+class Frozen(NoJournal):
+    """A journal whose server stops without a word."""
+
+    frozen = False
+
+    async def put(self, *_: Any) -> None:
+        if self.frozen:
+            await asyncio.sleep(1e9)
+
+
+async def test_a_stop_does_not_wait_for_a_journal_that_does_not_answer(world: World) -> None:
+    """The run is halted, and says why, within a bounded time."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=3.0), times=None)
+    journal = Frozen()
+    settings = world.settings(chunk_rows=10)
+    client = mjbulk.Client.pooled(KEYS, settings, mjbulk.Assumptions(), (), journal=journal, quota=None)
+    run = client.start_import(ROWS, lists={1: "addnoforce"}, run_id="r")
+    await asyncio.sleep(1.0)
+    journal.frozen = True
+    began = asyncio.get_running_loop().time()
+    report = balanced(await run.stop())
+    assert asyncio.get_running_loop().time() - began < 60
+    assert report.halted is not None
+    await client.aclose()
+
+
+async def test_a_database_that_does_not_answer_holds_up_no_client(
+    world: World, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is left to itself."""
+    client = begin()
+    await client.__aenter__()
+    assert (await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")).ok
+
+    async def never(*_: object) -> None:
+        await asyncio.sleep(1e9)
+
+    monkeypatch.setattr(SqlJournal, "put", never)
+    journal: Any = client._journal
+    journal.later(NoteRecord(account="a", name="n", text="t"))
+    began = asyncio.get_running_loop().time()
+    await client.aclose()
+    assert asyncio.get_running_loop().time() - began < 60
+    journal._close()
