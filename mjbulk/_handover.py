@@ -119,14 +119,14 @@ class Handover:
                 await self._take(part, data)
             except ApiError as refusal:
                 pending[:0] = self._refused(part, refusal, len(data))
-                if part.refused is not None and not part.in_doubt:
-                    await self._settle(part)
             except WasReset as lost:
                 pending[:0] = self._was_reset(part, lost, len(data))
             except GaveUp:
                 raise
             except NoAnswer as lost:
                 self._lost(part, lost)
+        if not pending:
+            await self._settle_refused()
         self.let_go()
 
     async def _take(self, part: Part, data: Content) -> None:
@@ -206,9 +206,16 @@ class Handover:
         """Where something is taken after a row was refused, the row was to blame, and not what the account has: so no
         body with it in was ever applied, whatever became of the answers.
         """
-        for part in [part for part in self._parts if part.refused is not None]:
-            part.inherited = part.passage.doubt.sent = False
-            await self._settle(part)
+        for part in self._parts:
+            if part.refused is not None:
+                part.inherited = part.passage.doubt.sent = False
+        await self._settle_refused()
+
+    async def _settle_refused(self) -> None:
+        """Give their outcome to rows that were refused alone, now that it is known that they are to blame."""
+        for part in list(self._parts):
+            if part.refused is not None and not part.in_doubt:
+                await self._settle(part)
 
     def _was_reset(self, part: Part, lost: WasReset, size: int) -> list[Part]:
         """Halve a part whose body may be too large. Raises where a row alone is refused a connection like all else."""

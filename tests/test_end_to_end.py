@@ -357,7 +357,7 @@ async def test_a_refusal_of_everything_is_not_halved_for_ever(world: World) -> N
             await client.import_contacts(people(5000), lists=ADD)
     assert isinstance(caught.value.__cause__, mjbulk.ApiError)
     report = balanced(caught.value.report)
-    assert report.accepted == 0
+    assert (report.accepted, report.rejected) == (0, 0)  # another run may send them all
     assert world.posts() < 300
 
 
