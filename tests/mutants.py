@@ -47,8 +47,8 @@ MUTANTS = (
     Mutant(
         "a job is used before it is committed",
         "_handover.py",
-        'await self._save(part, state="watched", job=str(part.job))',
-        'self._note(part, state="watched", job=str(part.job))',
+        "        await self._save(part)\n        self._desk.refused",
+        "        self._desk.refused",
         _CRASH,
     ),
     Mutant(

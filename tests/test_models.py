@@ -406,8 +406,8 @@ def test_actions_are_the_four_of_the_guides() -> None:
 def test_a_repair_forces_nobody() -> None:
     """Its terms are the run's own, but that addforce becomes addnoforce; nobody is taken off the exclusion list."""
     forced = RunSpec(lists=((1, Action.ADDFORCE), (2, Action.UNSUB)), nulls="unassign")
-    assert repair_spec(forced) == attrs.evolve(forced, lists=((1, Action.ADDNOFORCE), (2, Action.UNSUB)))
+    assert repair_spec(forced) == attrs.evolve(forced, lists=((1, Action.ADDNOFORCE), (2, Action.UNSUB)), repairs=True)
     for spec in (attrs.evolve(forced, resend="always"), RunSpec(lists=None), RunSpec(lists=None, excluded=True)):
-        assert repair_spec(spec) == spec
+        assert repair_spec(spec) == attrs.evolve(spec, repairs=spec.resend != "always")
     with pytest.raises(UsageError, match="resend"):
         repair_spec(RunSpec(lists=None, excluded=False))
