@@ -851,7 +851,7 @@ def test_odd_values_cost_their_own_row(column: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT")]
+    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT", "s")]
 )
 @pytest.mark.parametrize("column", ["name", "IsExcludedFromCampaigns", *KINDS])
 def test_nulls_of_frames_and_arrays(column: str, value: Any) -> None:
@@ -903,7 +903,7 @@ def test_values_of_arrays(value: Any, sent: str | None) -> None:
         ("str", np.timedelta64(5, "ns"), DURATION),
         ("str", np.timedelta64(5, "s"), DURATION),
         ("int", np.timedelta64(5, "ns"), DURATION),
-        ("float", np.timedelta64(5), DURATION),
+        ("float", np.timedelta64(5, "h"), DURATION),
         ("str", np.datetime64(10**18, "s"), "the value is a datetime64, which is no text"),
         ("datetime", np.datetime64(10**18, "s"), "the value is no date"),
         ("str", MANY, "the value is a ndarray, which is no text"),
