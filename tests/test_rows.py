@@ -851,7 +851,7 @@ def test_odd_values_cost_their_own_row(column: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT", "s")]
+    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT", "s"), np.timedelta64("NaT", "s")]
 )
 @pytest.mark.parametrize("column", ["name", "IsExcludedFromCampaigns", *KINDS])
 def test_nulls_of_frames_and_arrays(column: str, value: Any) -> None:
