@@ -69,6 +69,16 @@ def _parse_json(text: str) -> ErrorFile:
         entries = list(_entries(orjson.loads(text)))
     except orjson.JSONDecodeError:
         return _parse_lines(text)
+    return _of_whole(entries)
+
+
+def _of_whole(entries: Sequence[Entry]) -> ErrorFile:
+    """Judge the entries of a file that came to its end. Where some have a reason and others have none, these may be
+    rows that were taken: nobody knows.
+    """
+    reasoned = [entry for entry in entries if entry.message != _NO_REASON]
+    if reasoned and len(reasoned) < len(entries):
+        return ErrorFile(entries=reasoned, problem="its error file has rows without an error beside rows with one")
     return ErrorFile(entries=entries, problem=None if entries else EMPTY.problem)
 
 
@@ -88,7 +98,7 @@ def _parse_lines(text: str) -> ErrorFile:
             entries.extend(_entries(orjson.loads(line)))
         except orjson.JSONDecodeError:
             return ErrorFile(entries=entries, problem="its error file is cut or no JSON")
-    return ErrorFile(entries=entries, problem=None if entries else EMPTY.problem)
+    return _of_whole(entries)
 
 
 def _entries(value: Any, depth: int = 0) -> Iterator[Entry]:

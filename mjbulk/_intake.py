@@ -129,6 +129,8 @@ class Intake:
             layout = await self._layout(block.names)
         except ColumnFault as fault:
             return self._refuse_all(first, block, fault)
+        if not len(block):
+            return ()
         if layout.nested is not None:
             return await self._take_nested(first, block, layout.nested)
         return self._encode(first, block, layout, block)

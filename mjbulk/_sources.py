@@ -230,6 +230,7 @@ async def _csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGe
             first = 0
             if names is None and len(found):
                 names, first = _header(found), 1
+                yield [Block(names, [()] * len(names), 0)]  # they are judged also where no row follows
             yield _csv_blocks(found, first, names or (), verbatim=delimiter == ",")
             if records.waiting > MAX_RECORD:
                 raise Unreadable("a line has no end")

@@ -185,9 +185,6 @@ def mask(text: str) -> str:
 # What was asked for
 
 
-CLOSING = 30.0
-"""Seconds that a journal may take to write its last records: a server may have stopped without a word."""
-
 _TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "types")
 """What must be the same whenever a run goes on; the other keywords are the caller's to change."""
 
@@ -352,6 +349,9 @@ def _ranges(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 # Where they are kept
+
+CLOSING = 30.0
+"""Seconds that a journal may take to write its last records: a server may have stopped without a word."""
 
 
 class Journal(Protocol):

@@ -778,6 +778,26 @@ async def test_lines_that_end_as_they_should_not(world: World, via: Any) -> None
     }
 
 
+async def test_a_row_that_is_listed_without_an_error_is_not_rejected_for_certain(world: World) -> None:
+    """The error file may list all rows of its job: nobody is rejected who was taken, nor accepted unseen."""
+    world.emulator.reject("u2@example.org", "bad")
+    said = b'[{"Email": "u1@example.org", "Error": ""}, {"Email": "u2@example.org", "Error": "bad"}]'
+    world.emulator.fault("batchjob/jsonerror", Fault.edited(lambda _: said), times=None)
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(people(3), lists=ADD))
+    assert ([r.row for r in report.rejections], report.unknown) == ([2], 2)
+
+
+async def test_a_header_alone_is_checked_as_well(world: World) -> None:
+    """Of a file without a row too: a wrong column refuses it, and right ones are an import of nothing."""
+    async with world.client() as client:
+        for header, why in ((b"mail,city\n", "no column 'email'"), (b"email,nope\n", "no property 'nope'")):
+            with pytest.raises(mjbulk.UsageError, match=why):
+                await client.import_contacts(mjbulk.csv_source(io.BytesIO(header)), lists=ADD)
+        report = await client.import_contacts(mjbulk.csv_source(io.BytesIO(b"email,city\n")), lists=ADD)
+    assert (report.rows, report.ok) == (0, True)
+
+
 async def test_properties_are_picked_by_their_own_names(world: World) -> None:
     """columns= that picks a mapping of properties would lose them, and so would a mapping within one."""
     rows: list[Any] = [{"Email": "a@example.org", "Properties": {"city": "Graz"}}]

@@ -383,3 +383,15 @@ def test_a_repr_shows_nobody() -> None:
     file = of_csv(f"email,age,error\n{A},1, ###no {A}###age\n")
     assert "example" not in repr(file)
     assert "field='age'" in repr(file)
+
+
+@pytest.mark.parametrize("silent", ['"Error": ""', '"Error": null', '"Status": "ok"'])
+@pytest.mark.parametrize("form", ["[{}, {}]", "{}\n{}\n"])
+def test_rows_without_an_error_beside_rows_with_one(form: str, silent: str) -> None:
+    """They may be rows that were taken: what is known is the others, and that the file does not say it all."""
+    rows = ['{"Email": "a@example.org", ' + silent + "}", '{"Email": "b@example.org", "Error": "bad"}']
+    file = parse(form.format(*rows).encode(), csv_file=False)
+    assert [(entry.email, entry.message) for entry in file.entries] == [("b@example.org", "bad")]
+    assert file.problem is not None
+    alone = parse(form.format(rows[0], rows[0]).encode(), csv_file=False)
+    assert ([entry.message for entry in alone.entries], alone.problem) == ([NONE] * 2, None)

@@ -181,6 +181,21 @@ async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kin
     assert [(why.rows, why.cause) for why in report.unsettled] == [(range(7_501, 7_778), str(cause))]
 
 
+def given_as(how: str, rows: Iterator[dict[str, str]]) -> Any:
+    """The same addresses as rows, as rows that are waited for, or as bytes of a file."""
+
+    async def async_rows() -> AsyncIterator[dict[str, str]]:
+        for row in rows:
+            yield row
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"email\n"
+        for row in rows:
+            yield f"{row['email']}\n".encode()
+
+    return {"rows": rows, "async rows": async_rows(), "bytes": mjbulk.csv_source(pieces())}[how]
+
+
 class Strange(BaseException):
     """What a test runner's time limit is, or another framework's way of stopping a task."""
 
@@ -199,18 +214,8 @@ async def test_a_source_that_is_cancelled_does_not_look_whole(
         yield from ({"email": f"p{number}@example.org"} for number in range(size))
         raise failure
 
-    async def async_rows() -> AsyncIterator[dict[str, str]]:
-        for row in rows():
-            yield row
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"email\n"
-        for row in rows():
-            yield f"{row['email']}\n".encode()
-
-    sources: dict[str, Any] = {"rows": rows(), "async rows": async_rows(), "bytes": mjbulk.csv_source(pieces())}
     async with world.client() as client:
-        run = client.start_import(sources[how], lists=ADD)
+        run = client.start_import(given_as(how, rows()), lists=ADD)
         with pytest.raises(Strange if failure is Strange else mjbulk.ImportHalted) as caught:
             await run
         if isinstance(caught.value, mjbulk.ImportHalted):
@@ -316,18 +321,8 @@ async def test_reading_pauses_when_the_pipeline_is_full(world: World, kind: str)
         for taken in range(1, 100_001):
             yield {"email": f"p{taken}@example.org"}
 
-    async def async_rows() -> AsyncIterator[dict[str, str]]:
-        for row in rows():
-            yield row
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"email\n"
-        for row in rows():
-            yield f"{row['email']}\n".encode()
-
-    sources: dict[str, Any] = {"rows": rows(), "async rows": async_rows(), "bytes": mjbulk.csv_source(pieces())}
     async with world.turned(import_seconds=7_200.0) as other, other.client(max_jobs=3, chunk_rows=100) as client:
-        run = client.start_import(sources[kind], lists=ADD)
+        run = client.start_import(given_as(kind, rows()), lists=ADD)
         await asyncio.sleep(10)
         before = taken
         assert 300 <= before <= 300 + 100 + 1_000
