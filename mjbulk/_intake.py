@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from mjbulk._account import property_problems
+from mjbulk._batches import BadRow
 from mjbulk._chunking import Chunk, Chunker, SizeLimit
 from mjbulk._engine import Engine
 from mjbulk._rows import (
@@ -23,7 +24,7 @@ from mjbulk._rows import (
     property_names,
     refuse_columns,
 )
-from mjbulk._sources import BadRow, Source
+from mjbulk._sources import Source
 from mjbulk._values import EMAIL, ColumnFault, RowFault
 from mjbulk._ways import CsvWay, JsonWay, Way
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError

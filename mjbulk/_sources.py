@@ -5,23 +5,18 @@ malformed in itself (a record that is no CSV, a line that is no JSON) is given a
 number only.
 """
 
-import asyncio
 import codecs
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
-from datetime import date
-from decimal import Decimal
-from itertools import groupby, islice
-from operator import itemgetter
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import orjson
-from attrs import evolve, frozen
 
+from mjbulk._batches import BATCH, BadRow, Batch, async_batches, batch_of, iterable_batches, numbered_batches
 from mjbulk._files import (
-    Failures,
     File,
     Path_,
     Pieces,
@@ -29,36 +24,13 @@ from mjbulk._files import (
     pieces_of,
     refuse_mark,
     texts_of,
-    unreadable,
     with_last,
 )
 from mjbulk._records import MAX_RECORD, CsvRecords, Records
-from mjbulk._rows import Block, Given, blocks_of, given, weight
+from mjbulk._rows import Block, Given
 from mjbulk._values import RowFault
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow
-
-_BATCH = 500
-_BATCH_BYTES = 2**20
-"""What the rows of a batch may weigh, about: wide rows come a few at a time."""
-_UNWEIGHED = 32
-"""So many rows at most are taken from an iterable before one is weighed again."""
-
-
-@frozen
-class BadRow:
-    """A row that cannot even be taken apart."""
-
-    given: Given | None
-    fault: RowFault
-    number: int | None = None
-    """Of rows that have their numbers already."""
-
-    def __len__(self) -> int:
-        return 1
-
-
-Batch = Sequence[Block | BadRow]
 
 
 class Source:
@@ -142,7 +114,7 @@ def parquet_source(path: Path_) -> Source:
     """Read contacts from a Parquet file. Needs the extra ``arrow``."""
     path = Path(path)
     read = _arrow().read_parquet
-    return _file_source("parquet", path, {}, lambda: read(path, _BATCH))
+    return _file_source("parquet", path, {}, lambda: read(path, BATCH))
 
 
 def _arrow() -> Any:
@@ -199,12 +171,12 @@ def source_of(rows: Any) -> Source:
     if hasattr(rows, "__arrow_c_stream__"):  # first: data frames can be iterated, and give the names of their columns
         again = hasattr(rows, "__len__")  # a table has a length, a reader has none
         read = _arrow().read_table
-        return Source(lambda: read(rows, _BATCH), again=again, what="table")
+        return Source(lambda: read(rows, BATCH), again=again, what="table")
     if isinstance(rows, AsyncIterable):
-        return Source(lambda: _async_batches(rows), what="async iterable")
+        return Source(lambda: async_batches(rows), what="async iterable")
     if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | dict):
-        again = iter(rows) is not rows
-        return Source(lambda: _iterable_batches(rows, _blocks), again=again, what="iterable")
+        again = not isinstance(rows, Iterator)
+        return Source(lambda: iterable_batches(rows), again=again, what="iterable")
     raise UsageError(
         f"a {type(rows).__name__} is no source of rows: give a path, a source, a table (a lazy one collected), "
         "or an iterable of rows"
@@ -283,8 +255,8 @@ async def _jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
             if last:
                 lines.append(rest)
             found = [_json_row(line) for line in lines if line.strip()]
-            for start in range(0, len(found), _BATCH):
-                yield _blocks(found[start : start + _BATCH])
+            for start in range(0, len(found), BATCH):
+                yield batch_of(found[start : start + BATCH])
             if len(rest) > MAX_RECORD:
                 raise Unreadable("a line has no end")
 
@@ -296,131 +268,6 @@ def _json_row(line: bytes) -> Any:
         return BadRow(None, RowFault(None, "the line is no JSON"))
 
 
-def _blocks(rows: Sequence[Any]) -> Batch:
-    """Take rows apart, and group those that follow each other and have the same names."""
-    if set(map(type, rows)) == {dict} and len(set(map(len, rows))) == 1:
-        names = tuple(rows[0])
-        with suppress(KeyError):  # all have the same names, as rows of a database do
-            return [Block(names, [list(map(itemgetter(name), rows)) for name in names], len(rows))]
-    return list(blocks_of(map(_take, rows)))
-
-
-def _take(row: Any) -> Given | BadRow:
-    if isinstance(row, BadRow):
-        return row
-    try:
-        return given(row)
-    except RowFault as fault:
-        return BadRow(None, fault)
-
-
-# Iterables
-
-
-async def _iterable_batches(
-    rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch]
-) -> AsyncGenerator[Batch, None]:
-    iterator = iter(rows)
-    while True:
-        batch, end = _pull(iterator)
-        if batch:
-            yield group(batch)
-        if isinstance(end, StopIteration):
-            return
-        if end is not None:
-            raise unreadable(end)
-
-
-def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.CancelledError | None]:
-    """Take rows, and keep those that came before the end or a failure, which is given with them."""
-    batch: list[Any] = []
-    fill = _Fill()
-    try:
-        while step := fill.step(batch):
-            batch.extend(islice(iterator, step))
-            if len(batch) < fill.rows:
-                return batch, StopIteration()
-    except Failures as failure:
-        return batch, failure
-    return batch, None
-
-
-class _Fill:
-    """How far a batch is filled, by its rows and by what they weigh. Mutable state: both."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        """How many rows it has when those are in that were asked for."""
-        self._step = 0
-        self._bytes = 0
-
-    def step(self, batch: Sequence[Any]) -> int:
-        """Say how many rows to take next, after the last of those before was weighed for all of them: a few, then
-        more. None where it is full.
-        """
-        if batch:
-            self._bytes += _weight(batch[-1]) * self._step
-        full = self._bytes >= _BATCH_BYTES
-        self._step = 0 if full else min(2 * self._step or 1, _UNWEIGHED, _BATCH - self.rows)
-        self.rows += self._step
-        return self._step
-
-
-def _weight(row: Any) -> int:
-    """Say about how many bytes a row takes; whoever takes it apart says what is wrong with it."""
-    with suppress(Exception):
-        return weight(given(row[1] if type(row) is tuple else row).values)  # a tuple has a number and a row
-    return 0
-
-
-async def _async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
-    batch: list[Any] = []
-    iterator = aiter(rows)
-    fill = _Fill()
-    fill.step(batch)
-    while True:
-        try:
-            batch.append(await anext(iterator))
-        except StopAsyncIteration:
-            break
-        except Failures as failure:
-            end = unreadable(failure)
-            if batch:
-                yield _blocks(batch)
-            raise end from None
-        if len(batch) == fill.rows and not fill.step(batch):
-            yield _blocks(batch)
-            batch, fill = [], _Fill()
-            fill.step(batch)
-    if batch:
-        yield _blocks(batch)
-
-
 def numbered_source(rows: Iterable[tuple[int, Row]], *, text: bool) -> Source:
     """Make a source of rows that have their numbers already. See `Source` for ``text``."""
-
-    def group(numbered: Sequence[tuple[int, Row]]) -> Batch:
-        return [_numbered(number, _take(row), text=text) for number, row in numbered]
-
-    return Source(lambda: _iterable_batches(rows, group), text=text, what="mended rows")
-
-
-def _numbered(number: int, row: Given | BadRow, *, text: bool) -> Block | BadRow:
-    if isinstance(row, BadRow):
-        return evolve(row, number=number)
-    try:
-        values = list(map(_as_text, row.values)) if text else row.values
-    except RowFault as fault:
-        return BadRow(row, fault, number)
-    return Block.of(row.names, [values], None, number)
-
-
-def _as_text(value: Any) -> str:
-    """Write a value as it would stand in a file. Raises RowFault for what is never in one."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, int | float | Decimal):
-        return str(value)
-    raise RowFault(None, f"a {type(value).__name__} is no value of a row that came as text")
+    return Source(lambda: numbered_batches(rows, text=text), text=text, what="mended rows")

@@ -181,6 +181,28 @@ async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kin
     assert [(why.rows, why.cause) for why in report.unsettled] == [(range(7_501, 7_778), str(cause))]
 
 
+class Unwilling:
+    """An iterable that cannot even be begun with."""
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        raise LookupError
+
+
+class UnwillingAsync:
+    """The same, for those who wait."""
+
+    def __aiter__(self) -> AsyncIterator[dict[str, str]]:
+        raise LookupError
+
+
+@pytest.mark.parametrize("rows", [Unwilling, UnwillingAsync])
+async def test_a_source_that_cannot_be_begun_with_halts_the_run(world: World, rows: Callable[[], Any]) -> None:
+    """That is a failure at its first row."""
+    async with world.client() as client:
+        with pytest.raises(mjbulk.ImportHalted, match="failed at row 1: it raised LookupError"):
+            await client.import_contacts(rows(), lists=ADD)
+
+
 def given_as(how: str, rows: Iterator[dict[str, str]]) -> Any:
     """The same addresses as rows, as rows that are waited for, or as bytes of a file."""
 
