@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mjbulk._events import Event, Hook
     from mjbulk._quota import Quota
     from mjbulk._redis import RedisQuota
     from mjbulk._runinfo import ChunkInfo, RunInfo
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         SourceError,
         UsageError,
     )
+    from mjbulk.events import Event, Hook
     from mjbulk.jobs import JobWatcher
     from mjbulk.models import (
         Action,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from mjbulk.runs import ImportRun
 
 _HOMES = {
-    "_events": ("Event", "Hook"),
+    "events": ("Event", "Hook"),
     "_quota": ("Quota",),
     "_redis": ("RedisQuota",),
     "_runinfo": ("ChunkInfo", "RunInfo"),

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mjbulk._backends import Backend, backend_of
-from mjbulk._events import Emit, Event
 from mjbulk._runinfo import RunInfo
 from mjbulk._tables import books_of, check_format, delete_refused, delete_run, read, read_history, read_page, write
 from mjbulk.errors import JournalError, JournalRefused
+from mjbulk.events import Emit, Event
 from mjbulk.journal import (
     CLOSING,
     History,

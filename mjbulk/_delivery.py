@@ -14,12 +14,12 @@ from mjbulk._books import Settlement, settle
 from mjbulk._chunking import Chunk
 from mjbulk._handover import Desk, Handover
 from mjbulk._parts import Part, Refused, Rows
-from mjbulk._spill import Place
 from mjbulk._ways import Way, find_import
 from mjbulk.errors import ApiError
 from mjbulk.jobs import Ended, Watched
 from mjbulk.journal import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
+from mjbulk.spill import Place
 
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""

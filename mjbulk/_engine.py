@@ -11,13 +11,13 @@ import orjson
 from attrs import evolve, frozen
 
 from mjbulk._account import Account
-from mjbulk._events import Emit, Hook, emitter
 from mjbulk._exchange import Exchange
 from mjbulk._polling import Bounds, Learned
 from mjbulk._quota import Gate, JobSlots, LocalQuota, Quota
 from mjbulk._transport import Transport
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
+from mjbulk.events import Emit, Hook, emitter
 from mjbulk.jobs import Scheduler
 from mjbulk.journal import Journal, NoJournal, NoteRecord, fingerprint
 from mjbulk.models import JobKind

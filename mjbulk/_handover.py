@@ -11,16 +11,16 @@ from attrs import define, evolve, field
 
 from mjbulk._chunking import Body, SizeLimit
 from mjbulk._engine import Engine
-from mjbulk._events import Event
 from mjbulk._parts import Part, Rows
 from mjbulk._runlog import RunLog
-from mjbulk._spill import Place, Spill, Stored
 from mjbulk._transport import GaveUp, Patience, WasReset
 from mjbulk._ways import Way
 from mjbulk._wire import Content
 from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.events import Event
 from mjbulk.models import JobRef, RunSpec
 from mjbulk.report import Ledger
+from mjbulk.spill import Place, Spill, Stored
 
 _REFUSED_IN_A_ROW = 100
 """When so many rows were refused alone and none was taken in between, no row is to blame: the run halts."""

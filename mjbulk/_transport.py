@@ -10,7 +10,6 @@ from typing import Any, BinaryIO, Generic, TypeVar
 import backoff
 from attrs import define, field, frozen
 
-from mjbulk._events import Emit, Event
 from mjbulk._exchange import Exchange, Lost
 from mjbulk._pace import Start
 from mjbulk._quota import Gate, RetryBudget, Stopped
@@ -27,6 +26,7 @@ from mjbulk._verdict import (
 from mjbulk._wire import Request
 from mjbulk.config import Settings
 from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.events import Emit, Event
 
 _T = TypeVar("_T")
 Heard = Callable[[int, Mapping[str, str]], object]

@@ -12,16 +12,16 @@ from typing import Literal, Self, Unpack
 import orjson
 from attrs import evolve
 
-from mjbulk._calls import Calls
 from mjbulk._engine import Engine, open_journal
-from mjbulk._events import Hook
 from mjbulk._files import Path_
 from mjbulk._quota import Quota
 from mjbulk._runinfo import ChunkInfo, RunInfo, together
 from mjbulk._runlog import RunLog
 from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
+from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import SourceError, UsageError
+from mjbulk.events import Hook
 from mjbulk.journal import Journal, RunRecord, decode_spec, encode_spec, number_of
 from mjbulk.models import (
     ListActions,

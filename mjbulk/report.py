@@ -14,9 +14,9 @@ from attrs import frozen
 
 from mjbulk._rejects import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk._rows import weight
-from mjbulk._spill import Place, Spill
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
+from mjbulk.spill import Place, Spill
 
 _IN_MEMORY = 1000
 _BYTES_IN_MEMORY = 2**20

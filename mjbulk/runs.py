@@ -19,7 +19,6 @@ from attrs import evolve, frozen
 from mjbulk._chunking import SizeLimit
 from mjbulk._deliveries import GRACE, Deliveries
 from mjbulk._engine import Engine
-from mjbulk._events import Event
 from mjbulk._handover import Desk
 from mjbulk._intake import Intake
 from mjbulk._runlog import RunLog
@@ -33,6 +32,7 @@ from mjbulk.errors import (
     SourceError,
     UsageError,
 )
+from mjbulk.events import Event
 from mjbulk.jobs import Watched
 from mjbulk.journal import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PURE = (
     "errors",
     "models",
-    "_events",
+    "events",
     "_runinfo",
     "journal",
     "_wire",

@@ -20,7 +20,7 @@ from support import KEYS, Place, World, balanced
 
 import mjbulk
 from mjbulk._database import SqlJournal
-from mjbulk._events import Event
+from mjbulk.events import Event
 from mjbulk.journal import ChunkRecord, NoteRecord, PartRecord, RejectionRecord, RunRecord, encode_spec, number_of
 from mjbulk.testing import Knobs, Mailjet
 

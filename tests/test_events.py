@@ -6,7 +6,7 @@ import logging
 import attrs
 import pytest
 
-from mjbulk._events import Event, emitter
+from mjbulk.events import Event, emitter
 from mjbulk.models import JobRef
 
 EVENT = Event(name="chunk.sent", run_id="r1", chunk=3, job=JobRef("contact", 113))

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk import _spill
-from mjbulk._spill import Place, Spill
+from mjbulk import spill as spilling
+from mjbulk.spill import Place, Spill
 
 LAW = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -72,7 +72,7 @@ def test_bytes_are_read_in_any_part(data: bytes, start: int | None, stop: int | 
 
 def test_bytes_that_are_needed_no_more_are_forgotten(spill: Spill) -> None:
     """Bytes and values lie in the same files, and keep them open alike."""
-    stored = spill.store(b"x" * _spill._SEGMENT)
+    stored = spill.store(b"x" * spilling._SEGMENT)
     assert not stored.place.segment.file.closed
     spill.drop(stored.place)
     assert stored.place.segment.file.closed
@@ -106,7 +106,7 @@ def test_the_file_has_no_name_and_is_nobodys(spill: Spill, tmp_path: Path, monke
 
 def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
     """A full file is closed with its last value; the one that is being written stays open."""
-    large = b"x" * (_spill._SEGMENT // 2)
+    large = b"x" * (spilling._SEGMENT // 2)
     first, second, third = spill.put(large), spill.put(large), spill.put("small")
     assert first.segment is second.segment
     assert third.segment is not first.segment
@@ -124,7 +124,7 @@ def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
 
 def test_dropping_after_the_end_does_nothing(spill: Spill) -> None:
     """Who drops a value after all was forgotten does no harm."""
-    place = spill.put(b"x" * _spill._SEGMENT)
+    place = spill.put(b"x" * spilling._SEGMENT)
     spill.close()
     assert place.segment.file.closed
     spill.drop(place)
@@ -238,7 +238,7 @@ def test_what_is_not_read_back_becomes_a_text(spill: Spill, value: Any, kept: An
 def test_usual_values_are_not_read_back_when_they_are_put(spill: Spill, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only values of other types cost that."""
     looked: list[bytes] = []
-    monkeypatch.setattr(_spill, "_loads", looked.append)
+    monkeypatch.setattr(spilling, "_loads", looked.append)
     when = dt.datetime(2026, 11, 24, 12, 30, tzinfo=dt.UTC)
     spill.put((array("Q", [1]), {}, [(("a",), 2, [["x", 1, 1.5, None, True, b"x"]])], Decimal(1), when, when.date()))
     assert not looked
