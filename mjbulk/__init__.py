@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mjbulk._quota import Quota
     from mjbulk._redis import RedisQuota
     from mjbulk._runinfo import ChunkInfo, RunInfo
-    from mjbulk._sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
     from mjbulk.errors import (
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from mjbulk.plan import Plan
     from mjbulk.pool import SessionPool
     from mjbulk.report import Report
+    from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.runs import ImportRun
 
 _HOMES = {
@@ -69,7 +69,7 @@ _HOMES = {
     "_quota": ("Quota",),
     "_redis": ("RedisQuota",),
     "_runinfo": ("ChunkInfo", "RunInfo"),
-    "_sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
+    "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
     "errors": (

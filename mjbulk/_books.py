@@ -14,8 +14,8 @@ from attrs import define, field, frozen
 
 from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile
 from mjbulk._replies import JobReply
-from mjbulk._values import key_of
 from mjbulk.models import Match
+from mjbulk.rows.values import key_of
 
 
 @frozen

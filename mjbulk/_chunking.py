@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from attrs import define, field, frozen
 
-from mjbulk._records import read_records
-from mjbulk._rows import Block, Given
 from mjbulk._wire import Content, Frame
+from mjbulk.rows.block import Block, Given
+from mjbulk.rows.csv_text import read_records
 
 _MOST_ROWS = 100_000
 """Rows that one chunk may merge: many rows of few people must not make a chunk without end."""

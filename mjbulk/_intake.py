@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from mjbulk._account import property_problems
-from mjbulk._batches import BadRow
 from mjbulk._chunking import Chunk, Chunker, SizeLimit
 from mjbulk._engine import Engine
-from mjbulk._rows import (
+from mjbulk._ways import CsvWay, JsonWay, Way
+from mjbulk.errors import ApiError, CredentialsRefused, UsageError
+from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
+from mjbulk.rows.block import (
     NO_ADDRESS,
     Block,
     Given,
@@ -24,11 +26,9 @@ from mjbulk._rows import (
     property_names,
     refuse_columns,
 )
-from mjbulk._sources import Source
-from mjbulk._values import EMAIL, ColumnFault, RowFault
-from mjbulk._ways import CsvWay, JsonWay, Way
-from mjbulk.errors import ApiError, CredentialsRefused, UsageError
-from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
+from mjbulk.rows.iterables import BadRow
+from mjbulk.rows.sources import Source
+from mjbulk.rows.values import EMAIL, ColumnFault, RowFault
 
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""

@@ -12,12 +12,12 @@ from attrs import astuple, define, evolve, field, frozen
 
 from mjbulk._books import Matched
 from mjbulk._chunking import Chunk, Kept
-from mjbulk._rows import Given
 from mjbulk._transport import Doubt
 from mjbulk._ways import Passage
 from mjbulk.jobs import Watched
 from mjbulk.journal import PartRecord, RejectionRecord, rejection_of
 from mjbulk.models import JobRef, Match, Rejection
+from mjbulk.rows.block import Given
 from mjbulk.spill import Place, Spill
 
 Refused = Mapping[int, tuple[str, str | None, Match]]

@@ -14,17 +14,17 @@ from attrs import define, field
 
 from mjbulk._account import Account
 from mjbulk._chunking import Limits
-from mjbulk._contacts import Contacts, merge
 from mjbulk._engine import Engine
-from mjbulk._records import decode_record, encode_record, write_records
 from mjbulk._replies import decode_data_id, decode_job_id
-from mjbulk._rows import Block, Layout
 from mjbulk._transport import Doubt, Patience, Transport
-from mjbulk._values import Column, ColumnFault, RowFault
 from mjbulk._verdict import harmless_again
 from mjbulk._wire import Content, Frame, contacts_frame, contacts_request, csv_frame, csvimport_request, upload_request
 from mjbulk.config import JSON_ROWS, Settings
 from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, Resend, RunSpec
+from mjbulk.rows.block import Block, Layout
+from mjbulk.rows.contacts import Contacts, merge
+from mjbulk.rows.csv_text import decode_record, encode_record, write_records
+from mjbulk.rows.values import Column, ColumnFault, RowFault
 
 
 async def _unheard(_: int) -> None:

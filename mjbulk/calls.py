@@ -9,13 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mjbulk._contacts import encode
 from mjbulk._engine import Engine
 from mjbulk._exchange import SinkFailed
 from mjbulk._rejects import whole_or_not_at_all
 from mjbulk._replies import decode_batchjob, decode_contact, decode_data_id, decode_job, decode_job_id
-from mjbulk._rows import Terms, flat, given, layout_of
-from mjbulk._values import RowFault, check_address
 from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay, Passage
 from mjbulk._wire import (
@@ -53,6 +50,9 @@ from mjbulk.models import (
     list_actions,
     list_ref,
 )
+from mjbulk.rows.block import Terms, flat, given, layout_of
+from mjbulk.rows.contacts import encode
+from mjbulk.rows.values import RowFault, check_address
 
 
 class Calls(ABC):

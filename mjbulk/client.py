@@ -13,11 +13,9 @@ import orjson
 from attrs import evolve
 
 from mjbulk._engine import Engine, open_journal
-from mjbulk._files import Path_
 from mjbulk._quota import Quota
 from mjbulk._runinfo import ChunkInfo, RunInfo, together
 from mjbulk._runlog import RunLog
-from mjbulk._sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import SourceError, UsageError
@@ -34,6 +32,8 @@ from mjbulk.models import (
 )
 from mjbulk.plan import Plan, make_plan
 from mjbulk.report import Report, by_row
+from mjbulk.rows.files import Path_
+from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.runs import Beginning, ImportRun
 
 

@@ -8,10 +8,10 @@ from attrs import field, frozen
 from mjbulk._engine import Engine
 from mjbulk._intake import Intake
 from mjbulk._lanes import Lanes
-from mjbulk._sources import Source
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
 from mjbulk.report import RejectionStore
+from mjbulk.rows.sources import Source
 
 
 @frozen(kw_only=True)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Self
 
 from mjbulk._engine import open_journal
-from mjbulk._files import Path_
 from mjbulk._quota import Quota
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook
+from mjbulk.rows.files import Path_
 
 
 class SessionPool:

@@ -13,9 +13,9 @@ import attrs
 from attrs import frozen
 
 from mjbulk._rejects import whole_or_not_at_all, write_csv, write_json, write_jsonl
-from mjbulk._rows import weight
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
+from mjbulk.rows.block import weight
 from mjbulk.spill import Place, Spill
 
 _IN_MEMORY = 1000
@@ -198,7 +198,7 @@ class Report(Counts):
         Its columns are ``row, email, field, message, match, origin, candidates`` (a list of numbers) and ``data`` (the
         row as it was given, as JSON). Raises UsageError where the extra ``arrow`` is missing.
         """
-        from mjbulk._arrow import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
+        from mjbulk.rows.tables import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
 
         return RejectionTable(self.rejections)
 

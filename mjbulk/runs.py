@@ -22,7 +22,6 @@ from mjbulk._engine import Engine
 from mjbulk._handover import Desk
 from mjbulk._intake import Intake
 from mjbulk._runlog import RunLog
-from mjbulk._sources import Source
 from mjbulk.errors import (
     Error,
     ImportHalted,
@@ -37,6 +36,7 @@ from mjbulk.jobs import Watched
 from mjbulk.journal import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report
+from mjbulk.rows.sources import Source
 
 
 @frozen

@@ -19,8 +19,8 @@ from pyarrow import parquet
 from support import World, balanced
 
 import mjbulk
-from mjbulk._arrow import OddValue
-from mjbulk._sources import Source, reopen, source_of
+from mjbulk.rows.sources import Source, reopen, source_of
+from mjbulk.rows.tables import OddValue
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 COLUMNS: dict[str, list[Any]] = {
@@ -313,7 +313,7 @@ async def test_reading_pauses_when_the_pipeline_is_full(world: World) -> None:
 
 async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is missing is said, with the command that brings it, before anything is sent; rows do without it."""
-    monkeypatch.delitem(sys.modules, "mjbulk._arrow")
+    monkeypatch.delitem(sys.modules, "mjbulk.rows.tables")
     monkeypatch.delattr(mjbulk, "_arrow")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for rows in (pl.DataFrame(COLUMNS), tmp_path / "a.parquet"):
@@ -325,7 +325,7 @@ async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_rows_and_text_load_no_pyarrow() -> None:
     """The library is large: only tables pay for it."""
     code = (
-        "import sys; from mjbulk._sources import source_of; import mjbulk.client;"
+        "import sys; from mjbulk.rows.sources import source_of; import mjbulk.client;"
         "source_of([]); source_of('a.csv.gz'); source_of('a.jsonl'); print('pyarrow' in sys.modules)"
     )
     assert check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -15,9 +15,9 @@ from mjbulk._chunking import (
     Limits,
     SizeLimit,
 )
-from mjbulk._contacts import encode, merge
-from mjbulk._rows import Block, Given
 from mjbulk._wire import Frame
+from mjbulk.rows.block import Block, Given
+from mjbulk.rows.contacts import encode, merge
 
 LAW = settings(derandomize=True, deadline=None, max_examples=300)
 FRAME = Frame(b"[", b", ", b"]]")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._contacts import Contacts, encode, merge
-from mjbulk._values import RowFault
+from mjbulk.rows.contacts import Contacts, encode, merge
+from mjbulk.rows.values import RowFault
 
 LAW = settings(derandomize=True, deadline=None, max_examples=300)
 A = "ann@example.org"

@@ -17,7 +17,7 @@ import pytest
 from support import KEYS
 
 import mjbulk
-from mjbulk._files import Unreadable, pieces_of, texts_of
+from mjbulk.rows.files import Unreadable, pieces_of, texts_of
 from mjbulk.testing import Emulator
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}

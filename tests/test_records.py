@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._records import MAX_RECORD, CsvRecords, decode_record, encode_record, read_records, write_records
+from mjbulk.rows.csv_text import MAX_RECORD, CsvRecords, decode_record, encode_record, read_records, write_records
 
 LAW = settings(derandomize=True, deadline=None, max_examples=300)
 

@@ -18,8 +18,8 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from mjbulk._contacts import encode
-from mjbulk._rows import (
+from mjbulk.models import Contact, Property
+from mjbulk.rows.block import (
     NO_ADDRESS,
     Block,
     Given,
@@ -32,7 +32,8 @@ from mjbulk._rows import (
     property_names,
     refuse_columns,
 )
-from mjbulk._values import (
+from mjbulk.rows.contacts import encode
+from mjbulk.rows.values import (
     MAX_ADDRESS,
     ColumnFault,
     RowFault,
@@ -42,7 +43,6 @@ from mjbulk._values import (
     is_null,
     key_of,
 )
-from mjbulk.models import Contact, Property
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
 A = "ann@example.org"

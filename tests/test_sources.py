@@ -12,8 +12,8 @@ import pytest
 from support import World, balanced
 
 import mjbulk
-from mjbulk._rows import Layout
-from mjbulk._sources import Source, numbered_source, reopen, source_of
+from mjbulk.rows.block import Layout
+from mjbulk.rows.sources import Source, numbered_source, reopen, source_of
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 LINES = [b"email,city\n", *(b"p%d@example.org,Graz\n" % n for n in range(1, 10_001))]

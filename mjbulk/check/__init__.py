@@ -13,13 +13,13 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from mjbulk._values import RowFault, check_address
 from mjbulk.check._experiments import experiments
 from mjbulk.check._findings import Findings, Observation, Verdict
 from mjbulk.check._lab import Lab
 from mjbulk.check._readings import READINGS
 from mjbulk.client import Client
 from mjbulk.errors import UsageError
+from mjbulk.rows.values import RowFault, check_address
 
 __all__ = ["Findings", "Observation", "Verdict", "check_account"]
 

@@ -17,8 +17,8 @@ from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 from mjbulk.errors import ImportHalted, UsageError
 
 if TYPE_CHECKING:
-    from mjbulk._sources import Source
     from mjbulk.report import Report
+    from mjbulk.rows.sources import Source
     from mjbulk.runs import ImportRun
 
 _OUTPUT = Group("Output", sort_key=30)

@@ -16,7 +16,7 @@ from mjbulk.errors import UsageError
 from mjbulk.models import ActionWord
 
 if TYPE_CHECKING:
-    from mjbulk._sources import Source
+    from mjbulk.rows.sources import Source
 
 _T = TypeVar("_T")
 _BLOCK = 256 * 1024
@@ -85,7 +85,7 @@ class Form:
 
     def source(self, file: str) -> "Source":
         """Make a source of a path or ``-``. Raises UsageError for what can be none."""
-        from mjbulk._sources import csv_source, jsonl_source, kind_of, parquet_source  # noqa: PLC0415  # help must not wait for the engine
+        from mjbulk.rows.sources import csv_source, jsonl_source, kind_of, parquet_source  # noqa: PLC0415  # help must not wait for the engine
 
         if file.startswith("-") and file != "-":
             raise UsageError(f"unknown option {file} (a file of that name is ./{file})")

@@ -11,7 +11,7 @@ from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 from mjbulk.errors import UsageError
 
 if TYPE_CHECKING:
-    from mjbulk._sources import Source
+    from mjbulk.rows.sources import Source
 
 _MOST = 1000
 
@@ -48,7 +48,7 @@ async def submit(
 
 async def _few(source: "Source") -> list[dict[str, Any]]:
     """Read the rows of a small source. Raises UsageError for a row that cannot be read, and for too many."""
-    from mjbulk._batches import BadRow  # noqa: PLC0415  # help must not wait for the engine
+    from mjbulk.rows.iterables import BadRow  # noqa: PLC0415  # help must not wait for the engine
 
     rows: list[dict[str, Any]] = []
     async with aclosing(source.batches()) as batches:

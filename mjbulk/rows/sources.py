@@ -15,8 +15,11 @@ from typing import Any
 
 import orjson
 
-from mjbulk._batches import BATCH, BadRow, Batch, async_batches, batch_of, iterable_batches, numbered_batches
-from mjbulk._files import (
+from mjbulk.errors import SourceError, UsageError
+from mjbulk.models import Row, SupportsArrow
+from mjbulk.rows.block import Block, Given
+from mjbulk.rows.csv_text import MAX_RECORD, CsvRecords, Records
+from mjbulk.rows.files import (
     File,
     Path_,
     Pieces,
@@ -26,11 +29,8 @@ from mjbulk._files import (
     texts_of,
     with_last,
 )
-from mjbulk._records import MAX_RECORD, CsvRecords, Records
-from mjbulk._rows import Block, Given
-from mjbulk._values import RowFault
-from mjbulk.errors import SourceError, UsageError
-from mjbulk.models import Row, SupportsArrow
+from mjbulk.rows.iterables import BATCH, BadRow, Batch, async_batches, batch_of, iterable_batches, numbered_batches
+from mjbulk.rows.values import RowFault
 
 
 class Source:
@@ -119,7 +119,7 @@ def parquet_source(path: Path_) -> Source:
 
 def _arrow() -> Any:
     """Load what reads tables. Raises UsageError where its extra is missing."""
-    from mjbulk import _arrow as arrow  # noqa: PLC0415  # a large library, for those who use it
+    from mjbulk.rows import tables as arrow  # noqa: PLC0415  # a large library, for those who use it
 
     return arrow
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from mjbulk._files import Failures, unreadable
-from mjbulk._rows import Block, Given, blocks_of, given, weight
-from mjbulk._values import RowFault
+from mjbulk.rows.block import Block, Given, blocks_of, given, weight
+from mjbulk.rows.files import Failures, unreadable
+from mjbulk.rows.values import RowFault
 
 BATCH = 500
 """Rows."""

@@ -15,12 +15,12 @@ from typing import Any
 
 from attrs import frozen
 
-from mjbulk._files import unreadable
 from mjbulk._rejects import REJECTION_COLUMNS, as_json
-from mjbulk._rows import Block
-from mjbulk._values import EMAIL
 from mjbulk.errors import UsageError
 from mjbulk.models import Rejection, Rejections
+from mjbulk.rows.block import Block
+from mjbulk.rows.files import unreadable
+from mjbulk.rows.values import EMAIL
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types

@@ -11,8 +11,10 @@ from typing import Any, Literal, TypeVar
 
 from attrs import field, frozen
 
-from mjbulk._contacts import Contacts
-from mjbulk._values import (
+from mjbulk.errors import UsageError
+from mjbulk.models import Contact, Property
+from mjbulk.rows.contacts import Contacts
+from mjbulk.rows.values import (
     CONVERT,
     EMAIL,
     Column,
@@ -24,8 +26,6 @@ from mjbulk._values import (
     to_any,
     to_str,
 )
-from mjbulk.errors import UsageError
-from mjbulk.models import Contact, Property
 
 _Other = TypeVar("_Other")
 NAME = "name"

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
-from mjbulk._values import RowFault
+from mjbulk.rows.values import RowFault
 
 _BARE = frozenset({int, float, bool, NoneType})
 """Types whose values have no comma and no quote in JSON."""

@@ -1,0 +1,1 @@
+"""Anything that has rows, read into blocks of rows."""
