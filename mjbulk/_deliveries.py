@@ -9,11 +9,11 @@ from array import array
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from mjbulk._chunking import Chunk
 from mjbulk._delivery import Delivery
 from mjbulk._handover import Desk
-from mjbulk._lanes import Lanes
 from mjbulk._ways import Way
+from mjbulk.chunks.chunker import Chunk
+from mjbulk.chunks.people import Lanes
 from mjbulk.errors import Error
 from mjbulk.jobs import Watched
 from mjbulk.journal import ChunkRecord, PartRecord

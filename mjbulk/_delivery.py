@@ -11,10 +11,10 @@ from itertools import groupby
 from attrs import evolve
 
 from mjbulk._books import Settlement, settle
-from mjbulk._chunking import Chunk
 from mjbulk._handover import Desk, Handover
 from mjbulk._parts import Part, Refused, Rows
 from mjbulk._ways import Way, find_import
+from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import ApiError
 from mjbulk.jobs import Ended, Watched
 from mjbulk.journal import PartRecord, mask

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from mjbulk._account import property_problems
-from mjbulk._chunking import Chunk, Chunker, SizeLimit
 from mjbulk._engine import Engine
 from mjbulk._ways import CsvWay, JsonWay, Way
+from mjbulk.chunks.chunker import Chunk, Chunker, SizeLimit
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
 from mjbulk.rows.block import (

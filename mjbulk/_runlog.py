@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from attrs import evolve
 
-from mjbulk._chunking import Chunk
 from mjbulk._verdict import harmless_again
+from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import JournalRefused
 from mjbulk.journal import (
     ChunkRecord,

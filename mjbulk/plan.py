@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from mjbulk._engine import Engine
 from mjbulk._intake import Intake
-from mjbulk._lanes import Lanes
+from mjbulk.chunks.people import Lanes
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
 from mjbulk.report import RejectionStore

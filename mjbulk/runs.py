@@ -16,12 +16,12 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from mjbulk._chunking import SizeLimit
 from mjbulk._deliveries import GRACE, Deliveries
 from mjbulk._engine import Engine
 from mjbulk._handover import Desk
 from mjbulk._intake import Intake
 from mjbulk._runlog import RunLog
+from mjbulk.chunks.chunker import SizeLimit
 from mjbulk.errors import (
     Error,
     ImportHalted,

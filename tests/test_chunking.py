@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._chunking import (
+from mjbulk._wire import Frame
+from mjbulk.chunks.chunker import (
     Body,
     Chunk,
     Chunker,
     Limits,
     SizeLimit,
 )
-from mjbulk._wire import Frame
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.contacts import encode, merge
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._lanes import Lanes
+from mjbulk.chunks.people import Lanes
 
 LAW = settings(derandomize=True, deadline=None, max_examples=100)
 

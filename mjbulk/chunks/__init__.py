@@ -1,0 +1,1 @@
+"""Rows, collected into the bodies of requests."""
