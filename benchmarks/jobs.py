@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from random import Random
 
-from mjbulk._replies import JobReply
+from mjbulk.mailjet.replies import JobReply
 
 QUEUES = (0.5, 5.0, 60.0, 600.0)
 _DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,8 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mjbulk._quota import Quota
-    from mjbulk._redis import RedisQuota
     from mjbulk._runinfo import ChunkInfo, RunInfo
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     )
     from mjbulk.events import Event, Hook
     from mjbulk.jobs import JobWatcher
+    from mjbulk.mailjet.quota import Quota
+    from mjbulk.mailjet.redis_quota import RedisQuota
     from mjbulk.models import (
         Action,
         ActionLike,
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "events": ("Event", "Hook"),
-    "_quota": ("Quota",),
-    "_redis": ("RedisQuota",),
+    "mailjet.quota": ("Quota",),
+    "mailjet.redis_quota": ("RedisQuota",),
     "_runinfo": ("ChunkInfo", "RunInfo"),
     "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),

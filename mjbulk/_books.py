@@ -13,7 +13,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile
-from mjbulk._replies import JobReply
+from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import Match
 from mjbulk.rows.values import key_of
 

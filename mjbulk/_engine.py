@@ -10,16 +10,16 @@ from typing import Self, get_args
 import orjson
 from attrs import evolve, frozen
 
-from mjbulk._account import Account
-from mjbulk._exchange import Exchange
 from mjbulk._polling import Bounds, Learned
-from mjbulk._quota import Gate, JobSlots, LocalQuota, Quota
-from mjbulk._transport import Transport
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Emit, Hook, emitter
 from mjbulk.jobs import Scheduler
 from mjbulk.journal import Journal, NoJournal, NoteRecord, fingerprint
+from mjbulk.mailjet.account import Account
+from mjbulk.mailjet.http import Exchange
+from mjbulk.mailjet.quota import Gate, JobSlots, LocalQuota, Quota
+from mjbulk.mailjet.transport import Transport
 from mjbulk.models import JobKind
 
 _JOBS = "jobs: "

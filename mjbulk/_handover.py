@@ -12,12 +12,12 @@ from attrs import define, evolve, field
 from mjbulk._engine import Engine
 from mjbulk._parts import Part, Rows
 from mjbulk._runlog import RunLog
-from mjbulk._transport import GaveUp, Patience, WasReset
 from mjbulk._ways import Way
-from mjbulk._wire import Content
 from mjbulk.chunks.chunker import Body, SizeLimit
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Event
+from mjbulk.mailjet.requests import Content
+from mjbulk.mailjet.transport import GaveUp, Patience, WasReset
 from mjbulk.models import JobRef, RunSpec
 from mjbulk.report import Ledger
 from mjbulk.spill import Place, Spill, Stored

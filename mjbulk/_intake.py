@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from mjbulk._account import property_problems
 from mjbulk._engine import Engine
 from mjbulk._ways import CsvWay, JsonWay, Way
 from mjbulk.chunks.chunker import Chunk, Chunker, SizeLimit
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
+from mjbulk.mailjet.account import property_problems
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
 from mjbulk.rows.block import (
     NO_ADDRESS,

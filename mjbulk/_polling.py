@@ -31,8 +31,8 @@ from typing import Any, Self
 import attrs
 from attrs import evolve, field, frozen
 
-from mjbulk._replies import JobReply
 from mjbulk._times import KEEP, Guess, Line, Times
+from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobKind
 
 _QUEUED = ("", "allocated", "upload", "pending")

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 from attrs import evolve
 
-from mjbulk._verdict import harmless_again
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import JournalRefused
 from mjbulk.journal import (
@@ -26,6 +25,7 @@ from mjbulk.journal import (
     damaged,
     record_of,
 )
+from mjbulk.mailjet.verdict import harmless_again
 from mjbulk.models import Action, Rejection, RunSpec
 
 _BEHIND = 1000

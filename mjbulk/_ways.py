@@ -12,14 +12,22 @@ from weakref import WeakKeyDictionary
 
 from attrs import define, field
 
-from mjbulk._account import Account
 from mjbulk._engine import Engine
-from mjbulk._replies import decode_data_id, decode_job_id
-from mjbulk._transport import Doubt, Patience, Transport
-from mjbulk._verdict import harmless_again
-from mjbulk._wire import Content, Frame, contacts_frame, contacts_request, csv_frame, csvimport_request, upload_request
 from mjbulk.chunks.chunker import Limits
 from mjbulk.config import JSON_ROWS, Settings
+from mjbulk.mailjet.account import Account
+from mjbulk.mailjet.replies import decode_data_id, decode_job_id
+from mjbulk.mailjet.requests import (
+    Content,
+    Frame,
+    contacts_frame,
+    contacts_request,
+    csv_frame,
+    csvimport_request,
+    upload_request,
+)
+from mjbulk.mailjet.transport import Doubt, Patience, Transport
+from mjbulk.mailjet.verdict import harmless_again
 from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, Resend, RunSpec
 from mjbulk.rows.block import Block, Layout
 from mjbulk.rows.contacts import Contacts, merge

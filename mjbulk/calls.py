@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mjbulk._engine import Engine
-from mjbulk._exchange import SinkFailed
 from mjbulk._rejects import whole_or_not_at_all
-from mjbulk._replies import decode_batchjob, decode_contact, decode_data_id, decode_job, decode_job_id
-from mjbulk._verdict import harmless_again
 from mjbulk._ways import JsonWay, Passage
-from mjbulk._wire import (
+from mjbulk.errors import ApiError, UsageError
+from mjbulk.jobs import JobWatcher, job_of
+from mjbulk.mailjet.http import SinkFailed
+from mjbulk.mailjet.replies import decode_batchjob, decode_contact, decode_data_id, decode_job, decode_job_id
+from mjbulk.mailjet.requests import (
     abort_request,
     batchjob_request,
     contact_request,
@@ -28,8 +29,7 @@ from mjbulk._wire import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.errors import ApiError, UsageError
-from mjbulk.jobs import JobWatcher, job_of
+from mjbulk.mailjet.verdict import harmless_again
 from mjbulk.models import (
     Action,
     ActionLike,

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Self
 
 from mjbulk._engine import open_journal
-from mjbulk._quota import Quota
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook
+from mjbulk.mailjet.quota import Quota
 from mjbulk.rows.files import Path_
 
 

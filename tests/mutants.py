@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         "an import is adopted whatever its data",
-        "_account.py",
+        "mailjet/account.py",
         "if job.data_id == data_id and job.id is not None:\n                return job.id\n        async for",
         "if job.id is not None:\n                return job.id\n        async for",
         "test_lost_imports.py",
@@ -84,7 +84,7 @@ MUTANTS = (
     ),
     Mutant(
         "what may not go again does",
-        "_verdict.py",
+        "mailjet/verdict.py",
         "    return not excludes and all(action is Action.ADDNOFORCE for action in actions)",
         "    return not excludes",
         "test_consent.py",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mjbulk._books import Settlement, announces_errors, disagreement, match_errors, settle, told
 from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile, parse
-from mjbulk._replies import JobReply
+from mjbulk.mailjet.replies import JobReply
 
 LAW = settings(derandomize=True, deadline=None, max_examples=20)
 PEOPLE = ["ann@example.org", "Bob@Example.org", "cid@example.org", "dän@example.org"]

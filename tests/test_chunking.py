@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._wire import Frame
 from mjbulk.chunks.chunker import (
     Body,
     Chunk,
@@ -16,6 +15,7 @@ from mjbulk.chunks.chunker import (
     Limits,
     SizeLimit,
 )
+from mjbulk.mailjet.requests import Frame
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.contacts import encode, merge
 

@@ -8,8 +8,8 @@ import pytest
 from support import KEYS, World
 
 import mjbulk
-from mjbulk._replies import decode_job_id
-from mjbulk._wire import csvimport_request
+from mjbulk.mailjet.replies import decode_job_id
+from mjbulk.mailjet.requests import csvimport_request
 from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}

@@ -13,13 +13,13 @@ import mjbulk
 from benchmarks.client_polling import through_client
 from benchmarks.jobs import mix
 from mjbulk._polling import Bounds, Learned
-from mjbulk._replies import JobReply
 from mjbulk._times import Line
-from mjbulk._transport import GaveUp, Untrusted
-from mjbulk._wire import Request
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError
 from mjbulk.jobs import JobWatcher, Scheduler, Watched
+from mjbulk.mailjet.replies import JobReply
+from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.transport import GaveUp, Untrusted
 from mjbulk.models import JobRef
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}

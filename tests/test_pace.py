@@ -11,8 +11,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjbulk._pace import Pace, Start
-from mjbulk._verdict import Pause
+from mjbulk.mailjet.pace import Pace, Start
+from mjbulk.mailjet.verdict import Pause
 
 Server = Callable[[float], bool]
 """Is asked at a time, and tells whether it takes the request."""

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from mjbulk._quota import Gate, JobSlots, LocalQuota, RetryBudget, Step, Stopped
-from mjbulk._wire import Kind
 from mjbulk.errors import Error
+from mjbulk.mailjet.quota import Gate, JobSlots, LocalQuota, RetryBudget, Step, Stopped
+from mjbulk.mailjet.requests import Kind
 
 T = TypeVar("T")
 

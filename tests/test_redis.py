@@ -16,8 +16,8 @@ from support import KEYS, World
 import mjbulk
 from benchmarks import quota
 from benchmarks.redis_server import RedisServer, program, serving
-from mjbulk._quota import Gate
-from mjbulk._redis import RedisQuota
+from mjbulk.mailjet.quota import Gate
+from mjbulk.mailjet.redis_quota import RedisQuota
 from mjbulk.testing import Emulator
 
 

@@ -8,8 +8,8 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk._pace import Start
-from mjbulk._quota import LocalQuota, Step
+from mjbulk.mailjet.pace import Start
+from mjbulk.mailjet.quota import LocalQuota, Step
 from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._verdict import (
+from mjbulk.mailjet.verdict import (
     Failure,
     Pause,
     Verdict,

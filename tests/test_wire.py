@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk import _replies as replies
-from mjbulk import _wire as wire
-from mjbulk._replies import ErrorReply, JobReply, Unreadable
-from mjbulk._wire import Request
+from mjbulk.mailjet import replies
+from mjbulk.mailjet import requests as wire
+from mjbulk.mailjet.replies import ErrorReply, JobReply, Unreadable
+from mjbulk.mailjet.requests import Request
 from mjbulk.models import Action, ContactInfo, ContactsList, ImportOptions, JobRef, Property, Subscription
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)

@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 from mjbulk._books import announces_errors, match_errors
 from mjbulk._errorfile import parse
 from mjbulk._polling import finished
-from mjbulk._replies import JobReply
 from mjbulk.check._findings import ASSUMED
+from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef
 
 _QUIET = 10.0

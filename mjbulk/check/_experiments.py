@@ -9,9 +9,11 @@ from contextlib import suppress
 
 import orjson
 
-from mjbulk._replies import decode_batchjob, decode_data_id, decode_job_id
-from mjbulk._transport import Patience
-from mjbulk._wire import (
+from mjbulk.check._evidence import Probe, Trail
+from mjbulk.check._lab import Lab
+from mjbulk.errors import ApiError, Error, NoAnswer
+from mjbulk.mailjet.replies import decode_batchjob, decode_data_id, decode_job_id
+from mjbulk.mailjet.requests import (
     Request,
     abort_request,
     batchjob_request,
@@ -24,9 +26,7 @@ from mjbulk._wire import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.check._evidence import Probe, Trail
-from mjbulk.check._lab import Lab
-from mjbulk.errors import ApiError, Error, NoAnswer
+from mjbulk.mailjet.transport import Patience
 from mjbulk.models import Action
 
 SIZES = tuple(2**power for power in range(16, 25))

@@ -11,7 +11,10 @@ from attrs import define, field
 from yarl import URL
 
 from mjbulk._engine import Engine
-from mjbulk._replies import (
+from mjbulk.check._evidence import Evidence, Look, Trail
+from mjbulk.client import Client
+from mjbulk.errors import ApiError, Error
+from mjbulk.mailjet.replies import (
     JobReply,
     decode_batchjob,
     decode_contact_data,
@@ -20,8 +23,7 @@ from mjbulk._replies import (
     decode_lists,
     decode_properties,
 )
-from mjbulk._transport import MAX_ERROR_FILE, Patience
-from mjbulk._wire import (
+from mjbulk.mailjet.requests import (
     Request,
     abort_request,
     contact_data_request,
@@ -33,9 +35,7 @@ from mjbulk._wire import (
     job_request,
     page_request,
 )
-from mjbulk.check._evidence import Evidence, Look, Trail
-from mjbulk.client import Client
-from mjbulk.errors import ApiError, Error
+from mjbulk.mailjet.transport import MAX_ERROR_FILE, Patience
 from mjbulk.models import JobRef
 
 _T = TypeVar("_T")

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from attrs import define, field, frozen
 
-from mjbulk._wire import Content, Frame
+from mjbulk.mailjet.requests import Content, Frame
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.csv_text import read_records
 

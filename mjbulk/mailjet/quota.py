@@ -2,8 +2,8 @@
 
 The theory. A limit is the key's, so there is one `Gate` for all that a key does, and a 429 to one request stops them
 all. A request passes when three things are there, in this order: a place among those that may be under way, a start
-(`mjbulk._pace`: how fast, and what 429s teach), and its turn. Which request gets them is decided last, so that a start
-never belongs to one that has gone away, and one that is cancelled takes nothing along.
+(`mjbulk.mailjet.pace`: how fast, and what 429s teach), and its turn. Which request gets them is decided last, so that a
+start never belongs to one that has gone away, and one that is cancelled takes nothing along.
 
 Submits go first, for nothing else can happen before them; account calls are few, and somebody waits for them. Polls and
 downloads keep a floor of one grant in four, or a full pipeline would never see a job end. Within each of the two,
@@ -25,10 +25,10 @@ from functools import partial
 from math import inf
 from typing import Protocol, TypeVar
 
-from mjbulk._pace import Pace, Start
-from mjbulk._verdict import MAX_RETRY_AFTER, Pause
-from mjbulk._wire import Kind
 from mjbulk.errors import Error
+from mjbulk.mailjet.pace import Pace, Start
+from mjbulk.mailjet.requests import Kind
+from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Pause
 
 _T = TypeVar("_T")
 Step = Callable[[Pace, float], tuple[Pace, _T]]

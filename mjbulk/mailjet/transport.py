@@ -10,11 +10,15 @@ from typing import Any, BinaryIO, Generic, TypeVar
 import backoff
 from attrs import define, field, frozen
 
-from mjbulk._exchange import Exchange, Lost
-from mjbulk._pace import Start
-from mjbulk._quota import Gate, RetryBudget, Stopped
-from mjbulk._replies import Unreadable, decode_error
-from mjbulk._verdict import (
+from mjbulk.config import Settings
+from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.events import Emit, Event
+from mjbulk.mailjet.http import Exchange, Lost
+from mjbulk.mailjet.pace import Start
+from mjbulk.mailjet.quota import Gate, RetryBudget, Stopped
+from mjbulk.mailjet.replies import Unreadable, decode_error
+from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.verdict import (
     Failure,
     Pause,
     Verdict,
@@ -23,10 +27,6 @@ from mjbulk._verdict import (
     retry_after,
     send_again,
 )
-from mjbulk._wire import Request
-from mjbulk.config import Settings
-from mjbulk.errors import ApiError, NoAnswer
-from mjbulk.events import Emit, Event
 
 _T = TypeVar("_T")
 Heard = Callable[[int, Mapping[str, str]], object]

@@ -2,8 +2,8 @@
 
 The pace of a key is one value in Redis, and a step of it is a comparison: read value and time, take the step here, and
 write its outcome unless another process was faster; then all over again. So what paces, stops and learns is the same
-code as within a process (`mjbulk._pace`), and Redis brings what a process has not: a place that all see, and one clock.
-A limiter from a library was the other choice: one that paces would still need learning and a shared stop beside it, in
+code as within a process (`mjbulk.mailjet.pace`), and Redis brings what a process has not: a place that all see, and one
+clock. A limiter from a library was the other choice: one that paces would still need learning and a shared stop beside it, in
 a second script and a second theory.
 
 A process that is killed takes along the one start that it had reserved. A Redis that loses its memory has forgotten
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import astuple
 
-from mjbulk._pace import Pace
-from mjbulk._quota import Step
 from mjbulk.errors import Error, UsageError
+from mjbulk.mailjet.pace import Pace
+from mjbulk.mailjet.quota import Step
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -17,9 +17,9 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen
 from yarl import URL
 
-from mjbulk._verdict import Failure
-from mjbulk._wire import Content, Request
 from mjbulk.config import Credentials, Settings
+from mjbulk.mailjet.requests import Content, Request
+from mjbulk.mailjet.verdict import Failure
 
 _PIECE = 64 * 1024
 _IDLE = 10.0

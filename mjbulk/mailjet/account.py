@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from mjbulk._replies import decode_jobs, decode_lists, decode_properties, decode_subscriptions
-from mjbulk._transport import Transport
-from mjbulk._wire import (
+from mjbulk.errors import ApiError, UsageError
+from mjbulk.mailjet.replies import decode_jobs, decode_lists, decode_properties, decode_subscriptions
+from mjbulk.mailjet.requests import (
     PAGE,
     Request,
     create_list_request,
@@ -13,7 +13,7 @@ from mjbulk._wire import (
     page_request,
     subscriptions_request,
 )
-from mjbulk.errors import ApiError, UsageError
+from mjbulk.mailjet.transport import Transport
 from mjbulk.models import Action, ContactsList, Datatype, ListRef, Property, Subscription
 
 _T = TypeVar("_T")
