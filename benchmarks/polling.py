@@ -8,7 +8,7 @@ from functools import partial
 from statistics import fmean, median
 
 from benchmarks.jobs import ModelJob, mix
-from mjbulk._polling import Bounds, Company, Learned, Track, learn, next_look
+from mjbulk.jobs.forecast import Bounds, Company, Learned, Track, learn, next_look
 
 SEEDS = (1, 2, 3, 4, 5)
 ALONE = 1e5

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mjbulk.events import Event, Hook
-    from mjbulk.jobs import JobWatcher
+    from mjbulk.jobs.watcher import JobWatcher
     from mjbulk.mailjet.quota import Quota
     from mjbulk.mailjet.redis_quota import RedisQuota
     from mjbulk.models import (
@@ -86,7 +86,7 @@ _HOMES = {
         "SourceError",
         "UsageError",
     ),
-    "jobs": ("JobWatcher",),
+    "jobs.watcher": ("JobWatcher",),
     "models": (
         "Action",
         "ActionLike",

@@ -15,7 +15,7 @@ from mjbulk._ways import Way
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import Error
-from mjbulk.jobs import Watched
+from mjbulk.jobs.watcher import Watched
 from mjbulk.journal import ChunkRecord, PartRecord
 
 GRACE = 10.0

@@ -16,7 +16,7 @@ from mjbulk._parts import Part, Refused, Rows
 from mjbulk._ways import Way, find_import
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import ApiError
-from mjbulk.jobs import Ended, Watched
+from mjbulk.jobs.watcher import Ended, Watched
 from mjbulk.journal import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 from mjbulk.spill import Place

@@ -10,11 +10,11 @@ from typing import Self, get_args
 import orjson
 from attrs import evolve, frozen
 
-from mjbulk._polling import Bounds, Learned
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Emit, Hook, emitter
-from mjbulk.jobs import Scheduler
+from mjbulk.jobs.forecast import Bounds, Learned
+from mjbulk.jobs.watcher import Scheduler
 from mjbulk.journal import Journal, NoJournal, NoteRecord, fingerprint
 from mjbulk.mailjet.account import Account
 from mjbulk.mailjet.http import Exchange

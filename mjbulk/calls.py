@@ -13,7 +13,7 @@ from mjbulk._engine import Engine
 from mjbulk._rejects import whole_or_not_at_all
 from mjbulk._ways import JsonWay, Passage
 from mjbulk.errors import ApiError, UsageError
-from mjbulk.jobs import JobWatcher, job_of
+from mjbulk.jobs.watcher import JobWatcher, job_of
 from mjbulk.mailjet.http import SinkFailed
 from mjbulk.mailjet.replies import decode_batchjob, decode_contact, decode_data_id, decode_job, decode_job_id
 from mjbulk.mailjet.requests import (

@@ -32,7 +32,7 @@ from mjbulk.errors import (
     UsageError,
 )
 from mjbulk.events import Event
-from mjbulk.jobs import Watched
+from mjbulk.jobs.watcher import Watched
 from mjbulk.journal import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.report import Ledger, Report

@@ -25,8 +25,8 @@ PURE = (
     "rows/csv_text",
     "chunks/people",
     "mailjet/pace",
-    "_polling",
-    "_times",
+    "jobs/forecast",
+    "jobs/durations",
     "_errorfile",
     "_books",
 )

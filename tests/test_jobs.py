@@ -12,11 +12,11 @@ from support import VirtualClockLoop, World, balanced
 import mjbulk
 from benchmarks.client_polling import through_client
 from benchmarks.jobs import mix
-from mjbulk._polling import Bounds, Learned
-from mjbulk._times import Line
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError
-from mjbulk.jobs import JobWatcher, Scheduler, Watched
+from mjbulk.jobs.durations import Line
+from mjbulk.jobs.forecast import Bounds, Learned
+from mjbulk.jobs.watcher import JobWatcher, Scheduler, Watched
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.transport import GaveUp, Untrusted

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.jobs import mix
 from benchmarks.polling import WAYS, predictive
-from mjbulk._polling import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
-from mjbulk._times import Line, Times
+from mjbulk.jobs.durations import Line, Times
+from mjbulk.jobs.forecast import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
 from mjbulk.mailjet.replies import JobReply
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)

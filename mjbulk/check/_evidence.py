@@ -8,8 +8,8 @@ from attrs import define, field, frozen
 
 from mjbulk._books import announces_errors, match_errors
 from mjbulk._errorfile import parse
-from mjbulk._polling import finished
 from mjbulk.check._findings import ASSUMED
+from mjbulk.jobs.forecast import finished
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef
 

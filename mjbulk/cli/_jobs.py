@@ -13,7 +13,7 @@ from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.models import JobRef
 
 if TYPE_CHECKING:
-    from mjbulk.jobs import JobWatcher
+    from mjbulk.jobs.watcher import JobWatcher
     from mjbulk.models import Job
 
 _JobText = Annotated[str, Parameter(name="JOB", help="contact:ID, contactslist:LIST/ID or csvimport:ID.")]

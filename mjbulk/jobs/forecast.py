@@ -31,7 +31,7 @@ from typing import Any, Self
 import attrs
 from attrs import evolve, field, frozen
 
-from mjbulk._times import KEEP, Guess, Line, Times
+from mjbulk.jobs.durations import KEEP, Guess, Line, Times
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobKind
 

@@ -16,10 +16,10 @@ from attrs import define, field, frozen
 
 from mjbulk._books import announces_errors, match_errors, told
 from mjbulk._errorfile import MISSING, ErrorFile, parse
-from mjbulk._polling import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, Event
+from mjbulk.jobs.forecast import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
 from mjbulk.mailjet.replies import JobReply, decode_job
 from mjbulk.mailjet.requests import error_file_request, job_request
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, GaveUp, Patience, Transport, Untrusted

@@ -1,0 +1,1 @@
+"""A background job at Mailjet, watched until its end."""
