@@ -58,9 +58,9 @@ if TYPE_CHECKING:
         SupportsRow,
         Unsettled,
     )
+    from mjbulk.outcomes.report import Report
     from mjbulk.plan import Plan
     from mjbulk.pool import SessionPool
-    from mjbulk.report import Report
     from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.runs import ImportRun
 
@@ -114,7 +114,7 @@ _HOMES = {
     ),
     "plan": ("Plan",),
     "pool": ("SessionPool",),
-    "report": ("Report",),
+    "outcomes.report": ("Report",),
     "runs": ("ImportRun",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

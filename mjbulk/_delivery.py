@@ -10,7 +10,6 @@ from itertools import groupby
 
 from attrs import evolve
 
-from mjbulk._books import Settlement, settle
 from mjbulk._handover import Desk, Handover
 from mjbulk._parts import Part, Refused, Rows
 from mjbulk._ways import Way, find_import
@@ -19,6 +18,7 @@ from mjbulk.errors import ApiError
 from mjbulk.jobs.watcher import Ended, Watched
 from mjbulk.journal import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
+from mjbulk.outcomes.settle import Settlement, settle
 from mjbulk.spill import Place
 
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)

@@ -19,7 +19,7 @@ from mjbulk.events import Event
 from mjbulk.mailjet.requests import Content
 from mjbulk.mailjet.transport import GaveUp, Patience, WasReset
 from mjbulk.models import JobRef, RunSpec
-from mjbulk.report import Ledger
+from mjbulk.outcomes.report import Ledger
 from mjbulk.spill import Place, Spill, Stored
 
 _REFUSED_IN_A_ROW = 100

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mjbulk._engine import Engine
-from mjbulk._rejects import whole_or_not_at_all
 from mjbulk._ways import JsonWay, Passage
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs.watcher import JobWatcher, job_of
@@ -50,6 +49,7 @@ from mjbulk.models import (
     list_actions,
     list_ref,
 )
+from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.rows.block import Terms, flat, given, layout_of
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.values import RowFault, check_address

@@ -30,8 +30,8 @@ from mjbulk.models import (
     RunSpec,
     repair_spec,
 )
+from mjbulk.outcomes.report import Report, by_row
 from mjbulk.plan import Plan, make_plan
-from mjbulk.report import Report, by_row
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.runs import Beginning, ImportRun

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mjbulk.models import Job
-    from mjbulk.report import Report
+    from mjbulk.outcomes.report import Report
 
 _MEANINGS = {
     "MJ03": "a value is missing",

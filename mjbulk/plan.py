@@ -10,7 +10,7 @@ from mjbulk._intake import Intake
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
-from mjbulk.report import RejectionStore
+from mjbulk.outcomes.report import RejectionStore
 from mjbulk.rows.sources import Source
 
 

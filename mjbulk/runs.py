@@ -35,7 +35,7 @@ from mjbulk.events import Event
 from mjbulk.jobs.watcher import Watched
 from mjbulk.journal import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
-from mjbulk.report import Ledger, Report
+from mjbulk.outcomes.report import Ledger, Report
 from mjbulk.rows.sources import Source
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._books import Settlement, announces_errors, disagreement, match_errors, settle, told
-from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile, parse
 from mjbulk.mailjet.replies import JobReply
+from mjbulk.outcomes.error_file import EMPTY, MISSING, Entry, ErrorFile, parse
+from mjbulk.outcomes.settle import Settlement, announces_errors, disagreement, match_errors, settle, told
 
 LAW = settings(derandomize=True, deadline=None, max_examples=20)
 PEOPLE = ["ann@example.org", "Bob@Example.org", "cid@example.org", "dän@example.org"]

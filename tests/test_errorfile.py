@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile, parse
+from mjbulk.outcomes.error_file import EMPTY, MISSING, Entry, ErrorFile, parse
 
 LAW = settings(derandomize=True, deadline=None, max_examples=120)
 A, B = "a@example.org", "b@example.org"

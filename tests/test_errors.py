@@ -20,7 +20,7 @@ from mjbulk.errors import (
 )
 from mjbulk.errors import __all__ as exported
 from mjbulk.models import Job, JobRef, Rejection, RunSpec
-from mjbulk.report import RejectionStore, Report
+from mjbulk.outcomes.report import RejectionStore, Report
 
 ADDRESS = "somebody@example.org"
 SECRET = "0123456789abcdef"

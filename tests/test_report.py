@@ -22,10 +22,10 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
 
-from mjbulk._rejects import REJECTION_COLUMNS, whole_or_not_at_all
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, JobRef, Rejection, RunSpec, Unsettled
-from mjbulk.report import Ledger, RejectionStore, Report, by_row
+from mjbulk.outcomes.rejection_files import REJECTION_COLUMNS, whole_or_not_at_all
+from mjbulk.outcomes.report import Ledger, RejectionStore, Report, by_row
 from mjbulk.rows.sources import source_of
 
 A = "ann@example.org"

@@ -6,12 +6,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mjbulk._books import announces_errors, match_errors
-from mjbulk._errorfile import parse
 from mjbulk.check._findings import ASSUMED
 from mjbulk.jobs.forecast import finished
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef
+from mjbulk.outcomes.error_file import parse
+from mjbulk.outcomes.settle import announces_errors, match_errors
 
 _QUIET = 10.0
 """A job with an unknown status has ended when it tells an end, and nothing changes for so many seconds."""

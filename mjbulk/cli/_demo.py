@@ -10,7 +10,7 @@ from mjbulk.cli._ends import DONE, REJECTED, plain, say, tell
 from mjbulk.cli._import import shown
 
 if TYPE_CHECKING:
-    from mjbulk.report import Report
+    from mjbulk.outcomes.report import Report
     from mjbulk.testing import Emulator
 
 _ROWS = 6_000

@@ -13,7 +13,7 @@ from mjbulk.errors import ApiError, Error, JournalError, UsageError
 
 if TYPE_CHECKING:
     from mjbulk.models import Unsettled
-    from mjbulk.report import Report
+    from mjbulk.outcomes.report import Report
 
 DONE = 0
 REJECTED = 1

@@ -17,7 +17,7 @@ from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 from mjbulk.errors import ImportHalted, UsageError
 
 if TYPE_CHECKING:
-    from mjbulk.report import Report
+    from mjbulk.outcomes.report import Report
     from mjbulk.rows.sources import Source
     from mjbulk.runs import ImportRun
 

@@ -14,8 +14,6 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mjbulk._books import announces_errors, match_errors, told
-from mjbulk._errorfile import MISSING, ErrorFile, parse
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, Event
@@ -24,7 +22,9 @@ from mjbulk.mailjet.replies import JobReply, decode_job
 from mjbulk.mailjet.requests import error_file_request, job_request
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, GaveUp, Patience, Transport, Untrusted
 from mjbulk.models import Job, JobKind, JobRef, Rejection
-from mjbulk.report import RejectionStore
+from mjbulk.outcomes.error_file import MISSING, ErrorFile, parse
+from mjbulk.outcomes.report import RejectionStore
+from mjbulk.outcomes.settle import announces_errors, match_errors, told
 
 _PATIENCE = Patience(attempts=1, seconds=float("inf"))
 """Of one look. Then other jobs have their turn: the answer to one may be broken for good."""

@@ -15,9 +15,9 @@ from typing import Any
 
 from attrs import frozen
 
-from mjbulk._rejects import REJECTION_COLUMNS, as_json
 from mjbulk.errors import UsageError
 from mjbulk.models import Rejection, Rejections
+from mjbulk.outcomes.rejection_files import REJECTION_COLUMNS, as_json
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable
 from mjbulk.rows.values import EMAIL

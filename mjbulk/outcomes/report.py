@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Self
 import attrs
 from attrs import frozen
 
-from mjbulk._rejects import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
+from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.rows.block import weight
 from mjbulk.spill import Place, Spill
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from mjbulk._errorfile import EMPTY, MISSING, Entry, ErrorFile
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import Match
+from mjbulk.outcomes.error_file import EMPTY, MISSING, Entry, ErrorFile
 from mjbulk.rows.values import key_of
 
 
