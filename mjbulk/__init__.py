@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mjbulk._runinfo import ChunkInfo, RunInfo
     from mjbulk.client import Client, import_contacts
     from mjbulk.config import Assumptions, Credentials, Settings
     from mjbulk.errors import (
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     )
     from mjbulk.events import Event, Hook
     from mjbulk.jobs.watcher import JobWatcher
+    from mjbulk.journal.info import ChunkInfo, RunInfo
     from mjbulk.mailjet.quota import Quota
     from mjbulk.mailjet.redis_quota import RedisQuota
     from mjbulk.models import (
@@ -68,7 +68,7 @@ _HOMES = {
     "events": ("Event", "Hook"),
     "mailjet.quota": ("Quota",),
     "mailjet.redis_quota": ("RedisQuota",),
-    "_runinfo": ("ChunkInfo", "RunInfo"),
+    "journal.info": ("ChunkInfo", "RunInfo"),
     "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),

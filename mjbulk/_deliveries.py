@@ -16,7 +16,7 @@ from mjbulk.chunks.chunker import Chunk
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import Error
 from mjbulk.jobs.watcher import Watched
-from mjbulk.journal import ChunkRecord, PartRecord
+from mjbulk.journal.records import ChunkRecord, PartRecord
 
 GRACE = 10.0
 """Seconds that requests under way have to end when a run is stopped."""

@@ -16,7 +16,7 @@ from mjbulk._ways import Way, find_import
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import ApiError
 from mjbulk.jobs.watcher import Ended, Watched
-from mjbulk.journal import PartRecord, mask
+from mjbulk.journal.records import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 from mjbulk.outcomes.settle import Settlement, settle
 from mjbulk.spill import Place

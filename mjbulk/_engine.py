@@ -15,7 +15,7 @@ from mjbulk.errors import UsageError
 from mjbulk.events import Emit, Hook, emitter
 from mjbulk.jobs.forecast import Bounds, Learned
 from mjbulk.jobs.watcher import Scheduler
-from mjbulk.journal import Journal, NoJournal, NoteRecord, fingerprint
+from mjbulk.journal.records import Journal, NoJournal, NoteRecord, fingerprint
 from mjbulk.mailjet.account import Account
 from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.quota import Gate, JobSlots, LocalQuota, Quota
@@ -111,7 +111,7 @@ def open_journal(where: str | os.PathLike[str] | None, hooks: Sequence[Hook]) ->
     if where is None:
         return NoJournal()
     try:
-        from mjbulk._database import SqlJournal  # noqa: PLC0415  # it needs an extra that may not be installed
+        from mjbulk.journal.sql import SqlJournal  # noqa: PLC0415  # it needs an extra that may not be installed
     except ImportError as missing:
         raise UsageError(f"a journal needs {missing.name}: pip install 'mjbulk[journal]'") from None
     return SqlJournal(where, emitter(hooks))

@@ -13,7 +13,7 @@ from attrs import astuple, define, evolve, field, frozen
 from mjbulk._ways import Passage
 from mjbulk.chunks.chunker import Chunk, Kept
 from mjbulk.jobs.watcher import Watched
-from mjbulk.journal import PartRecord, RejectionRecord, rejection_of
+from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
 from mjbulk.mailjet.transport import Doubt
 from mjbulk.models import JobRef, Match, Rejection
 from mjbulk.outcomes.settle import Matched

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import JournalRefused
-from mjbulk.journal import (
+from mjbulk.journal.records import (
     ChunkRecord,
     History,
     Journal,

@@ -13,13 +13,13 @@ import orjson
 from attrs import evolve
 
 from mjbulk._engine import Engine, open_journal
-from mjbulk._runinfo import ChunkInfo, RunInfo, together
 from mjbulk._runlog import RunLog
 from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.events import Hook
-from mjbulk.journal import Journal, RunRecord, decode_spec, encode_spec, number_of
+from mjbulk.journal.info import ChunkInfo, RunInfo, together
+from mjbulk.journal.records import Journal, RunRecord, decode_spec, encode_spec, number_of
 from mjbulk.mailjet.quota import Quota
 from mjbulk.models import (
     ListActions,

@@ -33,7 +33,7 @@ from mjbulk.errors import (
 )
 from mjbulk.events import Event
 from mjbulk.jobs.watcher import Watched
-from mjbulk.journal import CLOSING, rejection_of
+from mjbulk.journal.records import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.outcomes.report import Ledger, Report
 from mjbulk.rows.sources import Source

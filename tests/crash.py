@@ -25,7 +25,7 @@ from crash_world import Cut, Sent, Server, Truth, start
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from mjbulk.journal import number_of
+from mjbulk.journal.records import number_of
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a commit takes no time: what a process has written outlives it there as well as on a disk."""

@@ -15,8 +15,8 @@ from crash_world import POISON, REJECTED, Cut, Server
 from sqlalchemy import Engine, event
 
 import mjbulk
-import mjbulk._database
 import mjbulk.client  # so that no child has to import them
+import mjbulk.journal.sql
 
 _PEOPLE = (
     *("p1", "p2", "p3", "p4", "p4", "p5"),

@@ -19,8 +19,9 @@ from pathlib import Path
 from attrs import frozen
 from crash_world import Server, start
 
-from mjbulk import _database, client  # noqa: F401  # so that no process has to import them
+from mjbulk import client  # noqa: F401  # so that no process has to import them
 from mjbulk.cli import main as mjbulk
+from mjbulk.journal import sql  # noqa: F401
 
 _MOST = 12
 """Kills of one run, after which it is left alone."""

@@ -16,7 +16,7 @@ from support import KEYS, World, balanced
 from test_lost_imports import Mortal
 
 import mjbulk
-from mjbulk._database import SqlJournal
+from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Emulator, Fault, Knobs
 
 LEFT = "left@example.org"

@@ -20,8 +20,8 @@ from sqlalchemy import Engine, event
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk._database import SqlJournal
-from mjbulk.journal import number_of
+from mjbulk.journal.records import number_of
+from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Fault, Knobs
 
 PLACES = int(os.environ.get("MJBULK_TEST_PLACES", "60"))

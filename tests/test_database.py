@@ -19,9 +19,17 @@ from sqlalchemy.event import listen
 from support import KEYS, Place, World, balanced
 
 import mjbulk
-from mjbulk._database import SqlJournal
 from mjbulk.events import Event
-from mjbulk.journal import ChunkRecord, NoteRecord, PartRecord, RejectionRecord, RunRecord, encode_spec, number_of
+from mjbulk.journal.records import (
+    ChunkRecord,
+    NoteRecord,
+    PartRecord,
+    RejectionRecord,
+    RunRecord,
+    encode_spec,
+    number_of,
+)
+from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Knobs, Mailjet
 
 
@@ -193,8 +201,8 @@ async def test_a_run_is_open_once(place: Place) -> None:
 
 HOLD = """
 import asyncio, sys
-from mjbulk._database import SqlJournal
-from mjbulk.journal import RunRecord, encode_spec, number_of
+from mjbulk.journal.sql import SqlJournal
+from mjbulk.journal.records import RunRecord, encode_spec, number_of
 from mjbulk.models import RunSpec
 
 async def hold():

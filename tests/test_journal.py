@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from mjbulk import JobRef, JournalRefused, Rejection, RunInfo, RunSpec, UsageError
-from mjbulk._runinfo import together
-from mjbulk.journal import (
+from mjbulk.journal.info import together
+from mjbulk.journal.records import (
     ChunkRecord,
     History,
     NoJournal,

@@ -12,8 +12,8 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk._database import SqlJournal
-from mjbulk.journal import Journal, Record
+from mjbulk.journal.records import Journal, Record
+from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Emulator, Fault, Knobs
 
 SEEDS = int(os.environ.get("MJBULK_TEST_SEEDS", "500"))

@@ -11,8 +11,8 @@ import pytest
 from support import KEYS, Place, World, balanced
 
 import mjbulk
-from mjbulk._database import SqlJournal
-from mjbulk.journal import NoJournal, NoteRecord
+from mjbulk.journal.records import NoJournal, NoteRecord
+from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Fault, Knobs
 
 ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]

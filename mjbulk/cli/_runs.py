@@ -16,7 +16,7 @@ from mjbulk.errors import UsageError
 from mjbulk.models import COUNT_NAMES, Counts, Resend
 
 if TYPE_CHECKING:
-    from mjbulk._runinfo import ChunkInfo, RunInfo
+    from mjbulk.journal.info import ChunkInfo, RunInfo
 
 _Cells = Mapping[str, str | int]
 _RunId = Annotated[str, Parameter(name="RUN_ID", help="The name of a run, as mjbulk runs shows it.")]

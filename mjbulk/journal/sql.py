@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from mjbulk._backends import Backend, backend_of
-from mjbulk._runinfo import RunInfo
-from mjbulk._tables import books_of, check_format, delete_refused, delete_run, read, read_history, read_page, write
 from mjbulk.errors import JournalError, JournalRefused
 from mjbulk.events import Emit, Event
-from mjbulk.journal import (
+from mjbulk.journal.backends import Backend, backend_of
+from mjbulk.journal.info import RunInfo
+from mjbulk.journal.records import (
     CLOSING,
     History,
     NoteRecord,
@@ -30,6 +29,16 @@ from mjbulk.journal import (
     check_terms,
     damaged,
     number_of,
+)
+from mjbulk.journal.tables import (
+    books_of,
+    check_format,
+    delete_refused,
+    delete_run,
+    read,
+    read_history,
+    read_page,
+    write,
 )
 
 _T = TypeVar("_T")

@@ -21,9 +21,9 @@ from sqlalchemy import (
     tuple_,
 )
 
-from mjbulk._runinfo import SUMS, books
 from mjbulk.errors import JournalRefused
-from mjbulk.journal import (
+from mjbulk.journal.info import SUMS, books
+from mjbulk.journal.records import (
     FORMAT,
     RECORDS,
     ChunkRecord,

@@ -27,8 +27,8 @@ import attrs
 import orjson
 from attrs import field, frozen
 
-from mjbulk._runinfo import SUMS, ChunkInfo, PartState, RunInfo, books
 from mjbulk.errors import JournalRefused, UsageError
+from mjbulk.journal.info import SUMS, ChunkInfo, PartState, RunInfo, books
 from mjbulk.models import Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
 
 FORMAT = 1

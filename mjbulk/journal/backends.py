@@ -18,9 +18,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
-from mjbulk._tables import PREFIX, Insert
 from mjbulk.errors import JournalRefused, UsageError
-from mjbulk.journal import damaged
+from mjbulk.journal.records import damaged
+from mjbulk.journal.tables import PREFIX, Insert
 
 _LOCK_SECONDS = 0.1
 _SERVER_SECONDS = 1.0

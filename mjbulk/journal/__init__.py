@@ -1,0 +1,1 @@
+"""What outlives the process: runs, their chunks, and what is known of them."""
