@@ -59,10 +59,10 @@ if TYPE_CHECKING:
         Unsettled,
     )
     from mjbulk.outcomes.report import Report
-    from mjbulk.plan import Plan
     from mjbulk.pool import SessionPool
     from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, jsonl_source
-    from mjbulk.runs import ImportRun
+    from mjbulk.run.plan import Plan
+    from mjbulk.run.run import ImportRun
 
 _HOMES = {
     "events": ("Event", "Hook"),
@@ -112,10 +112,10 @@ _HOMES = {
         "SupportsRow",
         "Unsettled",
     ),
-    "plan": ("Plan",),
+    "run.plan": ("Plan",),
     "pool": ("SessionPool",),
     "outcomes.report": ("Report",),
-    "runs": ("ImportRun",),
+    "run.run": ("ImportRun",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

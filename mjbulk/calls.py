@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mjbulk._engine import Engine
-from mjbulk._ways import JsonWay, Passage
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs.watcher import JobWatcher, job_of
 from mjbulk.mailjet.http import SinkFailed
@@ -53,6 +51,8 @@ from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.rows.block import Terms, flat, given, layout_of
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.values import RowFault, check_address
+from mjbulk.run.engine import Engine
+from mjbulk.run.senders import JsonWay, Passage
 
 
 class Calls(ABC):

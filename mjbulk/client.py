@@ -12,8 +12,6 @@ from typing import Literal, Self, Unpack
 import orjson
 from attrs import evolve
 
-from mjbulk._engine import Engine, open_journal
-from mjbulk._runlog import RunLog
 from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import SourceError, UsageError
@@ -31,10 +29,12 @@ from mjbulk.models import (
     repair_spec,
 )
 from mjbulk.outcomes.report import Report, by_row
-from mjbulk.plan import Plan, make_plan
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
-from mjbulk.runs import Beginning, ImportRun
+from mjbulk.run.engine import Engine, open_journal
+from mjbulk.run.plan import Plan, make_plan
+from mjbulk.run.run import Beginning, ImportRun
+from mjbulk.run.run_log import RunLog
 
 
 class Client(Calls):

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self
 
-from mjbulk._engine import open_journal
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook
 from mjbulk.mailjet.quota import Quota
 from mjbulk.rows.files import Path_
+from mjbulk.run.engine import open_journal
 
 
 class SessionPool:

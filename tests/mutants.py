@@ -39,14 +39,14 @@ _CRASH = "--resend never --every 1 --kinds json:addnoforce"
 MUTANTS = (
     Mutant(
         "the intent is not committed",
-        "_handover.py",
+        "run/submission.py",
         'await self._save(part, state="sending", attempts=part.record.attempts + 1)',
         'self._note(part, state="sending", attempts=part.record.attempts + 1)',
         _CRASH,
     ),
     Mutant(
         "a job is used before it is committed",
-        "_handover.py",
+        "run/submission.py",
         "        await self._save(part)\n        self._desk.refused",
         "        self._desk.refused",
         _CRASH,
@@ -60,7 +60,7 @@ MUTANTS = (
     ),
     Mutant(
         "an outcome is told before it is committed",
-        "_delivery.py",
+        "run/chunk.py",
         "        await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))\n"
         "        self._post(part, [*rejections, *notes])\n",
         "        self._post(part, [*rejections, *notes])\n"
@@ -70,14 +70,14 @@ MUTANTS = (
     ),
     Mutant(
         "an uploaded file is imported before it is committed",
-        "_handover.py",
+        "run/submission.py",
         "part.passage.uploaded = lambda data_id: self._save(part, data_id=data_id)",
         "part.passage.uploaded = lambda data_id: asyncio.sleep(0)",
         "--resend safe --every 2 --kinds csv:addnoforce",
     ),
     Mutant(
         "a doubt is forgotten",
-        "_parts.py",
+        "run/part.py",
         'in_doubt = record.state == "sending" and',
         "in_doubt = False and",
         _CRASH,
@@ -94,14 +94,14 @@ MUTANTS = (
     ),
     Mutant(
         "a source is not compared",
-        "_runlog.py",
+        "run/run_log.py",
         "if known is not None and known != now:",
         "if known is not None and False:",
         "test_resume.py::test_a_source_that_changed_is_refused",
     ),
     Mutant(
         "a later row is forgotten",
-        "_runlog.py",
+        "run/run_log.py",
         "self.later(evolve(part, overtaken=True))",
         "self.later(part)",
         "test_resume.py",

@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar
 from attrs import define, field
 from yarl import URL
 
-from mjbulk._engine import Engine
 from mjbulk.check._evidence import Evidence, Look, Trail
 from mjbulk.client import Client
 from mjbulk.errors import ApiError, Error
@@ -37,6 +36,7 @@ from mjbulk.mailjet.requests import (
 )
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, Patience
 from mjbulk.models import JobRef
+from mjbulk.run.engine import Engine
 
 _T = TypeVar("_T")
 _PATIENCE = Patience(attempts=8, seconds=60.0)

@@ -19,7 +19,7 @@ from mjbulk.errors import ImportHalted, UsageError
 if TYPE_CHECKING:
     from mjbulk.outcomes.report import Report
     from mjbulk.rows.sources import Source
-    from mjbulk.runs import ImportRun
+    from mjbulk.run.run import ImportRun
 
 _OUTPUT = Group("Output", sort_key=30)
 Rejects = Annotated[

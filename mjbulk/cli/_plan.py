@@ -10,7 +10,7 @@ from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 
 if TYPE_CHECKING:
-    from mjbulk.plan import Plan
+    from mjbulk.run.plan import Plan
 
 
 async def plan(

@@ -10,7 +10,6 @@ from typing import Literal
 
 from attrs import astuple, define, evolve, field, frozen
 
-from mjbulk._ways import Passage
 from mjbulk.chunks.chunker import Chunk, Kept
 from mjbulk.jobs.watcher import Watched
 from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
@@ -18,6 +17,7 @@ from mjbulk.mailjet.transport import Doubt
 from mjbulk.models import JobRef, Match, Rejection
 from mjbulk.outcomes.settle import Matched
 from mjbulk.rows.block import Given
+from mjbulk.run.senders import Passage
 from mjbulk.spill import Place, Spill
 
 Refused = Mapping[int, tuple[str, str | None, Match]]

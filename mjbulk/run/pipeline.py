@@ -9,14 +9,14 @@ from array import array
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from mjbulk._delivery import Delivery
-from mjbulk._handover import Desk
-from mjbulk._ways import Way
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import Error
 from mjbulk.jobs.watcher import Watched
 from mjbulk.journal.records import ChunkRecord, PartRecord
+from mjbulk.run.chunk import Delivery
+from mjbulk.run.senders import Way
+from mjbulk.run.submission import Desk
 
 GRACE = 10.0
 """Seconds that requests under way have to end when a run is stopped."""

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 
 from attrs import define, field
 
-from mjbulk._engine import Engine
 from mjbulk.chunks.chunker import Limits
 from mjbulk.config import JSON_ROWS, Settings
 from mjbulk.mailjet.account import Account
@@ -33,6 +32,7 @@ from mjbulk.rows.block import Block, Layout
 from mjbulk.rows.contacts import Contacts, merge
 from mjbulk.rows.csv_text import decode_record, encode_record, write_records
 from mjbulk.rows.values import Column, ColumnFault, RowFault
+from mjbulk.run.engine import Engine
 
 
 async def _unheard(_: int) -> None:

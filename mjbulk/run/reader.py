@@ -7,8 +7,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from mjbulk._engine import Engine
-from mjbulk._ways import CsvWay, JsonWay, Way
 from mjbulk.chunks.chunker import Chunk, Chunker, SizeLimit
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.mailjet.account import property_problems
@@ -29,6 +27,8 @@ from mjbulk.rows.block import (
 from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.sources import Source
 from mjbulk.rows.values import EMAIL, ColumnFault, RowFault
+from mjbulk.run.engine import Engine
+from mjbulk.run.senders import CsvWay, JsonWay, Way
 
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""

@@ -16,11 +16,6 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from mjbulk._deliveries import GRACE, Deliveries
-from mjbulk._engine import Engine
-from mjbulk._handover import Desk
-from mjbulk._intake import Intake
-from mjbulk._runlog import RunLog
 from mjbulk.chunks.chunker import SizeLimit
 from mjbulk.errors import (
     Error,
@@ -37,6 +32,11 @@ from mjbulk.journal.records import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.outcomes.report import Ledger, Report
 from mjbulk.rows.sources import Source
+from mjbulk.run.engine import Engine
+from mjbulk.run.pipeline import GRACE, Deliveries
+from mjbulk.run.reader import Intake
+from mjbulk.run.run_log import RunLog
+from mjbulk.run.submission import Desk
 
 
 @frozen

@@ -5,13 +5,13 @@ from contextlib import aclosing
 
 from attrs import field, frozen
 
-from mjbulk._engine import Engine
-from mjbulk._intake import Intake
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
 from mjbulk.outcomes.report import RejectionStore
 from mjbulk.rows.sources import Source
+from mjbulk.run.engine import Engine
+from mjbulk.run.reader import Intake
 
 
 @frozen(kw_only=True)

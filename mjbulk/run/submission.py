@@ -9,10 +9,6 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from mjbulk._engine import Engine
-from mjbulk._parts import Part, Rows
-from mjbulk._runlog import RunLog
-from mjbulk._ways import Way
 from mjbulk.chunks.chunker import Body, SizeLimit
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Event
@@ -20,6 +16,10 @@ from mjbulk.mailjet.requests import Content
 from mjbulk.mailjet.transport import GaveUp, Patience, WasReset
 from mjbulk.models import JobRef, RunSpec
 from mjbulk.outcomes.report import Ledger
+from mjbulk.run.engine import Engine
+from mjbulk.run.part import Part, Rows
+from mjbulk.run.run_log import RunLog
+from mjbulk.run.senders import Way
 from mjbulk.spill import Place, Spill, Stored
 
 _REFUSED_IN_A_ROW = 100

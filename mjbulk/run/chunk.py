@@ -10,15 +10,15 @@ from itertools import groupby
 
 from attrs import evolve
 
-from mjbulk._handover import Desk, Handover
-from mjbulk._parts import Part, Refused, Rows
-from mjbulk._ways import Way, find_import
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import ApiError
 from mjbulk.jobs.watcher import Ended, Watched
 from mjbulk.journal.records import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 from mjbulk.outcomes.settle import Settlement, settle
+from mjbulk.run.part import Part, Refused, Rows
+from mjbulk.run.senders import Way, find_import
+from mjbulk.run.submission import Desk, Handover
 from mjbulk.spill import Place
 
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)

@@ -1,0 +1,1 @@
+"""One source, taken to its end."""
