@@ -19,6 +19,7 @@ from pyarrow import parquet
 from support import World, balanced
 
 import mjbulk
+import mjbulk.rows
 from mjbulk.rows.sources import Source, reopen, source_of
 from mjbulk.rows.tables import OddValue
 
@@ -314,7 +315,7 @@ async def test_reading_pauses_when_the_pipeline_is_full(world: World) -> None:
 async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is missing is said, with the command that brings it, before anything is sent; rows do without it."""
     monkeypatch.delitem(sys.modules, "mjbulk.rows.tables")
-    monkeypatch.delattr(mjbulk, "_arrow")
+    monkeypatch.delattr(mjbulk.rows, "tables")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for rows in (pl.DataFrame(COLUMNS), tmp_path / "a.parquet"):
         with pytest.raises(mjbulk.UsageError, match=r"pip install 'mjbulk\[arrow\]'"):

@@ -3,8 +3,8 @@
 The pace of a key is one value in Redis, and a step of it is a comparison: read value and time, take the step here, and
 write its outcome unless another process was faster; then all over again. So what paces, stops and learns is the same
 code as within a process (`mjbulk.mailjet.pace`), and Redis brings what a process has not: a place that all see, and one
-clock. A limiter from a library was the other choice: one that paces would still need learning and a shared stop beside it, in
-a second script and a second theory.
+clock. A limiter from a library was the other choice: one that paces would still need learning and a shared stop beside
+it, in a second script and a second theory.
 
 A process that is killed takes along the one start that it had reserved. A Redis that loses its memory has forgotten
 rates and pauses: they are learned anew.
