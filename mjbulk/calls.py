@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mjbulk.chunks.frame import contacts_frame, list_contacts_frame
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs.watcher import JobWatcher, job_of
 from mjbulk.mailjet.http import SinkFailed
@@ -21,7 +22,6 @@ from mjbulk.mailjet.requests import (
     error_file_request,
     exclude_request,
     job_request,
-    list_contacts_frame,
     list_contacts_request,
     subscribe_request,
     upload_request,
@@ -52,7 +52,7 @@ from mjbulk.rows.block import Terms, flat, given, layout_of
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.values import RowFault, check_address
 from mjbulk.run.engine import Engine
-from mjbulk.run.senders import JsonWay, Passage
+from mjbulk.run.senders import JsonSender, Passage
 
 
 class Calls(ABC):
@@ -75,9 +75,9 @@ class Calls(ABC):
         if pairs is not None and any(isinstance(ref, str) for ref, _ in pairs):
             pairs = tuple(await engine.account.resolve(pairs))
         resolved = [(int(ref), action) for ref, action in pairs or ()]
-        way = JsonWay(engine.transport, engine.settings, RunSpec(lists=pairs), resolved)
         rows = _encoded(contacts)
-        ref = await way.submit(way.frame.body(rows), Passage())
+        sender = JsonSender(engine.transport, RunSpec(lists=pairs), resolved)
+        ref = await sender.submit(contacts_frame(resolved).body(rows), Passage())
         return JobWatcher(ref, engine.scheduler, len(rows), new=True)
 
     async def submit_list_contacts(

@@ -56,7 +56,7 @@ MUTANTS = (
         "mailjet/account.py",
         "if job.data_id == data_id and job.id is not None:\n                return job.id\n        async for",
         "if job.id is not None:\n                return job.id\n        async for",
-        "test_lost_imports.py",
+        "whole/test_lost_imports.py",
     ),
     Mutant(
         "an outcome is told before it is committed",
@@ -87,53 +87,59 @@ MUTANTS = (
         "mailjet/verdict.py",
         "    return not excludes and all(action is Action.ADDNOFORCE for action in actions)",
         "    return not excludes",
-        "test_consent.py",
+        "whole/test_consent.py",
     ),
     Mutant(
-        "a repair forces", "models.py", "mild = {Action.ADDFORCE: Action.ADDNOFORCE}", "mild = {}", "test_consent.py"
+        "a repair forces",
+        "models.py",
+        "mild = {Action.ADDFORCE: Action.ADDNOFORCE}",
+        "mild = {}",
+        "whole/test_consent.py",
     ),
     Mutant(
         "a source is not compared",
         "run/run_log.py",
         "if known is not None and known != now:",
         "if known is not None and False:",
-        "test_resume.py::test_a_source_that_changed_is_refused",
+        "whole/test_resume.py::test_a_source_that_changed_is_refused",
     ),
     Mutant(
         "a later row is forgotten",
         "run/run_log.py",
         "self.later(evolve(part, overtaken=True))",
         "self.later(part)",
-        "test_resume.py",
+        "whole/test_resume.py",
     ),
     Mutant(
         "a run is not locked",
         "journal/backends.py",
         "        try:\n            lock.acquire()\n        except Timeout:\n            return False\n",
         "",
-        "test_resume.py::test_two_at_one_run",
+        "whole/test_resume.py::test_two_at_one_run",
     ),
     Mutant(
         "a check sum is not compared",
         "journal/tables.py",
         "check_sum(values) != found:",
         "False:",
-        "test_damage.py::test_a_record_that_is_another",
+        "journal/test_damage.py::test_a_record_that_is_another",
     ),
     Mutant(
         "an index is not checked",
         "journal/backends.py",
         "PRAGMA integrity_check(1)",
         "PRAGMA quick_check(1)",
-        "test_damage.py::test_a_record_that_is_found_no_more",
+        "journal/test_damage.py::test_a_record_that_is_found_no_more",
     ),
-    Mutant("a version is not compared", "journal/tables.py", "if version != FORMAT:", "if False:", "test_damage.py"),
+    Mutant(
+        "a version is not compared", "journal/tables.py", "if version != FORMAT:", "if False:", "journal/test_damage.py"
+    ),
     Mutant(
         "an error in writing is tried once more",
         "journal/sql.py",
         "                raise self._failure from None\n",
         "                self._failure = None\n                raise failure\n",
-        "test_damage.py::test_an_error_at_each_commit",
+        "journal/test_damage.py::test_an_error_at_each_commit",
     ),
 )
 

@@ -11,6 +11,7 @@ import orjson
 
 from mjbulk.check._evidence import Probe, Trail
 from mjbulk.check._lab import Lab
+from mjbulk.chunks.frame import contacts_frame
 from mjbulk.errors import ApiError, Error, NoAnswer
 from mjbulk.mailjet.replies import decode_batchjob, decode_data_id, decode_job_id
 from mjbulk.mailjet.requests import (
@@ -18,7 +19,6 @@ from mjbulk.mailjet.requests import (
     abort_request,
     batchjob_request,
     contact_request,
-    contacts_frame,
     contacts_request,
     csvimport_request,
     error_file_request,

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from attrs import define, field, frozen
 
-from mjbulk.mailjet.requests import Content, Frame
+from mjbulk.chunks.frame import Frame
+from mjbulk.mailjet.requests import Content
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.csv_text import read_records
 

@@ -198,7 +198,7 @@ class Report(Counts):
         Its columns are ``row, email, field, message, match, origin, candidates`` (a list of numbers) and ``data`` (the
         row as it was given, as JSON). Raises UsageError where the extra ``arrow`` is missing.
         """
-        from mjbulk.rows.tables import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
+        from mjbulk.outcomes.rejection_table import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
 
         return RejectionTable(self.rejections)
 

@@ -1,4 +1,4 @@
-"""One chunk on its way: handed over, watched, and settled.
+"""One chunk on its sender: handed over, watched, and settled.
 
 Every row of it is posted to the ledger exactly once, also where its task is cancelled at any point; and where there is
 a journal, not before its outcome is written there.
@@ -17,7 +17,7 @@ from mjbulk.journal.records import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 from mjbulk.outcomes.settle import Settlement, settle
 from mjbulk.run.part import Part, Refused, Rows
-from mjbulk.run.senders import Way, find_import
+from mjbulk.run.senders import Sender, find_import
 from mjbulk.run.submission import Desk, Handover
 from mjbulk.spill import Place
 
@@ -28,7 +28,7 @@ _REFUSED_LATER = "it was refused when it was sent again, after an answer that wa
 
 
 class Delivery:
-    """A chunk on its way. Mutable state: the parts that have no outcome yet, and where its rows lie."""
+    """A chunk on its sender. Mutable state: the parts that have no outcome yet, and where its rows lie."""
 
     def __init__(self, number: int, span: range, records: Sequence[PartRecord], desk: Desk) -> None:
         """Go on with what is known of a chunk: without `load` its rows are not at hand. Nothing is sent yet."""
@@ -43,11 +43,11 @@ class Delivery:
         self._rows: Place | None = None
         self._desk = desk
 
-    def load(self, chunk: Chunk, way: Way) -> None:
+    def load(self, chunk: Chunk, sender: Sender) -> None:
         """Take the rows of the chunk: they are put aside, and the body waits to be handed over."""
         self._rows = Rows.put(chunk, self._desk.spill)
         if any(part.record.state in ("unsent", "sending") for part in self._parts):
-            self.handover = Handover(chunk.body, self._rows, self._parts, way, self._desk, settle=self._settle)
+            self.handover = Handover(chunk.body, self._rows, self._parts, sender, self._desk, settle=self._settle)
 
     @property
     def idle(self) -> bool:
@@ -56,7 +56,7 @@ class Delivery:
 
     @property
     def submitting(self) -> bool:
-        """Whether a request of it may be under way: one that waits for its turn is not."""
+        """Whether a request of it may be under sender: one that waits for its turn is not."""
         sent = any(part.in_doubt for part in self._parts)
         return self.handover is not None and self.handover.busy and sent
 

@@ -1,4 +1,4 @@
-"""The chunks of a run on their way: who waits for whom, for room, and for the books of an earlier process.
+"""The chunks of a run on their sender: who waits for whom, for room, and for the books of an earlier process.
 
 Each chunk has a task of its own. A chunk that shares a person with an unfinished one waits for it. One that was cut
 before, and has to be sent again or still, waits until the whole of what was cut before has been found unchanged.
@@ -15,7 +15,7 @@ from mjbulk.errors import Error
 from mjbulk.jobs.watcher import Watched
 from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.run.chunk import Delivery
-from mjbulk.run.senders import Way
+from mjbulk.run.senders import Sender
 from mjbulk.run.submission import Desk
 
 GRACE = 10.0
@@ -50,14 +50,14 @@ class Deliveries:
         self._held: list[tuple[Delivery, asyncio.Event]] = []
         self._rooms: set[int] = set()
 
-    async def take(self, chunk: Chunk, way: Way) -> None:
+    async def take(self, chunk: Chunk, sender: Sender) -> None:
         """Give a chunk to a task of its own when there is room; one that is settled is only entered into the books.
 
         Raises JournalRefused where its rows are not those that it held before.
         """
         log = self._desk.log
         delivery = Delivery(chunk.number, chunk.span, log.recognise(chunk), self._desk)
-        delivery.load(chunk, way)
+        delivery.load(chunk, sender)
         await delivery.replay()
         self.last_row = chunk.rows[-1]
         if delivery.idle:

@@ -7,7 +7,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+from mjbulk.chunks.as_csv import CsvEncoder
+from mjbulk.chunks.as_json import JsonEncoder
 from mjbulk.chunks.chunker import Chunk, Chunker, SizeLimit
+from mjbulk.chunks.encoder import Encoder
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.mailjet.account import property_problems
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
@@ -28,7 +31,7 @@ from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.sources import Source
 from mjbulk.rows.values import EMAIL, ColumnFault, RowFault
 from mjbulk.run.engine import Engine
-from mjbulk.run.senders import CsvWay, JsonWay, Way
+from mjbulk.run.senders import CsvSender, JsonSender, Sender
 
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""
@@ -59,7 +62,7 @@ class Intake:
         """How many rows were read."""
         self.missing: list[str] = []
         """Properties that rows set and that were not there."""
-        self.way: Way
+        self.sender: Sender
         self.learned = SizeLimit(engine.settings.chunk_bytes)
         """How large a body may be; who sends them tells it what went through."""
         self._source = source
@@ -67,6 +70,7 @@ class Intake:
         self._engine = engine
         self._reject = reject
         self._dry = dry
+        self._encoder: Encoder
         self._gave_a_chunk = False
         self._chunker: Chunker | None = None
         self._layouts: dict[tuple[str, ...], Layout] = {}  # the last used at the end
@@ -162,13 +166,12 @@ class Intake:
         if layout.email is None:
             return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
         if self._chunker is None:
-            self.way = self._make_way(layout)
-            way = self.way
-            limits, learned, rows_of = way.limits, self.learned, self._rows_of
-            self._chunker = Chunker(way.frame, limits, way.merge, learned, rows_of, meaning=way.meaning)
+            self._encoder, self.sender = self._choose(layout)
+            how, learned, rows_of = self._encoder, self.learned, self._rows_of
+            self._chunker = Chunker(how.frame, how.limits, how.merge, learned, rows_of, meaning=how.meaning)
         faults: dict[int, RowFault] = {}
         try:
-            addresses, encoded = self.way.encode(block, layout, faults)
+            addresses, encoded = self._encoder.encode(block, layout, faults)
         except ColumnFault as fault:
             return self._refuse_all(first, original, fault)
         too_large = self._chunker.too_large
@@ -219,13 +222,15 @@ class Intake:
         self._addressed = self._addressed or layout.email is not None or layout.nested is not None
         return layout
 
-    def _make_way(self, first: Layout) -> Way:
-        """Choose the way; on the CSV way the first row says which columns there are."""
-        if self._spec.via == "csv":
-            list_id, action = (self._lists or [])[0]
-            method = action.value if self._spec.excluded is None else EXCLUSIONS[not self._spec.excluded]
-            return CsvWay(self._engine, list_id, method, first, self._spec.resend)
-        return JsonWay(self._engine.transport, self._engine.settings, self._spec, self._lists)
+    def _choose(self, first: Layout) -> tuple[Encoder, Sender]:
+        """Choose how rows are encoded and sent; on the CSV way the first row says which columns there are."""
+        engine, spec, lists = self._engine, self._spec, self._lists
+        if spec.via == "json":
+            return JsonEncoder(engine.settings, spec, lists), JsonSender(engine.transport, spec, lists)
+        list_id, action = (lists or [])[0]
+        method = action.value if spec.excluded is None else EXCLUSIONS[not spec.excluded]
+        encoder = CsvEncoder(engine.settings, first, empty_cell_keeps=engine.assumptions.csv_empty_cell_keeps)
+        return encoder, CsvSender(engine, list_id, method, encoder.options, spec.resend)
 
     def _checked(self, chunk: Chunk) -> Chunk:
         if not self._gave_a_chunk:

@@ -303,7 +303,7 @@ class ImportRun:
                 if self._enough is not None:
                     raise self._enough
                 chunks = chunk.number
-                await deliveries.take(chunk, intake.way)
+                await deliveries.take(chunk, intake.sender)
                 self._notify()
         log.check_end(chunks, intake.rows)
         await log.mark_whole(intake.rows)

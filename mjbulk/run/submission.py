@@ -19,7 +19,7 @@ from mjbulk.outcomes.report import Ledger
 from mjbulk.run.engine import Engine
 from mjbulk.run.part import Part, Rows
 from mjbulk.run.run_log import RunLog
-from mjbulk.run.senders import Way
+from mjbulk.run.senders import Sender
 from mjbulk.spill import Place, Spill, Stored
 
 _REFUSED_IN_A_ROW = 100
@@ -68,18 +68,20 @@ Settle = Callable[[Part], Awaitable[None]]
 class Handover:
     """Hands over the parts of one chunk. Mutable state: the body, until all are handed over, and the parts."""
 
-    def __init__(self, body: Body, rows: Place, parts: list[Part], way: Way, desk: Desk, *, settle: Settle) -> None:
+    def __init__(
+        self, body: Body, rows: Place, parts: list[Part], sender: Sender, desk: Desk, *, settle: Settle
+    ) -> None:
         """``parts`` is changed as they are halved; ``rows`` is where their rows lie. ``settle`` gives a part its
         outcome.
         """
         self.busy = False
-        """Whether a request of it may be under way."""
+        """Whether a request of it may be under sender."""
         self._body: Body | None = body
         self._has_room = False
         self._rows = rows
         self._parts = parts
         self._before = [part.record for part in parts]
-        self._way = way
+        self._sender = sender
         self._desk = desk
         self._settle = settle
         if len(body.data) > _LARGE:
@@ -152,16 +154,18 @@ class Handover:
         Raises NoAnswer where nobody can say whether it was applied, and it must not be sent again.
         """
         passage, attempts = part.passage, self._desk.engine.settings.attempts
-        lost = NoAnswer(self._way.carrier, why="the run ended before it came", attempts=part.record.attempts, sent=True)
+        lost = NoAnswer(
+            self._sender.carrier, why="the run ended before it came", attempts=part.record.attempts, sent=True
+        )
         for _ in range(attempts):
             if part.in_doubt:
-                if (found := await self._way.find(passage)) is not None:
+                if (found := await self._sender.find(passage)) is not None:
                     return found
                 if not self._may_go_again(part, data):
                     raise lost
             await self._save(part, state="sending", attempts=part.record.attempts + 1)
             try:
-                return await self._way.submit(data, passage)
+                return await self._sender.submit(data, passage)
             except GaveUp:
                 raise
             except NoAnswer as why:
@@ -174,7 +178,7 @@ class Handover:
         Not where a later row of one of its people has gone out: the earlier one would win then.
         """
         overtaken = part.record.overtaken and self._desk.spec.resend != "always"
-        return self._way.harmless(data) and not overtaken
+        return self._sender.harmless(data) and not overtaken
 
     def _patience(self, part: Part, size: int) -> Patience | None:
         """Say how often a body may be reset. What is no larger than a body that went through meets an outage, and is
@@ -190,7 +194,7 @@ class Handover:
     def _refused(self, part: Part, refusal: ApiError, size: int) -> list[Part]:
         """Halve a part that was refused as a whole; a row alone is rejected. Raises what no row is to blame for."""
         self._desk.refused_in_a_row += part.size == 1
-        for_a_row = refusal.status in (400, 413) and refusal.call == self._way.carrier
+        for_a_row = refusal.status in (400, 413) and refusal.call == self._sender.carrier
         if not for_a_row or self._desk.refused_in_a_row > _REFUSED_IN_A_ROW:
             raise refusal
         if part.size > 1:

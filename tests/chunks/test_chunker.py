@@ -15,7 +15,7 @@ from mjbulk.chunks.chunker import (
     Limits,
     SizeLimit,
 )
-from mjbulk.mailjet.requests import Frame
+from mjbulk.chunks.frame import Frame
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.contacts import encode, merge
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from postgres import Postgres
 
-SCRIPT = Path(__file__).with_name("crash.py")
+SCRIPT = Path(__file__).parents[1] / "crash.py"
 OTHERS = ("csv:addnoforce", "csv:addforce", "json:addforce", "json:addnoforce:in_turn")
 
 

@@ -1,6 +1,7 @@
 """Random imports against the emulator's truth: the outcome of every row is what really became of it.
 
-``MJBULK_CASES=50000 python -m pytest tests/test_truth.py`` tries so many cases instead of 2,000, other ones each time.
+``MJBULK_CASES=50000 python -m pytest tests/whole/test_truth.py`` tries so many cases instead of
+2,000, other ones each time.
 """
 
 import asyncio

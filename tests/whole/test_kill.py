@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.timeout(240)
 def test_imports_that_are_killed_leave_what_others_leave() -> None:
     """Of 30,000 rows each; the server holds the same people, and the last report tells the same."""
-    script = [sys.executable, str(Path(__file__).with_name("kill.py"))]
+    script = [sys.executable, str(Path(__file__).parents[1] / "kill.py")]
     begun = [
         subprocess.Popen([*script, "--runs", "5", "--first", first], stdout=subprocess.PIPE, text=True)
         for first in ("0", "5")

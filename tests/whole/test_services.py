@@ -22,7 +22,7 @@ from postgres import Postgres
 import mjbulk
 from mjbulk.testing import Knobs, Mailjet
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parents[1] / "programs"
 ROWS = 100
 POST = "POST contact/managemanycontacts"
 

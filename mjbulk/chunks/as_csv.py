@@ -1,0 +1,160 @@
+"""Rows as the records of an upload to CSVData."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mjbulk.chunks.chunker import Limits
+from mjbulk.chunks.frame import csv_frame
+from mjbulk.config import Settings
+from mjbulk.models import ImportOptions
+from mjbulk.rows.block import Block, Layout
+from mjbulk.rows.csv_text import decode_record, encode_record, write_records
+from mjbulk.rows.values import Column, ColumnFault, RowFault
+
+DATETIME_FORMAT = "yyyy/mm/dd hh:nn:ss"
+
+
+class CsvEncoder:
+    """Encodes each row as one CSV record.
+
+    The columns are those of the first row. Records of a CSV file are passed on as they stand; where columns are left
+    out, dates converted or another delimiter was used, they are written anew. An empty cell leaves a property alone.
+    """
+
+    def __init__(self, settings: Settings, first: Layout, *, empty_cell_keeps: bool) -> None:
+        """``first`` is the layout of the first row; ``empty_cell_keeps`` whether Mailjet leaves a property alone where
+        its cell is empty.
+        """
+        self._refuse_empty = not empty_cell_keeps
+        self._header = self._header_of(first)
+        self._at = self._header.index("email")
+        self.meaning = encode_record(self._header)
+        self._plans = WeakKeyDictionary[Layout, list[Column | None]]()
+        self.options: ImportOptions | None = None
+        """How the csvimport reads dates; None where no column has any."""
+        if any(column.datatype == "datetime" for column in first.properties):
+            self.options = ImportOptions(datetime_format=DATETIME_FORMAT, timezone_offset=0, field_names=self._header)
+        self.frame = csv_frame(b"" if self.options else self.meaning)
+        self.limits = Limits(rows=settings.chunk_rows or float("inf"), bytes=settings.chunk_bytes)
+
+    @staticmethod
+    def _header_of(first: Layout) -> list[str]:
+        """Name the columns in their order; the address stands where it stands in the source."""
+        places = {column.index: column.target for column in first.properties}
+        if first.email is not None:
+            places[first.email] = "email"
+        return [name for _, name in sorted(places.items())]
+
+    def encode(
+        self, block: Block, layout: Layout, faults: dict[int, RowFault]
+    ) -> tuple[Sequence[str], Sequence[bytes]]:
+        """Give addresses and records of rows."""
+        plan = self._plans.get(layout) or self._plan(layout)
+        addresses = layout.addresses(block.columns, len(block), faults)
+        columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
+        records = self._records(block, layout, addresses, columns)
+        if self._refuse_empty:
+            self._refuse("".__eq__, "an empty cell would erase the property", columns, faults)
+        if "\0" in "".join(records):
+            self._refuse(_has_nul, "the value has a NUL in it, which CSV cannot carry", columns, faults)
+        return addresses, _encode_all(records, faults)
+
+    def _records(
+        self, block: Block, layout: Layout, addresses: Sequence[str], columns: Sequence[Sequence[str]]
+    ) -> Sequence[str]:
+        """Give records as they stand in the file, and write anew what differs from that."""
+        raws = block.raws if self.options is None and layout.whole and not layout.terms.columns else None
+        if raws is None:
+            return write_records(columns)
+        given = block.columns[layout.email or 0]
+        if addresses is given:
+            return raws
+        trimmed = zip(raws, given, addresses, write_records(columns), strict=True)
+        return [raw if old == new else record for raw, old, new, record in trimmed]
+
+    def _refuse(
+        self,
+        wrong: Callable[[str], bool],
+        why: str,
+        columns: Sequence[Sequence[str]],
+        faults: dict[int, RowFault],
+    ) -> None:
+        """Refuse the rows that have a cell that cannot be sent."""
+        for name, cells in zip(self._header, columns, strict=True):
+            for place, cell in enumerate(cells):
+                if wrong(cell):
+                    faults.setdefault(place, RowFault(name, why))
+
+    def _plan(self, layout: Layout) -> list[Column | None]:
+        """Say which column of these rows fills which column of the header."""
+        by_target = {column.target: column for column in layout.properties}
+        for name in by_target:
+            if name not in self._header:
+                raise ColumnFault(
+                    name, f"the first row has no column {name!r}: on the CSV way all rows have its columns"
+                )
+        missing = Column(-1, "", "", "str", str, plain=True)
+        plan = [None if name == "email" else by_target.get(name, missing) for name in self._header]
+        self._plans[layout] = plan
+        return plan
+
+    def merge(self, earlier: bytes, later: bytes) -> bytes:
+        """Merge two records: a cell of the later one wins unless it is empty."""
+        first, second = (decode_record(record.decode()) for record in (earlier, later))
+        merged = [new or old for old, new in zip(first, second, strict=True)]
+        return later if merged == second else encode_record(merged)
+
+
+def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFault]) -> Sequence[str]:
+    """Give a column as text; a text of the source stays as it is written, where it fits."""
+    if column.index < 0:
+        return [""] * len(block)
+    values = block.columns[column.index]
+    text = layout.terms.text
+    if not text or column.datatype == "datetime":
+        return [_cell(column, value) for value in column.read_all(values, faults, text=text)]
+    if not column.plain:
+        column.check_texts(values, faults)
+    return values
+
+
+def _cell(column: Column, value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    if column.datatype == "datetime":
+        return _stamp(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _stamp(value: str | int) -> str:
+    """Write a date as `DATETIME_FORMAT` says, in UTC."""
+    when = datetime.fromtimestamp(value, UTC) if isinstance(value, int) else datetime.fromisoformat(value)
+    when = when.astimezone(UTC)
+    return f"{when.year:04}/{when:%m/%d %H:%M:%S}"  # %Y has fewer digits before the year 1000
+
+
+def _has_nul(cell: str) -> bool:
+    return "\0" in cell
+
+
+def _encode_all(records: Sequence[str], faults: dict[int, RowFault]) -> list[bytes]:
+    """Encode records, and note in ``faults`` the places of those that cannot be."""
+    try:
+        return list(map(str.encode, records))
+    except UnicodeEncodeError:
+        for place, record in enumerate(records):
+            if not _is_text(record):
+                faults.setdefault(place, RowFault(None, "the row is no valid Unicode text"))
+        return [record.encode(errors="replace") for record in records]
+
+
+def _is_text(record: str) -> bool:
+    try:
+        record.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""Rows as the contacts of contact/managemanycontacts."""
+
+from collections.abc import Sequence
+
+from mjbulk.chunks.chunker import Limits
+from mjbulk.chunks.frame import contacts_frame
+from mjbulk.config import JSON_ROWS, Settings
+from mjbulk.models import Action, RunSpec
+from mjbulk.rows.block import Block, Layout
+from mjbulk.rows.contacts import Contacts, merge
+from mjbulk.rows.values import RowFault
+
+
+class JsonEncoder:
+    """Encodes each row as one JSON object."""
+
+    meaning = b""  # objects name their members
+
+    def __init__(self, settings: Settings, spec: RunSpec, lists: Sequence[tuple[int, Action]] | None) -> None:
+        """``lists`` are the run's, with their IDs."""
+        self._spec = spec
+        self.frame = contacts_frame(lists)
+        self.limits = Limits(rows=settings.chunk_rows or JSON_ROWS, bytes=settings.chunk_bytes)
+
+    def encode(
+        self, block: Block, layout: Layout, faults: dict[int, RowFault]
+    ) -> tuple[Sequence[str], Sequence[bytes]]:
+        """Give addresses and JSON of rows."""
+        if self._spec.excluded is None:
+            contacts = layout.contacts(block.columns, len(block), faults)
+        else:
+            addresses = layout.addresses(block.columns, len(block), faults)
+            contacts = Contacts({"Email": addresses, "IsExcludedFromCampaigns": [self._spec.excluded] * len(block)})
+        return contacts.addresses, contacts.encode(faults)
+
+    def merge(self, earlier: bytes, later: bytes) -> bytes:
+        """Merge two rows, key by key."""
+        return merge(earlier, later)
