@@ -1,4 +1,4 @@
-"""Who may send now: requests, and unfinished jobs and rows, per API key.
+"""Which request of an API key may go out now.
 
 The theory. A limit is the key's, so there is one `Gate` for all that a key does, and a 429 to one request stops them
 all. A request passes when three things are there, in this order: a place among those that may be under way, a start
@@ -10,17 +10,14 @@ downloads keep a floor of one grant in four, or a full pipeline would never see 
 who asked first goes first.
 
 The pace is kept in this process, or where processes share it: both are a `Quota`, which does no more than apply a step
-to the pace of a key, at its own time. Places, turns and retries are each process's own.
-
-A retry costs tokens, and what succeeds gives tokens back: when everything fails, the load does not double. Without
-tokens a retry waits: one in 25 s is made for the whole key, to see whether Mailjet is there again.
+to the pace of a key, at its own time. Places and turns are each process's own.
 """
 
 import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
 from typing import Protocol, TypeVar
@@ -38,8 +35,6 @@ _FLOOR = 4
 """One grant in so many goes to a poll or a download, where one waits."""
 _LONGEST_PAUSE = 3600.0
 """Seconds: a longer Retry-After is not believed."""
-_NEARLY = 1e-6
-"""Of a token: less is a rounding error, and too little to wait for."""
 
 
 class Quota(Protocol):
@@ -213,100 +208,3 @@ class Gate:
 def _reserve(pace: Pace, now: float, *, max_rate: float, held: Start | None) -> tuple[Pace, Start]:
     after, start = pace.reserve(now, max_rate, held)
     return (pace if start.pause > MAX_RETRY_AFTER else after), start  # what is not waited for is not reserved
-
-
-class RetryBudget:
-    """Pays for what is sent again. Mutable state: the tokens, and when they were counted.
-
-    The figures are those of botocore's standard mode: a retry costs 5 tokens of 500, after a time-out 10; its success
-    gives them back, and the success of what was sent once gives 1. So an outage takes 100 retries at most, and then one
-    in 25 s: not to halt whoever waits, and not to miss its end.
-    """
-
-    most = 500.0
-    """Tokens to begin with."""
-    refill = 0.2
-    """Tokens a second that come by themselves."""
-
-    def __init__(self) -> None:
-        """Begin with all tokens."""
-        self._tokens = self.most
-        self._counted = -inf
-        self._turn = asyncio.Lock()
-        self._refunded = asyncio.Event()
-
-    async def pay(self, price: float) -> None:
-        """Wait until there are so many tokens, and take them. Who asked first is served first."""
-        async with self._turn:
-            while (missing := price - self._count()) > _NEARLY:
-                self._refunded.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(missing / self.refill):
-                        await self._refunded.wait()
-            self._tokens -= price
-
-    def refund(self, tokens: float) -> None:
-        """Give tokens back."""
-        self._tokens = min(self._count() + tokens, self.most)
-        self._refunded.set()
-
-    def _count(self) -> float:
-        now = asyncio.get_running_loop().time()
-        if self._counted > -inf:
-            self._tokens = min(self._tokens + self.refill * (now - self._counted), self.most)
-        self._counted = now
-        return self._tokens
-
-
-class JobSlots:
-    """Bounds the unfinished jobs and rows of one API key.
-
-    Each run asks for one chunk at a time, and who asked first goes first: so runs take turns, and a small import waits
-    for one job to end, not for the large one before it. Mutable state: what is held, and the queue.
-    """
-
-    def __init__(self, max_jobs: int, max_rows: int) -> None:
-        """Set the bounds. A chunk that is larger than ``max_rows`` goes alone."""
-        self._max_jobs = max_jobs
-        self._max_rows = max_rows
-        self._jobs = 0
-        self._rows = 0
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    async def acquire(self, rows: int) -> None:
-        """Wait until a job with so many rows may be started."""
-        if not self._queue and self._fits(rows):
-            self._take(rows)
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append((rows, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release(rows)
-            else:
-                with suppress(ValueError):
-                    self._queue.remove((rows, turn))
-                self._wake()
-            raise
-
-    def release(self, rows: int) -> None:
-        """Give back a job with so many rows."""
-        self._jobs -= 1
-        self._rows -= rows
-        self._wake()
-
-    def _fits(self, rows: int) -> bool:
-        return self._jobs == 0 or (self._jobs < self._max_jobs and self._rows + rows <= self._max_rows)
-
-    def _take(self, rows: int) -> None:
-        self._jobs += 1
-        self._rows += rows
-
-    def _wake(self) -> None:
-        while self._queue and self._fits(self._queue[0][0]):
-            rows, turn = self._queue.popleft()
-            if not turn.done():
-                self._take(rows)
-                turn.set_result(None)

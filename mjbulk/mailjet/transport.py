@@ -15,9 +15,10 @@ from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Emit, Event
 from mjbulk.mailjet.http import Exchange, Lost
 from mjbulk.mailjet.pace import Start
-from mjbulk.mailjet.quota import Gate, RetryBudget, Stopped
+from mjbulk.mailjet.quota import Gate, Stopped
 from mjbulk.mailjet.replies import Unreadable, decode_error
 from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.retry_budget import RetryBudget
 from mjbulk.mailjet.verdict import (
     Failure,
     Pause,

@@ -18,7 +18,8 @@ from mjbulk.jobs.watcher import Scheduler
 from mjbulk.journal.records import Journal, NoJournal, NoteRecord, fingerprint
 from mjbulk.mailjet.account import Account
 from mjbulk.mailjet.http import Exchange
-from mjbulk.mailjet.quota import Gate, JobSlots, LocalQuota, Quota
+from mjbulk.mailjet.job_slots import JobSlots
+from mjbulk.mailjet.quota import Gate, LocalQuota, Quota
 from mjbulk.mailjet.transport import Transport
 from mjbulk.models import JobKind
 

@@ -1,7 +1,6 @@
 """Who may send now."""
 
 import asyncio
-from collections.abc import Coroutine
 from itertools import pairwise
 from random import Random
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from mjbulk.errors import Error
-from mjbulk.mailjet.quota import Gate, JobSlots, LocalQuota, RetryBudget, Step, Stopped
+from mjbulk.mailjet.quota import Gate, LocalQuota, Step, Stopped
 from mjbulk.mailjet.requests import Kind
 
 T = TypeVar("T")
@@ -19,10 +18,6 @@ async def settled() -> None:
     """Let everything run that can."""
     for _ in range(10):
         await asyncio.sleep(0)
-
-
-def started(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    return asyncio.create_task(coroutine)
 
 
 def gate(concurrency: int = 8, **more: Any) -> Gate:
@@ -304,184 +299,3 @@ async def test_a_quota_that_fails_fails_those_who_wait_and_no_others() -> None:
     for result in await asyncio.gather(*(starts_of(one, 1) for _ in range(4)), return_exceptions=True):
         assert isinstance(result, Error)
     assert len(await starts_of(one, 4)) == 4
-
-
-# Sending again
-
-
-async def test_retries_are_paid() -> None:
-    """A hundred retries are free of waiting; then one comes every 25 seconds."""
-    budget, clock = RetryBudget(), asyncio.get_running_loop()
-    for _ in range(100):
-        await budget.pay(5.0)
-    assert clock.time() == 0
-    for number in range(1, 4):
-        await budget.pay(5.0)
-        assert clock.time() == pytest.approx(25 * number)
-
-
-async def test_what_succeeds_pays_for_others_in_the_order_of_asking() -> None:
-    """Tokens that come back wake who has waited longest, and the next when there are more."""
-    budget, order, clock = RetryBudget(), list[int](), asyncio.get_running_loop()
-    await budget.pay(500.0)
-
-    async def retry(number: int) -> None:
-        await budget.pay(10.0)
-        order.append(number)
-
-    tasks = [asyncio.create_task(retry(number)) for number in range(3)]
-    await settled()
-    for tokens, served in [(9.0, 0), (1.0, 1), (20.0, 3)]:
-        budget.refund(tokens)
-        await settled()
-        assert order == list(range(served))
-    assert clock.time() == 0
-    await asyncio.gather(*tasks)
-
-
-async def test_no_more_tokens_come_back_than_there_were() -> None:
-    """Neither success nor time saves more than 500."""
-    budget, clock = RetryBudget(), asyncio.get_running_loop()
-    budget.refund(1000.0)
-    await asyncio.sleep(10_000)
-    await budget.pay(500.0)
-    before = clock.time()
-    await budget.pay(1.0)
-    assert clock.time() - before == pytest.approx(5)
-
-
-async def test_who_gives_up_waiting_for_tokens_holds_up_nobody() -> None:
-    """A wait for tokens ends with its time-out; the next in turn goes on waiting."""
-    budget, clock = RetryBudget(), asyncio.get_running_loop()
-    await budget.pay(500.0)
-    patient = asyncio.create_task(budget.pay(5.0))
-    await settled()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(10):
-            await budget.pay(5.0)
-    await patient
-    assert clock.time() == pytest.approx(25)
-    patient = asyncio.create_task(budget.pay(5.0))
-    await settled()
-    patient.cancel()
-    await budget.pay(5.0)
-    assert clock.time() == pytest.approx(50)
-
-
-# Unfinished jobs
-
-
-@pytest.mark.parametrize(
-    ("max_jobs", "max_rows", "asked", "taken"),
-    [
-        (3, 100, [1, 1, 1, 1], 3),
-        (9, 100, [50, 50, 1], 2),
-        (9, 100, [60, 50], 1),
-        (9, 100, [1000], 1),
-        (9, 100, [1000, 1], 1),
-        (9, 100, [1, 1000], 1),
-        (9, 100, [0, 0], 2),
-    ],
-)
-async def test_jobs_and_rows_are_bounded(max_jobs: int, max_rows: int, asked: list[int], taken: int) -> None:
-    """Whichever bound is reached first holds; a chunk that is larger than all rows goes alone."""
-    slots = JobSlots(max_jobs, max_rows)
-    tasks = [started(slots.acquire(rows)) for rows in asked]
-    await settled()
-    assert [task.done() for task in tasks] == [True] * taken + [False] * (len(asked) - taken)
-    for rows in asked:
-        slots.release(rows)
-        await settled()
-    assert all(task.done() for task in tasks)
-    assert (slots._jobs, slots._rows, len(slots._queue)) == (0, 0, 0)
-
-
-async def test_who_asked_first_goes_first() -> None:
-    """Turns are taken in the order of asking: a small chunk does not overtake a large one that waits."""
-    slots, order = JobSlots(2, 100), list[str]()
-
-    async def chunk(name: str, rows: int) -> None:
-        await slots.acquire(rows)
-        order.append(name)
-
-    await slots.acquire(60)
-    tasks = [started(chunk(name, rows)) for name, rows in (("large", 60), ("small", 1), ("last", 30))]
-    await settled()
-    assert order == []
-    slots.release(60)
-    await settled()
-    assert order == ["large", "small"]
-    slots.release(1)
-    await asyncio.gather(*tasks)
-    assert order == ["large", "small", "last"]
-
-
-async def test_a_small_import_waits_for_one_job_only() -> None:
-    """Runs take turns: who comes while a large one fills all places gets the next that is given back."""
-    slots, clock = JobSlots(4, 10**6), asyncio.get_running_loop()
-
-    async def run(chunks: int) -> float:
-        for _ in range(chunks):
-            await slots.acquire(1)
-            clock.call_later(10, slots.release, 1)
-        return clock.time()
-
-    began = clock.time()
-    large = asyncio.create_task(run(40))
-    await settled()
-    small = asyncio.create_task(run(1))
-    assert await small - began == pytest.approx(10)
-    assert await large - began == pytest.approx(100)
-
-
-async def test_a_wait_that_is_cancelled_leaves_no_trace() -> None:
-    """Who gives up waiting is taken out of the queue, and those behind go on."""
-    slots = JobSlots(2, 100)
-    await slots.acquire(50)
-    large, small = started(slots.acquire(90)), started(slots.acquire(1))
-    await settled()
-    assert not small.done()
-    large.cancel()
-    await settled()
-    assert large.cancelled()
-    assert small.done()
-    slots.release(50)
-    slots.release(1)
-    assert (slots._jobs, slots._rows, len(slots._queue)) == (0, 0, 0)
-
-
-async def test_a_turn_that_comes_together_with_its_cancellation_is_given_back() -> None:
-    """Who is cancelled in the moment in which the turn comes does not keep the place."""
-    slots = JobSlots(1, 100)
-    await slots.acquire(1)
-    first, second = started(slots.acquire(2)), started(slots.acquire(3))
-    await settled()
-    slots.release(1)
-    first.cancel()
-    await settled()
-    assert first.cancelled()
-    assert second.done()
-    assert (slots._jobs, slots._rows) == (1, 3)
-
-
-async def test_a_waiter_that_is_cancelled_is_passed_over() -> None:
-    """A place that is given back goes to the next who still waits, also before a cancelled one has noticed."""
-    slots = JobSlots(1, 100)
-    await slots.acquire(1)
-    first, second = started(slots.acquire(2)), started(slots.acquire(3))
-    await settled()
-    first.cancel()
-    slots.release(1)
-    await settled()
-    assert first.cancelled()
-    assert second.done()
-    assert (slots._jobs, slots._rows) == (1, 3)
-
-
-async def test_a_place_is_free_at_once_for_who_comes_later() -> None:
-    """After all have given back, the next is not made to wait."""
-    slots = JobSlots(1, 100)
-    for _ in range(3):
-        await slots.acquire(5)
-        slots.release(5)
-    assert (slots._jobs, slots._rows) == (0, 0)
