@@ -12,7 +12,7 @@ from attrs import evolve
 
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import ApiError
-from mjbulk.jobs.watcher import Ended, Watched
+from mjbulk.jobs.scheduler import Ended, Watched
 from mjbulk.journal.records import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 from mjbulk.outcomes.settle import Settlement, settle

@@ -14,7 +14,7 @@ from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Emit, Hook, emitter
 from mjbulk.jobs.forecast import Bounds, Learned
-from mjbulk.jobs.watcher import Scheduler
+from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.journal.records import Journal, NoJournal, NoteRecord, fingerprint
 from mjbulk.mailjet.account import Account
 from mjbulk.mailjet.http import Exchange

@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import astuple, define, evolve, field, frozen
 
 from mjbulk.chunks.chunker import Chunk, Kept
-from mjbulk.jobs.watcher import Watched
+from mjbulk.jobs.scheduler import Watched
 from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
 from mjbulk.mailjet.transport import Doubt
 from mjbulk.models import JobRef, Match, Rejection

@@ -12,7 +12,7 @@ from typing import Any
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import Error
-from mjbulk.jobs.watcher import Watched
+from mjbulk.jobs.scheduler import Watched
 from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.run.chunk import Delivery
 from mjbulk.run.senders import Sender

@@ -27,7 +27,7 @@ from mjbulk.errors import (
     UsageError,
 )
 from mjbulk.events import Event
-from mjbulk.jobs.watcher import Watched
+from mjbulk.jobs.scheduler import Watched
 from mjbulk.journal.records import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.outcomes.report import Ledger, Report

@@ -16,7 +16,8 @@ from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError
 from mjbulk.jobs.durations import Line
 from mjbulk.jobs.forecast import Bounds, Learned
-from mjbulk.jobs.watcher import JobWatcher, Scheduler, Watched
+from mjbulk.jobs.scheduler import Scheduler, Watched
+from mjbulk.jobs.watcher import JobWatcher
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.transport import GaveUp, Untrusted

@@ -14,7 +14,7 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.jobs.watcher import Scheduler
+from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
