@@ -9,8 +9,9 @@ from mjbulk.chunks.chunker import Limits
 from mjbulk.chunks.frame import csv_frame
 from mjbulk.config import Settings
 from mjbulk.models import ImportOptions
-from mjbulk.rows.block import Block, Layout
+from mjbulk.rows.block import Block
 from mjbulk.rows.csv_text import decode_record, encode_record, write_records
+from mjbulk.rows.layout import Layout
 from mjbulk.rows.values import Column, ColumnFault, RowFault
 
 DATETIME_FORMAT = "yyyy/mm/dd hh:nn:ss"

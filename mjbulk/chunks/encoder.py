@@ -5,7 +5,8 @@ from typing import Protocol
 
 from mjbulk.chunks.chunker import Limits
 from mjbulk.chunks.frame import Frame
-from mjbulk.rows.block import Block, Layout
+from mjbulk.rows.block import Block
+from mjbulk.rows.layout import Layout
 from mjbulk.rows.values import RowFault
 
 

@@ -14,20 +14,18 @@ from mjbulk.chunks.encoder import Encoder
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.mailjet.account import property_problems
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
-from mjbulk.rows.block import (
+from mjbulk.rows.block import Block, Given, blocks_of
+from mjbulk.rows.iterables import BadRow
+from mjbulk.rows.layout import (
     NO_ADDRESS,
-    Block,
-    Given,
     Layout,
     Terms,
-    blocks_of,
     flat,
     layout_of,
     missing_columns,
     property_names,
     refuse_columns,
 )
-from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.sources import Source
 from mjbulk.rows.values import EMAIL, ColumnFault, RowFault
 from mjbulk.run.engine import Engine

@@ -19,20 +19,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from mjbulk.models import Contact, Property
-from mjbulk.rows.block import (
+from mjbulk.rows.block import Block, Given, blocks_of, given
+from mjbulk.rows.contacts import encode
+from mjbulk.rows.layout import (
     NO_ADDRESS,
-    Block,
-    Given,
     Terms,
-    blocks_of,
     flat,
-    given,
     layout_of,
     missing_columns,
     property_names,
     refuse_columns,
 )
-from mjbulk.rows.contacts import encode
 from mjbulk.rows.values import (
     MAX_ADDRESS,
     ColumnFault,

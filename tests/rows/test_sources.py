@@ -12,7 +12,7 @@ import pytest
 from support import World, balanced
 
 import mjbulk
-from mjbulk.rows.block import Layout
+from mjbulk.rows.layout import Layout
 from mjbulk.rows.sources import Source, numbered_source, reopen, source_of
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}

@@ -1,0 +1,250 @@
+"""Which column of a row is what, and what of a row is sent.
+
+A `Layout` is made once for each distinct set of names; it says which value is the address, which the name, which are
+properties and of what type, and turns the values of a row into what Mailjet takes. What is wrong with the names is a
+fault of columns; what is wrong with values is a fault of the row.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+
+from mjbulk.errors import UsageError
+from mjbulk.models import Property
+from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Given
+from mjbulk.rows.contacts import Contacts
+from mjbulk.rows.values import (
+    CONVERT,
+    EMAIL,
+    Column,
+    ColumnFault,
+    RowFault,
+    are_addresses,
+    check_address,
+    is_null,
+    to_any,
+    to_str,
+)
+
+_EXCLUDED = "IsExcludedFromCampaigns"
+_INCLUDES = (
+    "who was put on the exclusion list meanwhile would be taken off it: leave this out, or make the run with "
+    'resend="always"'
+)
+_ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
+NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
+
+
+@frozen(kw_only=True)
+class Terms:
+    """What the caller and the account say of columns: the same for all rows of a run."""
+
+    properties: Mapping[str, Property] | None
+    """Those of the account, by their casefolded names; None takes any, with values as they are. Looked at whenever a
+    layout is made: it may grow."""
+    columns: Mapping[str, str] | None = None
+    nulls: Literal["keep", "unassign"] = "keep"
+    text: bool = False
+    """Whether all values are text, and an empty one is a null: in CSV there is no other."""
+    only_address: bool = False
+    """Whether nothing but the address is read."""
+    csv_way: bool = False
+    """Whether rows go as CSV: it can carry an address and properties, and nothing else."""
+    includes: bool = True
+    """Whether a row may take somebody off the exclusion list."""
+
+
+@frozen(kw_only=True, eq=False)
+class Layout:
+    """Where in a row stands what. See `layout_of`."""
+
+    email: int | None
+    """None: rows with these names have no address, and are refused one by one."""
+    name: int | None
+    excluded: int | None
+    nested: int | None
+    """Where a mapping of properties stands, in Mailjet's own contact object: such rows are laid flat first."""
+    properties: tuple[Column, ...]
+    terms: Terms
+    whole: bool = False
+    """Whether rows with these names are sent with all their columns, in their order."""
+
+    def contact(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Give the contact of a row as Mailjet takes it.
+
+        Raises RowFault where a value does not fit.
+        """
+        faults: dict[int, RowFault] = {}
+        contacts = self.contacts([[value] for value in values], 1, faults)
+        if faults:
+            raise faults[0]
+        return contacts.at(0)
+
+    def contacts(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Contacts:
+        """Give the contacts of ``size`` rows, and note in ``faults`` the places of those that cannot be sent.
+
+        What stands at such a place is of no use.
+        """
+        fields: dict[str, Sequence[Any]] = {"Email": self.addresses(columns, size, faults)}
+        if self.name is not None:
+            fields["Name"] = _role(NAME, "str", columns[self.name], faults)
+        if self.excluded is not None:
+            fields[_EXCLUDED] = _role(_EXCLUDED, "bool", columns[self.excluded], faults)
+            if not self.terms.includes:
+                included = [place for place, value in enumerate(fields[_EXCLUDED]) if value is False]
+                faults.update(dict.fromkeys(included, RowFault(_EXCLUDED, _INCLUDES)))
+        properties = {
+            column.target: column.read_all(columns[column.index], faults, text=self.terms.text)
+            for column in self.properties
+        }
+        return Contacts(fields, properties, self.terms.nulls == "unassign")
+
+    def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
+        """Give the addresses of ``size`` rows."""
+        values: Sequence[Any] = [None] * size if self.email is None else columns[self.email]
+        if are_addresses(values):
+            return values
+        found = []
+        for place, value in enumerate(values):
+            try:
+                found.append(check_address(value))
+            except RowFault as fault:
+                faults.setdefault(place, fault)
+                found.append("")
+        return found
+
+
+def _role(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
+    """Read a column that is no property; an empty text in it is a null."""
+    column = Column(0, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
+    try:
+        blank = "" in values
+    except Exception:  # noqa: BLE001  # a value that cannot be compared
+        blank = True
+    if blank:
+        values = [None if isinstance(value, str) and not str.__len__(value) else value for value in values]
+    return column.read_all(values, faults)
+
+
+def flat(row: Given, nested: int) -> Given:
+    """Lay a row flat whose properties stand in a mapping of their own.
+
+    Raises RowFault where that is no mapping.
+    """
+    inner = row.values[nested]
+    if is_null(inner):
+        inner = {}
+    if not isinstance(inner, Mapping):
+        raise RowFault("Properties", "Properties is no mapping of names to values")
+    try:
+        own, values = tuple(inner), tuple(inner.values())
+        hash(own)
+    except Exception:  # noqa: BLE001  # whatever a mapping of the user's raises when it is taken apart
+        raise RowFault("Properties", "Properties cannot be read") from None
+    if any(isinstance(name, str) and name.casefold() == PROPERTIES for name in own):
+        raise RowFault("Properties", "there are Properties in Properties")
+    names = (*row.names[:nested], *row.names[nested + 1 :], *own)
+    return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *values))
+
+
+def layout_of(names: Sequence[str], terms: Terms) -> Layout:
+    """Say what stands where in rows with these names.
+
+    Raises ColumnFault: two columns for one thing, a property that is not defined.
+    """
+    roles: dict[str, int] = {}
+    rest = []
+    chosen = _chosen(names, terms.columns)
+    for index, source, target in chosen:
+        folded = target.casefold()
+        if terms.only_address and folded != EMAIL:
+            continue
+        if folded not in _roles(terms):
+            rest.append((index, source, target))
+        elif folded in roles:
+            raise ColumnFault(source, f"two columns are {folded!r}")
+        elif folded == EXCLUDED and terms.csv_way:
+            raise ColumnFault(source, "the CSV way cannot set IsExcludedFromCampaigns")
+        elif folded == PROPERTIES and terms.columns is not None:
+            raise ColumnFault(source, "columns= picks properties by their own names, not a mapping of them")
+        else:
+            roles[folded] = index
+    try:
+        properties = _property_columns(rest, terms)
+    except ColumnFault:
+        if EMAIL in roles:
+            raise
+        raise ColumnFault(EMAIL, NO_ADDRESS) from None
+    return Layout(
+        email=roles.get(EMAIL),
+        name=roles.get(NAME),
+        excluded=roles.get(EXCLUDED),
+        nested=roles.get(PROPERTIES),
+        properties=properties,
+        terms=terms,
+        whole=len(roles) + len(rest) == len(names),
+    )
+
+
+def _roles(terms: Terms) -> frozenset[str]:
+    """Give the targets that are no properties: on the CSV way a name is one, and a text is no mapping of properties."""
+    without = ({NAME} if terms.csv_way else set()) | ({PROPERTIES} if terms.text else set())
+    return _ROLES - without
+
+
+def _chosen(names: Sequence[str], columns: Mapping[str, str] | None) -> list[tuple[int, str, str]]:
+    for name in names:
+        if not isinstance(name, str):
+            raise ColumnFault(None, f"the name of a column is a {type(name).__name__}, not a text")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise ColumnFault(twice, f"two columns are named {twice!r}")
+    if columns is None:
+        return [(index, name, name) for index, name in enumerate(names)]
+    return [(index, name, columns[name]) for index, name in enumerate(names) if name in columns]
+
+
+def _property_columns(chosen: Sequence[tuple[int, str, str]], terms: Terms) -> tuple[Column, ...]:
+    columns = []
+    seen: set[str] = set()
+    for index, source, target in chosen:
+        known = _defined(target, terms.properties)
+        if known is None:
+            raise ColumnFault(source, f"there is no property {target!r}")
+        if known.namespace.casefold() != "static":
+            raise ColumnFault(
+                source, f"property {known.name!r} is {known.namespace}: only static ones can be set in bulk"
+            )
+        if known.name in seen:
+            raise ColumnFault(source, f"two columns are property {known.name!r}")
+        seen.add(known.name)
+        convert = CONVERT.get(known.datatype.casefold(), to_str)  # a type that Mailjet may invent: as text
+        plain = convert in (to_str, to_any)
+        columns.append(Column(index, source, known.name, known.datatype.casefold(), convert, plain))
+    return tuple(columns)
+
+
+def _defined(name: str, properties: Mapping[str, Property] | None) -> Property | None:
+    return Property(id=0, name=name, datatype="any") if properties is None else properties.get(name.casefold())
+
+
+def missing_columns(names: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
+    """Name the columns that the caller picks and that are not there."""
+    return [name for name in columns or () if name not in set(names)]
+
+
+def property_names(names: Sequence[str], terms: Terms) -> list[str]:
+    """Give the properties that rows with these names set."""
+    roles = _roles(terms)
+    return [target for _, _, target in _chosen(names, terms.columns) if target.casefold() not in roles]
+
+
+def refuse_columns(fault: ColumnFault) -> UsageError:
+    """Give the error that refuses a run for its columns. A name that may be somebody's address is not repeated."""
+    column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
+    return UsageError(_WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}"))
+
+
+_WITH_AN_AT = re.compile(r"""'[^']*@[^']*'|"[^"]*@[^"]*\"""")
