@@ -48,10 +48,11 @@ from mjbulk.models import (
     list_ref,
 )
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
+from mjbulk.rows.addresses import check_address
 from mjbulk.rows.block import given
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.layout import Terms, flat, layout_of
-from mjbulk.rows.values import RowFault, check_address
+from mjbulk.rows.values import RowFault
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import JsonSender, Passage
 

@@ -19,7 +19,8 @@ from mjbulk.check._lab import Lab
 from mjbulk.check._readings import READINGS
 from mjbulk.client import Client
 from mjbulk.errors import UsageError
-from mjbulk.rows.values import RowFault, check_address
+from mjbulk.rows.addresses import check_address
+from mjbulk.rows.values import RowFault
 
 __all__ = ["Findings", "Observation", "Verdict", "check_account"]
 

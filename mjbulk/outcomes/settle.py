@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import Match
 from mjbulk.outcomes.error_file import EMPTY, MISSING, Entry, ErrorFile
-from mjbulk.rows.values import key_of
+from mjbulk.rows.addresses import key_of
 
 
 @frozen

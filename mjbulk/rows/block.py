@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 
 from mjbulk.models import Contact
-from mjbulk.rows.values import EMAIL, RowFault
+from mjbulk.rows.addresses import EMAIL
+from mjbulk.rows.values import RowFault
 
 _Other = TypeVar("_Other")
 NAME = "name"

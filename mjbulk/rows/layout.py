@@ -13,16 +13,14 @@ from attrs import frozen
 
 from mjbulk.errors import UsageError
 from mjbulk.models import Property
+from mjbulk.rows.addresses import EMAIL, are_addresses, check_address
 from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Given
 from mjbulk.rows.contacts import Contacts
 from mjbulk.rows.values import (
     CONVERT,
-    EMAIL,
     Column,
     ColumnFault,
     RowFault,
-    are_addresses,
-    check_address,
     is_null,
     to_any,
     to_str,

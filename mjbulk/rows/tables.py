@@ -15,9 +15,9 @@ from typing import Any
 from attrs import frozen
 
 from mjbulk.errors import UsageError
+from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable
-from mjbulk.rows.values import EMAIL
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types

@@ -14,6 +14,7 @@ from mjbulk.chunks.encoder import Encoder
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.mailjet.account import property_problems
 from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
+from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block, Given, blocks_of
 from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.layout import (
@@ -27,7 +28,7 @@ from mjbulk.rows.layout import (
     refuse_columns,
 )
 from mjbulk.rows.sources import Source
-from mjbulk.rows.values import EMAIL, ColumnFault, RowFault
+from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import CsvSender, JsonSender, Sender
 

@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from mjbulk.models import Contact, Property
+from mjbulk.rows.addresses import MAX_ADDRESS, are_addresses, check_address, is_address, key_of
 from mjbulk.rows.block import Block, Given, blocks_of, given
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.layout import (
@@ -30,16 +31,7 @@ from mjbulk.rows.layout import (
     property_names,
     refuse_columns,
 )
-from mjbulk.rows.values import (
-    MAX_ADDRESS,
-    ColumnFault,
-    RowFault,
-    are_addresses,
-    check_address,
-    is_address,
-    is_null,
-    key_of,
-)
+from mjbulk.rows.values import ColumnFault, RowFault, is_null
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
 A = "ann@example.org"
