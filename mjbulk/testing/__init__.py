@@ -1,8 +1,8 @@
-"""A stand-in for Mailjet on this machine: for the tests of programs that use mjbulk, and for trying things out.
+"""A stand-in for Mailjet on this machine: for the tests of programs that use mjbulk, and for trying mjbulk out.
 
-`Emulator` serves it in the running event loop, `serve_in_thread` in a thread of its own; the pytest fixture
-``mailjet`` (a `Mailjet`) does the latter and points mjbulk's environment variables at it. It is strict where
-Mailjet's behaviour is known, and `Knobs` turn what is not.
+`Emulator` runs it in the current event loop, `serve_in_thread` in a thread of its own. The pytest fixture ``mailjet``
+(a `Mailjet`) also uses a thread, and points mjbulk's environment variables at the server. The emulator is strict where
+Mailjet's behaviour is known; where it is not known, `Knobs` set it.
 """
 
 from importlib import import_module
@@ -40,7 +40,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used: pytest loads the plugin in every user's every run."""
+    """Import a public name at its first use, because pytest loads the plugin in every test run of every user."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

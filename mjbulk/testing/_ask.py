@@ -1,4 +1,4 @@
-"""One request on its way through the handlers, and the ways to refuse it."""
+"""One request as the handlers see it, and how they refuse it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import attrs
 import orjson
 
-from mjbulk.testing._answers import NOT_JSON_HINT, Answer, Writer, error, invalid, not_found
+from mjbulk.testing._answers import NOT_JSON_HINT, EmulatedAnswer, Writer, error, invalid, not_found
 from mjbulk.testing._routes import Route
 from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
-from mjbulk.testing._state import Account, EmulatedList, Person
+from mjbulk.testing._state import EmulatedAccount, EmulatedList, Person
 from mjbulk.testing._world import World
 
 
 class Refused(Exception):
-    """The request gets this answer and has no effect."""
+    """Raised by a handler: the request gets this answer and has no effect."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: EmulatedAnswer) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
@@ -30,11 +30,11 @@ class Ask:
     method: str
     route: Route
     query: Mapping[str, str] = attrs.field(factory=dict)
-    """Names in lower case; of a repeated parameter the first (documented)."""
+    """Names in lower case. Of a repeated parameter, the first value counts (documented)."""
     body: bytes = attrs.field(default=b"", repr=False)
 
     @property
-    def account(self) -> Account:
+    def account(self) -> EmulatedAccount:
         """The account of the caller's API key."""
         return self.world.account(self.key)
 
@@ -44,7 +44,10 @@ class Ask:
         return Writer(self.world.knobs.numbers_as_strings)
 
     def json(self, names: Iterable[str]) -> dict[str, Any]:
-        """The body as an object whose keys have the case of ``names``; the text after the hint is a guess."""
+        """Read the body as a JSON object, and give its keys the case of ``names``.
+
+        Raises Refused for anything else; the text after the hint is a guess.
+        """
         try:
             body = orjson.loads(self.body)
         except ValueError as problem:
@@ -54,7 +57,7 @@ class Ask:
         return fold_keys(body, names)
 
     def known_list(self, *, deleted: bool = False) -> EmulatedList:
-        """The list in the path, by ID or address."""
+        """Find the list in the path, by ID or address; Refused with a 404 if there is none."""
         which = list_key(self.route.id)
         found = self.account.find_list(which) if deleted else self.account.usable_list(which)
         if found is None:
@@ -62,14 +65,14 @@ class Ask:
         return found
 
     def known_person(self) -> Person:
-        """The contact in the path, by ID or address."""
+        """Find the contact in the path, by ID or address; Refused with a 404 if there is none."""
         found = self.account.find(list_key(self.route.id))
         if found is None:
             raise Refused(not_found())
         return found
 
     def subscriptions(self, given: Any) -> list[tuple[int, str]]:
-        """List IDs and actions out of ContactsLists; refuses all of it when one is wrong (recorded)."""
+        """Read list IDs and actions from ContactsLists. One wrong item refuses them all (recorded)."""
         if not isinstance(given, list):
             raise Refused(invalid({"ContactsLists": "MJ08 Property ContactsLists is invalid"}))
         items = [fold_keys(item, ("ListID", "Action")) if isinstance(item, dict) else {} for item in given]
@@ -81,7 +84,9 @@ class Ask:
         return [(whole_number(item["ListID"]) or 0, item["Action"].casefold()) for item in items]
 
     def _wrong(self, item: Mapping[str, Any]) -> str:
-        """The text of the list is recorded; that of the action is, on a sibling."""
+        """Say what is wrong with an item. The text about a list is recorded; the one about an action is recorded on a
+        similar call.
+        """
         given, action = item.get("ListID", ""), item.get("Action", "")
         documented = self.world.knobs.list_errors == "message"
         if self.account.usable_list(whole_number(given)) is None:
@@ -91,16 +96,16 @@ class Ask:
         return ""
 
 
-Handler = Callable[[Ask], Answer]
+Handler = Callable[[Ask], EmulatedAnswer]
 Handlers = dict[str, dict[str, Handler]]
 
 
 def list_key(text: str) -> int | str:
-    """An ID where it is one, else an address."""
+    """Read an ID if the text is a number; otherwise keep it as an address."""
     number = whole_number(text)
     return text if number is None else number
 
 
 def is_action(word: Any) -> bool:
-    """Whether this is one of the four actions on a list."""
+    """Tell whether this is one of the four actions on a list."""
     return isinstance(word, str) and word.casefold() in SUBSCRIPTION_ACTIONS

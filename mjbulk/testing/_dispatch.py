@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping
 
 from mjbulk.testing._answers import (
-    Answer,
+    EmulatedAnswer,
     error,
     method_not_allowed,
     not_found,
@@ -27,7 +27,7 @@ _RESOURCES = {name.partition("/")[0] for name in _ROUTES["rest"]}
 
 
 class Dispatcher:
-    """The server's judgement; its only memory of its own is who called how often in this second."""
+    """What the server answers to a request. Mutable state: how often each key has called in the current second."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -36,8 +36,8 @@ class Dispatcher:
 
     def answer(
         self, method: str, route: Route | None, authorization: str, query: Mapping[str, str], body: bytes
-    ) -> Answer:
-        """The answer to a request, which has had its effect by then."""
+    ) -> EmulatedAnswer:
+        """Let a request have its effect, and give its answer."""
         if route is None:
             return proxy_page(404, "Not Found")
         self._world.settle()
@@ -50,8 +50,8 @@ class Dispatcher:
         except Refused as refused:
             return refused.answer
 
-    def _too_fast(self, key: str) -> Answer | None:
-        """429 is a page of the proxy without a Retry-After (observed)."""
+    def _too_fast(self, key: str) -> EmulatedAnswer | None:
+        """Give the 429 for a key that calls too often: a page of the proxy without a Retry-After (observed)."""
         knobs, second = self._world.knobs, int(self._world.elapsed())
         if knobs.rate_limit is None:
             return None
@@ -63,12 +63,12 @@ class Dispatcher:
         headers = {} if knobs.retry_after is None else {"Retry-After": str(knobs.retry_after)}
         return proxy_page(429, "Too Many Requests", headers=headers)
 
-    def _wrong_key(self, key: str, secret: str) -> Answer | None:
+    def _wrong_key(self, key: str, secret: str) -> EmulatedAnswer | None:
         known = self._world.knobs.credentials
         fits = bool(key) if known is None else (key, secret) in known
         return None if fits else unauthorized()
 
-    def _poison(self, body: bytes) -> Answer | None:
+    def _poison(self, body: bytes) -> EmulatedAnswer | None:
         status = self._world.poisoned(body)
         if status is None:
             return None
@@ -78,7 +78,7 @@ class Dispatcher:
         return error(status, message, identifier=self._world.error_identifier())
 
 
-def _handle(ask: Ask) -> Answer:
+def _handle(ask: Ask) -> EmulatedAnswer:
     route = ask.route
     methods = _ROUTES[route.api].get(route.name)
     if methods is not None:

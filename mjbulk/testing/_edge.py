@@ -1,4 +1,4 @@
-"""Where answers meet sockets: reads a request's body, and writes an answer honestly or as a fault has it."""
+"""Between answers and sockets: reads the body of a request, and writes an answer as it is or as a fault changes it."""
 
 import asyncio
 import gzip
@@ -9,12 +9,15 @@ import zlib
 import attrs
 from aiohttp import web
 
-from mjbulk.testing._answers import Answer
+from mjbulk.testing._answers import EmulatedAnswer
 from mjbulk.testing._faults import Fault
 
 
 async def read_body(request: web.BaseRequest, limit: int | None) -> bytes | None:
-    """The whole body; None when it is larger than the limit (known as early as its length is) or breaks off."""
+    """Read the whole body. Give None if it is larger than the limit or ends too early.
+
+    A Content-Length above the limit is enough for None: nothing is read then.
+    """
     if limit is not None and (request.content_length or 0) > limit:
         return None
     chunks: list[bytes] = []
@@ -31,7 +34,7 @@ async def read_body(request: web.BaseRequest, limit: int | None) -> bytes | None
 
 
 def unpacked(request: web.BaseRequest, body: bytes) -> bytes:
-    """The body of a request that says it is compressed, as far as it is."""
+    """Decompress the body of a request that says it is compressed; give it as it is if it is not."""
     if request.headers.get("Content-Encoding", "").casefold() != "gzip":
         return body
     try:
@@ -40,8 +43,8 @@ def unpacked(request: web.BaseRequest, body: bytes) -> bytes:
         return body
 
 
-def altered(answer: Answer, fault: Fault) -> Answer:
-    """The answer as the fault makes it."""
+def altered(answer: EmulatedAnswer, fault: Fault) -> EmulatedAnswer:
+    """Give the answer as the fault changes it."""
     body = answer.body if fault.body is None else fault.body
     headers = {**answer.headers, **fault.headers}
     return attrs.evolve(
@@ -54,8 +57,10 @@ def altered(answer: Answer, fault: Fault) -> Answer:
     )
 
 
-async def send(request: web.BaseRequest, answer: Answer, fault: Fault, closing: asyncio.Event) -> web.StreamResponse:
-    """Sends the answer; ``closing`` ends what would take for ever."""
+async def send(
+    request: web.BaseRequest, answer: EmulatedAnswer, fault: Fault, closing: asyncio.Event
+) -> web.StreamResponse:
+    """Send the answer. ``closing`` ends faults that would never end by themselves."""
     if answer.connection == "reset":
         _end(request, "reset")
         return web.Response()
@@ -73,8 +78,8 @@ async def send(request: web.BaseRequest, answer: Answer, fault: Fault, closing: 
     return response
 
 
-async def pause(seconds: float, closing: asyncio.Event) -> None:
-    """Sleeps, but not beyond the end of the server."""
+async def sleep(seconds: float, closing: asyncio.Event) -> None:
+    """Sleep, at most until the server closes."""
     if seconds <= 0:
         return
     try:
@@ -84,7 +89,7 @@ async def pause(seconds: float, closing: asyncio.Event) -> None:
         return
 
 
-async def _break(request: web.BaseRequest, answer: Answer, fault: Fault, closing: asyncio.Event) -> None:
+async def _break(request: web.BaseRequest, answer: EmulatedAnswer, fault: Fault, closing: asyncio.Event) -> None:
     transport = request.transport
     if transport is None:
         return
@@ -94,13 +99,13 @@ async def _break(request: web.BaseRequest, answer: Answer, fault: Fault, closing
         transport.write(_head(answer, chunked=fault.chunked))
         for piece in _pieces(answer.body, fault):
             transport.write(piece)
-            await pause(fault.trickle, closing)
+            await sleep(fault.trickle, closing)
     if fault.end == "stall":
         await closing.wait()
     _end(request, fault.end)
 
 
-def _head(answer: Answer, *, chunked: bool) -> bytes:
+def _head(answer: EmulatedAnswer, *, chunked: bool) -> bytes:
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(answer.body)}"
     lines = [f"HTTP/1.1 {answer.status} {answer.reason or 'Fault'}", framing, f"Content-Type: {answer.content_type}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]

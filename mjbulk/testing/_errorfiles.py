@@ -1,4 +1,4 @@
-"""Error files. The CSV form is documented and observed; of the JSON form nobody ever showed one."""
+"""Error files. The CSV form is documented and observed; a real one of the JSON form was never published."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from mjbulk.testing._jobs import RowError
 
 
 def json_error_file(rows: list[dict[str, Any]], errors: Mapping[int, RowError], shape: str) -> bytes:
-    """The rejected rows in one of the shapes of `Knobs.json_error_shape`; all of them are guesses."""
+    """Write the rejected rows in one of the shapes of `Knobs.json_error_shape`; all of them are guesses."""
     entries = [_entry(rows[index], error) for index, error in sorted(errors.items())]
     if shape == "lines":
         return b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
@@ -33,9 +33,9 @@ def _entry(row: Any, error: RowError) -> dict[str, Any]:
 
 
 def csv_error_file(names: Iterable[str], lines: Iterable[tuple[str, RowError]]) -> bytes:
-    """The header without quotes and ``error``; each failing line as it came, then ``, ###message###field``.
+    """Write a header that ends in ``error``, then each failing line as it was sent with ``, ###message###field`` added.
 
-    The field is optional, and the cell has no quotes (observed).
+    The field is optional; header and error cell have no quotes (observed).
     """
     text = [",".join([*names, "error"]) + "\n"]
     for line, error in lines:

@@ -1,4 +1,4 @@
-"""Faults of the wire, as data: one record says what happens to one request, one script says to which."""
+"""Network faults as data: a `Fault` says what happens to one request, a `FaultScript` says to which requests."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -12,7 +12,7 @@ _BAD_GATEWAY = b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%
 class Fault:
     """What happens to a request, stage by stage: read, wait, apply, wait, answer, end.
 
-    As it stands it does nothing; the class methods below name the common ones.
+    A Fault with no arguments changes nothing; the class methods below make the common ones.
     """
 
     delay_before: float = 0.0
@@ -24,42 +24,42 @@ class Fault:
     apply: bool = True
     """Whether the request has its effect."""
     status: int | None = None
-    """A status in place of the true one."""
+    """A status instead of the true one."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
-    """Headers that are added to, or stand in place of, the true ones."""
+    """Headers that are added to the true ones, or replace them."""
     body: bytes | None = None
-    """A body in place of the true one."""
+    """A body instead of the true one."""
     edit: Callable[[bytes], bytes] | None = None
-    """Makes another body out of the true one."""
+    """A function that makes another body from the true one."""
     raw: bytes | None = None
-    """Bytes in place of the whole answer, status line included."""
+    """Bytes instead of the whole answer, status line included."""
     chunked: bool = False
     """Whether the body is sent in chunks, without a Content-Length."""
     cut: int | None = None
-    """How many bytes of the body are sent; the headers promise all of it."""
+    """How many bytes of the body are sent; the headers promise the whole body."""
     trickle: float = 0.0
     """Seconds between any two bytes of the body."""
     end: Literal["keep", "close", "reset", "stall"] = "keep"
-    """What becomes of the connection: kept for the next request, closed, reset, or silent until the client leaves."""
+    """What happens to the connection: kept for the next request, closed, reset, or silent until the client ends it."""
 
     @property
     def breaks_wire(self) -> bool:
-        """Whether the answer is something that an honest HTTP server would not send."""
+        """Whether a correct HTTP server would never send this answer."""
         return self.end != "keep" or self.chunked or self.raw is not None or self.cut is not None or self.trickle > 0
 
     @classmethod
     def drop_unread(cls, *, reset: bool = True) -> "Fault":
-        """The connection ends when the head of the request has come."""
+        """End the connection as soon as the head of the request has arrived."""
         return cls(read=False, apply=False, raw=b"", end="reset" if reset else "close")
 
     @classmethod
     def drop_before(cls, *, reset: bool = False) -> "Fault":
-        """The request is read; it has no effect and no answer."""
+        """Read the request, then end the connection: no effect, no answer."""
         return cls(apply=False, raw=b"", end="reset" if reset else "close")
 
     @classmethod
     def drop_after(cls, *, reset: bool = False) -> "Fault":
-        """The request has its effect; its answer is lost."""
+        """Let the request have its effect, and lose its answer."""
         return cls(raw=b"", end="reset" if reset else "close")
 
     @classmethod
@@ -71,44 +71,48 @@ class Fault:
         headers: Mapping[str, str] | None = None,
         apply: bool = False,
     ) -> "Fault":
-        """Another answer, without the effect unless ``apply`` says otherwise; by default the HTML of a proxy."""
+        """Send another answer, by default the HTML of a proxy. The request has no effect unless ``apply`` is true."""
         page = _BAD_GATEWAY % (status, status) if body is None else body
         raw = page.encode() if isinstance(page, str) else page
         return cls(apply=apply, status=status, body=raw, headers={"Content-Type": "text/html", **(headers or {})})
 
     @classmethod
     def truncated(cls, at: int, *, chunked: bool = False, reset: bool = False) -> "Fault":
-        """The effect, then only the first ``at`` bytes of the answer's body, whose headers promised all."""
+        """Let the request have its effect, and send only the first ``at`` bytes of a body that the headers promise
+        whole.
+        """
         return cls(cut=at, chunked=chunked, end="reset" if reset else "close")
 
     @classmethod
     def garbage(cls, body: bytes = b"<html><body>Please log in</body></html>", *, apply: bool = True) -> "Fault":
-        """The right status with a body that means nothing."""
+        """Send status 200 with a body that means nothing."""
         return cls(apply=apply, status=200, body=body, headers={"Content-Type": "text/html"})
 
     @classmethod
     def edited(cls, edit: Callable[[bytes], bytes]) -> "Fault":
-        """The effect, and the true answer after ``edit``: a wrong or missing JobID, other words."""
+        """Let the request have its effect, and send the true answer as ``edit`` changes it: a wrong or missing JobID,
+        other words.
+        """
         return cls(edit=edit)
 
     @classmethod
     def redirect(cls, to: str, status: int = 302) -> "Fault":
-        """A redirect, without the effect."""
+        """Send a redirect; the request has no effect."""
         return cls(apply=False, status=status, body=b"", headers={"Location": to})
 
     @classmethod
     def delay(cls, *, before: float = 0.0, after: float = 0.0) -> "Fault":
-        """An answer that is right, and late."""
+        """Send the true answer, but late."""
         return cls(delay_before=before, delay_after=after)
 
     @classmethod
     def stall(cls, *, apply: bool = True, at: int | None = None) -> "Fault":
-        """Silence for ever: instead of an answer, or (``at``) after so many bytes of its body."""
+        """Send nothing and keep the connection open: no answer at all, or nothing after ``at`` bytes of its body."""
         return cls(apply=apply, raw=b"" if at is None else None, cut=at, end="stall")
 
 
 @attrs.define
-class _Entry:
+class _ScriptedFault:
     call: str
     fault: Fault
     times: int | None
@@ -124,17 +128,17 @@ class _Entry:
 
 
 class FaultScript:
-    """Which of the coming requests meet which fault; earlier entries first."""
+    """Which of the coming requests get which fault. Of several that match, the one that was added first is used."""
 
     def __init__(self) -> None:
-        self._entries: list[_Entry] = []
+        self._entries: list[_ScriptedFault] = []
 
     def add(self, call: str, fault: Fault, *, times: int | None = 1, after: int = 0) -> None:
-        """Lets ``fault`` happen to the next ``times`` requests of ``call`` (None: to all), when ``after`` went well."""
-        self._entries.append(_Entry(" ".join(call.casefold().split()), fault, times, after))
+        """Skip ``after`` requests of ``call``, and let ``fault`` happen to the next ``times`` (None: to all)."""
+        self._entries.append(_ScriptedFault(" ".join(call.casefold().split()), fault, times, after))
 
     def take(self, method: str, route: str) -> Fault | None:
-        """The fault of this request, which is then used up."""
+        """Give the fault of this request, if it has one, and count it as used."""
         names = (route, f"{method.casefold()} {route}", "*")
         found = next((f for e in self._entries if e.call in names and (f := e.take())), None)
         self._entries = [e for e in self._entries if e.times is None or e.times > 0]

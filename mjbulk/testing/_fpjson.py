@@ -6,7 +6,7 @@ import orjson
 
 
 def render(value: Any, *, as_strings: bool = False) -> str:
-    """JSON text of plain values; ``as_strings`` quotes numbers and booleans, as the examples of the guides do."""
+    """Write plain values as JSON; ``as_strings`` quotes numbers and booleans, as the examples of the guides do."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_quote(k)} : {render(v, as_strings=as_strings)}" for k, v in value.items()) + " }"
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""The end of a csvimport: its file is read, its lines are judged and applied, in one synchronous go.
+"""The end of a csvimport: one synchronous pass reads its file, and rejects or applies each line.
 
-The rules of the header, the texts of a failed import and the error cells are documented or observed; the texts
-"Too many columns at line" and "Could not convert value" are guesses after their neighbours.
+The rules of the header, the texts of a failed import and the error cells are documented or observed. The texts "Too
+many columns at line" and "Could not convert value" are guesses, modelled on the known ones.
 """
 
 import csv
@@ -17,15 +17,15 @@ from mjbulk.testing._import_json import JobError, Rejected, set_properties
 from mjbulk.testing._jobs import EmulatedJob, RowError
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import BAD_ADDRESS, convert, datetime_reader, fold_keys, is_address, person
-from mjbulk.testing._state import Account, EmulatedProperty
+from mjbulk.testing._state import EmulatedAccount, EmulatedProperty
 
 OPTION_KEYS = ("DateTimeFormat", "TimezoneOffset", "FieldNames")
 _EXCLUSIONS = {"excludemarketing": True, "includemarketing": False}
 
 
 @attrs.frozen
-class _Column:
-    """A column of the file: the property it sets, None for the address."""
+class _CsvColumn:
+    """A column of the file. ``defined`` is the property that it sets, None for the address."""
 
     name: str
     defined: EmulatedProperty | None
@@ -33,7 +33,7 @@ class _Column:
 
 
 def records(text: str) -> Iterator[str]:
-    """The records of a CSV text as they came, without their last line end; a quoted field may hold line ends."""
+    """Split a CSV text into its records, unchanged but without their line ends; a quoted field may hold line ends."""
     pending: list[str] = []
     quotes = 0
     for line in io.StringIO(text, newline=""):
@@ -42,7 +42,7 @@ def records(text: str) -> Iterator[str]:
             pending.append(line)
             if quotes % 2:
                 continue
-            line = "".join(pending)  # noqa: PLW2901 - the record is the line that was begun
+            line = "".join(pending)  # noqa: PLW2901 - the record is all lines since its first quote
             pending = []
         quotes = 0
         if bare := line.rstrip("\r\n"):
@@ -52,7 +52,7 @@ def records(text: str) -> Iterator[str]:
 
 
 def fields(record: str) -> list[str]:
-    """The cells of a record; raises Rejected where it is none."""
+    """Split a record into its cells. Raises Rejected if it is no CSV record."""
     if '"' not in record:
         return record.split(",")
     try:
@@ -62,21 +62,21 @@ def fields(record: str) -> list[str]:
 
 
 class CsvImport:
-    """One run through the lines of one file."""
+    """One pass over the lines of one file."""
 
     def __init__(
-        self, job: EmulatedJob, account: Account, knobs: Knobs, rejects: Mapping[str, RowError], now: str
+        self, job: EmulatedJob, account: EmulatedAccount, knobs: Knobs, rejects: Mapping[str, RowError], now: str
     ) -> None:
         self._job, self._account, self._knobs, self._rejects, self._now = job, account, knobs, rejects, now
         self._options = fold_keys(orjson.loads(job.import_options or "{}"), OPTION_KEYS)
         self._names: list[str] = []
-        self._columns: list[_Column] = []
+        self._columns: list[_CsvColumn] = []
         self._email = 0
         self._lines: list[str] = []
         self._seen: set[str] = set()
 
     def run(self) -> None:
-        """Fills in the job's outcomes, errors, status and error file, and changes the account."""
+        """Set the job's outcomes, errors, status and error file, and change the account."""
         job = self._job
         try:
             self._lines = list(records(self._text()))
@@ -117,8 +117,8 @@ class CsvImport:
         self._email = lowered.index("email")
         self._columns = self._create_columns()
 
-    def _create_columns(self) -> list[_Column]:
-        """Unknown names become properties of type string, ``name`` too (documented)."""
+    def _create_columns(self) -> list[_CsvColumn]:
+        """Read the header, and make unknown names properties of type string, ``name`` included (documented)."""
         account = self._account
         new = [n for n in self._names if n.casefold() not in account.properties and n.casefold() != "email"]
         if len(account.properties) + len(new) + 1 > self._knobs.property_limit:
@@ -127,18 +127,18 @@ class CsvImport:
             account.create_property(name)
         return [self._column(name) for name in self._names]
 
-    def _column(self, name: str) -> _Column:
+    def _column(self, name: str) -> _CsvColumn:
         if name.casefold() == "email":
-            return _Column("email", None, str)
+            return _CsvColumn("email", None, str)
         defined = self._account.properties[name.casefold()]
         options = self._options
         if defined.datatype == "datetime" and options.get("DateTimeFormat"):
-            return _Column(
+            return _CsvColumn(
                 defined.name,
                 defined,
                 datetime_reader(str(options["DateTimeFormat"]), int(options.get("TimezoneOffset") or 0)),
             )
-        return _Column(defined.name, defined, lambda cell: convert(cell, defined.datatype))
+        return _CsvColumn(defined.name, defined, lambda cell: convert(cell, defined.datatype))
 
     def _take_lines(self) -> None:
         job, knobs = self._job, self._knobs
@@ -206,7 +206,7 @@ class CsvImport:
 
 
 def _is_json_string(body: bytes) -> bool:
-    """Whether somebody sent the CSV as a JSON string (observed: such an import fails)."""
+    """Tell whether the CSV was sent as a JSON string (observed: such an import fails)."""
     bare = body.strip()
     if not (bare.startswith(b'"') and bare.endswith(b'"') and b"\\" in bare) or b"\n" in bare:
         return False

@@ -1,6 +1,6 @@
-"""The end of a managemanycontacts job: its rows are judged and applied, in one synchronous go.
+"""The end of a managemanycontacts job: one synchronous pass rejects or applies each row.
 
-Rows are judged by the job and not by the call (observed): 201 says nothing about them.
+The job judges rows, and the call does not (observed): a 201 says nothing about them.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from mjbulk.testing._errorfiles import json_error_file
 from mjbulk.testing._jobs import EmulatedJob, RowError
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import BAD_ADDRESS, BAD_TYPE, NO_ADDRESS, NOT_DEFINED, convert, is_address, person, truth
-from mjbulk.testing._state import Account, Person
+from mjbulk.testing._state import EmulatedAccount, Person
 
 
 class JobError(Exception):
-    """The job as a whole ends in Error, and nothing of it is applied."""
+    """The whole job ends in Error, and none of its rows is applied."""
 
 
 class Rejected(Exception):
@@ -36,15 +36,15 @@ class _Change:
 
 
 class JsonImport:
-    """One run through the rows of one job."""
+    """One pass over the rows of one job."""
 
     def __init__(
-        self, job: EmulatedJob, account: Account, knobs: Knobs, rejects: Mapping[str, RowError], now: str
+        self, job: EmulatedJob, account: EmulatedAccount, knobs: Knobs, rejects: Mapping[str, RowError], now: str
     ) -> None:
         self._job, self._account, self._knobs, self._rejects, self._now = job, account, knobs, rejects, now
 
     def run(self) -> None:
-        """Fills in the job's outcomes, errors, status and error file, and changes the account."""
+        """Set the job's outcomes, errors, status and error file, and change the account."""
         job, rows = self._job, self._job.rows
         try:
             changes = self._judge(rows)
@@ -89,7 +89,9 @@ class JsonImport:
         )
 
     def _properties(self, given: Any) -> dict[str, Any]:
-        """A JSON string is ignored (observed on a sibling); a list of names and values fails the job (observed)."""
+        """Convert Properties. A JSON string is ignored (observed on a similar call); a list of names and values fails
+        the job (observed).
+        """
         if given is None or isinstance(given, str):
             return {}
         if not isinstance(given, dict):
@@ -147,7 +149,7 @@ class JsonImport:
 
 
 def set_properties(who: Person, values: Mapping[str, Any]) -> None:
-    """Sets values, and unassigns where the value is None (documented)."""
+    """Set property values, and unassign those that are None (documented)."""
     for name, value in values.items():
         if value is None:
             who.properties.pop(name, None)

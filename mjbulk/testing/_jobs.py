@@ -1,8 +1,8 @@
-"""Background jobs: how one moves from stage to stage, and what it shows meanwhile.
+"""Background jobs: how a job moves from stage to stage, and what it shows in each.
 
 The stages Allocated (a csvimport: Upload), Prepare, Importing, Completed, Error, Abort are documented; how long each
-takes is a guess. A job's effects come all at once, when its import ends: of two unfinished jobs with one person the one
-that ends last wins.
+takes is a guess. A job has all its effects at once, when its import ends. If two unfinished jobs hold the same person,
+the job that ends last wins.
 """
 
 from collections.abc import Callable
@@ -29,35 +29,35 @@ class RowError:
 
 @attrs.define(eq=False, kw_only=True)
 class EmulatedJob:
-    """What was submitted, and what truly became of it, whatever the answers say."""
+    """What was submitted, and what truly happened to it, even if the answers say something else."""
 
     id: int
     kind: Literal["contact", "contactslist", "csvimport"]
     key: str
-    """The API key whose account it belongs to."""
+    """The API key of its account."""
     actions: list[tuple[int, str]]
-    """List ID and action, for each list; for an exclusion by CSV empty."""
+    """List ID and action, for each list; empty for an exclusion by CSV."""
     total: int
-    """Rows submitted; of a csvimport an estimate until it has ended."""
+    """Rows submitted; for a csvimport an estimate until it has ended."""
     posted: float
-    """Loop time of the POST; `started`, `imports` and `ends` are loop times as well."""
+    """Time of the POST on the loop's clock, as are `started`, `imports` and `ends`."""
     body: bytes | None = attrs.field(repr=False)
     started: float = 0.0
     imports: float = 0.0
     ends: float = 0.0
     share: Callable[["EmulatedJob", float], float] | None = attrs.field(default=None, repr=False)
-    """`Knobs.progress`, as it was when the job began."""
+    """`Knobs.progress` at the time when the job was scheduled."""
     status: str = ""
-    """The last word: Completed, Error or `Knobs.aborted_word`; empty until then."""
+    """The final status: Completed, Error or `Knobs.aborted_word`; empty until the job has ended."""
     outcomes: list[Outcome] = attrs.field(factory=list, repr=False)
     """One for each row, in order: applied, rejected, superseded (a later row of the person won), skipped."""
     errors: dict[int, RowError] = attrs.field(factory=dict, repr=False)
-    """The rejected rows by index."""
+    """Why rows were rejected, by their index."""
     error: str = ""
     """The error of the job as a whole."""
     error_file: bytes | None = attrs.field(default=None, repr=False)
     stop_after: int | None = None
-    """How many rows were done when somebody cancelled it."""
+    """How many rows were done when a request cancelled it."""
     method: str = ""
     data_id: int = 0
     list_id: int = 0
@@ -66,12 +66,14 @@ class EmulatedJob:
 
     @property
     def ended(self) -> bool:
-        """Whether its effects are there and its status is the last one."""
+        """Whether it has had its effects and shows its final status."""
         return bool(self.status)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The contacts that were submitted, keys in Mailjet's case; none of a csvimport, or where they were dropped."""
+        """The contacts that were submitted, keys in Mailjet's case; empty for a csvimport, and if `Knobs.keep_rows` is
+        off.
+        """
         if self.body is None or self.kind == "csvimport":
             return []
         rows = fold_keys(orjson.loads(self.body), ("Contacts",))["Contacts"]
@@ -79,16 +81,16 @@ class EmulatedJob:
 
     @property
     def applied(self) -> int:
-        """How many rows had their effect."""
+        """How many rows were applied."""
         return self.outcomes.count("applied")
 
     @property
     def done(self) -> int:
-        """How many rows were looked at, whatever came of them."""
+        """How many rows were processed, whatever their outcome."""
         return len(self.outcomes) - self.outcomes.count("skipped")
 
     def schedule(self, start: float, knobs: Knobs) -> None:
-        """Lays down when it leaves the queue, begins to import, and ends."""
+        """Decide when the job leaves the queue, begins to import, and ends."""
         seconds = knobs.import_seconds
         self.started = start
         self.imports = start + knobs.prepare_seconds
@@ -96,11 +98,11 @@ class EmulatedJob:
         self.share = knobs.progress
 
     def cancel(self, now: float) -> None:
-        """Ends it now; what was done by now stays done."""
+        """End the job now; rows that are done stay done."""
         self.stop_after, self.ends = self.progress(now), now
 
     def progress(self, now: float) -> int:
-        """How many rows are done while it is Importing."""
+        """Give how many rows are done by now."""
         if now <= self.imports:
             return 0
         worked = (now - self.imports) / max(self.ends - self.imports, 1e-9)
@@ -109,7 +111,7 @@ class EmulatedJob:
 
 
 def _is_strange(row: Any) -> bool:
-    """Whether a row has keys that are not in Mailjet's case."""
+    """Tell whether a row has keys that are not in Mailjet's case."""
     return isinstance(row, dict) and not row.keys() <= _ROW_KEY_SET
 
 
@@ -128,7 +130,7 @@ class Sight:
 
 
 def look(job: EmulatedJob, now: float, knobs: Knobs) -> Sight:
-    """What the answers say about a job now, lies included."""
+    """Give what the answers say about a job now, lies included."""
     if not job.ended:
         done = job.progress(now)
         return Sight(

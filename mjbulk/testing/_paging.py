@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mjbulk.testing._answers import Answer, Writer
+from mjbulk.testing._answers import EmulatedAnswer, Writer
 from mjbulk.testing._rules import whole_number
 
 Row = dict[str, Any]
@@ -18,11 +18,12 @@ def page(
     *,
     filters: Mapping[str, Filter] | None = None,
     sorts: Iterable[str] = ("ID",),
-) -> Answer:
-    """One page of rows, in the answer's envelope.
+) -> EmulatedAnswer:
+    """Give one page of rows, in the answer's envelope.
 
-    ``query`` has folded names; unknown ones are ignored (recorded). Limit=0 means 1,000; a Limit above that counts as
-    1,000 (a guess). Total is the page's own unless ``countrecords`` (recorded) or ``countonly`` asks for all.
+    ``query`` has names in lower case; unknown ones are ignored (recorded). Limit=0 means 1,000; a Limit above that
+    counts as 1,000 (a guess). Total is the number of rows on the page, unless ``countrecords`` (recorded) or
+    ``countonly`` asks for the number of all rows.
     """
     found = [row for row in rows if all(f(row, query[n]) for n, f in (filters or {}).items() if n in query)]
     if query.get("countonly", "") in {"1", "true"}:
@@ -43,20 +44,20 @@ def _number(text: str | None, default: int) -> int:
 
 
 def equals(name: str) -> Filter:
-    """The value itself, numbers by their digits and without case."""
+    """Make a filter for equal values: numbers are compared by their digits, texts without case."""
     return lambda row, wanted: str(row[name]).casefold() == wanted.casefold()
 
 
 def is_true(name: str) -> Filter:
-    """A boolean, as ``true``/``false`` or ``1``/``0``."""
+    """Make a filter for a boolean, written as ``true``/``false`` or ``1``/``0``."""
     return lambda row, wanted: row[name] == (wanted.casefold() in {"1", "true"})
 
 
 def at_least(name: str) -> Filter:
-    """A number, or more."""
+    """Make a filter for numbers from a given one on."""
     return lambda row, wanted: row[name] >= _number(wanted, 0)
 
 
 def at_most(name: str) -> Filter:
-    """A number, or less."""
+    """Make a filter for numbers up to a given one."""
     return lambda row, wanted: row[name] <= _number(wanted, 0)

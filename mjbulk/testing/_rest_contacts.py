@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mjbulk.testing._answers import Answer, error, invalid, no_property, unchanged
+from mjbulk.testing._answers import EmulatedAnswer, error, invalid, no_property, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
 from mjbulk.testing._import_json import set_properties
 from mjbulk.testing._paging import equals, is_true, page
@@ -42,8 +42,8 @@ def _row(who: Person) -> dict[str, Any]:
     }
 
 
-def read_contacts(ask: Ask) -> Answer:
-    """GET contact[/{ID or address}]."""
+def read_contacts(ask: Ask) -> EmulatedAnswer:
+    """Answer GET contact[/{ID or address}]."""
     if ask.route.id:
         return ask.writer.data([_row(ask.known_person())])
     people = list(ask.account.people.values())
@@ -56,8 +56,8 @@ def read_contacts(ask: Ask) -> Answer:
     )
 
 
-def create_contact(ask: Ask) -> Answer:
-    """POST contact; the refusal of a known address is recorded."""
+def create_contact(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contact; the refusal of a known address is recorded."""
     if ask.route.id:
         return error(405, "Method not allowed")
     body = _fields(ask)
@@ -71,8 +71,8 @@ def create_contact(ask: Ask) -> Answer:
     return ask.writer.data([_row(who)], status=201)
 
 
-def change_contact(ask: Ask) -> Answer:
-    """PUT contact/{ID or address}, which acts like a patch (documented); 304 where nothing changes (recorded)."""
+def change_contact(ask: Ask) -> EmulatedAnswer:
+    """Answer PUT contact/{ID or address}, which acts like a patch (documented): 304 if nothing changes (recorded)."""
     who = ask.known_person()
     return ask.writer.data([_row(who)]) if _change(ask, who, _fields(ask)) else unchanged()
 
@@ -97,10 +97,11 @@ def _change(ask: Ask, who: Person, body: dict[str, Any]) -> bool:
     return before != (who.name, who.excluded)
 
 
-def manage_lists(ask: Ask) -> Answer:
-    """POST contact/{ID or address}/managecontactslists: all of it, or a 400 with the wrong ones (recorded).
+def manage_lists(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contact/{ID or address}/managecontactslists: do all actions, or give a 400 that names the wrong ones
+    (recorded).
 
-    Whether it answers 200 or 201 is not recorded.
+    It is not recorded whether the answer is 200 or 201.
     """
     who = ask.known_person()
     actions = ask.subscriptions(ask.json(("ContactsLists",)).get("ContactsLists"))
@@ -110,8 +111,8 @@ def manage_lists(ask: Ask) -> Answer:
     return ask.writer.data([{"ContactsLists": echo}], status=201)
 
 
-def read_lists(ask: Ask) -> Answer:
-    """GET contact/{ID or address}/getcontactslists. That it comes in pages like a resource is a guess."""
+def read_lists(ask: Ask) -> EmulatedAnswer:
+    """Answer GET contact/{ID or address}/getcontactslists. That it has pages, as a resource has, is a guess."""
     who = ask.known_person()
     rows = [
         {"IsActive": True, "IsUnsub": word == "unsub", "ListID": list_id, "SubscribedAt": who.subscribed_at[list_id]}
@@ -120,15 +121,15 @@ def read_lists(ask: Ask) -> Answer:
     return page(rows, ask.query, ask.writer, sorts=())
 
 
-def read_data(ask: Ask) -> Answer:
-    """GET contactdata[/{ID or address}]."""
+def read_data(ask: Ask) -> EmulatedAnswer:
+    """Answer GET contactdata[/{ID or address}]."""
     if ask.route.id:
         return ask.writer.data([_data_row(ask.known_person())])
     return page(map(_data_row, ask.account.people.values()), ask.query, ask.writer)
 
 
-def change_data(ask: Ask) -> Answer:
-    """PUT contactdata/{ID or address} with a list of names and values."""
+def change_data(ask: Ask) -> EmulatedAnswer:
+    """Answer PUT contactdata/{ID or address} with a list of names and values."""
     who = ask.known_person()
     values: dict[str, Any] = {}
     given = ask.json(("Data",)).get("Data")
@@ -154,8 +155,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def manage_contact(ask: Ask) -> Answer:
-    """POST contactslist/{ID}/managecontact: one contact at once; the refusals are recorded."""
+def manage_contact(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contactslist/{ID}/managecontact, which changes one contact at once; the refusals are recorded."""
     wanted = ask.known_list()
     body = ask.json(("Email", "Name", "Action", "Properties"))
     email, action = body.get("Email"), body.get("Action", "")
@@ -174,7 +175,7 @@ def manage_contact(ask: Ask) -> Answer:
 
 
 def _managed_properties(ask: Ask, given: Any) -> dict[str, Any]:
-    """A string is silently ignored (observed); what is wrong is told by property (documented)."""
+    """Convert Properties. A string is silently ignored (observed); errors are given for each property (documented)."""
     values: dict[str, Any] = {}
     wrong: list[dict[str, str]] = []
     for name, value in given.items() if isinstance(given, dict) else ():
@@ -191,8 +192,8 @@ def _managed_properties(ask: Ask, given: Any) -> dict[str, Any]:
     return values
 
 
-def read_recipients(ask: Ask) -> Answer:
-    """GET listrecipient: one row for each subscription, without the address (recorded)."""
+def read_recipients(ask: Ask) -> EmulatedAnswer:
+    """Answer GET listrecipient: one row for each subscription, without the address (recorded)."""
     lists = ask.account.lists
     pairs = ((who, n) for who in ask.account.people.values() for n in who.lists)
     rows = (

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from mjbulk.testing._answers import Answer, error, invalid, not_found, reset, unchanged
+from mjbulk.testing._answers import EmulatedAnswer, error, invalid, not_found, reset, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
 from mjbulk.testing._import_csv import OPTION_KEYS
 from mjbulk.testing._jobs import EmulatedJob, Sight, look
@@ -17,10 +17,10 @@ _CSV_KEYS = ("ContactsListID", "ContactsList", "DataID", "Method", "ErrTreshold"
 _LIMIT_TEXT = "Number of contacts exceeds maximum allowed for free accounts"
 
 
-def manage_many(ask: Ask) -> Answer:
-    """POST contact/managemanycontacts: 201 and a JobID (observed), whatever the rows are worth.
+def manage_many(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contact/managemanycontacts: 201 and a JobID (observed), even if every row is bad.
 
-    That an empty or missing Contacts is a 400, and its text, is a guess.
+    It is a guess that empty or missing Contacts give a 400, and so is its text.
     """
     if ask.route.id:
         raise Refused(not_found())
@@ -29,8 +29,8 @@ def manage_many(ask: Ask) -> Answer:
     return _submit(ask, "contact", body, [] if given is None else ask.subscriptions(given))
 
 
-def manage_many_of_list(ask: Ask) -> Answer:
-    """POST contactslist/{ID}/managemanycontacts; the text about a wrong Action is recorded on a sibling."""
+def manage_many_of_list(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contactslist/{ID}/managemanycontacts; the text about a wrong Action is recorded on a similar call."""
     wanted = ask.known_list()
     body = ask.json(("Contacts", "Action"))
     action = body.get("Action", "")
@@ -39,7 +39,7 @@ def manage_many_of_list(ask: Ask) -> Answer:
     return _submit(ask, "contactslist", body, [(wanted.id, action.casefold())])
 
 
-def _submit(ask: Ask, kind: Any, body: dict[str, Any], actions: list[tuple[int, str]]) -> Answer:
+def _submit(ask: Ask, kind: Any, body: dict[str, Any], actions: list[tuple[int, str]]) -> EmulatedAnswer:
     contacts, knobs = body.get("Contacts"), ask.world.knobs
     if not isinstance(contacts, list) or not contacts:
         empty = {"Contacts": "MJ08 Property Contacts is invalid: MJ03 A non-empty value is required"}
@@ -52,10 +52,10 @@ def _submit(ask: Ask, kind: Any, body: dict[str, Any], actions: list[tuple[int, 
     return ask.writer.data([{"JobID": job.id}], status=201)
 
 
-def managed(ask: Ask) -> Answer:
-    """GET .../managemanycontacts/{JobID}: the job does not repeat its ID (observed).
+def managed(ask: Ask) -> EmulatedAnswer:
+    """Answer GET .../managemanycontacts/{JobID}, which does not repeat the ID of the job (observed).
 
-    A job of a list is found under that list alone (documented: it needs both IDs).
+    A job of a list is found only under that list (documented: it needs both IDs).
     """
     kind = ask.route.name.partition("/")[0]
     job = ask.world.find_job(whole_number(ask.route.extra), ask.key, kind)
@@ -99,8 +99,8 @@ def _unix(ask: Ask, seconds: float | None) -> int:
     return 0 if seconds is None else int(ask.world.moment(seconds).timestamp())
 
 
-def create_import(ask: Ask) -> Answer:
-    """POST csvimport: 201 and the job (observed). Which texts wrong fields get is a guess but where noted."""
+def create_import(ask: Ask) -> EmulatedAnswer:
+    """Answer POST csvimport: 201 and the job (observed). Texts about wrong fields are guesses unless noted."""
     body = ask.json(_CSV_KEYS)
     method = str(body.get("Method", "Unknown")).casefold()
     if method not in (*SUBSCRIPTION_ACTIONS, *_EXCLUSIONS):
@@ -152,7 +152,7 @@ def _treshold(body: dict[str, Any]) -> int:
 
 
 def _options(body: dict[str, Any]) -> str:
-    """ImportOptions is JSON in a string (documented); with FieldNames the file has no header."""
+    """Check ImportOptions, which is JSON in a string (documented); with FieldNames the file has no header."""
     given = body.get("ImportOptions") or "{}"
     try:
         options = orjson.loads(given) if isinstance(given, str) else None
@@ -171,22 +171,24 @@ def _sane(options: dict[str, Any]) -> bool:
 
 
 def _check_status(body: dict[str, Any], allowed: str) -> None:
-    """The text is recorded, and misleading: it says Upload for a PUT, too."""
+    """Refuse a wrong Status. The text is recorded, and misleading: it says Upload for a PUT too."""
     given = body.get("Status")
     if given is not None and str(given).casefold() != allowed.casefold():
         raise Refused(error(400, f'Invalid value for Status: "{given}". Status can only be set to Upload'))
 
 
-def read_imports(ask: Ask) -> Answer:
-    """GET csvimport[/{ID}]. The list has pages and no filters (documented)."""
+def read_imports(ask: Ask) -> EmulatedAnswer:
+    """Answer GET csvimport[/{ID}]. The list has pages and no filters (documented)."""
     if not ask.route.id:
         mine = [job for job in ask.world.jobs.values() if job.kind == "csvimport" and _mine(ask, job)]
         return page((_import_row(ask, job) for job in mine), ask.query, ask.writer, sorts=())
     return ask.writer.data([_import_row(ask, _known_job(ask, "csvimport"))])
 
 
-def change_import(ask: Ask) -> Answer:
-    """PUT csvimport/{ID}: only Status, only "Abort", only before the end (documented; the last text is a guess)."""
+def change_import(ask: Ask) -> EmulatedAnswer:
+    """Answer PUT csvimport/{ID}: only Status can be set, only to "Abort", and only before the job has ended
+    (documented; the text about an ended job is a guess).
+    """
     job = _known_job(ask, "csvimport")
     body = ask.json(_CSV_KEYS)
     if body.get("Status") is None:
@@ -254,8 +256,10 @@ _BATCH_FILTERS = {
 }
 
 
-def read_batchjobs(ask: Ask) -> Answer:
-    """GET batchjob[/{ID}]: every job, times as Unix integers (recorded), filters and sort by ID (documented)."""
+def read_batchjobs(ask: Ask) -> EmulatedAnswer:
+    """Answer GET batchjob[/{ID}]: jobs of all kinds, times as Unix integers (recorded), with filters and sorting by ID
+    (documented).
+    """
     if ask.route.id:
         return ask.writer.data([_batch_row(ask, _known_job(ask))])
     rows = (_batch_row(ask, job) for job in ask.world.jobs.values() if _mine(ask, job))
@@ -263,7 +267,7 @@ def read_batchjobs(ask: Ask) -> Answer:
 
 
 def _batch_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
-    """Which JobType a managemanycontacts job has is a guess."""
+    """Write a job as batchjob shows it. The JobType of a managemanycontacts job is a guess."""
     sight = look(job, ask.world.elapsed(), ask.world.knobs)
     csv = job.kind == "csvimport"
     return {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mjbulk.testing._answers import Answer, deleted, error, invalid, no_property, not_found, unchanged
+from mjbulk.testing._answers import EmulatedAnswer, deleted, error, invalid, no_property, not_found, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, list_key
 from mjbulk.testing._paging import equals, is_true, page
 from mjbulk.testing._rules import DATATYPES, whole_number
@@ -24,8 +24,8 @@ def _list_row(ask: Ask, item: EmulatedList) -> dict[str, Any]:
     }
 
 
-def read_lists(ask: Ask) -> Answer:
-    """GET contactslist[/{ID or address}]; a deleted one can still be read (recorded)."""
+def read_lists(ask: Ask) -> EmulatedAnswer:
+    """Answer GET contactslist[/{ID or address}]; a deleted list can still be read (recorded)."""
     if ask.route.id:
         return ask.writer.data([_list_row(ask, ask.known_list(deleted=True))])
     filters = {
@@ -38,14 +38,16 @@ def read_lists(ask: Ask) -> Answer:
     return page(rows, ask.query, ask.writer, filters=filters, sorts=("ID", "IsDeleted", "Name", "CreatedAt"))
 
 
-def create_list(ask: Ask) -> Answer:
-    """POST contactslist. The refusal of an empty name is recorded; the address is unique (documented), not the name."""
+def create_list(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contactslist. The refusal of an empty name is recorded. Addresses are unique (documented), names are
+    not.
+    """
     made = ask.account.create_list(_list_name(_list_fields(ask), ""), ask.world.stamp())
     return ask.writer.data([_list_row(ask, made)], status=201)
 
 
-def change_list(ask: Ask) -> Answer:
-    """PUT contactslist/{ID or address}."""
+def change_list(ask: Ask) -> EmulatedAnswer:
+    """Answer PUT contactslist/{ID or address}."""
     item = ask.known_list(deleted=True)
     name = _list_name(_list_fields(ask), item.name)
     if name == item.name:
@@ -54,8 +56,8 @@ def change_list(ask: Ask) -> Answer:
     return ask.writer.data([_list_row(ask, item)])
 
 
-def delete_list(ask: Ask) -> Answer:
-    """DELETE contactslist/{ID or address}: 204, and soft (recorded)."""
+def delete_list(ask: Ask) -> EmulatedAnswer:
+    """Answer DELETE contactslist/{ID or address}: 204, and the list can still be read (recorded)."""
     ask.known_list().deleted = True
     return deleted()
 
@@ -78,8 +80,8 @@ def _property_row(item: EmulatedProperty) -> dict[str, Any]:
     return {"Datatype": item.datatype, "ID": item.id, "Name": item.name, "NameSpace": item.namespace}
 
 
-def read_properties(ask: Ask) -> Answer:
-    """GET contactmetadata[/{ID or Namespace|Name}], in pages."""
+def read_properties(ask: Ask) -> EmulatedAnswer:
+    """Answer GET contactmetadata[/{ID or Namespace|Name}], in pages."""
     if ask.route.id:
         return ask.writer.data([_property_row(_known(ask))])
     filters = {"datatype": equals("Datatype"), "namespace": equals("NameSpace")}
@@ -87,8 +89,10 @@ def read_properties(ask: Ask) -> Answer:
     return page(rows, ask.query, ask.writer, filters=filters, sorts=("ID", "Name", "Datatype", "NameSpace"))
 
 
-def create_property(ask: Ask) -> Answer:
-    """POST contactmetadata. That a known name is a 400 is observed on other resources; this text follows theirs."""
+def create_property(ask: Ask) -> EmulatedAnswer:
+    """Answer POST contactmetadata. A known name gives a 400, as observed on other resources; the text is modelled on
+    theirs.
+    """
     body = _property_fields(ask)
     name, account = body.get("Name"), ask.account
     if not name or not isinstance(name, str):
@@ -104,8 +108,8 @@ def create_property(ask: Ask) -> Answer:
     return ask.writer.data([_property_row(made)], status=201)
 
 
-def change_property(ask: Ask) -> Answer:
-    """PUT contactmetadata/{ID}: stored values stay as they are (documented)."""
+def change_property(ask: Ask) -> EmulatedAnswer:
+    """Answer PUT contactmetadata/{ID}: stored values stay as they are (documented)."""
     item = _known(ask)
     datatype = _datatype(_property_fields(ask), item.datatype)
     if datatype == item.datatype:
@@ -114,8 +118,8 @@ def change_property(ask: Ask) -> Answer:
     return ask.writer.data([_property_row(item)])
 
 
-def delete_property(ask: Ask) -> Answer:
-    """DELETE contactmetadata/{ID}: 204, and the values are gone (documented)."""
+def delete_property(ask: Ask) -> EmulatedAnswer:
+    """Answer DELETE contactmetadata/{ID}: 204, and the values are deleted too (documented)."""
     ask.account.delete_property(_known(ask))
     return deleted()
 

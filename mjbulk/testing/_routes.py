@@ -1,4 +1,4 @@
-"""Paths to names of routes. Names, and the resources in them, are matched without case (observed)."""
+"""From paths to names of routes. Resources and actions are matched without case (observed)."""
 
 from urllib.parse import unquote
 
@@ -22,10 +22,10 @@ class Route:
     """``rest`` or ``data``."""
 
 
-def parse(raw_path: str) -> Route | None:
-    """The route of a path (without its query); None where the proxy knows no such version.
+def parse_route(raw_path: str) -> Route | None:
+    """Read the route of a path, and ignore its query; give None if the API has no such version.
 
-    Segments are decoded one by one, so that ``%2F`` stays within one.
+    Segments are decoded one by one, so that a ``%2F`` does not split one.
     """
     segments = [unquote(part) for part in raw_path.partition("?")[0].strip("/").split("/")]
     if segments[0] != "v3":

@@ -1,7 +1,7 @@
-"""What a value must be: addresses, property types, booleans, datetimes, keys without case.
+"""Rules for values: addresses, property types, booleans, datetimes, keys without case.
 
-The texts "Property type does not match definition" and "property not defined" are documented or observed; which text
-a bad address gets is a guess.
+The texts "Property type does not match definition" and "property not defined" are documented or observed; the text
+about a bad address is a guess.
 """
 
 import re
@@ -27,34 +27,36 @@ _LONGEST_ADDRESS = 320
 
 
 def is_address(text: Any) -> bool:
-    """Whether this may be an e-mail address; linear in its length."""
+    """Tell whether this may be an e-mail address, in time linear in its length."""
     return isinstance(text, str) and len(text) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(text) is not None
 
 
 def person(address: str) -> str:
-    """What makes two addresses the same person."""
+    """Give the key of a person: two addresses with the same key are one person."""
     return address.strip().casefold()
 
 
 def truth(value: Any) -> bool | None:
-    """A boolean from what Mailjet takes for one (observed: ``true`` and ``"true"``); None where it is none."""
+    """Read a boolean as Mailjet does (observed: ``true`` and ``"true"``); give None for anything else."""
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.casefold())
     return value if isinstance(value, bool) else None
 
 
 def whole_number(value: Any) -> int | None:
-    """An integer from a number or its digits (observed: ``"ListID":"61309"`` is accepted)."""
+    """Read an integer from a number or its digits (observed: ``"ListID":"61309"`` is accepted); give None for anything
+    else.
+    """
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def convert(value: Any, datatype: str) -> Any:
-    """A property's value in its type; raises ValueError where it has another one.
+    """Convert a value to the type of its property. Raises ValueError if it does not fit.
 
-    Which coercions Mailjet makes is a guess: digits are numbers, and scalars are strings. That a Unix time or RFC 3339
-    is a datetime is documented.
+    The conversions are guesses: digits become numbers, and scalars become strings. It is documented that a Unix time or
+    RFC 3339 is a datetime.
     """
     converted = _CONVERSIONS[datatype](value)
     if converted is None:
@@ -97,7 +99,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def stamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, as Mailjet's answers have it."""
+    """Write a time as RFC 3339 in UTC, as Mailjet's answers do."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -105,13 +107,13 @@ _TOKENS = {"yyyy": "%Y", "yy": "%y", "mm": "%m", "dd": "%d", "hh": "%H", "nn": "
 
 
 def datetime_reader(fmt: str, offset_hours: int) -> "DateTimeReader":
-    """A reader of the DateTimeFormat of ImportOptions (documented: yy mm dd hh nn ss, any case)."""
+    """Make a reader for the DateTimeFormat of ImportOptions (documented: yy mm dd hh nn ss, any case)."""
     pattern = re.sub("|".join(_TOKENS), lambda m: _TOKENS[m[0].lower()], fmt.replace("%", "%%"), flags=re.IGNORECASE)
     return DateTimeReader(pattern, timezone(timedelta(hours=offset_hours)))
 
 
 class DateTimeReader:
-    """Reads a CSV cell as a datetime in one format; RFC 3339 is taken with any format."""
+    """A reader of CSV cells as datetimes in one format; it accepts RFC 3339 too."""
 
     def __init__(self, pattern: str, zone: timezone) -> None:
         self._pattern, self._zone = pattern, zone
@@ -124,6 +126,6 @@ class DateTimeReader:
 
 
 def fold_keys(record: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The record with ``names`` in their own case, whatever case the caller used (observed)."""
+    """Give a record with ``names`` in their proper case, whatever case the caller used (observed)."""
     canonical = {name.casefold(): name for name in names}
     return {canonical.get(key.casefold(), key): value for key, value in record.items()}

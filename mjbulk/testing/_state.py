@@ -1,4 +1,4 @@
-"""The people, lists and properties of one account, and what actions do to them; no HTTP and no clock here."""
+"""The people, lists and properties of one account, and what actions do to them, without HTTP and without a clock."""
 
 import random
 import string
@@ -13,10 +13,10 @@ from mjbulk.testing._rules import person
 
 @attrs.frozen(kw_only=True)
 class EmulatedContact:
-    """A person as the emulator knows them at one moment."""
+    """A person as the emulator had them at one moment."""
 
     email: str
-    """The address as it was first given."""
+    """The address as it was written when the contact was created."""
     id: int
     name: str
     excluded: bool
@@ -32,7 +32,7 @@ class EmulatedContact:
 
 @attrs.define(eq=False)
 class Person:
-    """A contact as the account keeps it."""
+    """A contact in the account. Mutable; `seen` gives a copy for tests."""
 
     email: str
     id: int
@@ -45,7 +45,7 @@ class Person:
     subscribed_at: dict[int, str] = attrs.field(factory=dict)
 
     def seen(self) -> EmulatedContact:
-        """What a test may hold: it does not change any more."""
+        """Give a copy for tests, which does not change any more."""
         return EmulatedContact(
             email=self.email,
             id=self.id,
@@ -56,12 +56,12 @@ class Person:
         )
 
     def exclude(self, excluded: bool, now: str) -> None:  # noqa: FBT001 - it is the value of IsExcludedFromCampaigns
-        """Excludes from campaigns, or takes that back."""
+        """Exclude the contact from campaigns, or include it."""
         if excluded != self.excluded:
             self.excluded, self.excluded_at = excluded, now
 
     def act(self, list_id: int, action: str, now: str) -> None:
-        """One documented action: addforce resets an unsubscription, addnoforce leaves it."""
+        """Do an action on a list, as documented: addforce resets an unsubscription, addnoforce leaves it."""
         if action == "remove":
             self.lists.pop(list_id, None)
             self.subscribed_at.pop(list_id, None)
@@ -72,7 +72,7 @@ class Person:
 
 @attrs.define(eq=False)
 class EmulatedList:
-    """A contacts list. Deleting it is soft (observed): it can still be read, and no longer be used."""
+    """A contacts list. A deleted list can still be read (observed), but no longer used."""
 
     id: int
     name: str
@@ -91,8 +91,8 @@ class EmulatedProperty:
     namespace: str = "static"
 
 
-class Account:
-    """What one API key sees; a list with ID 1 is there to begin with."""
+class EmulatedAccount:
+    """What one API key sees. A new account has one list, ID 1."""
 
     def __init__(self, *, seed: int = 0, now: str = "") -> None:
         self.key = ""
@@ -105,11 +105,11 @@ class Account:
         self.create_list("First list", now)
 
     def find(self, who: str | int) -> Person | None:
-        """A person by address (any case) or ID."""
+        """Find a person by address (any case) or ID."""
         return self.people_by_id.get(who) if isinstance(who, int) else self.people.get(person(who))
 
     def person(self, email: str, now: str) -> Person:
-        """The person with this address, made when there is none."""
+        """Find the person with this address, or create one."""
         known = self.people.get(key := person(email))
         if known is None:
             known = self.people[key] = Person(email=email, id=254_509_966 + len(self.people_by_id), created=now)
@@ -117,36 +117,36 @@ class Account:
         return known
 
     def create_list(self, name: str, now: str) -> EmulatedList:
-        """A new list; its address is nine random letters (observed)."""
+        """Create a list; its address is nine random letters (observed)."""
         address = "".join(self._random.choices(string.ascii_lowercase, k=9))
         made = EmulatedList(id=len(self.lists) + 1, name=name, address=address, created=now)
         self.lists[made.id] = made
         return made
 
     def find_list(self, which: str | int) -> EmulatedList | None:
-        """A list by ID or address (documented), deleted or not."""
+        """Find a list by ID or address (documented), deleted or not."""
         if isinstance(which, int):
             return self.lists.get(which)
         return next((found for found in self.lists.values() if found.address == which.casefold()), None)
 
     def usable_list(self, which: str | int | None) -> EmulatedList | None:
-        """A list that is not deleted."""
+        """Find a list by ID or address, unless it is deleted."""
         found = None if which is None else self.find_list(which)
         return None if found is None or found.deleted else found
 
     def members(self, list_id: int) -> int:
-        """How many people are subscribed to a list."""
+        """Count the people who are subscribed to a list."""
         return sum(who.lists.get(list_id, "unsub") != "unsub" for who in self.people.values())
 
     def create_property(self, name: str, datatype: str = "str", namespace: str = "static") -> EmulatedProperty:
-        """A new property; its name is new to the account."""
+        """Create a property. The caller has checked that its name is new."""
         made = EmulatedProperty(id=self._next_property, name=name, datatype=datatype, namespace=namespace)
         self._next_property += 1
         self.properties[name.casefold()] = made
         return made
 
     def delete_property(self, which: EmulatedProperty) -> None:
-        """Deletes a property and everybody's values of it (documented)."""
+        """Delete a property and all its values (documented)."""
         del self.properties[which.name.casefold()]
         for who in self.people.values():
             who.properties.pop(which.name, None)

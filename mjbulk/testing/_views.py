@@ -1,4 +1,4 @@
-"""Mappings that look at the emulator when they are asked, from any thread."""
+"""Mappings that read the emulator's state at each access, from any thread."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
@@ -13,13 +13,13 @@ _V = TypeVar("_V")
 
 
 class Here(Protocol):
-    """Runs a function where the server runs."""
+    """A function that calls ``work`` in the event loop of the server, and gives its result."""
 
     def __call__(self, work: Callable[[], _T], /) -> _T: ...
 
 
 class View(Mapping[_K, _V], Generic[_K, _V]):
-    """The mapping that ``read`` gives, as it is at each look."""
+    """A mapping that calls ``read`` at each access."""
 
     def __init__(self, here: Here, read: Callable[[], Mapping[_K, _V]]) -> None:
         self._here, self._read = here, read
@@ -38,7 +38,7 @@ class View(Mapping[_K, _V], Generic[_K, _V]):
 
 
 class People(Mapping[str, EmulatedContact]):
-    """Everybody of all accounts: keys are addresses as first given, found in any case."""
+    """The people of all accounts. Keys are addresses as they were first written; lookups ignore case."""
 
     def __init__(self, here: Here, world: World) -> None:
         self._here, self._world = here, world

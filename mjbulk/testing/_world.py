@@ -1,7 +1,7 @@
-"""Everything the emulator knows: accounts, uploads, jobs, and the moment up to which jobs have ended.
+"""Everything that the emulator knows: accounts, uploads, jobs.
 
-Nothing happens by itself: whoever looks first calls `World.settle`, which ends the jobs that are due, in the order of
-their ends.
+Nothing happens by itself. Before the state is read, `World.settle` ends the jobs that are due, in the order of their
+ends.
 """
 
 import heapq
@@ -19,7 +19,7 @@ from mjbulk.testing._import_json import JsonImport
 from mjbulk.testing._jobs import EmulatedJob, RowError
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import person, stamp
-from mjbulk.testing._state import Account
+from mjbulk.testing._state import EmulatedAccount
 
 _SHARED = "shared"
 _UNCLAIMED = ""
@@ -27,7 +27,7 @@ _UNCLAIMED = ""
 
 @attrs.define(eq=False)
 class Upload:
-    """A CSV file that waits for its csvimport."""
+    """An uploaded CSV file, for a later csvimport."""
 
     key: str
     list_id: int
@@ -42,7 +42,7 @@ class World:
         self.url = ""
         self.elapsed: Callable[[], float] = lambda: 0.0
         self.began = datetime.now(UTC).replace(microsecond=0)
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, EmulatedAccount] = {}
         self.jobs: dict[int, EmulatedJob] = {}
         self.uploads: dict[int, Upload] = {}
         self.rejects: dict[str, RowError] = {}
@@ -54,37 +54,39 @@ class World:
         self._due: list[tuple[float, int]] = []
         self._slots: dict[str, list[float]] = {}
 
-    def account(self, key: str) -> Account:
-        """The account of an API key, made on first sight; the first key that comes gets what was set up before it."""
+    def account(self, key: str) -> EmulatedAccount:
+        """Give the account of an API key, and create it at the first call. The first key gets the account that a test
+        has set up before.
+        """
         name = _SHARED if self.knobs.one_account else key
         if name not in self.accounts:
-            account = self.accounts.pop(_UNCLAIMED, None) or Account(
+            account = self.accounts.pop(_UNCLAIMED, None) or EmulatedAccount(
                 seed=self._seed + len(self.accounts), now=self.stamp()
             )
             account.key = name
             self.accounts[name] = account
         return self.accounts[name]
 
-    def first_account(self) -> Account:
-        """The account that was there first, or will be that of the first key that comes."""
+    def first_account(self) -> EmulatedAccount:
+        """Give the oldest account. If there is none, create one, which the first key will get."""
         if not self.accounts:
-            self.accounts[_UNCLAIMED] = Account(seed=self._seed, now=self.stamp())
+            self.accounts[_UNCLAIMED] = EmulatedAccount(seed=self._seed, now=self.stamp())
         return next(iter(self.accounts.values()))
 
     def stamp(self, seconds: float | None = None) -> str:
-        """A point in loop time (now, where none is given) as Mailjet writes it."""
+        """Write a time of the loop's clock (by default now) as Mailjet does."""
         return stamp(self.moment(self.elapsed() if seconds is None else seconds))
 
     def moment(self, seconds: float) -> datetime:
-        """The wall-clock time of a point in loop time."""
+        """Give the date of a time of the loop's clock."""
         return self.began + timedelta(seconds=seconds)
 
     def error_identifier(self) -> str:
-        """What a 500 names itself by."""
+        """Make an ErrorIdentifier, as a 500 has one."""
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4)).upper()
 
     def upload(self, key: str, list_id: int, body: bytes) -> int:
-        """Keeps a CSV file; its DataID."""
+        """Store a CSV file, and give its DataID."""
         data_id = next(self._data_ids)
         self.uploads[data_id] = Upload(key, list_id, body)
         return data_id
@@ -98,7 +100,7 @@ class World:
         total: int,
         **more: Any,
     ) -> EmulatedJob:
-        """A new job in the queue."""
+        """Put a new job in the queue."""
         now = self.elapsed()
         account = self.account(key).key
         job = EmulatedJob(
@@ -119,13 +121,13 @@ class World:
         return max(earliest, heapq.heappop(slots)) if busy else earliest
 
     def cancel(self, job: EmulatedJob) -> None:
-        """Cancels an unfinished job now."""
+        """Cancel an unfinished job now."""
         job.cancel(self.elapsed())
         heapq.heappush(self._due, (job.ends, job.id))
         self.settle()
 
     def settle(self) -> None:
-        """Ends all jobs that are due."""
+        """End all jobs that are due."""
         now = self.elapsed()
         while self._due and self._due[0][0] <= now:
             ends, job_id = heapq.heappop(self._due)
@@ -141,24 +143,24 @@ class World:
             self.uploads.pop(job.data_id, None)
 
     def find_job(self, job_id: int | None, key: str, *kinds: str) -> EmulatedJob | None:
-        """A job of this account that can be seen now."""
+        """Find a job of this account, of one of these kinds if any is given, that can be read now."""
         job = None if job_id is None else self.jobs.get(job_id)
         if job is None or job.key != self.account(key).key or (kinds and job.kind not in kinds):
             return None
         return job if self.visible(job) else None
 
     def visible(self, job: EmulatedJob) -> bool:
-        """Whether a job can be found already, and still."""
+        """Tell whether a job can be read now: not too early, and not too late."""
         now, knobs = self.elapsed(), self.knobs
         old = job.ended and knobs.retention is not None and now > job.ends + knobs.retention
         return now >= job.posted + knobs.not_found_window and not old
 
     def reject(self, email: str, message: str, field: str) -> None:
-        """Lets jobs reject the rows of a person."""
+        """Make jobs reject the rows of a person."""
         self.rejects[person(email)] = RowError(message, field)
 
     def poisoned(self, body: bytes) -> int | None:
-        """The status of a body that holds a poisoned address."""
+        """Give the status for a body that holds a poisoned address, None for any other body."""
         if not self.poisons:
             return None
         lowered = body.lower()

@@ -1,4 +1,4 @@
-"""The emulator: an HTTP server on this machine that behaves as Mailjet does, in the caller's event loop."""
+"""The emulator: an HTTP server that behaves as Mailjet does, on this machine and in the caller's event loop."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 import attrs
 from aiohttp import web
 
-from mjbulk.testing._answers import Answer, proxy_page, reset
+from mjbulk.testing._answers import EmulatedAnswer, proxy_page, reset
 from mjbulk.testing._dispatch import Dispatcher
-from mjbulk.testing._edge import altered, pause, read_body, send, unpacked
+from mjbulk.testing._edge import altered, read_body, send, sleep, unpacked
 from mjbulk.testing._faults import Fault, FaultScript
 from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._knobs import Knobs
-from mjbulk.testing._routes import Route, parse
-from mjbulk.testing._state import Account, EmulatedContact, EmulatedList, EmulatedProperty
+from mjbulk.testing._routes import Route, parse_route
+from mjbulk.testing._state import EmulatedAccount, EmulatedContact, EmulatedList, EmulatedProperty
 from mjbulk.testing._views import People, View
 from mjbulk.testing._world import World
 
@@ -28,7 +28,7 @@ _CALLS_KEPT = 10_000
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One request that came, and the status it got (0: no answer)."""
+    """A request that was received, and the status of its answer (0: none)."""
 
     method: str
     path: str
@@ -44,15 +44,15 @@ class Call:
 class Emulator:
     """A server that stands in for Mailjet.
 
-    It listens in the event loop that calls `start`, and all its durations are that loop's, so that a virtual clock
-    works. Any API key and secret are accepted (`Knobs.credentials`); each key has an account with one list, ID 1.
-    What can be read or scripted here may be read and scripted from other threads as well.
+    It listens in the event loop that calls `start`, and takes all times from that loop, so that a virtual clock works.
+    It accepts any API key and secret (unless `Knobs.credentials` says otherwise); each key has an account with one
+    list, ID 1. Other threads may read and script everything too.
     """
 
     url: str
-    """Where it listens, without a slash at the end: http://127.0.0.1:PORT."""
+    """Its address, without a slash at the end: http://127.0.0.1:PORT."""
     requests: int
-    """How many requests came."""
+    """How many requests it has received."""
 
     def __init__(self, knobs: Knobs | None = None, *, seed: int = 0) -> None:
         self.url = ""
@@ -79,13 +79,13 @@ class Emulator:
         await self.aclose()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listens; port 0 takes a free one. After `aclose` it may start again, and knows what it knew."""
+        """Start to listen; port 0 takes a free one. A start after `aclose` keeps the state."""
         self._loop = loop = asyncio.get_running_loop()
         self._closing.clear()
         if self._began is None:
             self._began = began = loop.time()
             self._world.elapsed = lambda: loop.time() - began
-        # Mailjet is not known to read compressed bodies: `Knobs.gzip_bodies` has them read.
+        # Mailjet is not known to read compressed bodies: only with `Knobs.gzip_bodies` are they decompressed.
         server = web.Server(self._handle, access_log=None, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -94,7 +94,7 @@ class Emulator:
         self._world.url = self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
 
     async def aclose(self) -> None:
-        """Stops listening and cuts what is under way; what was seen can still be read."""
+        """Stop to listen, and cut open requests. The state can still be read."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -104,7 +104,7 @@ class Emulator:
 
     @property
     def contacts(self) -> Mapping[str, EmulatedContact]:
-        """Everybody, of all accounts; keys are addresses as first given, found in any case."""
+        """The people of all accounts. Keys are addresses as they were first written; lookups ignore case."""
         return People(self.here, self._world)
 
     @property
@@ -133,18 +133,18 @@ class Emulator:
         return self._world.elapsed()
 
     def count(self, call: str) -> int:
-        """How many requests came for a route ("csvimport") or a method and route ("POST csvimport")."""
+        """Count the requests for a route ("csvimport"), or for a method and route ("POST csvimport")."""
         return self._counts[" ".join(call.casefold().split())]
 
-    def account(self, key: str) -> Account:
-        """The account of an API key, made on first sight."""
+    def account(self, key: str) -> EmulatedAccount:
+        """Give the account of an API key, and create it at the first call."""
         return self.here(lambda: self._world.account(key))
 
-    # What shall be.
+    # What shall happen.
 
     @property
     def knobs(self) -> Knobs:
-        """The knobs; new ones may be set at any time, and hold from then on."""
+        """The settings. New ones may be set at any time, and hold from then on."""
         return self._world.knobs
 
     @knobs.setter
@@ -152,29 +152,29 @@ class Emulator:
         self._world.knobs = knobs
 
     def create_list(self, name: str) -> EmulatedList:
-        """A new list in the first account."""
+        """Create a list in the first account."""
         return self.here(lambda: self._first().create_list(name, self._world.stamp()))
 
     def create_property(self, name: str, datatype: str = "str") -> EmulatedProperty:
-        """A new contact property in the first account."""
+        """Create a contact property in the first account."""
         return self.here(lambda: self._first().create_property(name, datatype))
 
     def unsubscribe(self, email: str, list_id: int = 1) -> None:
-        """The person clicks on "unsubscribe": they are on the list, unsubscribed."""
+        """Unsubscribe a person from a list, as if they had clicked on "unsubscribe": they stay on it, unsubscribed."""
         self.here(
             lambda: self._whose(email).person(email, self._world.stamp()).act(list_id, "unsub", self._world.stamp())
         )
 
     def reject(self, email: str, message: str, field: str = "email") -> None:
-        """Lets jobs reject every row of this person."""
+        """Make jobs reject every row of this person."""
         self.here(lambda: self._world.reject(email, message, field))
 
     def poison(self, email: str, status: int = 400) -> None:
-        """Refuses every request whose body holds this address, as a whole."""
+        """Refuse every request whose body holds this address, with all its rows."""
         self.here(lambda: self._world.poisons.update({email.casefold().encode(): status}))
 
     def fault(self, call: str, fault: Fault, *, times: int | None = 1, after: int = 0) -> None:
-        """Lets ``fault`` happen to the next ``times`` requests of ``call`` (None: all), when ``after`` went well.
+        """Skip ``after`` requests of ``call``, and let ``fault`` happen to the next ``times`` (None: to all).
 
         ``call`` is a route, with or without a method before it, in any case ("POST contact/managemanycontacts",
         "csvimport", "batchjob/jsonerror"), or ``*`` for every request.
@@ -182,13 +182,13 @@ class Emulator:
         self.here(lambda: self._faults.add(call, fault, times=times, after=after))
 
     def drop_answer(self, call: str, *, times: int = 1) -> None:
-        """Lets requests have their effect and closes the connection without an answer."""
+        """Let requests have their effect, and close the connection without an answer."""
         self.fault(call, Fault.drop_after(), times=times)
 
     # The inside.
 
     def here(self, work: Callable[[], _T]) -> _T:
-        """Runs ``work`` where the server runs, after all jobs that are due have ended."""
+        """End all jobs that are due, then call ``work``, both in the event loop of the server."""
 
         def settled() -> _T:
             self._world.settle()
@@ -203,41 +203,43 @@ class Emulator:
 
         return asyncio.run_coroutine_threadsafe(over_there(), loop).result()
 
-    def _first(self) -> Account:
+    def _first(self) -> EmulatedAccount:
         return self._world.first_account()
 
-    def _whose(self, email: str) -> Account:
+    def _whose(self, email: str) -> EmulatedAccount:
         return next((a for a in self._world.accounts.values() if a.find(email)), None) or self._first()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests += 1
-        route = parse(request.raw_path)
+        route = parse_route(request.raw_path)
         name = "unknown" if route is None else route.name
         self._counts.update((name, f"{request.method.casefold()} {name}"))
         fault = self._faults.take(request.method, name) or _HONEST
         body = await read_body(request, self._world.knobs.max_body) if fault.read else b""
         if body and self._world.knobs.gzip_bodies:
             body = unpacked(request, body)
-        await pause(fault.delay_before, self._closing)
+        await sleep(fault.delay_before, self._closing)
         answer = altered(self._last(request, self._answer(request, route, body, fault)), fault)
-        await pause(fault.delay_after, self._closing)
+        await sleep(fault.delay_after, self._closing)
         self._note(request, name, 0 if fault.raw == b"" else answer.status, len(body or b""))
         return await send(request, answer, fault, self._closing)
 
-    def _last(self, request: web.BaseRequest, answer: Answer) -> Answer:
-        """The answer, which closes its connection where that has had as many as it may."""
+    def _last(self, request: web.BaseRequest, answer: EmulatedAnswer) -> EmulatedAnswer:
+        """Let the answer close its connection, if that has given as many answers as it may."""
         most, transport = self._world.knobs.requests_per_connection, request.transport
         if most is None or transport is None or answer.connection != "keep":
             return answer
         self._answered[transport] = self._answered.get(transport, 0) + 1
         return answer if self._answered[transport] < most else attrs.evolve(answer, connection="close")
 
-    def _answer(self, request: web.BaseRequest, route: Route | None, body: bytes | None, fault: Fault) -> Answer:
+    def _answer(
+        self, request: web.BaseRequest, route: Route | None, body: bytes | None, fault: Fault
+    ) -> EmulatedAnswer:
         if body is None:
             early = self._world.knobs.max_body_answer == "413"
             return attrs.evolve(proxy_page(413, "Request Entity Too Large"), connection="close") if early else reset()
         if not fault.apply:
-            return Answer(200)
+            return EmulatedAnswer(200)
         query: dict[str, str] = {}
         for name, value in request.query.items():
             query.setdefault(name.casefold(), value)
@@ -256,7 +258,7 @@ async def serve(
     *,
     ready: Callable[[Emulator], None] | None = None,
 ) -> None:
-    """Serves an emulator until it is cancelled; ``ready`` is called with it once it listens."""
+    """Serve an emulator until the task is cancelled; once it listens, call ``ready`` with it."""
     emulator = Emulator(knobs)
     await emulator.start(host, port)
     try:

@@ -17,7 +17,7 @@ QUICK = Knobs(queue_seconds=0.002, prepare_seconds=0.001, import_seconds=0.002)
 
 @attrs.frozen
 class Served:
-    """An emulator that runs elsewhere."""
+    """An emulator that runs in another thread, and its address."""
 
     url: str
     emulator: Emulator
@@ -25,7 +25,7 @@ class Served:
 
 @contextmanager
 def serve_in_thread(knobs: Knobs | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
-    """Serves an emulator in a thread with an event loop of its own, until the block ends."""
+    """Serve an emulator in a thread with an event loop of its own, until the ``with`` block ends."""
     started = threading.Event()
     stop: asyncio.Event
     loop: asyncio.AbstractEventLoop
@@ -62,9 +62,9 @@ def serve_in_thread(knobs: Knobs | None = None, *, host: str = "127.0.0.1", port
 
 
 class Mailjet:
-    """What the pytest fixture ``mailjet`` gives: a Mailjet of one's own, to be inspected and disturbed.
+    """What the pytest fixture ``mailjet`` gives: a stand-in for Mailjet that a test can inspect and disturb.
 
-    One list, ID 1, is there to begin with. `emulator` has everything else.
+    Its account has one list, ID 1. `emulator` can do everything else.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -75,23 +75,23 @@ class Mailjet:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address, without a slash at the end."""
         return self.emulator.url
 
     @property
     def contacts(self) -> Mapping[str, EmulatedContact]:
-        """Everybody by address, in any case."""
+        """The people of all accounts by address; lookups ignore case."""
         return self.emulator.contacts
 
     @property
     def requests(self) -> int:
-        """How many requests came."""
+        """How many requests it has received."""
         return self.emulator.requests
 
     def reject(self, email: str, message: str) -> None:
-        """Lets jobs reject every row of this person."""
+        """Make jobs reject every row of this person."""
         self.emulator.reject(email, message)
 
     def drop_answer(self, call: str, *, times: int = 1) -> None:
-        """Lets the next requests of a call have their effect and loses their answers."""
+        """Let the next requests of a call have their effect, and lose their answers."""
         self.emulator.drop_answer(call, times=times)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def mailjet(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Mailjet]":
-    """A Mailjet of one's own on this machine, and mjbulk's environment pointing at it."""
+    """Serve a stand-in for Mailjet on this machine, and point mjbulk's environment variables at it."""
     from mjbulk.testing.fixture import QUICK, Mailjet, serve_in_thread  # noqa: PLC0415 - see the module's docstring
 
     with serve_in_thread(QUICK) as served:
