@@ -49,9 +49,9 @@ from mjbulk.models import (
 )
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.rows.addresses import check_address
-from mjbulk.rows.block import given
+from mjbulk.rows.block import take_apart
 from mjbulk.rows.contacts import encode
-from mjbulk.rows.layout import Terms, flat, layout_of
+from mjbulk.rows.layout import ColumnRules, flatten, layout_of
 from mjbulk.rows.values import RowFault
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import JsonSender, Passage
@@ -241,15 +241,15 @@ def _who(contact: str | int) -> str | int:
 
 def _encoded(contacts: Iterable[Row]) -> list[bytes]:
     """Encode the rows of a single request; one that cannot be sent refuses it."""
-    terms = Terms(properties=None)
+    rules = ColumnRules(properties=None)
     encoded = []
     for number, contact in enumerate(contacts, 1):
         try:
-            row = given(contact)
-            layout = layout_of(row.names, terms)
+            row = take_apart(contact)
+            layout = layout_of(row.names, rules)
             if layout.nested is not None:
-                row = flat(row, layout.nested)
-                layout = layout_of(row.names, terms)
+                row = flatten(row, layout.nested)
+                layout = layout_of(row.names, rules)
             encoded.append(encode(layout.contact(row.values)))
         except RowFault as fault:
             where = f", column {fault.field!r}" if fault.field else ""

@@ -179,7 +179,7 @@ class Client(Calls):
             partition=partition,
             account=self._account(),
             spec=encode_spec(spec),
-            source=orjson.dumps(rows.place).decode() if rows.place else "",
+            source=orjson.dumps(rows.location).decode() if rows.location else "",
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -333,9 +333,9 @@ class Client(Calls):
                 await self._journal.purge(known.run)
 
 
-def _found(place: str) -> Source | None:
+def _found(location: str) -> Source | None:
     """Find the file that a run was read from, where it is still there."""
-    known = orjson.loads(place) if place else None
+    known = orjson.loads(location) if location else None
     return reopen(known) if known and Path(known["path"]).is_file() else None
 
 

@@ -66,7 +66,7 @@ class CsvEncoder:
         self, block: Block, layout: Layout, addresses: Sequence[str], columns: Sequence[Sequence[str]]
     ) -> Sequence[str]:
         """Give records as they stand in the file, and write anew what differs from that."""
-        raws = block.raws if self.options is None and layout.whole and not layout.terms.columns else None
+        raws = block.raws if self.options is None and layout.whole and not layout.rules.columns else None
         if raws is None:
             return write_records(columns)
         given = block.columns[layout.email or 0]
@@ -113,7 +113,7 @@ def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFa
     if column.index < 0:
         return [""] * len(block)
     values = block.columns[column.index]
-    text = layout.terms.text
+    text = layout.rules.text
     if not text or column.datatype == "datetime":
         return [_cell(column, value) for value in column.read_all(values, faults, text=text)]
     if not column.plain:

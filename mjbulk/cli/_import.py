@@ -61,7 +61,7 @@ def how_to_resume(report: "Report", source: "Source", keep: Keeping, how: RunSai
     """Give the command that goes on with a run; None where no journal keeps it."""
     if keep.no_journal:
         return None
-    return keep.resume(report.run_id, (how or {}).get("partition"), "" if source.place else "-")
+    return keep.resume(report.run_id, (how or {}).get("partition"), "" if source.location else "-")
 
 
 async def run_to_its_end(run: "ImportRun") -> "Report":

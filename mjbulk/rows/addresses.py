@@ -16,9 +16,9 @@ _LETTER = rf"[^\s{_HIDDEN}\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"  # letters, dig
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-)*{_LETTER})?"
 _LOCAL = rf"""[^\s{_HIDDEN}@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+\""""
 _ADDRESS = re.compile(rf"(?:{_LOCAL})@{_LABEL}(?:\.{_LABEL})+\Z")
-_NAME = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
+_ASCII_LABEL = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
 _ADDRESSES = re.compile(
-    rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++@{_NAME}(?:\.{_NAME})++\n)*+"
+    rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++@{_ASCII_LABEL}(?:\.{_ASCII_LABEL})++\n)*+"
 )  # nothing is tried twice
 
 

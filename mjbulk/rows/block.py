@@ -19,10 +19,10 @@ _WEIGHED = 64
 
 def weight(values: Iterable[Any]) -> int:
     """Say about how many bytes values take: each a reference, and texts their length, also in a mapping."""
-    return sum(8 + (len(value) if isinstance(value, str | bytes) else _texts(value)) for value in values)
+    return sum(8 + (len(value) if isinstance(value, str | bytes) else _length_of_texts(value)) for value in values)
 
 
-def _texts(value: Any) -> int:
+def _length_of_texts(value: Any) -> int:
     return sum(len(text) for text in value.values() if isinstance(text, str)) if isinstance(value, dict) else 0
 
 
@@ -77,19 +77,19 @@ class Block:
         some = [column[::_WEIGHED] for column in self.columns]
         return [sum(map(weight, some)) // max(-(-self.size // _WEIGHED), 1)] * self.size
 
-    def at(self, places: Sequence[int]) -> "Block":
+    def at(self, indices: Sequence[int]) -> "Block":
         """Give some of the rows."""
-        raws = [self.raws[place] for place in places] if self.raws else None
-        return Block(self.names, [[column[place] for place in places] for column in self.columns], len(places), raws)
+        raws = [self.raws[index] for index in indices] if self.raws else None
+        return Block(self.names, [[column[index] for index in indices] for column in self.columns], len(indices), raws)
 
     @property
     def rows(self) -> Sequence[tuple[Any, ...]]:
         """The values of each row."""
         return list(zip(*self.columns, strict=True)) if self.columns else [()] * self.size
 
-    def given(self, place: int) -> Given:
+    def given(self, index: int) -> Given:
         """Give one of the rows."""
-        return Given(self.names, tuple(column[place] for column in self.columns))
+        return Given(self.names, tuple(column[index] for column in self.columns))
 
 
 def blocks_of(rows: Iterable[Given | _Other]) -> Iterator[Block | _Other]:
@@ -116,7 +116,7 @@ def _same(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
         return False
 
 
-def given(row: Any) -> Given:
+def take_apart(row: Any) -> Given:
     """Take a row apart: anything with ``keys()`` and ``[]``, a `Contact`, or a bare address.
 
     Raises RowFault for anything else.

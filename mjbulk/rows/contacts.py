@@ -29,11 +29,11 @@ class Contacts:
         """The addresses of all."""
         return self.fields["Email"]
 
-    def at(self, place: int) -> dict[str, Any]:
+    def at(self, index: int) -> dict[str, Any]:
         """Give one of them."""
-        contact = {name: values[place] for name, values in self.fields.items() if values[place] is not None}
+        contact = {name: values[index] for name, values in self.fields.items() if values[index] is not None}
         properties = {
-            name: values[place] for name, values in self.properties.items() if self.nulls or values[place] is not None
+            name: values[index] for name, values in self.properties.items() if self.nulls or values[index] is not None
         }
         return {**contact, "Properties": properties} if properties else contact
 
@@ -55,11 +55,11 @@ class Contacts:
 
     def _encode_one_by_one(self, faults: dict[int, RowFault]) -> list[bytes]:
         encoded = []
-        for place in range(len(self.addresses)):
+        for index in range(len(self.addresses)):
             try:
-                encoded.append(encode(self.at(place)))
+                encoded.append(encode(self.at(index)))
             except RowFault as fault:
-                faults.setdefault(place, fault)
+                faults.setdefault(index, fault)
                 encoded.append(b"")
         return encoded
 

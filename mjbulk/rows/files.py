@@ -1,6 +1,6 @@
 """Bytes of paths, open files and streams, a piece at a time: unpacked where they are gzip, and decoded.
 
-Whatever goes wrong while they are read is `Unreadable`: who counts rows knows at which row that was.
+Whatever goes wrong while they are read is `SourceUnreadable`: who counts rows knows at which row that was.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from mjbulk.errors import UsageError
 Path_ = str | os.PathLike[str]
 File = Path_ | BinaryIO | AsyncIterable[bytes]
 Pieces = AsyncGenerator[bytes, None]
-_PIECE = 64 * 1024
+_PIECE_BYTES = 64 * 1024
 _GZIP = b"\x1f\x8b"
-_MARKS = {
+_BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which it begins with
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -32,7 +32,7 @@ _MARKS = {
 """Byte order marks that no UTF-8 begins with."""
 
 
-class Unreadable(Exception):  # a signal to who counts rows, not an error of the program
+class SourceUnreadable(Exception):  # a signal to who counts rows, not an error of the program
     """A source ends here, before its end. ``cause`` is what was raised, if something was."""
 
     def __init__(self, problem: str, cause: BaseException | None = None) -> None:
@@ -45,14 +45,14 @@ Failures = (Exception, asyncio.CancelledError)
 """What a source of the user's may raise: also that something within it was cancelled."""
 
 
-def unreadable(failure: Exception | asyncio.CancelledError) -> Unreadable:
+def unreadable_after(failure: Exception | asyncio.CancelledError) -> SourceUnreadable:
     """Give the signal for whatever a source of the user's has raised. Raises it where it is the reader that is
     cancelled, and not the source.
     """
     reader = asyncio.current_task()
     if isinstance(failure, asyncio.CancelledError) and reader is not None and reader.cancelling():
         raise failure
-    return Unreadable(f"it raised {type(failure).__name__}", failure)
+    return SourceUnreadable(f"it raised {type(failure).__name__}", failure)
 
 
 def pieces_of(file: File) -> Callable[[], Pieces]:
@@ -63,11 +63,11 @@ def pieces_of(file: File) -> Callable[[], Pieces]:
     """
     if isinstance(file, str | os.PathLike):
         path = Path(file)
-        return lambda: _unpacked(_of_path(path), must=path.suffix.casefold() == ".gz")
+        return lambda: _unpacked(_pieces_of_path(path), required=path.suffix.casefold() == ".gz")
     if isinstance(file, AsyncIterable):
-        return lambda: _unpacked(_of_stream(file))
+        return lambda: _unpacked(_pieces_of_stream(file))
     if hasattr(file, "read"):
-        return lambda: _unpacked(_of_file(file))
+        return lambda: _unpacked(_pieces_of_file(file))
     raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or async bytes")
 
 
@@ -108,26 +108,26 @@ class _Reader(Executor):
                 future.set_exception(why)
 
 
-async def _of_path(path: Path) -> Pieces:
+async def _pieces_of_path(path: Path) -> Pieces:
     reader, opened = _Reader(), ExitStack()
     try:
         try:  # unbuffered: what a pipe has comes at once
             file = await reader.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
         except OSError as why:
             raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-        async with aclosing(_of_file(file, reader.ask)) as pieces:
+        async with aclosing(_pieces_of_file(file, reader.ask)) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
         reader.end(opened.close)
 
 
-async def _of_file(file: Any, ask: Callable[..., Awaitable[Any]] = asyncio.to_thread) -> Pieces:
+async def _pieces_of_file(file: Any, ask: Callable[..., Awaitable[Any]] = asyncio.to_thread) -> Pieces:
     while True:
         try:
-            piece = await ask(file.read, _PIECE)
+            piece = await ask(file.read, _PIECE_BYTES)
         except Failures as why:
-            raise unreadable(why) from None
+            raise unreadable_after(why) from None
         if not isinstance(piece, bytes):
             raise UsageError("the file does not give bytes: open it with 'rb', and so that reading it waits")
         if not piece:
@@ -135,7 +135,7 @@ async def _of_file(file: Any, ask: Callable[..., Awaitable[Any]] = asyncio.to_th
         yield piece
 
 
-async def _of_stream(stream: AsyncIterable[Any]) -> Pieces:
+async def _pieces_of_stream(stream: AsyncIterable[Any]) -> Pieces:
     pieces = aiter(stream)
     while True:
         try:
@@ -143,17 +143,17 @@ async def _of_stream(stream: AsyncIterable[Any]) -> Pieces:
         except StopAsyncIteration:
             return
         except Failures as why:
-            raise unreadable(why) from None
+            raise unreadable_after(why) from None
         if not isinstance(piece, bytes | bytearray | memoryview):
             raise UsageError(f"the stream gives {type(piece).__name__}, not bytes")
-        for start in range(0, len(piece), _PIECE):
-            yield bytes(piece[start : start + _PIECE])
+        for start in range(0, len(piece), _PIECE_BYTES):
+            yield bytes(piece[start : start + _PIECE_BYTES])
 
 
 # gzip
 
 
-async def _unpacked(packed: Pieces, *, must: bool = False) -> Pieces:
+async def _unpacked(packed: Pieces, *, required: bool = False) -> Pieces:
     """Inflate what is gzip, and pass on what is none."""
     async with aclosing(packed):
         head = b""
@@ -162,7 +162,7 @@ async def _unpacked(packed: Pieces, *, must: bool = False) -> Pieces:
             if len(head) >= len(_GZIP):
                 break
         is_gzip = head.startswith(_GZIP)
-        if must and not is_gzip:
+        if required and not is_gzip:
             raise UsageError("the file's name ends in .gz, and it is no gzip")
         gzip = _Gzip()
         for part in gzip.feed(head) if is_gzip else [head]:
@@ -187,9 +187,9 @@ class _Gzip:
                     return
                 self._member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
             try:
-                part = self._member.decompress(data, _PIECE)
+                part = self._member.decompress(data, _PIECE_BYTES)
             except zlib.error:
-                raise Unreadable("its gzip is damaged") from None
+                raise SourceUnreadable("its gzip is damaged") from None
             if part:
                 yield part
             if self._member.eof:
@@ -199,7 +199,7 @@ class _Gzip:
 
     def end(self) -> None:
         if self._member is not None:
-            raise Unreadable("its gzip is cut off")
+            raise SourceUnreadable("its gzip is cut off")
 
 
 # Text
@@ -223,10 +223,10 @@ async def texts_of(pieces: Pieces, encoding: str) -> AsyncGenerator[tuple[str, b
             text = _decoded(decoder, piece, last=last)
             if text is None:
                 if not begun:
-                    refuse_mark(piece, "say encoding={!r}")
+                    refuse_bom(piece, "say encoding={!r}")
                 decoder.setstate(state)
                 yield _up_to_fault(decoder, piece), False
-                raise Unreadable(f"this is not {encoding.removesuffix('-sig')}: say encoding=")
+                raise SourceUnreadable(f"this is not {encoding.removesuffix('-sig')}: say encoding=")
             begun = begun or bool(piece)
             yield text, last
 
@@ -251,8 +251,8 @@ def _up_to_fault(decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
     return text
 
 
-def refuse_mark(beginning: bytes, advice: str) -> None:
+def refuse_bom(beginning: bytes, advice: str) -> None:
     """Raise UsageError where bytes begin like UTF-16 or UTF-32; ``advice`` has room for the name."""
-    for mark, name in _MARKS.items():
+    for mark, name in _BOMS.items():
         if beginning.startswith(mark):
             raise UsageError(f"it begins with the byte order mark of {name.upper()}: {advice.format(name)}")

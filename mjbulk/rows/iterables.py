@@ -14,8 +14,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from mjbulk.rows.block import Block, Given, blocks_of, given, weight
-from mjbulk.rows.files import Failures, unreadable
+from mjbulk.rows.block import Block, Given, blocks_of, take_apart, weight
+from mjbulk.rows.files import Failures, unreadable_after
 from mjbulk.rows.values import RowFault
 
 BATCH = 500
@@ -48,14 +48,14 @@ def batch_of(rows: Sequence[Any]) -> Batch:
         names = tuple(rows[0])
         with suppress(KeyError):  # all have the same names, as rows of a database do
             return [Block(names, [list(map(itemgetter(name), rows)) for name in names], len(rows))]
-    return list(blocks_of(map(_take, rows)))
+    return list(blocks_of(map(_given_or_bad, rows)))
 
 
-def _take(row: Any) -> Given | BadRow:
+def _given_or_bad(row: Any) -> Given | BadRow:
     if isinstance(row, BadRow):
         return row
     try:
-        return given(row)
+        return take_apart(row)
     except RowFault as fault:
         return BadRow(None, fault)
 
@@ -63,8 +63,8 @@ def _take(row: Any) -> Given | BadRow:
 async def iterable_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an iterable. Raises Unreadable where it fails."""
-    iterator = _begun(iter, rows)
+    """Give the rows of an iterable. Raises SourceUnreadable where it fails."""
+    iterator = _start(iter, rows)
     while True:
         batch, end = _pull(iterator)
         if batch:
@@ -72,14 +72,14 @@ async def iterable_batches(
         if isinstance(end, StopIteration):
             return
         if end is not None:
-            raise unreadable(end)
+            raise unreadable_after(end)
 
 
-def _begun(begin: Callable[[Any], Any], rows: Any) -> Any:
+def _start(begin: Callable[[Any], Any], rows: Any) -> Any:
     try:
         return begin(rows)
     except Failures as failure:
-        raise unreadable(failure) from None
+        raise unreadable_after(failure) from None
 
 
 def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.CancelledError | None]:
@@ -120,14 +120,14 @@ class _Fill:
 def _weight(row: Any) -> int:
     """Say about how many bytes a row takes; whoever takes it apart says what is wrong with it."""
     with suppress(Exception):
-        return weight(given(row[1] if type(row) is tuple else row).values)  # a tuple has a number and a row
+        return weight(take_apart(row[1] if type(row) is tuple else row).values)  # a tuple has a number and a row
     return 0
 
 
 async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an async iterable. Raises Unreadable where it fails."""
+    """Give the rows of an async iterable. Raises SourceUnreadable where it fails."""
     batch: list[Any] = []
-    iterator = _begun(aiter, rows)
+    iterator = _start(aiter, rows)
     fill = _Fill()
     fill.step(batch)
     while True:
@@ -136,7 +136,7 @@ async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]
         except StopAsyncIteration:
             break
         except Failures as failure:
-            end = unreadable(failure)
+            end = unreadable_after(failure)
             if batch:
                 yield batch_of(batch)
             raise end from None
@@ -152,7 +152,7 @@ def numbered_batches(rows: Iterable[tuple[int, Any]], *, text: bool) -> AsyncGen
     """Give rows that have their numbers already; with ``text``, their values as they would stand in a file."""
 
     def group(some: Sequence[tuple[int, Any]]) -> Batch:
-        return [_numbered(number, _take(row), text=text) for number, row in some]
+        return [_numbered(number, _given_or_bad(row), text=text) for number, row in some]
 
     return iterable_batches(rows, group)
 

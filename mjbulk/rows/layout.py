@@ -26,7 +26,7 @@ from mjbulk.rows.values import (
     to_str,
 )
 
-_EXCLUDED = "IsExcludedFromCampaigns"
+_EXCLUSION = "IsExcludedFromCampaigns"
 _INCLUDES = (
     "who was put on the exclusion list meanwhile would be taken off it: leave this out, or make the run with "
     'resend="always"'
@@ -36,7 +36,7 @@ NO_ADDRESS = "the source has no column 'email'; columns= can name the one that i
 
 
 @frozen(kw_only=True)
-class Terms:
+class ColumnRules:
     """What the caller and the account say of columns: the same for all rows of a run."""
 
     properties: Mapping[str, Property] | None
@@ -48,7 +48,7 @@ class Terms:
     """Whether all values are text, and an empty one is a null: in CSV there is no other."""
     only_address: bool = False
     """Whether nothing but the address is read."""
-    csv_way: bool = False
+    via_csv: bool = False
     """Whether rows go as CSV: it can carry an address and properties, and nothing else."""
     includes: bool = True
     """Whether a row may take somebody off the exclusion list."""
@@ -65,7 +65,7 @@ class Layout:
     nested: int | None
     """Where a mapping of properties stands, in Mailjet's own contact object: such rows are laid flat first."""
     properties: tuple[Column, ...]
-    terms: Terms
+    rules: ColumnRules
     whole: bool = False
     """Whether rows with these names are sent with all their columns, in their order."""
 
@@ -83,21 +83,21 @@ class Layout:
     def contacts(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Contacts:
         """Give the contacts of ``size`` rows, and note in ``faults`` the places of those that cannot be sent.
 
-        What stands at such a place is of no use.
+        What stands at such an index is of no use.
         """
         fields: dict[str, Sequence[Any]] = {"Email": self.addresses(columns, size, faults)}
         if self.name is not None:
-            fields["Name"] = _role(NAME, "str", columns[self.name], faults)
+            fields["Name"] = _read_field(NAME, "str", columns[self.name], faults)
         if self.excluded is not None:
-            fields[_EXCLUDED] = _role(_EXCLUDED, "bool", columns[self.excluded], faults)
-            if not self.terms.includes:
-                included = [place for place, value in enumerate(fields[_EXCLUDED]) if value is False]
-                faults.update(dict.fromkeys(included, RowFault(_EXCLUDED, _INCLUDES)))
+            fields[_EXCLUSION] = _read_field(_EXCLUSION, "bool", columns[self.excluded], faults)
+            if not self.rules.includes:
+                included = [index for index, value in enumerate(fields[_EXCLUSION]) if value is False]
+                faults.update(dict.fromkeys(included, RowFault(_EXCLUSION, _INCLUDES)))
         properties = {
-            column.target: column.read_all(columns[column.index], faults, text=self.terms.text)
+            column.target: column.read_all(columns[column.index], faults, text=self.rules.text)
             for column in self.properties
         }
-        return Contacts(fields, properties, self.terms.nulls == "unassign")
+        return Contacts(fields, properties, self.rules.nulls == "unassign")
 
     def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
         """Give the addresses of ``size`` rows."""
@@ -105,16 +105,16 @@ class Layout:
         if are_addresses(values):
             return values
         found = []
-        for place, value in enumerate(values):
+        for index, value in enumerate(values):
             try:
                 found.append(check_address(value))
             except RowFault as fault:
-                faults.setdefault(place, fault)
+                faults.setdefault(index, fault)
                 found.append("")
         return found
 
 
-def _role(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
+def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
     """Read a column that is no property; an empty text in it is a null."""
     column = Column(0, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
     try:
@@ -126,7 +126,7 @@ def _role(source: str, datatype: str, values: Sequence[Any], faults: dict[int, R
     return column.read_all(values, faults)
 
 
-def flat(row: Given, nested: int) -> Given:
+def flatten(row: Given, nested: int) -> Given:
     """Lay a row flat whose properties stand in a mapping of their own.
 
     Raises RowFault where that is no mapping.
@@ -147,30 +147,30 @@ def flat(row: Given, nested: int) -> Given:
     return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *values))
 
 
-def layout_of(names: Sequence[str], terms: Terms) -> Layout:
+def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
     """Say what stands where in rows with these names.
 
     Raises ColumnFault: two columns for one thing, a property that is not defined.
     """
     roles: dict[str, int] = {}
     rest = []
-    chosen = _chosen(names, terms.columns)
+    chosen = _chosen(names, rules.columns)
     for index, source, target in chosen:
         folded = target.casefold()
-        if terms.only_address and folded != EMAIL:
+        if rules.only_address and folded != EMAIL:
             continue
-        if folded not in _roles(terms):
+        if folded not in _roles(rules):
             rest.append((index, source, target))
         elif folded in roles:
             raise ColumnFault(source, f"two columns are {folded!r}")
-        elif folded == EXCLUDED and terms.csv_way:
+        elif folded == EXCLUDED and rules.via_csv:
             raise ColumnFault(source, "the CSV way cannot set IsExcludedFromCampaigns")
-        elif folded == PROPERTIES and terms.columns is not None:
+        elif folded == PROPERTIES and rules.columns is not None:
             raise ColumnFault(source, "columns= picks properties by their own names, not a mapping of them")
         else:
             roles[folded] = index
     try:
-        properties = _property_columns(rest, terms)
+        properties = _property_columns(rest, rules)
     except ColumnFault:
         if EMAIL in roles:
             raise
@@ -181,14 +181,14 @@ def layout_of(names: Sequence[str], terms: Terms) -> Layout:
         excluded=roles.get(EXCLUDED),
         nested=roles.get(PROPERTIES),
         properties=properties,
-        terms=terms,
+        rules=rules,
         whole=len(roles) + len(rest) == len(names),
     )
 
 
-def _roles(terms: Terms) -> frozenset[str]:
+def _roles(rules: ColumnRules) -> frozenset[str]:
     """Give the targets that are no properties: on the CSV way a name is one, and a text is no mapping of properties."""
-    without = ({NAME} if terms.csv_way else set()) | ({PROPERTIES} if terms.text else set())
+    without = ({NAME} if rules.via_csv else set()) | ({PROPERTIES} if rules.text else set())
     return _ROLES - without
 
 
@@ -204,11 +204,11 @@ def _chosen(names: Sequence[str], columns: Mapping[str, str] | None) -> list[tup
     return [(index, name, columns[name]) for index, name in enumerate(names) if name in columns]
 
 
-def _property_columns(chosen: Sequence[tuple[int, str, str]], terms: Terms) -> tuple[Column, ...]:
+def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules) -> tuple[Column, ...]:
     columns = []
     seen: set[str] = set()
     for index, source, target in chosen:
-        known = _defined(target, terms.properties)
+        known = _defined(target, rules.properties)
         if known is None:
             raise ColumnFault(source, f"there is no property {target!r}")
         if known.namespace.casefold() != "static":
@@ -233,10 +233,10 @@ def missing_columns(names: Sequence[str], columns: Mapping[str, str] | None) -> 
     return [name for name in columns or () if name not in set(names)]
 
 
-def property_names(names: Sequence[str], terms: Terms) -> list[str]:
+def property_names(names: Sequence[str], rules: ColumnRules) -> list[str]:
     """Give the properties that rows with these names set."""
-    roles = _roles(terms)
-    return [target for _, _, target in _chosen(names, terms.columns) if target.casefold() not in roles]
+    roles = _roles(rules)
+    return [target for _, _, target in _chosen(names, rules.columns) if target.casefold() not in roles]
 
 
 def refuse_columns(fault: ColumnFault) -> UsageError:

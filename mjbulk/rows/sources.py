@@ -14,7 +14,7 @@ from typing import Any
 
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow
-from mjbulk.rows.files import File, Path_, Unreadable, pieces_of
+from mjbulk.rows.files import File, Path_, SourceUnreadable, pieces_of
 from mjbulk.rows.iterables import BATCH, Batch, async_batches, iterable_batches, numbered_batches
 from mjbulk.rows.text_files import csv_batches, jsonl_batches
 
@@ -27,28 +27,28 @@ class Source:
         batches: Callable[[], AsyncGenerator[Batch, None]],
         *,
         text: bool = False,
-        again: bool = False,
-        what: str = "",
-        place: Mapping[str, str] | None = None,
+        rereadable: bool = False,
+        kind: str = "",
+        location: Mapping[str, str] | None = None,
     ) -> None:
-        """``text`` says that all values are text, ``again`` that it can be read more than once, ``place`` where its
-        file is: `reopen` makes the same source of it, in another process too.
+        """``text`` says that all values are text; ``rereadable`` that it can be read more than once; ``location`` where
+        its file is, of which `reopen` makes the same source, in another process too.
         """
-        self.place = place
+        self.location = location
         self._batches = batches
         self.text = text
-        self.again = again
-        self.what = what
-        self._read = False
+        self.rereadable = rereadable
+        self.kind = kind
+        self._begun = False
 
     def __repr__(self) -> str:
-        return f"Source({self.what})"
+        return f"Source({self.kind})"
 
     def batches(self) -> AsyncGenerator[Batch, None]:
         """Give the rows. Raises UsageError where they were read before and cannot be read again."""
-        if self._read and not self.again:
+        if self._begun and not self.rereadable:
             raise UsageError("this source was read before and can be read only once")
-        self._read = True
+        self._begun = True
         return _halting(self._batches())
 
 
@@ -60,7 +60,7 @@ async def _halting(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch
             async for batch in batches:
                 rows += sum(map(len, batch))
                 yield batch
-        except Unreadable as why:
+        except SourceUnreadable as why:
             if isinstance(why.cause, SourceError):  # who raised it knows the row
                 raise why.cause from why.cause.__cause__
             raise SourceError(why.problem, row=rows + 1) from why.cause
@@ -99,15 +99,15 @@ def jsonl_source(file: File) -> Source:
 def parquet_source(path: Path_) -> Source:
     """Read contacts from a Parquet file. Needs the extra ``arrow``."""
     path = Path(path)
-    read = _arrow().read_parquet
+    read = _tables().read_parquet
     return _file_source("parquet", path, {}, lambda: read(path, BATCH))
 
 
-def _arrow() -> Any:
+def _tables() -> Any:
     """Load what reads tables. Raises UsageError where its extra is missing."""
-    from mjbulk.rows import tables as arrow  # noqa: PLC0415  # a large library, for those who use it
+    from mjbulk.rows import tables  # noqa: PLC0415  # a large library, for those who use it
 
-    return arrow
+    return tables
 
 
 def _file_source(
@@ -121,19 +121,19 @@ def _file_source(
     """Make a source of bytes; what can be read again can be found again."""
     path = Path(file).absolute() if isinstance(file, str | os.PathLike) else None
     there = path is not None and path.is_file()
-    again = there or (path is not None and not path.exists())  # that it is missing shows when it is read
+    rereadable = there or (path is not None and not path.exists())  # that it is missing shows when it is read
     named = str(path).encode("utf-8", "ignore").decode() == str(path)  # else no journal could keep its name
-    place = {"kind": kind, "path": str(path), **how} if there and named else None
-    return Source(batches, text=text, again=again, what=kind, place=place)
+    location = {"kind": kind, "path": str(path), **how} if there and named else None
+    return Source(batches, text=text, rereadable=rereadable, kind=kind, location=location)
 
 
 _KINDS: Mapping[str, Callable[..., Source]] = {"csv": csv_source, "jsonl": jsonl_source, "parquet": parquet_source}
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-def reopen(place: Mapping[str, str]) -> Source:
-    """Make the source again of which this is the ``place``. Its file is looked for when it is read."""
-    how = dict(place)
+def reopen(location: Mapping[str, str]) -> Source:
+    """Make the source again of which this is the ``location``. Its file is looked for when it is read."""
+    how = dict(location)
     make = _KINDS[how.pop("kind")]
     return make(Path(how.pop("path")), **how)
 
@@ -155,14 +155,14 @@ def source_of(rows: Any) -> Source:
     if isinstance(rows, str | os.PathLike):
         return _path_source(Path(rows))
     if hasattr(rows, "__arrow_c_stream__"):  # first: data frames can be iterated, and give the names of their columns
-        again = hasattr(rows, "__len__")  # a table has a length, a reader has none
-        read = _arrow().read_table
-        return Source(lambda: read(rows, BATCH), again=again, what="table")
+        rereadable = hasattr(rows, "__len__")  # a table has a length, a reader has none
+        read = _tables().read_table
+        return Source(lambda: read(rows, BATCH), rereadable=rereadable, kind="table")
     if isinstance(rows, AsyncIterable):
-        return Source(lambda: async_batches(rows), what="async iterable")
+        return Source(lambda: async_batches(rows), kind="async iterable")
     if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | dict):
-        again = not isinstance(rows, Iterator)
-        return Source(lambda: iterable_batches(rows), again=again, what="iterable")
+        rereadable = not isinstance(rows, Iterator)
+        return Source(lambda: iterable_batches(rows), rereadable=rereadable, kind="iterable")
     raise UsageError(
         f"a {type(rows).__name__} is no source of rows: give a path, a source, a table (a lazy one collected), "
         "or an iterable of rows"
@@ -178,4 +178,4 @@ def _path_source(path: Path) -> Source:
 
 def numbered_source(rows: Iterable[tuple[int, Row]], *, text: bool) -> Source:
     """Make a source of rows that have their numbers already. See `Source` for ``text``."""
-    return Source(lambda: numbered_batches(rows, text=text), text=text, what="mended rows")
+    return Source(lambda: numbered_batches(rows, text=text), text=text, kind="numbered rows")

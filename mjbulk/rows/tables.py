@@ -17,7 +17,7 @@ from attrs import frozen
 from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block
-from mjbulk.rows.files import unreadable
+from mjbulk.rows.files import unreadable_after
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
@@ -36,17 +36,17 @@ def read_table(table: Any, size: int) -> AsyncGenerator[list[Block], None]:
     """Give the rows of whatever speaks the Arrow C stream interface, in blocks of a size; of a single column (a
     Series), addresses.
 
-    Raises UsageError where it cannot be given as Arrow, Unreadable where it fails on the way.
+    Raises UsageError where it cannot be given as Arrow, SourceUnreadable where it fails on the way.
     """
-    return _read(partial(_open_table, table), size)
+    return _batches(partial(_open_table, table), size)
 
 
 def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
     """Give the rows of a Parquet file, in blocks of a size.
 
-    Raises UsageError where it cannot be opened, Unreadable where it fails on the way.
+    Raises UsageError where it cannot be opened, SourceUnreadable where it fails on the way.
     """
-    return _read(partial(_open_parquet, path), size)
+    return _batches(partial(_open_parquet, path), size)
 
 
 def _open_table(table: Any) -> Iterator[Any]:
@@ -77,7 +77,7 @@ def _open_parquet(path: Path) -> Iterator[Any]:
             yield from table.iter_batches(_READ_ROWS, row_groups=[group])
 
 
-async def _read(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator[list[Block], None]:
+async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator[list[Block], None]:
     batches = await asyncio.to_thread(open_)
     while True:
         try:
@@ -85,7 +85,7 @@ async def _read(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator
         except UsageError:
             raise
         except Exception as failure:  # noqa: BLE001  # whatever the library behind the table raises halts the run
-            raise unreadable(failure) from None
+            raise unreadable_after(failure) from None
         if batch is None:
             return
         for start in range(0, batch.num_rows, size):
@@ -93,22 +93,22 @@ async def _read(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator
 
 
 def _block(batch: Any) -> Block:
-    kept = [place for place, name in enumerate(batch.schema.names) if not _INDEX.fullmatch(name)]
-    columns = [_values(batch.columns[place]) for place in kept]
-    return Block(tuple(batch.schema.names[place] for place in kept), columns, batch.num_rows)
+    kept = [index for index, name in enumerate(batch.schema.names) if not _INDEX.fullmatch(name)]
+    columns = [_values(batch.columns[index]) for index in kept]
+    return Block(tuple(batch.schema.names[index] for index in kept), columns, batch.num_rows)
 
 
 def _values(column: Any) -> list[Any]:
     """Give the values of a column as Python has them."""
     with suppress(Exception):  # whatever Arrow cannot do at once is done value by value
-        column = _plain(column)
+        column = _convertible(column)
     try:
         return _as_python(column)
     except Exception:  # noqa: BLE001  # one of them has no form in Python
-        return [_value(column, place) for place in range(len(column))]
+        return [_value(column, index) for index in range(len(column))]
 
 
-def _plain(column: Any) -> Any:
+def _convertible(column: Any) -> Any:
     """Give a column in a form that Python has its values for."""
     if pa.types.is_dictionary(column.type):  # at once: value by value it is many times slower
         if pa.types.is_string_view(column.type.value_type):  # as polars has them: Arrow cannot look them up
@@ -124,9 +124,9 @@ def _as_python(column: Any) -> list[Any]:
     return list(column.to_pylist(maps_as_pydicts="strict") if is_map else column.to_pylist())
 
 
-def _value(column: Any, place: int) -> Any:
+def _value(column: Any, index: int) -> Any:
     try:
-        return _as_python(column.slice(place, 1))[0]
+        return _as_python(column.slice(index, 1))[0]
     except Exception:  # noqa: BLE001  # as above
         return OddValue(str(column.type))
 

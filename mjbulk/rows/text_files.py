@@ -13,7 +13,7 @@ import orjson
 from mjbulk.errors import UsageError
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.csv_text import MAX_RECORD, CsvRecords, Records
-from mjbulk.rows.files import Pieces, Unreadable, refuse_mark, texts_of, with_last
+from mjbulk.rows.files import Pieces, SourceUnreadable, refuse_bom, texts_of, with_last
 from mjbulk.rows.iterables import BATCH, BadRow, Batch, batch_of
 from mjbulk.rows.values import RowFault
 
@@ -32,7 +32,7 @@ async def csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGen
                 yield [Block(names, [()] * len(names), 0)]  # they are judged also where no row follows
             yield _csv_blocks(found, first, names or (), verbatim=delimiter == ",")
             if records.waiting > MAX_RECORD:
-                raise Unreadable("a line has no end")
+                raise SourceUnreadable("a line has no end")
     if names is None:
         raise UsageError("the file is empty: its first record has to name the columns")
 
@@ -55,15 +55,15 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
             raws = records.raws[first:end] if verbatim else None
             batch.append(Block.of(names, records.rows[first:end], raws))
         else:
-            batch.extend(_bad_record(records, place, names) for place in range(first, end))
+            batch.extend(_bad_record(records, index, names) for index in range(first, end))
         first = end
     return batch
 
 
-def _bad_record(records: Records, place: int, names: tuple[str, ...]) -> BadRow:
-    if place in records.faults:
-        return BadRow(None, RowFault(None, records.faults[place]))
-    cells = records.rows[place]
+def _bad_record(records: Records, index: int, names: tuple[str, ...]) -> BadRow:
+    if index in records.faults:
+        return BadRow(None, RowFault(None, records.faults[index]))
+    cells = records.rows[index]
     message = f"the row has {len(cells)} fields, the header has {len(names)}"
     more = tuple(f"field {number}" for number in range(len(names) + 1, len(cells) + 1))
     return BadRow(Given((*names, *more), cells), RowFault(None, message))
@@ -77,7 +77,7 @@ async def jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
     async with aclosing(with_last(pieces)) as marked:
         async for piece, last in marked:
             if rest is None:
-                refuse_mark(piece, "JSON Lines are UTF-8")
+                refuse_bom(piece, "JSON Lines are UTF-8")
             *lines, rest = ((rest or b"") + piece).split(b"\n")
             if last:
                 lines.append(rest)
@@ -85,7 +85,7 @@ async def jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
             for start in range(0, len(found), BATCH):
                 yield batch_of(found[start : start + BATCH])
             if len(rest) > MAX_RECORD:
-                raise Unreadable("a line has no end")
+                raise SourceUnreadable("a line has no end")
 
 
 def _json_row(line: bytes) -> Any:

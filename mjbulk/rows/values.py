@@ -16,7 +16,7 @@ from uuid import UUID
 from attrs import frozen
 
 _YEAR_1, _YEAR_9999 = -62135596800, 253402300799  # as Unix times
-_WORDS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
 
@@ -53,7 +53,7 @@ def is_null(value: Any) -> bool:
 # Values
 
 
-def _exact(text: str) -> str:
+def _as_str(text: str) -> str:
     """Give a text without what a class of its own may have made of it."""
     return str.__str__(text)
 
@@ -62,7 +62,7 @@ def to_str(value: Any) -> str:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
-        return _exact(value)
+        return _as_str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float | Decimal) and value in (float("inf"), float("-inf")):
@@ -101,9 +101,9 @@ def _to_bool(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     word = str(value).strip().casefold() if isinstance(value, str | int) else ""
-    if word not in _WORDS:
+    if word not in _BOOLEANS:
         raise ValueError("is neither true nor false")
-    return _WORDS[word]
+    return _BOOLEANS[word]
 
 
 def _to_datetime(value: Any) -> str | int:
@@ -132,7 +132,7 @@ def to_any(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _exact(value)
+        return _as_str(value)
     if isinstance(value, Real | Decimal):
         return _to_int(value) if isinstance(value, Integral) else _to_float(value)
     return to_str(value)
@@ -151,7 +151,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
 def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
     try:
         if type(value).__module__ == "numpy":
-            value = _of_array(value)
+            value = _python_value(value)
             if is_null(value):
                 return None
         return convert(value)
@@ -161,10 +161,10 @@ def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
         raise RowFault(source, f"the value is a {type(value).__name__} that cannot be read") from None
 
 
-def _of_array(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     """Give Python's own value for one of an array; what has none stays as it is."""
     unit = str(getattr(value, "dtype", ""))
-    if unit.startswith("datetime64") and unit.endswith(_FINE):
+    if unit.startswith("datetime64") and unit.endswith(_BELOW_MICROSECONDS):
         value = value.astype("datetime64[us]")  # Python has no nanoseconds
     try:
         own = value.item()
@@ -176,7 +176,7 @@ def _of_array(value: Any) -> Any:
     return value if no_form else own
 
 
-_FINE = ("ns]", "ps]", "fs]", "as]")
+_BELOW_MICROSECONDS = ("ns]", "ps]", "fs]", "as]")
 
 
 # Columns
@@ -215,12 +215,12 @@ class Column:
         elif _fits(self.datatype, values):
             return values
         else:
-            found = [self._try(value) for value in values]
+            found = [self._value_or_fault(value) for value in values]
         if RowFault in set(map(type, found)):
-            for place, value in enumerate(found):
+            for index, value in enumerate(found):
                 if isinstance(value, RowFault):
-                    faults.setdefault(place, value)
-                    found[place] = None
+                    faults.setdefault(index, value)
+                    found[index] = None
         return found
 
     def check_texts(self, texts: Sequence[str], faults: dict[int, RowFault]) -> None:
@@ -235,9 +235,9 @@ class Column:
             values = list(map(make, texts))
             if _fits(self.datatype, values):
                 return dict(zip(texts, values, strict=True))
-        return {value: self._try(value, text=True) for value in texts}
+        return {value: self._value_or_fault(value, text=True) for value in texts}
 
-    def _try(self, value: Any, *, text: bool = False) -> Any:
+    def _value_or_fault(self, value: Any, *, text: bool = False) -> Any:
         """Give a value, or what is wrong with it."""
         try:
             return self.read(value, text=text)
@@ -249,12 +249,12 @@ _FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
     "int": (_WHOLE.match, int),
     "float": (_REAL.match, float),
 }
-_EXACT = {"str": str, "int": int, "float": float, "bool": bool}
+_EXACT_TYPE = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 def _fits(datatype: str, values: Sequence[Any]) -> bool:
     """Whether all values are of exactly the type that they have to be, and none is a null."""
-    if set(map(type, values)) != {_EXACT.get(datatype)}:
+    if set(map(type, values)) != {_EXACT_TYPE.get(datatype)}:
         return False
     if datatype == "int":
         return bool(min(values) >= -(2**63) and max(values) < 2**63)

@@ -40,7 +40,7 @@ class Plan:
 
 async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
     """Read a source as an import would. Raises UsageError where it could not be read a second time, for the import."""
-    if not source.again:
+    if not source.rereadable:
         raise UsageError("a plan reads the source, and this one can be read only once")
     rejections = RejectionStore()
     intake = Intake(source, spec, engine, rejections.add, dry=True)

@@ -19,9 +19,9 @@ from mjbulk.rows.block import Block, Given, blocks_of
 from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.layout import (
     NO_ADDRESS,
+    ColumnRules,
     Layout,
-    Terms,
-    flat,
+    flatten,
     layout_of,
     missing_columns,
     property_names,
@@ -94,13 +94,13 @@ class Intake:
                 refusal.status, call=refusal.call, text=refusal.text, advice=refusal.sentence
             ) from None
         self._lists = lists
-        self._terms = Terms(
+        self._rules = ColumnRules(
             properties=self._properties,
             columns=spec.columns,
             nulls=spec.nulls,
             text=self._source.text,
             only_address=spec.excluded is not None,
-            csv_way=spec.via == "csv",
+            via_csv=spec.via == "csv",
             includes=not spec.repairs,
         )
         return meant
@@ -140,7 +140,7 @@ class Intake:
         return self._encode(first, block, layout, block)
 
     async def _take_nested(self, first: int, block: Block, nested: int) -> Sequence[Chunk]:
-        """Lay rows flat, and take those together that follow each other and set the same properties."""
+        """Lay rows flatten, and take those together that follow each other and set the same properties."""
         chunks: list[Chunk] = []
         begin = 0
         for some in blocks_of(_laid(Given(block.names, values), nested) for values in block.rows):
@@ -208,14 +208,14 @@ class Intake:
         """Look at names, creating properties where that is asked."""
         if self._spec.create_properties or self._dry:
             types = {name.casefold(): word for name, word in self._spec.types.items()}
-            for name in property_problems(property_names(names, self._terms), self._properties):
+            for name in property_problems(property_names(names, self._rules), self._properties):
                 datatype = types.get(name.casefold(), "str")
                 self.missing.append(name)
                 made = Property(id=0, name=name, datatype=datatype)
                 if not self._dry:
                     made = await self._engine.account.create_property(name, datatype)
                 self._properties[name.casefold()] = made
-        layout = layout_of(names, self._terms)
+        layout = layout_of(names, self._rules)
         unseen = set(missing_columns(names, self._spec.columns))
         self._unseen = [name for name in self._unseen if name in unseen]
         self._addressed = self._addressed or layout.email is not None or layout.nested is not None
@@ -261,8 +261,8 @@ class Intake:
 
 
 def _laid(row: Given, nested: int) -> Given | RowFault:
-    """Lay a row flat, or say why it cannot be."""
+    """Lay a row flatten, or say why it cannot be."""
     try:
-        return flat(row, nested)
+        return flatten(row, nested)
     except RowFault as fault:
         return fault

@@ -388,7 +388,7 @@ def test_rejections_in_other_libraries() -> None:
     assert pl.DataFrame(made.to_arrow())["row"].to_list() == [1, 2, 3]
     refused = made.to_arrow()
     assert duckdb.sql("select sum(row) from refused").fetchall() == [(6,)]  # type: ignore[union-attr]  # a relation
-    assert source_of(refused).again
+    assert source_of(refused).rereadable
 
 
 def test_rejections_are_taken_as_they_are_read() -> None:

@@ -48,11 +48,11 @@ def test_many_are_what_each_is_alone(
     fields = {"Email": emails[:size], **({"Name": names[:size]} if names else {})}
     contacts = Contacts(fields, {name: values[:size] for name, values in properties.items()}, nulls)
     faults: dict[int, RowFault] = {}
-    assert contacts.encode(faults) == [encode(contacts.at(place)) for place in range(size)]
+    assert contacts.encode(faults) == [encode(contacts.at(index)) for index in range(size)]
     assert faults == {}
-    for place in range(size):
-        known = orjson.loads(encode(contacts.at(place))).get("Properties", {})
-        assert known == {name: v[place] for name, v in properties.items() if nulls or v[place] is not None}
+    for index in range(size):
+        known = orjson.loads(encode(contacts.at(index))).get("Properties", {})
+        assert known == {name: v[index] for name, v in properties.items() if nulls or v[index] is not None}
 
 
 def test_nothing_is_said_that_was_not_given() -> None:
@@ -65,12 +65,12 @@ def test_nothing_is_said_that_was_not_given() -> None:
 
 
 def test_a_text_that_cannot_be_sent_costs_its_own_row() -> None:
-    """Of many contacts one with half a character in it is named by its place, and the others are encoded."""
+    """Of many contacts one with half a character in it is named by its index, and the others are encoded."""
     faults: dict[int, RowFault] = {}
     first, broken, last = Contacts({"Email": [A, A, A]}, {"city": [None, "\ud800", None]}).encode(faults)
     assert first == last == encode({"Email": A})
     assert broken == b""
-    assert {place: fault.field for place, fault in faults.items()} == {1: "city"}
+    assert {index: fault.field for index, fault in faults.items()} == {1: "city"}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_quote_that_is_never_closed_is_not_waited_for_for_ever() -> None:
     assert records.waiting == 16
     records = CsvRecords()
     found = [records.feed('a,"b\n'), *(records.feed(line) for _ in range(MAX_RECORD // len(line) + 1))]
-    faults = [place in some.faults for some in found for place in range(len(some))]
+    faults = [index in some.faults for some in found for index in range(len(some))]
     assert faults == [True, *[False] * (len(faults) - 1)]
     assert len(faults) == MAX_RECORD // len(line) + 2
 

@@ -17,7 +17,7 @@ import pytest
 from support import KEYS
 
 import mjbulk
-from mjbulk.rows.files import Unreadable, pieces_of, texts_of
+from mjbulk.rows.files import SourceUnreadable, pieces_of, texts_of
 from mjbulk.testing import Emulator
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
@@ -35,7 +35,7 @@ async def read(file: Any) -> tuple[bytes, str]:
     try:
         async for piece in pieces_of(file)():
             found.append(piece)  # noqa: PERF401  # it may raise
-    except Unreadable as why:
+    except SourceUnreadable as why:
         return b"".join(found), why.problem
     return b"".join(found), "its end"
 
@@ -46,7 +46,7 @@ async def decode(data: bytes, encoding: str, size: int) -> tuple[str, str]:
     try:
         async for text, _ in texts_of(pieces_of(in_pieces(data, size))(), encoding):
             found.append(text)
-    except Unreadable as why:
+    except SourceUnreadable as why:
         return "".join(found), why.problem
     return "".join(found), "its end"
 

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from mjbulk.models import Contact, Property
 from mjbulk.rows.addresses import MAX_ADDRESS, are_addresses, check_address, is_address, key_of
-from mjbulk.rows.block import Block, Given, blocks_of, given
+from mjbulk.rows.block import Block, Given, blocks_of, take_apart
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.layout import (
     NO_ADDRESS,
-    Terms,
-    flat,
+    ColumnRules,
+    flatten,
     layout_of,
     missing_columns,
     property_names,
@@ -40,7 +40,7 @@ KNOWN = {kind: Property(id=n, name=kind.capitalize(), datatype=kind) for n, kind
 KNOWN["past"] = Property(id=9, name="Past", datatype="str", namespace="historic")
 KNOWN["odd"] = Property(id=10, name="Odd", datatype="geography")
 KNOWN["name"] = Property(id=11, name="name", datatype="str")
-TERMS = Terms(properties=KNOWN)
+RULES = ColumnRules(properties=KNOWN)
 
 
 class Colour(Enum):
@@ -65,8 +65,8 @@ class Record:
         return self.fields[key]
 
 
-def contact(row: Mapping[str, Any], terms: Terms = TERMS) -> dict[str, Any]:
-    return layout_of(tuple(row), terms).contact(tuple(row.values()))
+def contact(row: Mapping[str, Any], rules: ColumnRules = RULES) -> dict[str, Any]:
+    return layout_of(tuple(row), rules).contact(tuple(row.values()))
 
 
 # Addresses
@@ -216,17 +216,17 @@ def test_what_becomes_of_a_null(column: str, value: Any) -> None:
     """A null leaves a property alone, or unassigns it where that was said; a Name is never unassigned."""
     row = {"email": A, column: value, "name": value, "IsExcludedFromCampaigns": value}
     assert contact(row) == {"Email": A}
-    unassigned = contact(row, Terms(properties=KNOWN, nulls="unassign"))
+    unassigned = contact(row, ColumnRules(properties=KNOWN, nulls="unassign"))
     assert unassigned == {"Email": A, "Properties": {column.capitalize(): None}}
-    layout = layout_of(("email", column), TERMS)
+    layout = layout_of(("email", column), RULES)
     assert layout.properties[0].read(value) is None
 
 
 def test_an_empty_cell_of_a_text_file_is_a_null() -> None:
     """Where all values are text an empty one is nothing; elsewhere it is a text."""
     row = {"email": A, "int": "", "str": "", "name": "", "IsExcludedFromCampaigns": ""}
-    assert contact(row, Terms(properties=KNOWN, text=True)) == {"Email": A}
-    assert contact(row, Terms(properties=KNOWN, text=True, nulls="unassign")) == {
+    assert contact(row, ColumnRules(properties=KNOWN, text=True)) == {"Email": A}
+    assert contact(row, ColumnRules(properties=KNOWN, text=True, nulls="unassign")) == {
         "Email": A,
         "Properties": {"Int": None, "Str": None},
     }
@@ -284,7 +284,7 @@ def test_values_that_fit(column: str, value: Any, sent: Any) -> None:
     """A value of another type becomes one of the property's type where nothing is lost by that."""
     properties = contact({"email": A, column: value})["Properties"]
     assert of_kind(properties[column.capitalize()]) == of_kind(sent)
-    (set_by,) = layout_of((column, "email"), TERMS).properties
+    (set_by,) = layout_of((column, "email"), RULES).properties
     assert of_kind(set_by.read(value)) == of_kind(sent)
 
 
@@ -323,7 +323,7 @@ def test_values_that_do_not_fit(column: str, value: Any, problem: str) -> None:
 
 def test_an_empty_text_is_none_where_a_column_is_asked_alone() -> None:
     """A column gives an empty text as it is, whatever its type: on the CSV way it is an empty cell."""
-    assert [layout_of((kind,), TERMS).properties[0].read("", text=True) for kind in KINDS] == [None] * 5
+    assert [layout_of((kind,), RULES).properties[0].read("", text=True) for kind in KINDS] == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_an_empty_text_is_none_where_a_column_is_asked_alone() -> None:
 )  # fmt: skip
 def test_values_without_a_type(value: Any, sent: Any) -> None:
     """Where the types of properties are not known, values go as what they are."""
-    properties = contact({"email": A, "x": value}, Terms(properties=None))["Properties"]
+    properties = contact({"email": A, "x": value}, ColumnRules(properties=None))["Properties"]
     assert of_kind(properties["x"]) == of_kind(sent)
 
 
@@ -343,7 +343,7 @@ def test_values_without_a_type(value: Any, sent: Any) -> None:
 def test_values_without_a_type_that_json_cannot_hold(value: Any) -> None:
     """What JSON would lose refuses the row there as well."""
     with pytest.raises(RowFault) as caught:
-        contact({"email": A, "x": value}, Terms(properties=None))
+        contact({"email": A, "x": value}, ColumnRules(properties=None))
     assert caught.value.field == "x"
 
 
@@ -374,7 +374,7 @@ def test_any_value_is_sent_or_refused(column: str, value: Any) -> None:
 
 
 def shown(row: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    taken = given(row)
+    taken = take_apart(row)
     return taken.names, tuple(taken.values)
 
 
@@ -391,7 +391,7 @@ def shown(row: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
 def test_rows_that_can_be_taken(row: Any) -> None:
     """Anything with keys() and [] is a row."""
     assert shown(row) == (("email", "age"), (A, 7))
-    assert given(row).as_dict() == {"email": A, "age": 7}
+    assert take_apart(row).as_dict() == {"email": A, "age": 7}
 
 
 def test_a_bare_address_is_a_row() -> None:
@@ -436,7 +436,7 @@ class Short(Liar):
 def test_what_is_no_row(row: Any, kind: str) -> None:
     """Anything else is refused, by its type alone."""
     with pytest.raises(RowFault) as caught:
-        given(row)
+        take_apart(row)
     assert (caught.value.field, caught.value.message) == (None, f"a row has keys() and []; this is {kind}")
 
 
@@ -450,10 +450,12 @@ def test_a_repr_of_a_row_shows_no_value() -> None:
 
 def test_mailjets_own_contact_object() -> None:
     """A row whose properties stand in a mapping is laid flat: values keep their names, wherever the mapping stands."""
-    row = given({"Email": A, "Properties": {"Int": "7", "str": "x"}, "Name": "Ann", "IsExcludedFromCampaigns": "true"})
-    layout = layout_of(row.names, TERMS)
+    row = take_apart(
+        {"Email": A, "Properties": {"Int": "7", "str": "x"}, "Name": "Ann", "IsExcludedFromCampaigns": "true"}
+    )
+    layout = layout_of(row.names, RULES)
     assert layout.nested == 1
-    laid = flat(row, layout.nested)
+    laid = flatten(row, layout.nested)
     assert laid.as_dict() == {"Email": A, "Name": "Ann", "IsExcludedFromCampaigns": "true", "Int": "7", "str": "x"}
     assert contact(laid.as_dict()) == {
         "Email": A,
@@ -466,65 +468,66 @@ def test_mailjets_own_contact_object() -> None:
 @pytest.mark.parametrize("inner", [None, math.nan, {}])
 def test_no_properties(inner: Any) -> None:
     """Properties that are missing are none."""
-    assert flat(given({"email": A, "properties": inner}), 1) == Given(("email",), (A,))
+    assert flatten(take_apart({"email": A, "properties": inner}), 1) == Given(("email",), (A,))
 
 
 @pytest.mark.parametrize("inner", ["x", [("a", 1)], 7])
 def test_properties_that_are_no_mapping(inner: Any) -> None:
     """Properties of any other shape refuse the row: Mailjet would take them and lose them."""
     with pytest.raises(RowFault) as caught:
-        flat(given({"email": A, "properties": inner}), 1)
+        flatten(take_apart({"email": A, "properties": inner}), 1)
     assert (caught.value.field, caught.value.message) == ("Properties", "Properties is no mapping of names to values")
 
 
 @pytest.mark.parametrize(
-    ("names", "terms", "places"),
+    ("names", "rules", "indices"),
     [
-        (("EMAIL", "Name", "int"), TERMS, (0, 1, None, ["Int"], True)),
-        (("int", "str", "email"), TERMS, (2, None, None, ["Int", "Str"], True)),
-        (("IsExcludedFromCampaigns", "email"), TERMS, (1, None, 0, [], True)),
-        (("Mail", "Alter", "x"), Terms(properties=KNOWN, columns={"Mail": "email", "Alter": "INT"}),
+        (("EMAIL", "Name", "int"), RULES, (0, 1, None, ["Int"], True)),
+        (("int", "str", "email"), RULES, (2, None, None, ["Int", "Str"], True)),
+        (("IsExcludedFromCampaigns", "email"), RULES, (1, None, 0, [], True)),
+        (("Mail", "Alter", "x"), ColumnRules(properties=KNOWN, columns={"Mail": "email", "Alter": "INT"}),
          (0, None, None, ["Int"], False)),
-        (("name", "email"), Terms(properties=KNOWN, columns={"email": "email"}), (1, None, None, [], False)),
-        (("email", "name"), Terms(properties=KNOWN, csv_way=True), (0, None, None, ["name"], True)),
-        (("email", "properties"), Terms(properties=None, text=True), (0, None, None, ["properties"], True)),
-        (("x", "email", "name"), Terms(properties=KNOWN, only_address=True), (1, None, None, [], False)),
-        (("email",), Terms(properties=KNOWN, only_address=True), (0, None, None, [], True)),
-        (("x", "y"), Terms(properties=None), (None, None, None, ["x", "y"], True)),
-        ((), TERMS, (None, None, None, [], True)),
+        (("name", "email"), ColumnRules(properties=KNOWN, columns={"email": "email"}), (1, None, None, [], False)),
+        (("email", "name"), ColumnRules(properties=KNOWN, via_csv=True), (0, None, None, ["name"], True)),
+        (("email", "properties"), ColumnRules(properties=None, text=True), (0, None, None, ["properties"], True)),
+        (("x", "email", "name"), ColumnRules(properties=KNOWN, only_address=True), (1, None, None, [], False)),
+        (("email",), ColumnRules(properties=KNOWN, only_address=True), (0, None, None, [], True)),
+        (("x", "y"), ColumnRules(properties=None), (None, None, None, ["x", "y"], True)),
+        ((), RULES, (None, None, None, [], True)),
     ],
 )  # fmt: skip
-def test_what_stands_where(names: Sequence[str], terms: Terms, places: tuple[Any, ...]) -> None:
+def test_what_stands_where(names: Sequence[str], rules: ColumnRules, indices: tuple[Any, ...]) -> None:
     """Address, name and exclusion are known by their names in any case, the rest are properties as the account spells
     them.
     """
-    layout = layout_of(names, terms)
+    layout = layout_of(names, rules)
     properties = [column.target for column in layout.properties]
-    assert (layout.email, layout.name, layout.excluded, properties, layout.whole) == places
+    assert (layout.email, layout.name, layout.excluded, properties, layout.whole) == indices
 
 
 @pytest.mark.parametrize(
-    ("names", "terms", "field", "problem"),
+    ("names", "rules", "field", "problem"),
     [
-        (("email", "shoe"), TERMS, "shoe", "there is no property 'shoe'"),
-        (("email", "past"), TERMS, "past", "property 'Past' is historic: only static ones can be set in bulk"),
-        (("email", "Email"), TERMS, "Email", "two columns are 'email'"),
-        (("email", "name", "NAME"), TERMS, "NAME", "two columns are 'name'"),
-        (("email", "int", "INT"), TERMS, "INT", "two columns are property 'Int'"),
-        (("email", "int", "int"), TERMS, "int", "two columns are named 'int'"),
-        (("email", 7), TERMS, None, "the name of a column is a int, not a text"),
-        (("email", None), TERMS, None, "the name of a column is a NoneType, not a text"),
-        (("x", "y"), Terms(properties=KNOWN, columns={"x": "email", "y": "Email"}), "y", "two columns are 'email'"),
-        (("x", "y"), TERMS, "email", NO_ADDRESS),
-        (("bob@example.org", "Bob"), TERMS, "email", NO_ADDRESS),
-        (("email", "IsExcludedFromCampaigns"), Terms(properties=KNOWN, csv_way=True), "IsExcludedFromCampaigns",
+        (("email", "shoe"), RULES, "shoe", "there is no property 'shoe'"),
+        (("email", "past"), RULES, "past", "property 'Past' is historic: only static ones can be set in bulk"),
+        (("email", "Email"), RULES, "Email", "two columns are 'email'"),
+        (("email", "name", "NAME"), RULES, "NAME", "two columns are 'name'"),
+        (("email", "int", "INT"), RULES, "INT", "two columns are property 'Int'"),
+        (("email", "int", "int"), RULES, "int", "two columns are named 'int'"),
+        (("email", 7), RULES, None, "the name of a column is a int, not a text"),
+        (("email", None), RULES, None, "the name of a column is a NoneType, not a text"),
+        (("x", "y"), ColumnRules(properties=KNOWN, columns={"x": "email", "y": "Email"}), "y",
+         "two columns are 'email'"),
+        (("x", "y"), RULES, "email", NO_ADDRESS),
+        (("bob@example.org", "Bob"), RULES, "email", NO_ADDRESS),
+        (("email", "IsExcludedFromCampaigns"), ColumnRules(properties=KNOWN, via_csv=True), "IsExcludedFromCampaigns",
          "the CSV way cannot set IsExcludedFromCampaigns"),
     ],
 )  # fmt: skip
-def test_faults_of_columns(names: Sequence[Any], terms: Terms, field: str | None, problem: str) -> None:
+def test_faults_of_columns(names: Sequence[Any], rules: ColumnRules, field: str | None, problem: str) -> None:
     """Two columns for one thing, and a property that is not defined, are faults of the columns."""
     with pytest.raises(ColumnFault) as caught:
-        layout_of(names, terms)
+        layout_of(names, rules)
     assert (caught.value.field, caught.value.message) == (field, problem)
 
 
@@ -549,17 +552,17 @@ def test_columns_that_are_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "terms", "properties"),
+    ("names", "rules", "properties"),
     [
-        (("Email", "name", "Age", "IsExcludedFromCampaigns", "properties"), TERMS, ["Age"]),
-        (("email", "name", "age"), Terms(properties=None, csv_way=True), ["name", "age"]),
-        (("email", "properties"), Terms(properties=None, text=True), ["properties"]),
-        (("mail", "alter", "x"), Terms(properties=None, columns={"mail": "email", "alter": "age"}), ["age"]),
+        (("Email", "name", "Age", "IsExcludedFromCampaigns", "properties"), RULES, ["Age"]),
+        (("email", "name", "age"), ColumnRules(properties=None, via_csv=True), ["name", "age"]),
+        (("email", "properties"), ColumnRules(properties=None, text=True), ["properties"]),
+        (("mail", "alter", "x"), ColumnRules(properties=None, columns={"mail": "email", "alter": "age"}), ["age"]),
     ],
 )
-def test_which_properties_rows_set(names: Sequence[str], terms: Terms, properties: list[str]) -> None:
+def test_which_properties_rows_set(names: Sequence[str], rules: ColumnRules, properties: list[str]) -> None:
     """Properties are the targets that are nothing else."""
-    assert property_names(names, terms) == properties
+    assert property_names(names, rules) == properties
 
 
 # Encoding
@@ -614,14 +617,14 @@ TEXTUAL = st.lists(
 
 
 def one_by_one(kind: str, values: Sequence[Any], *, text: bool) -> tuple[list[Any], dict[int, tuple[str | None, str]]]:
-    (column,) = layout_of((kind, "email"), TERMS).properties
+    (column,) = layout_of((kind, "email"), RULES).properties
     found, faults = [], {}
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         try:
             found.append(of_kind(column.read(value, text=text)))
         except RowFault as fault:
             found.append(of_kind(None))
-            faults[place] = (fault.field, fault.message)
+            faults[index] = (fault.field, fault.message)
     return found, faults
 
 
@@ -633,9 +636,9 @@ def test_a_column_at_a_glance_is_a_column_value_by_value(kind: str, column: tupl
     """What is read of many values at once is what is read of each of them, the faults too."""
     values, text = column
     faults: dict[int, RowFault] = {}
-    (reader,) = layout_of((kind, "email"), TERMS).properties
+    (reader,) = layout_of((kind, "email"), RULES).properties
     found = [of_kind(value) for value in reader.read_all(list(values), faults, text=text)]
-    told = {place: (fault.field, fault.message) for place, fault in faults.items()}
+    told = {index: (fault.field, fault.message) for index, fault in faults.items()}
     assert (found, told) == one_by_one(kind, values, text=text)
     if text:
         checked: dict[int, RowFault] = {}
@@ -671,26 +674,26 @@ ADDRESSES: list[Any] = [A, f" {A} ", "bob@example.org", "nobody", "", None, 7, "
 @hypothesis_given(st.lists(st.tuples(st.sampled_from(ADDRESSES), st.sampled_from(["7", 7, "x", None])), min_size=1))
 def test_rows_that_are_taken_together(rows: list[tuple[Any, Any]]) -> None:
     """Each row of many is the contact that it is alone, or is refused for what it is refused for alone."""
-    layout = layout_of(("email", "int"), TERMS)
+    layout = layout_of(("email", "int"), RULES)
     faults: dict[int, RowFault] = {}
     contacts = layout.contacts(Block.of(("email", "int"), rows).columns, len(rows), faults)
     assert len(contacts.addresses) == len(rows)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         try:
             alone = layout.contact(row)
         except RowFault as fault:
-            found = faults[place]
+            found = faults[index]
             assert (found.field, found.message) == (fault.field, fault.message)  # noqa: PT017  # one of two outcomes
         else:
-            assert place not in faults
-            assert contacts.at(place) == alone
+            assert index not in faults
+            assert contacts.at(index) == alone
 
 
 def test_the_first_fault_of_a_row_is_told() -> None:
     """A row with several faults is refused for its address before its values, and for one reason."""
     faults: dict[int, RowFault] = {}
-    layout_of(("int", "name", "email"), TERMS).contacts([["x", "x"], [["y"], ["y"]], ["nobody", A]], 2, faults)
-    assert {place: fault.field for place, fault in faults.items()} == {0: "email", 1: "name"}
+    layout_of(("int", "name", "email"), RULES).contacts([["x", "x"], [["y"], ["y"]], ["nobody", A]], 2, faults)
+    assert {index: fault.field for index, fault in faults.items()} == {0: "email", 1: "name"}
 
 
 def test_a_block_gives_its_rows() -> None:
@@ -738,7 +741,7 @@ OfAnArray.__module__ = "numpy"
 )
 def test_numbers_of_arrays_are_numbers(kind: str, value: Any, sent: Any) -> None:
     """What an array gives is taken as Python's own value of it."""
-    column = layout_of(("email", kind), TERMS).properties[0]
+    column = layout_of(("email", kind), RULES).properties[0]
     assert column.read(OfAnArray(value)) == sent
 
 
@@ -749,7 +752,7 @@ def test_numbers_of_arrays_are_numbers(kind: str, value: Any, sent: Any) -> None
 def test_values_without_a_meaning_are_refused(kind: str, value: Any) -> None:
     """A time that no calendar has, and what is infinite, cost their row, with the name of the column."""
     with pytest.raises(RowFault) as caught:
-        layout_of(("email", kind), TERMS).properties[0].read(value)
+        layout_of(("email", kind), RULES).properties[0].read(value)
     assert caught.value.field == kind
 
 
@@ -774,7 +777,7 @@ def test_what_nobody_sees_is_no_part_of_an_address() -> None:
 def test_a_column_name_that_is_an_address_is_not_repeated() -> None:
     """Somebody's address may stand in a header by mistake: it is not put into an exception."""
     with pytest.raises(ColumnFault) as caught:
-        layout_of(("email", "bob@example.org"), TERMS)
+        layout_of(("email", "bob@example.org"), RULES)
     assert "bob" not in str(refuse_columns(caught.value))
 
 
@@ -834,9 +837,9 @@ def test_odd_values_cost_their_own_row(column: str, value: Any) -> None:
     rows[1][column] = value
     columns = [[row[name] for row in rows] for name in rows[0]]
     faults: dict[int, RowFault] = {}
-    contacts = layout_of(tuple(rows[0]), TERMS).contacts(columns, 3, faults)
-    assert {place: fault.field for place, fault in faults.items()} == {1: column}
-    assert [contacts.at(place) for place in (0, 2)] == [sent, sent]
+    contacts = layout_of(tuple(rows[0]), RULES).contacts(columns, 3, faults)
+    assert {index: fault.field for index, fault in faults.items()} == {1: column}
+    assert [contacts.at(index) for index in (0, 2)] == [sent, sent]
 
 
 @pytest.mark.parametrize(
@@ -858,7 +861,7 @@ def test_a_text_of_a_class_of_its_own() -> None:
     assert {type(value) for value in (sent["Email"], sent["Name"], sent["Properties"]["Str"])} == {str}
     assert contact({"email": A, "name": np.str_("")}) == {"Email": A}
     assert contact({"email": A, "name": TouchyText("")}) == {"Email": A}
-    free = layout_of(("email", "x"), Terms(properties=None)).properties[0]
+    free = layout_of(("email", "x"), ColumnRules(properties=None)).properties[0]
     assert type(free.read(TouchyText("x"))) is str
 
 
@@ -881,7 +884,7 @@ NANO = np.datetime64("2026-11-24T12:30:00.123456789", "ns")
 )
 def test_values_of_arrays(value: Any, sent: str | None) -> None:
     """A date is a date, cut to microseconds, and no number."""
-    assert layout_of(("email", "str"), TERMS).properties[0].read(value) == sent
+    assert layout_of(("email", "str"), RULES).properties[0].read(value) == sent
 
 
 @pytest.mark.parametrize(
@@ -902,7 +905,7 @@ def test_values_of_arrays(value: Any, sent: str | None) -> None:
 def test_values_of_arrays_that_do_not_fit(kind: str, value: Any, message: str) -> None:
     """A duration is no number, and neither is a date that no calendar of Python's has."""
     with pytest.raises(RowFault) as caught:
-        layout_of(("email", kind), TERMS).properties[0].read(value)
+        layout_of(("email", kind), RULES).properties[0].read(value)
     assert caught.value.message == message
 
 
@@ -922,9 +925,9 @@ class Broken(dict[str, Any]):
 def test_names_that_are_no_names() -> None:
     """Names that cannot be told apart cost their row, and rows beside those with odd names are not touched."""
     with pytest.raises(RowFault):
-        given(Unhashable())
+        take_apart(Unhashable())
     with pytest.raises(RowFault) as caught:
-        flat(Given(("email", "Properties"), (A, Broken(x=1))), 1)
+        flatten(Given(("email", "Properties"), (A, Broken(x=1))), 1)
     assert (caught.value.field, caught.value.message) == ("Properties", "Properties cannot be read")
     rows = [Given(("email",), (A,)), Given((pd.NA,), (A,)), Given(("email",), (A,))]
     assert [len(block) for block in blocks_of(rows)] == [1, 1, 1]

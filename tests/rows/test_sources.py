@@ -35,18 +35,18 @@ async def test_a_file_is_found_again_by_its_place(tmp_path: Path, monkeypatch: p
     sources = [mjbulk.csv_source("a.csv", encoding="latin-1", delimiter=";"), source_of("a.jsonl")]
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    places = [source.place or {} for source in sources]
-    assert places[0] == {
+    locations = [source.location or {} for source in sources]
+    assert locations[0] == {
         "kind": "csv", "path": str(tmp_path / "a.csv"), "encoding": "latin-1", "delimiter": ";",
     }  # fmt: skip
-    again = [reopen(place) for place in places]
-    assert [source.place for source in again] == places
+    again = [reopen(location) for location in locations]
+    assert [source.location for source in again] == locations
     assert await rows_of(again[0]) == [{"email": "a@example.org", "name": "Zoë"}]
     assert await rows_of(again[1]) == [{"email": "a@example.org"}]
     with (tmp_path / "a.csv").open("rb") as file:
-        assert mjbulk.csv_source(file).place is None
-    assert source_of([]).place is None
-    assert source_of("missing.csv").place is None
+        assert mjbulk.csv_source(file).location is None
+    assert source_of([]).location is None
+    assert source_of("missing.csv").location is None
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.ndjson", "A.JSONL.GZ"])
@@ -58,7 +58,7 @@ async def test_files_are_known_by_their_names(name: str, tmp_path: Path) -> None
     for _ in range(2):
         rows = await rows_of(source)
         assert (len(rows), rows[-1]) == (10_000, {"email": "p10000@example.org", "city": "Graz"})
-    assert await rows_of(reopen(source.place or {})) == rows
+    assert await rows_of(reopen(source.location or {})) == rows
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.parquet.gz", "a.csv.zip"])

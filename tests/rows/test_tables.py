@@ -73,9 +73,9 @@ async def test_a_table_can_be_read_again_and_a_reader_cannot() -> None:
     """What has a length is a table."""
     for kind, make in TABLES.items():
         source = source_of(make())
-        assert source.again == (kind != "a reader")
+        assert source.rereadable == (kind != "a reader")
         assert len(await rows_of(source)) == 3
-        if source.again:
+        if source.rereadable:
             assert len(await rows_of(source)) == 3
         else:
             with pytest.raises(mjbulk.UsageError, match="only once"):
@@ -236,11 +236,11 @@ def write_parquet(path: Path, rows: int, **how: Any) -> None:
 
 
 async def test_a_parquet_file(world: World, tmp_path: Path) -> None:
-    """It is known by its name, read by row groups, and found again by its place."""
+    """It is known by its name, read by row groups, and found again by its location."""
     write_parquet(tmp_path / "a.parquet", 20_000, row_group_size=3_000)
     source = source_of(tmp_path / "a.parquet")
-    assert source.place == {"kind": "parquet", "path": str(tmp_path / "a.parquet")}
-    assert [len(await rows_of(it)) for it in (source, source, reopen(source.place))] == [20_000] * 3
+    assert source.location == {"kind": "parquet", "path": str(tmp_path / "a.parquet")}
+    assert [len(await rows_of(it)) for it in (source, source, reopen(source.location))] == [20_000] * 3
     async with world.client(chunk_rows=5_000) as client:
         assert (await client.plan_import(tmp_path / "a.parquet", lists=ADD)).rows == 20_000
         report = balanced(await client.import_contacts(tmp_path / "a.parquet", lists=ADD))
@@ -320,7 +320,7 @@ async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for rows in (pl.DataFrame(COLUMNS), tmp_path / "a.parquet"):
         with pytest.raises(mjbulk.UsageError, match=r"pip install 'mjbulk\[arrow\]'"):
             source_of(rows)
-    assert source_of([{"email": "a@example.org"}]).what == "iterable"
+    assert source_of([{"email": "a@example.org"}]).kind == "iterable"
 
 
 def test_rows_and_text_load_no_pyarrow() -> None:
