@@ -8,7 +8,7 @@ from functools import partial
 from statistics import fmean, median
 
 from benchmarks.jobs import ModelJob, mix
-from mjbulk.jobs.forecast import Bounds, Company, Learned, Track, learn, next_look
+from mjbulk.jobs.forecast import Bounds, JobStatistics, OtherJobs, Track, learn, next_look
 
 SEEDS = (1, 2, 3, 4, 5)
 ALONE = 1e5
@@ -29,9 +29,9 @@ def predictive(jobs: Iterable[ModelJob], most: float = math.inf, apart: float = 
 
     ``apart`` is how many seconds lie between two posts; by default each job has ended when the next one is posted.
     """
-    learned, bounds, seen = Learned(), Bounds(least=1.0, most=most), []
+    learned, bounds, seen = JobStatistics(), Bounds(least=1.0, most=most), []
     posted = [(place * apart, place, job) for place, job in enumerate(jobs)]
-    tracks = [Track(kind="contact", rows=job.rows, posted=when, new=True, whole=True) for when, _, job in posted]
+    tracks = [Track(kind="contact", rows=job.rows, posted=when, new=True, age_known=True) for when, _, job in posted]
     late: set[int] = set()
     under_way = 0
     heapq.heapify(posted)
@@ -48,8 +48,8 @@ def predictive(jobs: Iterable[ModelJob], most: float = math.inf, apart: float = 
             track = tracks[place] = track.after(reply, now)
         else:
             under_way += 1
-        company = Company(others=under_way - 1, late=len(late - {place}))
-        look = next_look(track, learned, now, bounds, company)
+        others = OtherJobs(count=under_way - 1, late=len(late - {place}))
+        look = next_look(track, learned, now, bounds, others)
         if look.late:
             late.add(place)
         heapq.heappush(posted, (now + look.wait, place, job))

@@ -26,7 +26,7 @@ from mjbulk.mailjet.requests import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.mailjet.verdict import harmless_again
+from mjbulk.mailjet.verdict import harmless_to_retry
 from mjbulk.models import (
     Action,
     ActionLike,
@@ -94,7 +94,7 @@ class Calls(ABC):
         job_id = await engine.transport.send(
             list_contacts_request(number, list_contacts_frame(word).body(rows)),
             decode_job_id,
-            harmless=harmless_again([word], excludes=excludes, resend="safe"),
+            harmless=harmless_to_retry([word], excludes=excludes, resend="safe"),
         )
         return JobWatcher(JobRef("contactslist", job_id, number), engine.scheduler, len(rows), new=True)
 
@@ -203,7 +203,7 @@ class Calls(ABC):
         if any(isinstance(ref, str) for ref, _ in pairs):
             pairs = tuple(await engine.account.resolve(pairs))
         actions = [(int(ref), action) for ref, action in pairs]
-        harmless = harmless_again([action for _, action in actions], excludes=False, resend="safe")
+        harmless = harmless_to_retry([action for _, action in actions], excludes=False, resend="safe")
         await engine.transport.send(subscribe_request(_who(contact), actions), bytes, harmless=harmless)
         named = dict(actions)
         return [one async for one in self.subscriptions(contact) if one.list_id in named]

@@ -102,7 +102,7 @@ class Lab:
     ) -> _T:
         """Send a request, and listen to the headers of its answers."""
         return await self.engine.transport.send(
-            request, decode, harmless=harmless, patience=patience, max_reply=max_reply, heard=self._hear
+            request, decode, harmless=harmless, patience=patience, max_reply=max_reply, on_answer=self._hear
         )
 
     def _hear(self, status: int, headers: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from typing import Self
 
 from attrs import frozen
 
-KEEP = 0.98
+FORGETTING = 0.98
 """What an observation counts after the next one: about the last fifty jobs decide."""
 _LATE_WEIGHT = 4
 """What one that is not known yet, and will be longer, counts against those that are known."""
@@ -14,7 +14,7 @@ _STRANGE = 0.05
 
 
 @frozen
-class Times:
+class LogLogistic:
     """A log-logistic distribution of seconds."""
 
     median: float
@@ -51,7 +51,7 @@ class Times:
 
 
 @frozen(kw_only=True)
-class Line:
+class Regression:
     """A line through logarithms of seconds over logarithms of rows, as weighted sums."""
 
     weight: float = 0.0
@@ -61,12 +61,12 @@ class Line:
     xy: float = 0.0
     yy: float = 0.0
 
-    def with_point(self, x: float, y: float) -> "Line":
+    def with_point(self, x: float, y: float) -> "Regression":
         """Take in one more, and let the others fade."""
         point = {"weight": 1.0, "x": x, "y": y, "xx": x * x, "xy": x * y, "yy": y * y}
-        return Line(**{name: KEEP * getattr(self, name) + value for name, value in point.items()})
+        return Regression(**{name: FORGETTING * getattr(self, name) + value for name, value in point.items()})
 
-    def times(self, guess: "Guess", x: float | None, late: int = 0) -> Times:
+    def predict(self, guess: "Prior", x: float | None, late: int = 0) -> LogLogistic:
         """Forecast for one more at ``x`` (None: not known).
 
         The ``guess`` counts less, the more points there are, and more, the more are ``late``: not ended yet, and longer
@@ -82,11 +82,11 @@ class Line:
         off = max(yy - 2 * slope * xy + slope**2 * xx, 0.0)
         away = 0.0 if x is None else x - mean_x
         variance = (off + faint * guess.variance) / weight * (1 + 1 / weight + away**2 / (xx + 1.0))
-        return Times.of(mean_y + slope * away, variance)
+        return LogLogistic.of(mean_y + slope * away, variance)
 
 
 @frozen
-class Guess:
+class Prior:
     """What is thought of a time before anything is learned."""
 
     x: float

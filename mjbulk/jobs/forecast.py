@@ -31,7 +31,7 @@ from typing import Any, Self
 import attrs
 from attrs import evolve, field, frozen
 
-from mjbulk.jobs.durations import KEEP, Guess, Line, Times
+from mjbulk.jobs.durations import FORGETTING, LogLogistic, Prior, Regression
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobKind
 
@@ -84,16 +84,16 @@ class Bounds:
 
 # What is learned
 
-_QUEUE = Guess(x=0.0, y=math.log(20.0), slope=0.0, variance=4.0)
-_IMPORT = Guess(x=math.log(1000.0), y=math.log(60.0), slope=0.5, variance=4.0)
+_QUEUE = Prior(x=0.0, y=math.log(20.0), slope=0.0, variance=4.0)
+_IMPORT = Prior(x=math.log(1000.0), y=math.log(60.0), slope=0.5, variance=4.0)
 
 
 @frozen(kw_only=True)
-class Learned:
+class JobStatistics:
     """What ended jobs of one kind have taught. Plain numbers: `as_dict` and `of` are inverse."""
 
-    queue: Line = field(factory=Line)
-    work: Line = field(factory=Line)
+    queue: Regression = field(factory=Regression)
+    work: Regression = field(factory=Regression)
     uneven: float = 0.04 * _UNEVEN_WEIGHT
     """Sum of how far forecasts from progress were off, as a variance for work of length 1."""
     uneven_weight: float = _UNEVEN_WEIGHT
@@ -111,7 +111,7 @@ class Learned:
     def of(cls, known: Mapping[str, Any]) -> Self:
         """Take plain data. Raises ValueError for what is none of ours."""
         try:
-            made = cls(**{**known, "queue": Line(**known["queue"]), "work": Line(**known["work"])})
+            made = cls(**{**known, "queue": Regression(**known["queue"]), "work": Regression(**known["work"])})
             numbers = [*attrs.astuple(made.queue), *attrs.astuple(made.work), made.uneven, made.uneven_weight]
             usable = all(math.isfinite(number) for number in numbers) and made.uneven_weight > 0
             usable = usable and min(made.queue.weight, made.work.weight, made.uneven) >= 0
@@ -135,7 +135,7 @@ class Track:
     posted: float
     new: bool = False
     """Whether it was created not long ago: it may not be found yet."""
-    whole: bool = False
+    age_known: bool = False
     """Whether ``posted`` is when it was created, and not when its watching began."""
     reply: JobReply | None = None
     """Its last reply."""
@@ -223,7 +223,7 @@ def _share(reply: JobReply, kind: JobKind, rows: int) -> float:
 
 
 @frozen
-class Look:
+class NextLook:
     """When to look at a job next."""
 
     wait: float
@@ -235,31 +235,31 @@ class Look:
 
 
 @frozen(kw_only=True)
-class Company:
+class OtherJobs:
     """Jobs that are under watch beside one."""
 
-    others: int = 0
+    count: int = 0
     late: int = 0
     """Those of its kind that are late."""
 
 
-ALONE = Company()
+ALONE = OtherJobs()
 
 
-def next_look(track: Track, learned: Learned, now: float, bounds: Bounds, company: Company = ALONE) -> Look:
+def next_look(track: Track, learned: JobStatistics, now: float, bounds: Bounds, others: OtherJobs = ALONE) -> NextLook:
     """Decide when to look at a job that has not ended."""
     age = now - track.posted
-    cases, price = _forecast(track, learned, now, company.late)
-    wait = _worth_a_look(cases, age, price * (1 + math.log10(1 + company.others) / _DEARER))
+    cases, price = _forecast(track, learned, now, others.late)
+    wait = _worth_a_look(cases, age, price * (1 + math.log10(1 + others.count) / _DEARER))
     if track.first is None:
         wait = min(wait, (age + 1.0) * (1 + learned.work.weight))
     if track.lost:
         wait = min(wait, _LOST_WAIT)
-    usual = learned.queue.times(_QUEUE, 0.0).median + learned.work.times(_IMPORT, _size(track)).median
-    return Look(min(max(wait, bounds.least), bounds.most), cases[len(cases) // 2], age > usual)
+    usual = learned.queue.predict(_QUEUE, 0.0).median + learned.work.predict(_IMPORT, _size(track)).median
+    return NextLook(min(max(wait, bounds.least), bounds.most), cases[len(cases) // 2], age > usual)
 
 
-def pause(failures: int, bounds: Bounds) -> float:
+def wait_after_failures(failures: int, bounds: Bounds) -> float:
     """Give the wait after so many looks without an answer: it doubles, up to half a minute where that is allowed."""
     return min(bounds.least * 2.0 ** min(failures, _MOST_DOUBLINGS), bounds.most)
 
@@ -268,10 +268,10 @@ def _size(track: Track) -> float | None:
     return math.log(track.rows) if track.rows else None
 
 
-def _forecast(track: Track, learned: Learned, now: float, late: int) -> tuple[Sequence[float], float]:
+def _forecast(track: Track, learned: JobStatistics, now: float, late: int) -> tuple[Sequence[float], float]:
     """Give the seconds that may be left, as equally likely cases in order, and what a look is worth."""
-    work = learned.work.times(_IMPORT, _size(track), late)
-    queue, age = learned.queue.times(_QUEUE, 0.0, late), now - track.posted
+    work = learned.work.predict(_IMPORT, _size(track), late)
+    queue, age = learned.queue.predict(_QUEUE, 0.0, late), now - track.posted
     if track.begun is None:
         return sorted(queue.left(age, 1 - one) + work.left(0.0, 1 - other) for one, other in _PAIRS), _BLIND_PRICE
     age = now - min(max(track.posted + queue.median, track.queued), track.begun)
@@ -280,11 +280,11 @@ def _forecast(track: Track, learned: Learned, now: float, late: int) -> tuple[Se
     mean, variance = _by_progress(track, track.first, learned, now)
     other, doubt = work.log_left(age)
     certainty = 1 / variance + 1 / doubt
-    together = Times.of((mean / variance + other / doubt) / certainty, 1 / certainty)
+    together = LogLogistic.of((mean / variance + other / doubt) / certainty, 1 / certainty)
     return [together.left(0.0, 1 - share) for share, _ in _PAIRS], _SEEING_PRICE
 
 
-def _by_progress(track: Track, first: tuple[float, float], learned: Learned, now: float) -> tuple[float, float]:
+def _by_progress(track: Track, first: tuple[float, float], learned: JobStatistics, now: float) -> tuple[float, float]:
     """Give median and variance of the logarithm of the seconds left, by the pace of its rows.
 
     The pace is taken since the first row, or since rows were first seen done, whichever is less uncertain.
@@ -318,7 +318,7 @@ def _worth_a_look(cases: Sequence[float], age: float, price: float) -> float:
 # Learning
 
 
-def learn(learned: Learned, track: Track, last: JobReply, now: float) -> Learned:
+def learn(learned: JobStatistics, track: Track, last: JobReply, now: float) -> JobStatistics:
     """Take in a job that was found ended ``now``, and not ended at its look before.
 
     JobEnd - JobStart is how long its import took, by one clock; it is believed within what was seen.
@@ -334,13 +334,13 @@ def learn(learned: Learned, track: Track, last: JobReply, now: float) -> Learned
     rows = track.rows or last.count or 0
     return evolve(
         learned,
-        queue=learned.queue.with_point(0.0, math.log(max(waited, _SHORTEST))) if track.whole else learned.queue,
+        queue=learned.queue.with_point(0.0, math.log(max(waited, _SHORTEST))) if track.age_known else learned.queue,
         work=learned.work.with_point(math.log(rows), math.log(max(took, _SHORTEST))) if rows else learned.work,
         **_judged(learned, track, ended),
     )
 
 
-def _judged(learned: Learned, track: Track, ended: float) -> dict[str, float]:
+def _judged(learned: JobStatistics, track: Track, ended: float) -> dict[str, float]:
     """Compare what progress foretold with what came."""
     if track.probe is None or track.first is None:
         return {}
@@ -349,4 +349,4 @@ def _judged(learned: Learned, track: Track, ended: float) -> dict[str, float]:
     if since <= _SHORTEST or left <= _SHORTEST:
         return {}
     off = math.log(left * share / (since * (1 - share))) ** 2 * share * (1 - share)
-    return {"uneven": KEEP * learned.uneven + off, "uneven_weight": KEEP * learned.uneven_weight + 1}
+    return {"uneven": FORGETTING * learned.uneven + off, "uneven_weight": FORGETTING * learned.uneven_weight + 1}

@@ -16,7 +16,17 @@ from attrs import define, field, frozen
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, Event
-from mjbulk.jobs.forecast import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
+from mjbulk.jobs.forecast import (
+    Bounds,
+    JobStatistics,
+    NextLook,
+    OtherJobs,
+    Track,
+    finished,
+    learn,
+    next_look,
+    wait_after_failures,
+)
 from mjbulk.mailjet.replies import JobReply, decode_job
 from mjbulk.mailjet.requests import error_file_request, job_request
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, GaveUp, Patience, Transport, Untrusted
@@ -28,13 +38,13 @@ _PATIENCE = Patience(attempts=1, seconds=float("inf"))
 """Of one look. Then other jobs have their turn: the answer to one may be broken for good."""
 _FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
 """An error file may appear after its job has ended: waits as shares of the time that is assumed."""
-_NOTHING = Learned()
+_NOTHING = JobStatistics()
 _FIRST_LOOKS = 20.0
 """Jobs a second that are looked at for the first time when many are taken up at once."""
 
 
 @frozen(kw_only=True)
-class Ended:
+class EndedJob:
     """A job that has ended, with its error file where one was announced or asked for."""
 
     reply: JobReply
@@ -42,7 +52,7 @@ class Ended:
 
 
 @define(eq=False)
-class Watched:
+class WatchedJob:
     """A job under watch. All of it is mutable, and the scheduler's own."""
 
     ref: JobRef
@@ -62,7 +72,7 @@ class Watched:
     """How often its error file was not there."""
     again: bool = False
     """Whether it had ended before, and is asked for once more."""
-    ended: Ended | None = None
+    ended: EndedJob | None = None
     failure: Exception | None = None
 
     def notify(self) -> None:
@@ -82,17 +92,17 @@ class Scheduler:
         self, transport: Transport, bounds: Bounds, assumptions: Assumptions, at_once: int, emit: Emit
     ) -> None:
         """``at_once`` is how many looks may be under way."""
-        self.learned: dict[JobKind, Learned] = {}
+        self.statistics: dict[JobKind, JobStatistics] = {}
         """What ended jobs have taught, by their kind. It may be put here before the first look."""
         self._assumptions = assumptions
         self._transport = transport
         self._bounds = bounds
         self._emit = emit
         self._at_once = at_once
-        self._waiting: list[tuple[float, int, Watched]] = []
-        self._due: list[tuple[float, int, Watched]] = []
+        self._waiting: list[tuple[float, int, WatchedJob]] = []
+        self._due: list[tuple[float, int, WatchedJob]] = []
         self._sequence = count()
-        self._watched: dict[JobRef, Watched] = {}
+        self._watched: dict[JobRef, WatchedJob] = {}
         self._late: Counter[JobKind] = Counter()
         self._looks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -102,7 +112,7 @@ class Scheduler:
         self._rest_until = 0.0
         self._closed = False
 
-    def watched(self, ref: JobRef, rows: int = 0, *, new: bool = False, resumed: bool = False) -> Watched:
+    def watch(self, ref: JobRef, rows: int = 0, *, new: bool = False, resumed: bool = False) -> WatchedJob:
         """Give the one record of a job.
 
         ``new`` says that it was created just now, or not long ago by another process (``resumed``): it may not be found
@@ -111,11 +121,12 @@ class Scheduler:
         known = self._watched.get(ref)
         if known is None:
             now = asyncio.get_running_loop().time()
-            known = Watched(ref, Track(kind=ref.kind, rows=rows, posted=now, new=new, whole=new and not resumed), now)
+            track = Track(kind=ref.kind, rows=rows, posted=now, new=new, age_known=new and not resumed)
+            known = WatchedJob(ref, track, now)
             self._watched[ref] = known
         return known
 
-    async def changes(self, job: Watched) -> None:
+    async def changes(self, job: WatchedJob) -> None:
         """Wait for news of a job. Raises what its watching failed with."""
         if self._closed:
             raise Error("the client was closed; the job goes on at Mailjet")
@@ -132,14 +143,14 @@ class Scheduler:
         if job.failure is not None:
             raise job.failure
 
-    async def end_of(self, job: Watched, told: Callable[[], object] = lambda: None) -> Ended:
-        """Wait for a job's end. ``told`` is called whenever there is news."""
+    async def end_of(self, job: WatchedJob, on_news: Callable[[], object] = lambda: None) -> EndedJob:
+        """Wait for a job's end. ``on_news`` is called whenever there is news."""
         while job.ended is None:
             await self.changes(job)
-            told()
+            on_news()
         return job.ended
 
-    async def look_again(self, job: Watched) -> Ended:
+    async def look_again(self, job: WatchedJob) -> EndedJob:
         """Ask for a job that has ended, and for its error file, once more: it may not have been the end."""
         job.ended, job.last, job.again = None, None, True
         self._watched[job.ref] = job
@@ -157,36 +168,36 @@ class Scheduler:
 
     # When
 
-    def _first_look(self, job: Watched) -> float:
+    def _first_look(self, job: WatchedJob) -> float:
         """Give the seconds until the first look at a job that somebody waits for (again).
 
         Of jobs that were created before, at once; of many of them one after the other.
         """
         now = asyncio.get_running_loop().time()
-        if job.track.whole and not job.track.looks and not job.again:
+        if job.track.age_known and not job.track.looks and not job.again:
             return self._decide(job).wait
         self._next_first = max(self._next_first, now)
         wait = self._next_first - now
         self._next_first += 1 / _FIRST_LOOKS
         return wait
 
-    def _decide(self, job: Watched) -> Look:
+    def _decide(self, job: WatchedJob) -> NextLook:
         now = asyncio.get_running_loop().time()
-        company = Company(others=len(self._watched) - 1, late=self._late[job.ref.kind] - job.late)
-        look = next_look(job.track, self._learned(job), now, self._bounds, company)
+        others = OtherJobs(count=len(self._watched) - 1, late=self._late[job.ref.kind] - job.late)
+        look = next_look(job.track, self._learned(job), now, self._bounds, others)
         job.ends = now + look.left
         self._note(job, late=look.late)
         return look
 
-    def _note(self, job: Watched, *, late: bool) -> None:
+    def _note(self, job: WatchedJob, *, late: bool) -> None:
         """Keep the number of late jobs of each kind."""
         self._late[job.ref.kind] += late - job.late
         job.late = late
 
-    def _learned(self, job: Watched) -> Learned:
-        return self.learned.get(job.ref.kind, _NOTHING)
+    def _learned(self, job: WatchedJob) -> JobStatistics:
+        return self.statistics.get(job.ref.kind, _NOTHING)
 
-    def _queue(self, job: Watched, seconds: float) -> None:
+    def _queue(self, job: WatchedJob, seconds: float) -> None:
         job.busy = True
         due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._waiting, (due, next(self._sequence), job))
@@ -229,7 +240,7 @@ class Scheduler:
         self._looks.discard(task)
         self._news.set()
 
-    async def _look(self, job: Watched) -> None:
+    async def _look(self, job: WatchedJob) -> None:
         """Take the next step with a job, and put it back where it has not ended."""
         try:
             wait = await self._step(job)
@@ -237,9 +248,9 @@ class Scheduler:
             self._fail(job, failure)
         except GaveUp:
             self._failing += 1
-            self._rest_until = asyncio.get_running_loop().time() + pause(self._failing, self._bounds)
+            self._rest_until = asyncio.get_running_loop().time() + wait_after_failures(self._failing, self._bounds)
             job.track = job.track.after_failure()
-            self._queue(job, pause(job.track.failures, self._bounds))
+            self._queue(job, wait_after_failures(job.track.failures, self._bounds))
         except Exception as failure:  # noqa: BLE001  # it belongs to those who wait for the job
             self._fail(job, failure)
         else:
@@ -247,7 +258,7 @@ class Scheduler:
             if wait is not None:
                 self._queue(job, wait)
 
-    async def _step(self, job: Watched) -> float | None:
+    async def _step(self, job: WatchedJob) -> float | None:
         """Ask for a job's state, or for its error file, and give the seconds until the next step."""
         news = job.last is None and await self._ask(job)
         if job.last is not None:
@@ -257,7 +268,7 @@ class Scheduler:
             job.notify()
         return wait
 
-    async def _ask(self, job: Watched) -> bool:
+    async def _ask(self, job: WatchedJob) -> bool:
         """Ask for a job's state, and tell whether there is news for those who wait."""
         loop = asyncio.get_running_loop()
         try:
@@ -273,12 +284,12 @@ class Scheduler:
         if finished(reply.status, self._assumptions.terminal_statuses):
             job.last = reply
             if not job.again:
-                self.learned[job.ref.kind] = learn(self._learned(job), job.track, reply, loop.time())
+                self.statistics[job.ref.kind] = learn(self._learned(job), job.track, reply, loop.time())
         else:
             job.track = job.track.after(reply, loop.time())
         return changed or job.track.stalled != stalled
 
-    async def _finish(self, job: Watched, last: JobReply) -> float | None:
+    async def _finish(self, job: WatchedJob, last: JobReply) -> float | None:
         """Fetch the error file of a job that has ended. One that was announced may not be there yet."""
         file, announced = None, announces_errors(last)
         ended_badly = last.status.strip().casefold() != "completed"
@@ -287,7 +298,7 @@ class Scheduler:
             if file is MISSING and announced and not job.again and job.file_looks < len(_FILE_WAITS):
                 job.file_looks += 1
                 return _FILE_WAITS[job.file_looks - 1] * self._assumptions.error_file_seconds
-        job.ended = Ended(reply=last, file=file)
+        job.ended = EndedJob(reply=last, file=file)
         self._leave(job)
         return None
 
@@ -302,11 +313,11 @@ class Scheduler:
             return MISSING
         return parse(data, csv_file=ref.kind == "csvimport")
 
-    def _fail(self, job: Watched, failure: Exception) -> None:
+    def _fail(self, job: WatchedJob, failure: Exception) -> None:
         job.failure = failure
         self._leave(job)
 
-    def _leave(self, job: Watched) -> None:
+    def _leave(self, job: WatchedJob) -> None:
         """Take a job from under watch, and tell those who wait."""
         job.busy = False
         self._note(job, late=False)

@@ -24,7 +24,7 @@ class JobWatcher:
         self.ref = ref
         """Which job: ``str(watcher.ref)`` can be kept, and given to ``Client.watch`` at any time."""
         self._scheduler = scheduler
-        self._job = scheduler.watched(ref, rows, new=new)
+        self._job = scheduler.watch(ref, rows, new=new)
 
     def __repr__(self) -> str:
         return f"<JobWatcher {self.ref} {self.latest.status if self.latest else 'not looked at'}>"

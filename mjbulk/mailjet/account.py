@@ -19,7 +19,7 @@ from mjbulk.models import Action, ContactsList, Datatype, ListRef, Property, Sub
 _T = TypeVar("_T")
 
 
-class Account:
+class AccountCalls:
     """Lists and properties of one API key. It keeps nothing: what is asked for is asked of Mailjet."""
 
     def __init__(self, transport: Transport) -> None:

@@ -34,7 +34,7 @@ def _user_agent() -> str:
 
 
 @frozen
-class Answer:
+class Response:
     """A whole answer. Its body is empty where it went into a sink."""
 
     status: int
@@ -50,7 +50,7 @@ class SinkFailed(Exception):  # carries the OSError of a local file, which is no
         self.why = why
 
 
-class Lost(Exception):  # carries a Failure, and nothing of what it came from
+class ExchangeFailed(Exception):  # carries a Failure, and nothing of what it came from
     """An exchange ended without a whole answer."""
 
     def __init__(self, failure: Failure, why: str) -> None:
@@ -59,7 +59,7 @@ class Lost(Exception):  # carries a Failure, and nothing of what it came from
         self.why = why
 
 
-class _OnlyOnce:
+class _NoRetry:
     """Keeps aiohttp from sending a request again by itself, as it does where a kept connection is just being closed.
 
     Here each request is paced, counted and judged. Mutable state: the error that aiohttp would pass over.
@@ -80,7 +80,7 @@ class _OnlyOnce:
             raise
 
 
-class _Pieces(aiohttp.Payload):
+class _PiecewisePayload(aiohttp.Payload):
     """A body that is taken a piece at a time, when the connection has room for it."""
 
     def __init__(self, content: Content) -> None:
@@ -118,25 +118,26 @@ class Exchange:
         for session in sessions:
             await session.close()
 
-    async def once(self, request: Request, *, keep: bool, max_reply: float, sink: BinaryIO | None) -> Answer:
+    async def once(self, request: Request, *, keep: bool, max_reply: float, sink: BinaryIO | None) -> Response:
         """Send the bytes and read the answer whole; a good one goes into the ``sink`` where there is one.
 
-        ``keep`` allows a connection that was used before. Raises Lost, SinkFailed, and nothing of the HTTP library.
+        ``keep`` allows a connection that was used before. Raises ExchangeFailed and SinkFailed, and nothing of the HTTP
+        library.
         """
         body = request.body
         try:
             async with self._session(keep=keep).request(
                 request.method,
                 self._url(request.path),
-                data=_Pieces(body) if body is not None else None,
+                data=_PiecewisePayload(body) if body is not None else None,
                 headers={"Authorization": self._sign(), "Content-Type": request.content_type},
                 timeout=self._timeout(len(body or b"") + (max_reply if body is None else 0)),
                 allow_redirects=False,
                 proxy=self._settings.proxy,
                 ssl=self._settings.ssl or True,
-                middlewares=(_OnlyOnce(),),
+                middlewares=(_NoRetry(),),
             ) as response:
-                return Answer(response.status, response.headers, await _read(response, max_reply, sink))
+                return Response(response.status, response.headers, await _read(response, max_reply, sink))
         except aiohttp.ClientConnectorCertificateError:
             failure, why = Failure.UNTRUSTED, "the server's certificate is not trusted"
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -147,7 +148,7 @@ class Exchange:
             failure, why = Failure.TIMED_OUT, f"the answer did not come in time: {type(error).__name__}"
         except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
             failure, why = Failure.LOST, f"the answer was lost: {type(error).__name__}"
-        raise Lost(failure, why)
+        raise ExchangeFailed(failure, why)
 
     def _timeout(self, size: float) -> aiohttp.ClientTimeout:
         settings = self._settings
@@ -194,5 +195,5 @@ async def _read(response: aiohttp.ClientResponse, most: float, sink: BinaryIO | 
             raise SinkFailed(why) from why
         size += len(piece)
         if size > most:
-            raise Lost(Failure.LOST, f"the answer is larger than {most} bytes")
+            raise ExchangeFailed(Failure.LOST, f"the answer is larger than {most} bytes")
     return file.getvalue() if isinstance(file, BytesIO) else b""

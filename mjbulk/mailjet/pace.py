@@ -70,7 +70,7 @@ class Pace:
     """Requests until the ceiling is reached again."""
     held: int = 0
     """Requests that the pace has held back since the ceiling was learned."""
-    learned: float = -inf
+    learned_at: float = -inf
     """When the last 429 taught something."""
     refused: int = 0
     """429s in a row."""
@@ -110,9 +110,9 @@ class Pace:
     def throttled(self, now: float, start: float, pause: float, max_rate: float) -> Self:
         """Learn from a 429 to the request that started then, and stop for ``pause`` seconds."""
         stopped = max(self.stopped_until, now + pause)
-        if start <= self.learned:
+        if start <= self.learned_at:
             return evolve(self, stopped_until=stopped)
-        after = evolve(self, stopped_until=stopped, learned=now, refused=self.refused + 1)
+        after = evolve(self, stopped_until=stopped, learned_at=now, refused=self.refused + 1)
         if self.refused:  # the server is still counting, whatever the rate is
             return after
         sending = self.rate if self.ceiling < inf else max(self._recent(now), _LEAST)
@@ -124,6 +124,6 @@ class Pace:
         """Count the starts of the last second, those of the second before it by their share."""
         return self.starts + self.starts_before * min(max(self.second + 1 - now, 0.0), 1.0)
 
-    def taken(self, start: float) -> Self:
+    def answered(self, start: float) -> Self:
         """Learn that the request that started then was not answered 429."""
-        return evolve(self, refused=0) if start > self.learned else self
+        return evolve(self, refused=0) if start > self.learned_at else self

@@ -25,7 +25,7 @@ from typing import Protocol, TypeVar
 from mjbulk.errors import Error
 from mjbulk.mailjet.pace import Pace, Start
 from mjbulk.mailjet.requests import Kind
-from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Pause
+from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Backoff
 
 _T = TypeVar("_T")
 Step = Callable[[Pace, float], tuple[Pace, _T]]
@@ -71,7 +71,7 @@ class LocalQuota:
         """There is nothing to let go of."""
 
 
-class Stopped(Exception):  # a signal to the transport, which knows what the request was
+class KeyStopped(Exception):  # a signal to the transport, which knows what the request was
     """The server has stopped this key for longer than anybody waits."""
 
     def __init__(self, seconds: float) -> None:
@@ -94,13 +94,13 @@ class Gate:
         self._queues: tuple[deque[asyncio.Future[Start]], ...] = (deque(), deque())
         self._firsts_in_a_row = 0
         self._granting: asyncio.Task[None] | None = None
-        self._backoff = Pause()
+        self._backoff = Backoff()
 
     @asynccontextmanager
     async def grant(self, kind: Kind) -> AsyncIterator[Start]:
         """Hold this while a request is under way.
 
-        Raises Stopped where the key may not send for so long that nobody waits for it, and what the quota raises.
+        Raises KeyStopped where the key may not send for so long that nobody waits for it, and what the quota raises.
         """
         start = await self._turn(kind)
         try:
@@ -113,7 +113,7 @@ class Gate:
         chance = self._chance.random()
 
         def step(pace: Pace, now: float) -> tuple[Pace, None]:
-            if asked is None and start.at <= pace.learned:  # it left before the 429 that stopped the key
+            if asked is None and start.at <= pace.learned_at:  # it left before the 429 that stopped the key
                 return pace, None
             wait = self._backoff.seconds(pace.refused + 1, chance, asked=asked, throttled=True)
             # A wait that may be waited for stays one when it is stretched.
@@ -122,10 +122,10 @@ class Gate:
 
         await self._quota.change(self._key, step)
 
-    async def taken(self, start: Start) -> None:
+    async def answered(self, start: Start) -> None:
         """Hear that a request was answered, and not by 429."""
         if start.proving:
-            await self._quota.change(self._key, lambda pace, _: (pace.taken(start.at), None))
+            await self._quota.change(self._key, lambda pace, _: (pace.answered(start.at), None))
 
     async def aclose(self) -> None:
         """Stop granting. Those who wait are told."""
@@ -175,7 +175,7 @@ class Gate:
             reserve = partial(_reserve, max_rate=self._max_rate, held=start)
             start = await self._quota.change(self._key, reserve)
             if start.pause > MAX_RETRY_AFTER:
-                raise Stopped(start.pause)
+                raise KeyStopped(start.pause)
             if start.wait > 0:
                 await asyncio.sleep(start.wait)
         return start

@@ -23,7 +23,7 @@ _DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _CODE = re.compile(r"\bMJ[0-9][0-9]\b")
 
 
-class Unreadable(ValueError):
+class UnreadableReply(ValueError):
     """A body is not what this reply has to be. It says what is wrong, never what stands there."""
 
 
@@ -58,26 +58,26 @@ class ErrorReply:
 def decode_job_id(body: bytes) -> int:
     """Read the JobID of a managemanycontacts POST.
 
-    Raises Unreadable where there is none that could be used: the request was applied all the same.
+    Raises UnreadableReply where there is none that could be used: the request was applied all the same.
     """
     row = _first_row(body)
     job_id = _int(row.get("jobid", row.get("id")))
     if job_id is None or not 0 < job_id <= MAX_ID:
-        raise Unreadable("the reply names no job")
+        raise UnreadableReply("the reply names no job")
     return job_id
 
 
 def decode_data_id(body: bytes) -> int:
-    """Read the DataID of an upload: ``{ "ID": n }``, without an envelope. Raises Unreadable."""
+    """Read the DataID of an upload: ``{ "ID": n }``, without an envelope. Raises UnreadableReply."""
     reply = _json(body)
     data_id = _int(reply.get("id")) if isinstance(reply, dict) else None
     if data_id is None or not 0 < data_id <= MAX_ID:
-        raise Unreadable("the reply names no data")
+        raise UnreadableReply("the reply names no data")
     return data_id
 
 
 def decode_job(body: bytes) -> JobReply:
-    """Read the state of a job. Raises Unreadable."""
+    """Read the state of a job. Raises UnreadableReply."""
     return _job_of(_first_row(body))
 
 
@@ -87,36 +87,36 @@ def _job_of(row: dict[str, Any]) -> JobReply:
 
 
 def decode_jobs(body: bytes) -> list[JobReply]:
-    """Read a page of csvimport or batchjob. Raises Unreadable."""
+    """Read a page of csvimport or batchjob. Raises UnreadableReply."""
     return [_job_of(row) for row in _rows(body)]
 
 
 def decode_lists(body: bytes) -> list[ContactsList]:
-    """Read a page of contactslist. Raises Unreadable."""
+    """Read a page of contactslist. Raises UnreadableReply."""
     return [_structure(row, ContactsList) for row in _rows(body)]
 
 
 def decode_contact(body: bytes) -> ContactInfo | None:
-    """Read one contact; None of an empty body, as a 304 has. Raises Unreadable."""
+    """Read one contact; None of an empty body, as a 304 has. Raises UnreadableReply."""
     return _structure(_first_row(body), ContactInfo) if body else None
 
 
 def decode_subscriptions(body: bytes) -> list[Subscription]:
-    """Read a page of getcontactslists. Raises Unreadable."""
+    """Read a page of getcontactslists. Raises UnreadableReply."""
     return [_structure(row, Subscription) for row in _rows(body)]
 
 
 def decode_contact_data(body: bytes) -> dict[str, Any]:
-    """Read the properties of one contact, by their casefolded names. Raises Unreadable."""
+    """Read the properties of one contact, by their casefolded names. Raises UnreadableReply."""
     data = _first_row(body).get("data")
     if not isinstance(data, list):
-        raise Unreadable("the reply has no list of properties")
+        raise UnreadableReply("the reply has no list of properties")
     items = [_lower(item) for item in data if isinstance(item, dict)]
     return {name.casefold(): item.get("value") for item in items if isinstance(name := item.get("name"), str)}
 
 
 def decode_batchjob(body: bytes) -> dict[str, Any]:
-    """Read a batchjob as Mailjet shows it, its keys in Mailjet's spelling. Raises Unreadable."""
+    """Read a batchjob as Mailjet shows it, its keys in Mailjet's spelling. Raises UnreadableReply."""
     _first_row(body)
     reply = orjson.loads(_without_mark(body))
     row: dict[str, Any] = [value for key, value in reply.items() if key.casefold() == "data"][-1][0]
@@ -124,7 +124,7 @@ def decode_batchjob(body: bytes) -> dict[str, Any]:
 
 
 def decode_properties(body: bytes) -> list[Property]:
-    """Read a page of contactmetadata. Raises Unreadable."""
+    """Read a page of contactmetadata. Raises UnreadableReply."""
     return [_structure(row, Property) for row in _rows(body)]
 
 
@@ -133,7 +133,7 @@ def decode_error(body: bytes) -> ErrorReply:
     text = body.decode("utf-8", "replace")
     try:
         reply = _json(body)
-    except Unreadable:
+    except UnreadableReply:
         reply = None
     if isinstance(reply, dict):
         said = [_plain(reply.get(key)) for key in ("errormessage", "errorinfo")]
@@ -176,7 +176,7 @@ def _json(body: bytes) -> Any:
     try:
         return _lower(orjson.loads(_without_mark(body)))
     except orjson.JSONDecodeError:
-        raise Unreadable("the reply is no JSON") from None
+        raise UnreadableReply("the reply is no JSON") from None
 
 
 def _without_mark(body: bytes) -> bytes:
@@ -187,14 +187,14 @@ def _rows(body: bytes) -> list[dict[str, Any]]:
     reply = _json(body)
     data = reply.get("data") if isinstance(reply, dict) else None
     if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
-        raise Unreadable("the reply has no list of data")
+        raise UnreadableReply("the reply has no list of data")
     return [_lower(row) for row in data]
 
 
 def _first_row(body: bytes) -> dict[str, Any]:
     rows = _rows(body)
     if len(rows) != 1:
-        raise Unreadable("the reply has no data" if not rows else "the reply has the data of several things")
+        raise UnreadableReply("the reply has no data" if not rows else "the reply has the data of several things")
     return rows[0]
 
 
@@ -205,7 +205,7 @@ def _int(value: Any) -> int | None:
         return value
     if isinstance(value, str) and _DIGITS.match(value.strip()):
         return int(value)
-    raise Unreadable("something else stands where a number should be")
+    raise UnreadableReply("something else stands where a number should be")
 
 
 def _bool(value: Any) -> bool | None:
@@ -215,7 +215,7 @@ def _bool(value: Any) -> bool | None:
         return value
     word = {"true": True, "false": False}.get(value.strip().casefold()) if isinstance(value, str) else None
     if word is None:
-        raise Unreadable("something else stands where true or false should be")
+        raise UnreadableReply("something else stands where true or false should be")
     return word
 
 
@@ -224,7 +224,7 @@ def _str(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    raise Unreadable("something else stands where a text should be")
+    raise UnreadableReply("something else stands where a text should be")
 
 
 def decode_time(value: Any) -> datetime | None:
@@ -240,7 +240,7 @@ def decode_time(value: Any) -> datetime | None:
     try:
         seconds = _int(value)
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (Unreadable, OverflowError, ValueError, OSError):
+    except (UnreadableReply, OverflowError, ValueError, OSError):
         return None
 
 
@@ -264,13 +264,13 @@ def _or_none(read: Callable[[Any], _T], value: Any) -> _T | None:
     """What cannot be read was not told: a record must not be lost for a field that it can do without."""
     try:
         return read(value)
-    except Unreadable:
+    except UnreadableReply:
         return None
 
 
 def _needed(number: int | None) -> int:
     if number is None:
-        raise Unreadable("a number is missing")
+        raise UnreadableReply("a number is missing")
     return number
 
 
@@ -278,7 +278,7 @@ def _structure(row: Mapping[str, Any], cls: type[_T]) -> _T:
     try:
         return _converter.structure(row, cls)
     except KeyError:
-        raise Unreadable("a field is missing") from None
+        raise UnreadableReply("a field is missing") from None
 
 
 def _register(classes: Iterable[type]) -> None:

@@ -13,24 +13,24 @@ from attrs import define, field, frozen
 from mjbulk.config import Settings
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Emit, Event
-from mjbulk.mailjet.http import Exchange, Lost
+from mjbulk.mailjet.http import Exchange, ExchangeFailed
 from mjbulk.mailjet.pace import Start
-from mjbulk.mailjet.quota import Gate, Stopped
-from mjbulk.mailjet.replies import Unreadable, decode_error
+from mjbulk.mailjet.quota import Gate, KeyStopped
+from mjbulk.mailjet.replies import UnreadableReply, decode_error
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.retry_budget import RetryBudget
 from mjbulk.mailjet.verdict import (
+    Backoff,
     Failure,
-    Pause,
     Verdict,
     judge_failure,
     judge_status,
+    may_retry,
     retry_after,
-    send_again,
 )
 
 _T = TypeVar("_T")
-Heard = Callable[[int, Mapping[str, str]], object]
+OnAnswer = Callable[[int, Mapping[str, str]], object]
 """Is told the status and the headers of every answer, before it is judged."""
 MAX_REPLY = 16 * 2**20
 MAX_ERROR_FILE = 64 * 2**20
@@ -65,7 +65,7 @@ class Patience:
 
 
 @define(kw_only=True)
-class _Errand(Generic[_T]):
+class _SendState(Generic[_T]):
     """A request on its way: what changes from attempt to attempt."""
 
     request: Request
@@ -75,7 +75,7 @@ class _Errand(Generic[_T]):
     doubt: Doubt
     max_reply: float
     sink: BinaryIO | None
-    heard: Heard | None
+    on_answer: OnAnswer | None
     deadline: float = inf
     attempt: int = 0
     throttled: int = 0
@@ -89,7 +89,7 @@ class _Errand(Generic[_T]):
 
 
 @frozen
-class _End:
+class AttemptResult:
     """How one attempt ended."""
 
     verdict: Verdict
@@ -138,7 +138,7 @@ class Transport:
         self._budget = RetryBudget()
         self._emit = emit
         self._chance = chance
-        self._pause = Pause()
+        self._backoff = Backoff()
         self.requests = 0
 
     async def aclose(self) -> None:
@@ -156,7 +156,7 @@ class Transport:
         doubt: Doubt | None = None,
         max_reply: float = MAX_REPLY,
         sink: BinaryIO | None = None,
-        heard: Heard | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> _T:
         """Send a request until it is answered, and give its decoded answer.
 
@@ -165,7 +165,7 @@ class Transport:
         not be sent again. With a ``sink`` a good answer goes there as it comes, from the beginning at each attempt.
         """
         patience = patience or Patience.of(self._settings)
-        errand = _Errand(
+        state = _SendState(
             request=request,
             decode=decode,
             harmless=request.method == "GET" if harmless is None else harmless,
@@ -173,115 +173,113 @@ class Transport:
             doubt=doubt or Doubt(),
             max_reply=max_reply,
             sink=sink,
-            heard=heard,
+            on_answer=on_answer,
         )
-        return await self._try(errand)  # type: ignore[no-any-return]  # backoff's decorator loses the type
+        return await self._try(state)  # type: ignore[no-any-return]  # backoff's decorator loses the type
 
     @backoff.on_exception(backoff.runtime, _Again, value=lambda again: again.seconds, jitter=None, logger=None)
-    async def _try(self, errand: _Errand[Any]) -> Any:
+    async def _try(self, state: _SendState[Any]) -> Any:
         """Make one attempt; `_Again` has it repeated."""
-        end = await self._granted(errand)
-        self._tell(errand, end)
+        end = await self._granted(state)
+        self._tell(state, end)
         if end.verdict in (Verdict.APPLIED, Verdict.REFUSED):
-            self._budget.refund(errand.paid or 1.0)
+            self._budget.refund(state.paid or 1.0)
         if end.verdict is Verdict.APPLIED:
             return end.decoded
         if end.verdict in (Verdict.REFUSED, Verdict.FATAL):
-            raise _refusal(errand, end)
-        if not send_again(end.verdict, harmless=errand.harmless):
-            raise NoAnswer(errand.request.call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
-        raise _Again(0.0 if end.throttled else await self._wait(errand, end))
+            raise _refusal(state, end)
+        if not may_retry(end.verdict, harmless=state.harmless):
+            raise NoAnswer(state.request.call, why=end.why, attempts=state.attempt, sent=state.doubt.sent)
+        raise _Again(0.0 if end.throttled else await self._wait(state, end))
 
-    async def _granted(self, errand: _Errand[Any]) -> _End:
+    async def _granted(self, state: _SendState[Any]) -> AttemptResult:
         """Wait for this request's turn, which is no failure of it, and make the attempt."""
         loop = asyncio.get_running_loop()
         came = loop.time()
         try:
-            async with self._gate.grant(errand.request.kind) as start:
-                errand.deadline += loop.time() - came
-                in_doubt_before, errand.doubt.sent = errand.doubt.sent, True
-                end = await self._attempt(errand)
+            async with self._gate.grant(state.request.kind) as start:
+                state.deadline += loop.time() - came
+                in_doubt_before, state.doubt.sent = state.doubt.sent, True
+                end = await self._attempt(state)
                 if end.verdict is not Verdict.APPLIED:
-                    errand.doubt.sent = in_doubt_before or not end.verdict.certain
+                    state.doubt.sent = in_doubt_before or not end.verdict.certain
                 await self._learn(start, end)
-        except Stopped as stopped:
-            raise errand.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
-        errand.throttled += end.throttled
-        if errand.throttled >= _THROTTLED_AT_MOST:
-            raise errand.gave_up(end.why)
+        except KeyStopped as stopped:
+            raise state.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
+        state.throttled += end.throttled
+        if state.throttled >= _THROTTLED_AT_MOST:
+            raise state.gave_up(end.why)
         if end.verdict is Verdict.APPLIED:
-            errand.doubt.sent = False
+            state.doubt.sent = False
         return end
 
-    async def _learn(self, start: Start, end: _End) -> None:
+    async def _learn(self, start: Start, end: AttemptResult) -> None:
         """Tell the quota of an answer."""
         with suppress(Exception):  # an answer is worth more than its lesson; the next grant meets what is wrong
             if end.throttled:
                 await self._gate.throttled(start, end.asked)
             elif end.status is not None:
-                await self._gate.taken(start)
+                await self._gate.answered(start)
 
-    async def _wait(self, errand: _Errand[Any], end: _End) -> float:
+    async def _wait(self, state: _SendState[Any], end: AttemptResult) -> float:
         """Give the seconds until the next attempt, once it is paid. Raises GaveUp where the patience is at its end."""
-        errand.resets += end.failure is Failure.RESET
-        attempt, patience = errand.attempt - errand.throttled, errand.patience
-        errand.deadline = min(errand.deadline, asyncio.get_running_loop().time() + patience.seconds)
-        seconds = self._pause.seconds(attempt, self._chance.random())
-        left = errand.deadline - asyncio.get_running_loop().time() - seconds
-        if left < 0 or attempt >= patience.attempts or errand.resets >= patience.resets:
+        state.resets += end.failure is Failure.RESET
+        attempt, patience = state.attempt - state.throttled, state.patience
+        state.deadline = min(state.deadline, asyncio.get_running_loop().time() + patience.seconds)
+        seconds = self._backoff.seconds(attempt, self._chance.random())
+        left = state.deadline - asyncio.get_running_loop().time() - seconds
+        if left < 0 or attempt >= patience.attempts or state.resets >= patience.resets:
             may_be_size = end.failure is Failure.RESET and patience.resets < float("inf")
             kind = WasReset if may_be_size else GaveUp
-            raise kind(errand.request.call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
-        errand.paid = _RETRY_AFTER_TIMEOUT if end.failure is Failure.TIMED_OUT else _RETRY
+            raise kind(state.request.call, why=end.why, attempts=state.attempt, sent=state.doubt.sent)
+        state.paid = _RETRY_AFTER_TIMEOUT if end.failure is Failure.TIMED_OUT else _RETRY
         try:
             async with asyncio.timeout(left if left < float("inf") else None):
-                await self._budget.pay(errand.paid)
+                await self._budget.pay(state.paid)
         except TimeoutError:
-            raise errand.gave_up(f"{end.why}; too many requests fail to send one more") from None
+            raise state.gave_up(f"{end.why}; too many requests fail to send one more") from None
         return seconds
 
-    async def _attempt(self, errand: _Errand[Any]) -> _End:
-        errand.attempt += 1
+    async def _attempt(self, state: _SendState[Any]) -> AttemptResult:
+        state.attempt += 1
         self.requests += 1
-        request = errand.request
+        request = state.request
         size = len(request.body or b"")
-        self._emit(Event(name="request.sending", call=request.call, attempt=errand.attempt, size=size))
+        self._emit(Event(name="request.sending", call=request.call, attempt=state.attempt, size=size))
         try:
-            answer = await self._exchange.once(
-                request, keep=errand.harmless, max_reply=errand.max_reply, sink=errand.sink
-            )
-        except Lost as lost:
-            return _End(judge_failure(lost.failure), lost.why, failure=lost.failure)
-        if errand.heard is not None:
-            errand.heard(answer.status, answer.headers)
+            answer = await self._exchange.once(request, keep=state.harmless, max_reply=state.max_reply, sink=state.sink)
+        except ExchangeFailed as failed:
+            return AttemptResult(judge_failure(failed.failure), failed.why, failure=failed.failure)
+        if state.on_answer is not None:
+            state.on_answer(answer.status, answer.headers)
         asked = retry_after(answer.headers)
         code = decode_error(answer.body).code if answer.status >= 400 else None
         verdict = judge_status(answer.status, code=code, retry_after=asked is not None)
         if verdict is not Verdict.APPLIED:
-            return _End(verdict, f"status {answer.status}", answer.status, answer.body, asked)
+            return AttemptResult(verdict, f"status {answer.status}", answer.status, answer.body, asked)
         try:
-            return _End(verdict, "", answer.status, decoded=errand.decode(answer.body))
-        except Unreadable as unreadable:
-            return _End(Verdict.UNKNOWN, str(unreadable), answer.status)
+            return AttemptResult(verdict, "", answer.status, decoded=state.decode(answer.body))
+        except UnreadableReply as unreadable:
+            return AttemptResult(Verdict.UNKNOWN, str(unreadable), answer.status)
 
-    def _tell(self, errand: _Errand[Any], end: _End) -> None:
+    def _tell(self, state: _SendState[Any], end: AttemptResult) -> None:
         self._emit(
             Event(
                 name="request",
-                call=errand.request.call,
-                attempt=errand.attempt,
+                call=state.request.call,
+                attempt=state.attempt,
                 verdict=end.verdict.value,
                 status=str(end.status) if end.status else None,
                 cause=end.why or None,
-                size=len(errand.request.body or b""),
+                size=len(state.request.body or b""),
             )
         )
 
 
-def _refusal(errand: _Errand[Any], end: _End) -> ApiError | NoAnswer:
-    call = errand.request.call
+def _refusal(state: _SendState[Any], end: AttemptResult) -> ApiError | NoAnswer:
+    call = state.request.call
     if end.status is None:
-        return Untrusted(call, why=end.why, attempts=errand.attempt, sent=errand.doubt.sent)
+        return Untrusted(call, why=end.why, attempts=state.attempt, sent=state.doubt.sent)
     said = decode_error(end.body)
     advice = {
         401: "the API key or its secret is wrong" if said.code is None else "",

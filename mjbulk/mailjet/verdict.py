@@ -87,12 +87,12 @@ def judge_status(status: int, *, code: str | None, retry_after: bool) -> Verdict
     return Verdict.AMBIGUOUS
 
 
-def send_again(verdict: Verdict, *, harmless: bool) -> bool:
+def may_retry(verdict: Verdict, *, harmless: bool) -> bool:
     """Whether the same bytes may be sent again after this verdict."""
     return verdict is Verdict.NOT_APPLIED or (harmless and verdict in (Verdict.AMBIGUOUS, Verdict.UNKNOWN))
 
 
-def harmless_again(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
+def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
     """Whether a chunk may be sent again when nobody knows if it was applied.
 
     ``addnoforce`` and an update without a list converge: applied twice they leave what once leaves. ``addforce``,
@@ -120,7 +120,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 @frozen(kw_only=True)
-class Pause:
+class Backoff:
     """How long to wait before an attempt is repeated, in seconds."""
 
     first: float = 0.5

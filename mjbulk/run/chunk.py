@@ -12,7 +12,7 @@ from attrs import evolve
 
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import ApiError
-from mjbulk.jobs.scheduler import Ended, Watched
+from mjbulk.jobs.scheduler import EndedJob, WatchedJob
 from mjbulk.journal.records import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
 from mjbulk.outcomes.settle import Settlement, settle
@@ -116,7 +116,7 @@ class Delivery:
             if part.job is not None:
                 yield part.watched.reply.status if part.watched and part.watched.reply else "Allocated"
 
-    def watched(self) -> Iterator[Watched]:
+    def watched(self) -> Iterator[WatchedJob]:
         """Give each of its jobs that is under watch."""
         return (part.watched for part in self._parts if part.watched is not None)
 
@@ -141,7 +141,7 @@ class Delivery:
         if part.job is None:
             return
         scheduler = self._desk.engine.scheduler
-        part.watched = scheduler.watched(part.job, part.size, new=True, resumed=part.resumed)
+        part.watched = scheduler.watch(part.job, part.size, new=True, resumed=part.resumed)
         try:
             ended = await scheduler.end_of(part.watched, self._desk.notify)
             settlement = self._judge(part, ended)
@@ -167,7 +167,7 @@ class Delivery:
         }
         await self._close_books(part, settlement, refused)
 
-    def _judge(self, part: Part, ended: Ended) -> Settlement:
+    def _judge(self, part: Part, ended: EndedJob) -> Settlement:
         named = bool(ended.file and ended.file.entries)
         addresses = self._all_rows().addresses[part.places] if named else ()
         assumed = self._desk.engine.assumptions

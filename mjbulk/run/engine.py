@@ -13,10 +13,10 @@ from attrs import evolve, frozen
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Emit, Hook, emitter
-from mjbulk.jobs.forecast import Bounds, Learned
+from mjbulk.jobs.forecast import Bounds, JobStatistics
 from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.journal.records import Journal, NoJournal, NoteRecord, fingerprint
-from mjbulk.mailjet.account import Account
+from mjbulk.mailjet.account import AccountCalls
 from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.mailjet.quota import Gate, LocalQuota, Quota
@@ -34,7 +34,7 @@ class Engine:
     settings: Settings
     assumptions: Assumptions
     transport: Transport
-    account: Account
+    account: AccountCalls
     scheduler: Scheduler
     slots: JobSlots
     journal: Journal
@@ -74,7 +74,7 @@ class Engine:
             settings=settings,
             assumptions=assumptions,
             transport=transport,
-            account=Account(transport),
+            account=AccountCalls(transport),
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
             journal=journal,
@@ -86,13 +86,13 @@ class Engine:
         """Take from the journal what jobs of this account have taught before; what is known already stays."""
         for name, text in (await self.journal.notes(self.owner)).items():
             kind = name.removeprefix(_JOBS)
-            if kind in get_args(JobKind) and kind not in self.scheduler.learned:
+            if kind in get_args(JobKind) and kind not in self.scheduler.statistics:
                 with suppress(ValueError):  # of another version: it is learned anew
-                    self.scheduler.learned[kind] = Learned.of(orjson.loads(text))  # type: ignore[index]  # it was looked up
+                    self.scheduler.statistics[kind] = JobStatistics.of(orjson.loads(text))  # type: ignore[index]  # it was looked up
 
     def lessons(self) -> list[NoteRecord]:
         """Give what jobs have taught, for the journal."""
-        learned = self.scheduler.learned.items()
+        learned = self.scheduler.statistics.items()
         return [
             NoteRecord(account=self.owner, name=f"{_JOBS}{kind}", text=orjson.dumps(known.as_dict()).decode())
             for kind, known in learned

@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import astuple, define, evolve, field, frozen
 
 from mjbulk.chunks.chunker import Chunk, Kept
-from mjbulk.jobs.scheduler import Watched
+from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
 from mjbulk.mailjet.transport import Doubt
 from mjbulk.models import JobRef, Match, Rejection
@@ -32,7 +32,7 @@ class Part:
     """What the journal knows."""
     passage: Passage = field(factory=Passage)
     job: JobRef | None = None
-    watched: Watched | None = None
+    watched: WatchedJob | None = None
     resumed: bool = False
     """Whether its job was created by another process, nobody knows when."""
     inherited: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import Error
-from mjbulk.jobs.scheduler import Watched
+from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.run.chunk import Delivery
 from mjbulk.run.senders import Sender
@@ -112,7 +112,7 @@ class Deliveries:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._desk.spill.close()
 
-    def watched(self) -> Iterator[Watched]:
+    def watched(self) -> Iterator[WatchedJob]:
         """Give the jobs under watch."""
         for delivery in self._unfinished.values():
             yield from delivery.watched()

@@ -27,7 +27,7 @@ from mjbulk.errors import (
     UsageError,
 )
 from mjbulk.events import Event
-from mjbulk.jobs.scheduler import Watched
+from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import CLOSING, rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.outcomes.report import Ledger, Report
@@ -99,7 +99,7 @@ class ImportRun:
             stalled=tuple(job.ref for job in watched if job.track.stalled),
         )
 
-    def _eta(self, watched: Sequence[Watched], rate: float) -> float | None:
+    def _eta(self, watched: Sequence[WatchedJob], rate: float) -> float | None:
         """Give the seconds until all that was read is settled: jobs by their forecasts, other rows at this rate."""
         now = asyncio.get_running_loop().time()
         others = self._rows - self._ledger.settled - sum(job.track.rows for job in watched)

@@ -25,7 +25,7 @@ from mjbulk.journal.records import (
     damaged,
     record_of,
 )
-from mjbulk.mailjet.verdict import harmless_again
+from mjbulk.mailjet.verdict import harmless_to_retry
 from mjbulk.models import Action, Rejection, RunSpec
 
 _BEHIND = 1000
@@ -108,7 +108,7 @@ class RunLog:
         if not run.settled or not run.whole or self.history.counts().not_sent:
             return False
         actions = [action for _, action in spec.lists or ()]
-        again = harmless_again(actions, excludes=spec.excluded is not None, resend=spec.resend)
+        again = harmless_to_retry(actions, excludes=spec.excluded is not None, resend=spec.resend)
         may_go = [again and (spec.resend == "always" or not part.overtaken) for part in parts]
         return not any(
             part.state == "watched" or (part.state == "sending" and go) for part, go in zip(parts, may_go, strict=True)

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from attrs import define, field
 
-from mjbulk.mailjet.account import Account
+from mjbulk.mailjet.account import AccountCalls
 from mjbulk.mailjet.replies import decode_data_id, decode_job_id
 from mjbulk.mailjet.requests import Content, contacts_request, csvimport_request, upload_request
 from mjbulk.mailjet.transport import Doubt, Patience, Transport
-from mjbulk.mailjet.verdict import harmless_again
+from mjbulk.mailjet.verdict import harmless_to_retry
 from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, Resend, RunSpec
 from mjbulk.run.engine import Engine
 
@@ -62,7 +62,7 @@ class JsonSender:
     def harmless(self, body: Content) -> bool:
         """Whether all of them converge."""
         excludes = b'"IsExcludedFromCampaigns":' in body[:]
-        return harmless_again(self._actions, excludes=excludes, resend=self._resend)
+        return harmless_to_retry(self._actions, excludes=excludes, resend=self._resend)
 
     async def submit(self, body: Content, passage: Passage) -> JobRef:
         """POST the entries."""
@@ -100,7 +100,7 @@ class CsvSender:
     def harmless(self, body: Content) -> bool:  # noqa: ARG002  # of the protocol
         """Whether the method converges."""
         actions = [] if self._method in EXCLUSIONS else [Action(self._method)]
-        return harmless_again(actions, excludes=self._method in EXCLUSIONS, resend=self._resend)
+        return harmless_to_retry(actions, excludes=self._method in EXCLUSIONS, resend=self._resend)
 
     async def submit(self, body: Content, passage: Passage) -> JobRef:
         """Upload the records, and import them. An upload has no effect before it is imported: it may always be sent
@@ -121,7 +121,7 @@ class CsvSender:
         return await find_import(self._account, passage.data_id, self._lag)
 
 
-async def find_import(account: Account, data_id: int | None, lag: float) -> JobRef | None:
+async def find_import(account: AccountCalls, data_id: int | None, lag: float) -> JobRef | None:
     """Look for the csvimport of a DataID, after the ``lag`` within which what is applied is applied."""
     if data_id is None:
         return None

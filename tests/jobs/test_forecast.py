@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from benchmarks.jobs import mix
 from benchmarks.polling import WAYS, predictive
-from mjbulk.jobs.durations import Line, Times
-from mjbulk.jobs.forecast import Bounds, Company, Learned, Look, Track, finished, learn, next_look, pause
+from mjbulk.jobs.durations import LogLogistic, Regression
+from mjbulk.jobs.forecast import (
+    Bounds,
+    JobStatistics,
+    NextLook,
+    OtherJobs,
+    Track,
+    finished,
+    learn,
+    next_look,
+    wait_after_failures,
+)
 from mjbulk.mailjet.replies import JobReply
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
@@ -30,7 +40,7 @@ def running(count: int | None, **more: Any) -> JobReply:
 
 
 def job(**more: Any) -> Track:
-    return Track(**{"kind": "contact", "rows": 1000, "posted": 0.0, "new": True, "whole": True, **more})
+    return Track(**{"kind": "contact", "rows": 1000, "posted": 0.0, "new": True, "age_known": True, **more})
 
 
 def seen(*looks: tuple[float, JobReply], **more: Any) -> Track:
@@ -40,17 +50,19 @@ def seen(*looks: tuple[float, JobReply], **more: Any) -> Track:
     return track
 
 
-def after_jobs(number: int, queue: float, work: float, **more: Any) -> Learned:
+def after_jobs(number: int, queue: float, work: float, **more: Any) -> JobStatistics:
     """What jobs that all took as long have taught."""
-    learned = Learned()
+    learned = JobStatistics()
     for _ in range(number):
         track = seen((queue - 0.1, QUEUED), (queue + 0.1, running(0)), (queue + work - 0.1, running(900)), **more)
         learned = learn(learned, track, DONE, queue + work + 0.1)
     return learned
 
 
-def look(track: Track, learned: Learned | None = None, bounds: Bounds = NO_BOUND, now: float | None = None) -> Look:
-    return next_look(track, learned or Learned(), track.seen if now is None else now, bounds)
+def look(
+    track: Track, learned: JobStatistics | None = None, bounds: Bounds = NO_BOUND, now: float | None = None
+) -> NextLook:
+    return next_look(track, learned or JobStatistics(), track.seen if now is None else now, bounds)
 
 
 # Words
@@ -141,10 +153,11 @@ def test_what_few_jobs_have_taught_is_not_trusted_at_once() -> None:
 def test_looks_are_fewer_where_many_share_a_quota() -> None:
     """And jobs that ended among many that are late tell less of those."""
     halfway = seen((1.0, running(0)), (500.0, running(500)))
-    alone, among = (next_look(halfway, Learned(), 500.0, NO_BOUND, Company(others=others)) for others in (0, 10**5))
+    nothing = JobStatistics()
+    alone, among = (next_look(halfway, nothing, 500.0, NO_BOUND, OtherJobs(count=count)) for count in (0, 10**5))
     assert among.wait > 1.1 * alone.wait
     learned, waiting = after_jobs(30, 10.0, 50.0), seen((9.0, QUEUED))
-    alone, among = (next_look(waiting, learned, 9.0, NO_BOUND, Company(late=late)) for late in (0, 1000))
+    alone, among = (next_look(waiting, learned, 9.0, NO_BOUND, OtherJobs(late=late)) for late in (0, 1000))
     assert alone.left == pytest.approx(51.0, rel=0.1)
     assert among.left > 1.5 * alone.left
     assert (alone.late, look(waiting, learned, now=50.0).late, look(waiting, learned, now=70.0).late) == (0, 0, 1)
@@ -170,7 +183,7 @@ def test_queue_and_import_are_learned_apart() -> None:
 
 def test_larger_jobs_take_longer_where_they_did() -> None:
     """Ten times the rows take ten times as long, if that is how it was; a job of unknown size is as the average."""
-    learned = Learned()
+    learned = JobStatistics()
     for turn in range(60):
         rows = (1000, 10_000)[turn % 2]
         track = seen((1.0, running(0)), rows=rows)
@@ -196,13 +209,13 @@ def test_it_tightens_near_the_end() -> None:
 
 def test_uneven_work_is_forecast_with_more_doubt() -> None:
     """Where forecasts from progress were far off, the next look comes earlier than where they were right."""
-    even, uneven = Learned(), Learned()
+    even, uneven = JobStatistics(), JobStatistics()
     for turn in range(40):
         track = seen((0.1, running(0)), (50.0, running(500)))
         even = learn(even, track, DONE, 101.0)
         uneven = learn(uneven, track, DONE, (60.0, 400.0)[turn % 2])
     half = seen((1.0, running(0)), (51.0, running(500)))
-    sure, unsure = (look(half, attrs.evolve(one, work=Line())).wait for one in (even, uneven))
+    sure, unsure = (look(half, attrs.evolve(one, work=Regression())).wait for one in (even, uneven))
     assert unsure < 0.8 * sure
 
 
@@ -251,7 +264,7 @@ REPLIES = st.builds(
 )
 def test_the_wait_is_within_bounds(looks: Any, kind: Any, rows: int, past: Any, later: float) -> None:
     """Whatever a job has said, and whatever others took, the next look is neither sooner nor later than the bounds."""
-    learned = Learned()
+    learned = JobStatistics()
     for queue, work in past:
         learned = learn(learned, seen((queue, running(5)), kind=kind, rows=rows), DONE, queue + work)
     track = job(kind=kind, rows=rows)
@@ -267,7 +280,7 @@ def test_the_wait_is_within_bounds(looks: Any, kind: Any, rows: int, past: Any, 
 @given(st.floats(1.0, 1e8), st.floats(0.5, 60), FLOATS, st.floats(0.01, 0.98))
 def test_quantiles_of_what_is_left(median: float, shape: float, age: float, share: float) -> None:
     """They are positive and finite, longer for fewer; half of all that begin are over at the median."""
-    times = Times(median, shape)
+    times = LogLogistic(median, shape)
     assert 0 < times.left(age, share + 0.01) <= times.left(age, share) < math.inf
     assert times.left(0.0, 0.5) == pytest.approx(median, rel=1e-3)
 
@@ -300,8 +313,9 @@ def test_a_job_that_was_seen_may_be_lost_for_a_while() -> None:
 
 def test_looks_without_an_answer_come_apart() -> None:
     """An outage says nothing of the job; the waits double, up to half a minute, and never beyond the bounds."""
-    assert [pause(failures, BOUNDS) for failures in range(1, 8)] == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
-    assert pause(9, Bounds(least=1.0, most=5.0)) == 5.0
+    waits = [wait_after_failures(failures, BOUNDS) for failures in range(1, 8)]
+    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
+    assert wait_after_failures(9, Bounds(least=1.0, most=5.0)) == 5.0
     track = seen((1.0, QUEUED)).after_failure()
     assert (track.failures, track.after_404().failures, track.after(QUEUED, 3.0).failures) == (1, 0, 0)
 
@@ -324,33 +338,34 @@ def test_job_start_and_job_end_tell_the_time_of_the_import() -> None:
 
     def told(seconds: float) -> float:
         last = attrs.evolve(DONE, job_start=START, job_end=START + timedelta(seconds=seconds))
-        return math.exp(learn(Learned(), track, last, 110.0).work.y)
+        return math.exp(learn(JobStatistics(), track, last, 110.0).work.y)
 
     assert told(3.0) == pytest.approx(3.0)
     assert told(0.0) == pytest.approx(0.5)
     assert told(5000.0) == pytest.approx(10.0)
-    assert math.exp(learn(Learned(), track, DONE, 110.0).work.y) == pytest.approx(5.0)
+    assert math.exp(learn(JobStatistics(), track, DONE, 110.0).work.y) == pytest.approx(5.0)
 
 
 def test_of_a_job_that_others_created_only_the_import_is_learned() -> None:
     """Nobody knows how long it had been waiting. Without rows, not even that tells anything."""
-    learned = learn(Learned(), seen((5.0, running(0)), whole=False), DONE, 10.0)
-    assert learned.queue == Line()
+    learned = learn(JobStatistics(), seen((5.0, running(0)), age_known=False), DONE, 10.0)
+    assert learned.queue == Regression()
     assert learned.work.weight == 1
-    assert learn(Learned(), seen((5.0, running(0)), whole=False, rows=0), JobReply(), 10.0).work == Line()
+    without_rows = seen((5.0, running(0)), age_known=False, rows=0)
+    assert learn(JobStatistics(), without_rows, JobReply(), 10.0).work == Regression()
 
 
 def test_a_forecast_is_judged_only_where_it_says_something() -> None:
     """Rows that were done at once, or seen in the last moment, teach nothing of unevenness."""
-    assert not learn(Learned(), seen((1.0, running(500)), posted=1.0), DONE, 5.0).seen_rows
-    assert not learn(Learned(), seen((50.0, running(999))), DONE, 50.0).seen_rows
-    assert learn(Learned(), seen((50.0, running(500))), DONE, 90.0).seen_rows
+    assert not learn(JobStatistics(), seen((1.0, running(500)), posted=1.0), DONE, 5.0).seen_rows
+    assert not learn(JobStatistics(), seen((50.0, running(999))), DONE, 50.0).seen_rows
+    assert learn(JobStatistics(), seen((50.0, running(500))), DONE, 90.0).seen_rows
 
 
 def test_what_was_learned_can_be_kept() -> None:
     """It is plain numbers, and comes back the same."""
     learned = after_jobs(5, 10.0, 50.0)
-    assert Learned.of(learned.as_dict()) == learned
+    assert JobStatistics.of(learned.as_dict()) == learned
     assert isinstance(learned.as_dict()["queue"]["weight"], float)
 
 
@@ -368,12 +383,12 @@ def test_what_was_learned_can_be_kept() -> None:
 )
 def test_what_was_damaged_is_not_taken(damage: dict[str, Any]) -> None:
     """Something else than what was learned is a ValueError, except that an empty line is one."""
-    known = {**Learned().as_dict(), **damage}
+    known = {**JobStatistics().as_dict(), **damage}
     if damage == {"queue": {}}:
-        assert Learned.of(known) == Learned()
+        assert JobStatistics.of(known) == JobStatistics()
         return
     with pytest.raises(ValueError, match="nothing that was learned"):
-        Learned.of(known)
+        JobStatistics.of(known)
 
 
 # Figures

@@ -14,9 +14,9 @@ from benchmarks.client_polling import through_client
 from benchmarks.jobs import mix
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError
-from mjbulk.jobs.durations import Line
-from mjbulk.jobs.forecast import Bounds, Learned
-from mjbulk.jobs.scheduler import Scheduler, Watched
+from mjbulk.jobs.durations import Regression
+from mjbulk.jobs.forecast import Bounds, JobStatistics
+from mjbulk.jobs.scheduler import Scheduler, WatchedJob
 from mjbulk.jobs.watcher import JobWatcher
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.requests import Request
@@ -78,7 +78,7 @@ def until(seconds: float) -> Answer:
     return lambda now: DONE if now >= seconds else JobReply(status="Importing", count=0)
 
 
-async def ends_of(scheduler: Scheduler, jobs: list[Watched]) -> None:
+async def ends_of(scheduler: Scheduler, jobs: list[WatchedJob]) -> None:
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             group.create_task(scheduler.end_of(job))
@@ -126,7 +126,7 @@ async def trace(seed: int) -> list[tuple[float, int]]:
     scheduler = mailjet.scheduler(at_once=8)
     jobs = list(mix(240, seed))
     mailjet.jobs = {number: job.reply for number, job in enumerate(jobs)}
-    await ends_of(scheduler, [scheduler.watched(ref(number), job.rows) for number, job in enumerate(jobs)])
+    await ends_of(scheduler, [scheduler.watch(ref(number), job.rows) for number, job in enumerate(jobs)])
     await scheduler.aclose()
     return mailjet.calls
 
@@ -181,7 +181,7 @@ async def test_who_has_most_likely_ended_is_asked_first() -> None:
     mailjet = FakeMailjet(seconds=100.0)
     scheduler = mailjet.scheduler(at_once=1, most=50.0)
     mailjet.jobs = {number: until(0.0) for number in range(1, 6)}
-    jobs = [scheduler.watched(ref(number), rows, new=True) for number, rows in enumerate((9, 500, 40, 9000, 2), 1)]
+    jobs = [scheduler.watch(ref(number), rows, new=True) for number, rows in enumerate((9, 500, 40, 9000, 2), 1)]
     await ends_of(scheduler, jobs)
     rest = sorted((2, 3, 4, 1), key=lambda number: jobs[number - 1].track.rows)
     order = [number for _, number in mailjet.calls]
@@ -226,7 +226,7 @@ async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> N
     lost = GaveUp("GET job", why="status 500", attempts=1, sent=True)
     broken: Answer = lambda now: lost if now < 3600 else DONE  # noqa: E731  # it stands beside the others
     mailjet.jobs = {1: broken, 2: broken, 3: until(50.0)}
-    jobs = [scheduler.watched(ref(number), 10, new=True) for number in mailjet.jobs]
+    jobs = [scheduler.watch(ref(number), 10, new=True) for number in mailjet.jobs]
     await scheduler.end_of(jobs[2])
     assert asyncio.get_running_loop().time() < 60
     await ends_of(scheduler, jobs[:2])
@@ -259,7 +259,7 @@ async def test_an_error_file_that_is_late_holds_up_nobody() -> None:
         3: until(5.0),
     }
     mailjet.files[1] = lambda now: b'[{"Email": "a@example.org", "Error": "bad"}]' if now > 20 else NOT_FOUND
-    jobs = [scheduler.watched(ref(number), 10, new=True) for number in mailjet.jobs]
+    jobs = [scheduler.watch(ref(number), 10, new=True) for number in mailjet.jobs]
     await scheduler.end_of(jobs[2])
     assert asyncio.get_running_loop().time() < 10
     first = await scheduler.end_of(jobs[0])
@@ -277,13 +277,13 @@ async def test_an_end_that_was_none_is_waited_for() -> None:
     scheduler = mailjet.scheduler()
     half = JobReply(status="Importing", count=5)
     mailjet.jobs[1] = lambda now: JobReply(status="Completed", count=3) if now < 60 else half if now < 500 else DONE
-    job = scheduler.watched(ref(1), 10, new=True)
+    job = scheduler.watch(ref(1), 10, new=True)
     assert (await scheduler.end_of(job)).reply.count == 3
     await asyncio.sleep(60)
-    learned = scheduler.learned["contact"]
+    learned = scheduler.statistics["contact"]
     assert (await scheduler.look_again(job)).reply == DONE
     assert 500 < asyncio.get_running_loop().time() < 700
-    assert scheduler.learned["contact"] == learned
+    assert scheduler.statistics["contact"] == learned
     await scheduler.aclose()
 
 
@@ -294,15 +294,15 @@ async def test_jobs_that_ended_teach_when_to_look() -> None:
     looks = []
     for number in range(1, 11):
         mailjet.jobs[number] = until(loop.time() + 90.0)
-        await scheduler.end_of(scheduler.watched(ref(number), 1000, new=True))
+        await scheduler.end_of(scheduler.watch(ref(number), 1000, new=True))
         looks.append(len(mailjet.times(number)))
     other = mailjet.scheduler()
-    other.learned = {kind: Learned.of(known.as_dict()) for kind, known in scheduler.learned.items()}
+    other.statistics = {kind: JobStatistics.of(known.as_dict()) for kind, known in scheduler.statistics.items()}
     mailjet.jobs[11] = until(loop.time() + 90.0)
-    await other.end_of(other.watched(ref(11), 1000, new=True))
+    await other.end_of(other.watch(ref(11), 1000, new=True))
     assert looks[-1] <= looks[0] / 2
     assert len(mailjet.times(11)) <= looks[-1]
-    assert other.learned["contact"].queue != Line()
+    assert other.statistics["contact"].queue != Regression()
     await scheduler.aclose()
     await other.aclose()
 

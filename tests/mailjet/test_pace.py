@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjbulk.mailjet.pace import Pace, Start
-from mjbulk.mailjet.verdict import Pause
+from mjbulk.mailjet.verdict import Backoff
 
 Server = Callable[[float], bool]
 """Is asked at a time, and tells whether it takes the request."""
@@ -58,7 +58,7 @@ def bucket(limit: int) -> Server:
 
 def answers(server: Server, *, until: float, since: float, retry_after: float | None = None) -> list[bool]:
     """Ask a server as fast as the pace allows; its answers come at once. Give those since a time."""
-    pace, now, chance, pause, found = Pace(), 0.0, Random(1), Pause(), list[bool]()
+    pace, now, chance, pause, found = Pace(), 0.0, Random(1), Backoff(), list[bool]()
     while now < until:
         pace, start = pace.reserve(now, inf)
         while start.wait:
@@ -68,7 +68,7 @@ def answers(server: Server, *, until: float, since: float, retry_after: float | 
         if now >= since:
             found.append(taken)
         if taken:
-            pace = pace.taken(start.at)
+            pace = pace.answered(start.at)
             now += 1e-3 if pace.ceiling == inf else 0
         else:
             wait = pause.seconds(pace.refused + 1, chance.random(), asked=retry_after, throttled=True)
@@ -169,7 +169,7 @@ def test_a_rate_that_is_set_holds_back_without_trying_the_limit() -> None:
     for _ in range(1000):
         pace, start = pace.reserve(20.0, 15.0)
     assert pace.rate == pytest.approx(0.9 * 25)
-    pace = pace.taken(start.at).throttled(start.at + 1, start.at, 1.0, 15.0)
+    pace = pace.answered(start.at).throttled(start.at + 1, start.at, 1.0, 15.0)
     assert pace.rate == pytest.approx(0.9 * 15)
 
 
@@ -216,10 +216,10 @@ def test_429s_in_a_row_teach_nothing_new() -> None:
     pace, start = first.reserve(12.0, inf)
     second = pace.throttled(12.1, start.at, 2.0, inf)
     assert (second.refused, second.ceiling, second.stopped_until) == (2, first.ceiling, 14.1)
-    assert second.taken(12.1).refused == 2, "the good answer is older than the 429"
+    assert second.answered(12.1).refused == 2, "the good answer is older than the 429"
     pace, start = second.reserve(15.0, inf)
     assert start.proving
-    pace = pace.taken(start.at)
+    pace = pace.answered(start.at)
     assert pace.refused == 0
     third = pace.throttled(16.0, start.at, 1.0, inf)
     assert third.ceiling == pytest.approx(0.9 * first.ceiling, rel=1e-3)

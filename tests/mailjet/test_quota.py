@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from mjbulk.errors import Error
-from mjbulk.mailjet.quota import Gate, LocalQuota, Step, Stopped
+from mjbulk.mailjet.quota import Gate, KeyStopped, LocalQuota, Step
 from mjbulk.mailjet.requests import Kind
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ async def test_429s_in_a_row_make_longer_pauses() -> None:
         assert most / 2 <= wait <= most
     async with one.grant("poll") as start:
         assert start.proving
-        await one.taken(start)
+        await one.answered(start)
     async with one.grant("poll") as start:
         assert not start.proving
         await one.throttled(start, None)
@@ -205,8 +205,8 @@ async def test_a_pause_that_is_too_long_is_not_waited_for(asked: float, said: fl
         before = clock.time()
         results = await asyncio.gather(*(starts_of(one, 1) for _ in range(3)), return_exceptions=True)
         assert clock.time() == before
-        assert [type(result) for result in results] == [Stopped] * 3
-        assert isinstance(results[0], Stopped)
+        assert [type(result) for result in results] == [KeyStopped] * 3
+        assert isinstance(results[0], KeyStopped)
         assert said <= results[0].seconds <= said * 1.1
     await asyncio.sleep(said * 1.1)
     await starts_of(one, 1)

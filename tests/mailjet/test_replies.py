@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk.mailjet import replies
-from mjbulk.mailjet.replies import ErrorReply, JobReply, Unreadable
+from mjbulk.mailjet.replies import ErrorReply, JobReply, UnreadableReply
 from mjbulk.models import ContactInfo, ContactsList, Property, Subscription
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
@@ -43,10 +43,10 @@ NO_IDS += ["9223372036854775808", "1" + "0" * 30, '"' + "9" * 25 + '"', "1" * 50
 
 @pytest.mark.parametrize("value", NO_IDS, ids=lambda value: value[:24])
 def test_what_is_no_id(value: str) -> None:
-    """A JobID or DataID that is none, or that no request could carry, is Unreadable: it is never made up."""
-    with pytest.raises(Unreadable):
+    """A JobID or DataID that is none, or that no request could carry, is UnreadableReply: it is never made up."""
+    with pytest.raises(UnreadableReply):
         replies.decode_job_id(b'{"Data":[{"JobID":%s}]}' % value.encode())
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableReply):
         replies.decode_data_id(b'{"ID":%s}' % value.encode())
 
 
@@ -75,8 +75,8 @@ def test_what_is_no_id(value: str) -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_replies_that_name_no_job(body: bytes, problem: str) -> None:
-    """A reply that is cut, empty, of another shape or no JSON is Unreadable, and says why."""
-    with pytest.raises(Unreadable) as caught:
+    """A reply that is cut, empty, of another shape or no JSON is UnreadableReply, and says why."""
+    with pytest.raises(UnreadableReply) as caught:
         replies.decode_job_id(body)
     assert problem in str(caught.value)
 
@@ -92,8 +92,8 @@ def test_a_data_id_is_read(body: bytes, data_id: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'"2"', b"<html>", b'{"Data":[{"ID":2}]}'])
 def test_replies_that_name_no_data(body: bytes) -> None:
-    """Any other reply of an upload is Unreadable."""
-    with pytest.raises(Unreadable):
+    """Any other reply of an upload is UnreadableReply."""
+    with pytest.raises(UnreadableReply):
         replies.decode_data_id(body)
 
 
@@ -195,8 +195,8 @@ def test_a_status_is_kept(status: str) -> None:
 
 @pytest.mark.parametrize("status", [7, True, ["Completed"], {"x": 1}, 1.5])
 def test_a_status_is_a_text(status: Any) -> None:
-    """What is no text is no status: the reply is Unreadable, and asked for again."""
-    with pytest.raises(Unreadable) as caught:
+    """What is no text is no status: the reply is UnreadableReply, and asked for again."""
+    with pytest.raises(UnreadableReply) as caught:
         replies.decode_job(job_body(Status=status))
     assert "where a text should be" in str(caught.value)
 
@@ -311,11 +311,11 @@ def test_subscriptions_are_read() -> None:
     ],
 )
 def test_what_a_record_needs_is_strict(decode: Callable[[bytes], Any], row: Any, problem: str | None) -> None:
-    """A record without what it needs is Unreadable; what it can do without may be of any shape."""
+    """A record without what it needs is UnreadableReply; what it can do without may be of any shape."""
     if problem is None:
         assert decode(job_body(**row)).excluded is None
         return
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableReply) as caught:
         decode(job_body(**row))
     assert problem in str(caught.value)
     assert str(row.get("Name")) != str(caught.value)
@@ -401,9 +401,9 @@ DECODERS: list[Callable[[bytes], Any]] = [
 @LAW
 @given(body=BODIES)
 def test_a_body_is_read_or_unreadable(body: bytes) -> None:
-    """Whatever bytes come: a reply is read, or it is Unreadable; nothing else is ever raised, and by no refusal."""
+    """Whatever bytes come: a reply is read, or it is unreadable; nothing else is ever raised, and by no refusal."""
     for decode in DECODERS:
-        with suppress(Unreadable):
+        with suppress(UnreadableReply):
             decode(body)
     assert isinstance(replies.decode_error(body), ErrorReply)
 
@@ -414,7 +414,7 @@ def test_figures_are_numbers_that_were_told(row: dict[str, Any]) -> None:
     """A figure of a job is an int, and stands in the reply as it is or in digits."""
     try:
         reply = replies.decode_job(json.dumps({"Data": [row]}).encode())
-    except Unreadable:
+    except UnreadableReply:
         return
     for name, figure in (("Count", reply.count), ("Errcount", reply.errcount)):
         value: Any = row.get(name)
@@ -428,5 +428,5 @@ def test_contact_data_are_names_and_values() -> None:
     row = {"ContactID": 1, "Data": [{"Name": "city", "Value": "Graz"}]}
     assert replies.decode_contact_data(orjson.dumps({"Count": 1, "Data": [row], "Total": 1})) == {"city": "Graz"}
     for broken in ({"ContactID": 1, "Data": "none"}, {"ContactID": 1}):
-        with pytest.raises(replies.Unreadable):
+        with pytest.raises(replies.UnreadableReply):
             replies.decode_contact_data(orjson.dumps({"Count": 1, "Data": [broken], "Total": 1}))

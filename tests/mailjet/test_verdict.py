@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk.mailjet.verdict import (
+    Backoff,
     Failure,
-    Pause,
     Verdict,
-    harmless_again,
+    harmless_to_retry,
     judge_failure,
     judge_status,
+    may_retry,
     retry_after,
-    send_again,
 )
 from mjbulk.models import Action
 
@@ -80,8 +80,8 @@ def test_when_the_same_bytes_go_again(
 ) -> None:
     """What may have been applied is sent again only where applying it twice does no harm."""
     assert verdict.certain is certain
-    assert send_again(verdict, harmless=False) is again
-    assert send_again(verdict, harmless=True) is again_where_harmless
+    assert may_retry(verdict, harmless=False) is again
+    assert may_retry(verdict, harmless=True) is again_where_harmless
 
 
 def test_tables_are_whole() -> None:
@@ -110,9 +110,9 @@ ADD, FORCE, REMOVE, UNSUB = Action.ADDNOFORCE, Action.ADDFORCE, Action.REMOVE, A
 )
 def test_what_twice_does_no_harm(actions: list[Action], *, excludes: bool, safe: bool) -> None:
     """Only addnoforce and updates without a list converge; the caller's word stands above that."""
-    assert harmless_again(iter(actions), excludes=excludes, resend="safe") is safe
-    assert harmless_again(iter(actions), excludes=excludes, resend="never") is False
-    assert harmless_again(iter(actions), excludes=excludes, resend="always") is True
+    assert harmless_to_retry(iter(actions), excludes=excludes, resend="safe") is safe
+    assert harmless_to_retry(iter(actions), excludes=excludes, resend="never") is False
+    assert harmless_to_retry(iter(actions), excludes=excludes, resend="always") is True
 
 
 # Retry-After
@@ -169,7 +169,7 @@ CHANCES = st.floats(min_value=0, max_value=1)
 )
 def test_a_pause_doubles_with_full_jitter(attempt: int, chance: float, seconds: float) -> None:
     """From half a second it doubles to at most 30, anywhere between nothing and that."""
-    assert Pause().seconds(attempt, chance) == seconds
+    assert Backoff().seconds(attempt, chance) == seconds
 
 
 @pytest.mark.parametrize(
@@ -177,14 +177,14 @@ def test_a_pause_doubles_with_full_jitter(attempt: int, chance: float, seconds: 
 )
 def test_a_throttled_pause_is_never_short(attempt: int, chance: float, seconds: float) -> None:
     """Where the server said that there was too much, at least half of the doubled wait is waited."""
-    assert Pause().seconds(attempt, chance, throttled=True) == seconds
+    assert Backoff().seconds(attempt, chance, throttled=True) == seconds
 
 
 @LAW
 @given(st.integers(1, 10**6), CHANCES, st.floats(min_value=0, max_value=1e6), st.booleans())
 def test_what_was_asked_for_is_never_cut_short(attempt: int, chance: float, asked: float, throttled: bool) -> None:  # noqa: FBT001
     """A pause that was asked for is stretched by a tenth at most, and is never below the first wait."""
-    pause = Pause()
+    pause = Backoff()
     wanted = max(asked, pause.throttled if throttled else pause.first)
     assert wanted <= pause.seconds(attempt, chance, asked=asked, throttled=throttled) <= wanted * 1.1 + 1e-9
 
@@ -193,4 +193,4 @@ def test_what_was_asked_for_is_never_cut_short(attempt: int, chance: float, aske
 @given(st.integers(1, 10**6), CHANCES, st.booleans())
 def test_a_pause_is_bounded(attempt: int, chance: float, throttled: bool) -> None:  # noqa: FBT001
     """Without a wish of the server no pause is longer than the bound, nor negative."""
-    assert 0 <= Pause().seconds(attempt, chance, throttled=throttled) <= Pause().most
+    assert 0 <= Backoff().seconds(attempt, chance, throttled=throttled) <= Backoff().most
