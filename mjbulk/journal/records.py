@@ -23,7 +23,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Protocol
 
-import attrs
 import orjson
 from attrs import field, frozen
 
@@ -35,14 +34,13 @@ FORMAT = 1
 """The version of what is written. A journal of another one is refused."""
 
 
-# Records: the first fields up to ``KEYS`` are the key
+# Records: mjbulk.journal.tables says how they are stored
 
 
 @frozen(kw_only=True)
 class RunRecord:
     """One run, or one partition of it."""
 
-    KEYS = 1
     run: int
     """Its number: `number_of` its names."""
     run_id: str
@@ -71,7 +69,6 @@ class RunRecord:
 class ChunkRecord:
     """One chunk: written when it is cut."""
 
-    KEYS = 2
     run: int
     number: int
     first: int
@@ -91,7 +88,6 @@ class ChunkRecord:
 class PartRecord:
     """Entries of a chunk that are sent together: places ``first`` to ``end`` (exclusive) of its entries."""
 
-    KEYS = 4
     run: int
     chunk: int
     first: int
@@ -123,7 +119,6 @@ class PartRecord:
 class RejectionRecord:
     """One rejection. Those of rows that were refused here stand under chunk 0, numbered by their rows."""
 
-    KEYS = 4
     run: int
     chunk: int
     first: int
@@ -142,14 +137,12 @@ class RejectionRecord:
 class NoteRecord:
     """Something that was learned of an account."""
 
-    KEYS = 2
     account: str
     name: str
     text: str
 
 
 Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | NoteRecord
-RECORDS: tuple[type[Any], ...] = (RunRecord, ChunkRecord, PartRecord, RejectionRecord, NoteRecord)
 
 
 def check_sum(values: Sequence[Any]) -> str:
@@ -185,6 +178,22 @@ def mask(text: str) -> str:
 # What was asked for
 
 
+_SPEC_ON_DISK = {
+    "lists": "lists",
+    "via": "via",
+    "excluded": "excluded",
+    "columns": "columns",
+    "nulls": "nulls",
+    "resend": "resend",
+    "on_mismatch": "on_mismatch",
+    "create_properties": "create_properties",
+    "types": "types",
+    "max_rejected": "max_rejected",
+    "timeout": "timeout",
+    "text": "text",
+    "repairs": "repairs",
+}
+"""The fields of a spec by their names on disk, which stay."""
 _TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "types")
 """What must be the same whenever a run goes on; the other keywords are the caller's to change."""
 
@@ -192,17 +201,17 @@ _TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "
 def encode_spec(spec: RunSpec) -> str:
     """Write down what was asked for. Raises UsageError for names that cannot be."""
     try:
-        return orjson.dumps(attrs.asdict(spec, recurse=False)).decode()
+        return orjson.dumps({name: getattr(spec, of) for name, of in _SPEC_ON_DISK.items()}).decode()
     except TypeError:
         raise UsageError("the names in lists=, columns= and types= are texts") from None
 
 
 def decode_spec(text: str) -> RunSpec:
     """Read what was asked for."""
-    fields = orjson.loads(text)
-    if fields["lists"] is not None:
-        fields["lists"] = tuple((ref, Action(word)) for ref, word in fields["lists"])
-    return RunSpec(**fields)
+    found = orjson.loads(text)
+    if found["lists"] is not None:
+        found["lists"] = tuple((ref, Action(word)) for ref, word in found["lists"])
+    return RunSpec(**{_SPEC_ON_DISK[name]: value for name, value in found.items()})
 
 
 def check_terms(run: RunRecord, asked: RunRecord) -> None:
@@ -217,7 +226,7 @@ def check_terms(run: RunRecord, asked: RunRecord) -> None:
 
 def _meaning(spec: RunSpec, name: str) -> Any:
     """Give a term so that two that mean the same are equal: in which order lists are named means nothing."""
-    term = getattr(spec, name)
+    term = getattr(spec, _SPEC_ON_DISK[name])
     return dict(term) if name == "lists" and term is not None else term
 
 

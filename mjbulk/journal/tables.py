@@ -1,11 +1,15 @@
-"""The tables of a journal: one for each kind of record, made of its fields; what is written to them, and read."""
+"""The tables of a journal, what is written to them, and read.
+
+Every name here is a name on disk, and stays: journals that users have are read by it. What a class or a field of a
+record is called is another matter: a column belongs to the field of its ``key``, which is its name where nothing else
+is said. Check sums are made in the order of the columns.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from types import UnionType
-from typing import Any, TypeVar, get_args
+from operator import attrgetter
+from typing import Any, TypeVar
 
-import attrs
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -25,9 +29,9 @@ from mjbulk.errors import JournalRefused
 from mjbulk.journal.info import SUMS, books
 from mjbulk.journal.records import (
     FORMAT,
-    RECORDS,
     ChunkRecord,
     History,
+    NoteRecord,
     PartRecord,
     Record,
     RejectionRecord,
@@ -43,30 +47,102 @@ _T = TypeVar("_T")
 Insert = Callable[[Table], Any]
 """A database's own insert, which knows what to do about a key that is there."""
 
+
+def _key(name: str, kind: type[BigInteger | Text]) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _sum() -> Column[str]:
+    return Column("sum", Text, nullable=False)
+
+
 _METADATA = MetaData()
-_FORMAT = Table(f"{PREFIX}format", _METADATA, Column("version", BigInteger, primary_key=True, autoincrement=False))
+_FORMAT = Table("mjbulk_format", _METADATA, _key("version", BigInteger))
+_RUNS = Table(
+    "mjbulk_runs",
+    _METADATA,
+    _key("run", BigInteger),
+    Column("run_id", Text),
+    Column("partition", Text),
+    Column("account", Text),
+    Column("spec", Text),
+    Column("source", Text),
+    Column("targets", Text),
+    Column("created", Text),
+    Column("whole", Boolean),
+    Column("rows", BigInteger),
+    Column("settled", Boolean),
+    Column("requests", BigInteger),
+    Column("milliseconds", BigInteger),
+    _sum(),
+)
+_CHUNKS = Table(
+    "mjbulk_chunks",
+    _METADATA,
+    _key("run", BigInteger),
+    _key("number", BigInteger),
+    Column("first", BigInteger),
+    Column("last", BigInteger),
+    Column("rows", BigInteger),
+    Column("entries", BigInteger),
+    Column("digest", Text),
+    _sum(),
+)
+_PARTS = Table(
+    "mjbulk_parts",
+    _METADATA,
+    _key("run", BigInteger),
+    _key("chunk", BigInteger),
+    _key("first", BigInteger),
+    _key("end", BigInteger),
+    Column("rows", BigInteger),
+    Column("state", Text),
+    Column("attempts", BigInteger),
+    Column("data_id", BigInteger),
+    Column("job", Text),
+    Column("overtaken", Boolean),
+    Column("accepted", BigInteger),
+    Column("rejected", BigInteger),
+    Column("superseded", BigInteger),
+    Column("unknown", BigInteger),
+    Column("cause", Text),
+    _sum(),
+)
+_REJECTIONS = Table(
+    "mjbulk_rejections",
+    _METADATA,
+    _key("run", BigInteger),
+    _key("chunk", BigInteger),
+    _key("first", BigInteger),
+    _key("number", BigInteger),
+    Column("row", BigInteger),
+    Column("candidates", Text),
+    Column("field", Text),
+    Column("message", Text),
+    Column("match", Text),
+    Column("origin", Text),
+    _sum(),
+)
+_NOTES = Table("mjbulk_notes", _METADATA, _key("account", Text), _key("name", Text), Column("text", Text), _sum())
+
+TABLES: Mapping[type[Any], Table] = {
+    RunRecord: _RUNS,
+    ChunkRecord: _CHUNKS,
+    PartRecord: _PARTS,
+    RejectionRecord: _REJECTIONS,
+    NoteRecord: _NOTES,
+}
+"""Where records of each kind lie."""
 
 
-def _type_of(hint: Any) -> type[Text | BigInteger | Boolean]:
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return Boolean if bool in kinds else BigInteger if int in kinds else Text
-
-
-def _table(cls: type[Any]) -> Table:
-    columns: list[Column[Any]] = [
-        Column(f.name, _type_of(f.type), primary_key=place < cls.KEYS, autoincrement=False)
-        for place, f in enumerate(attrs.fields(cls))
-    ]
-    name = cls.__name__.removesuffix("Record").casefold()
-    return Table(f"{PREFIX}{name}s", _METADATA, *columns, Column("sum", Text, nullable=False))
-
-
-_TABLES = {cls: _table(cls) for cls in RECORDS}
-_RUNS, _CHUNKS, _PARTS, _REJECTIONS = (_TABLES[cls] for cls in (RunRecord, ChunkRecord, PartRecord, RejectionRecord))
+_FIELDS = {cls: [c.key for c in table.columns if c.name != "sum"] for cls, table in TABLES.items()}
+"""The fields of each kind of record in the order of their columns."""
+_KEYS = {cls: attrgetter(*(c.key for c in table.primary_key.columns)) for cls, table in TABLES.items()}
+"""Gives the key of a record of each kind."""
 
 
 def _values(record: Record) -> dict[str, Any]:
-    values = attrs.asdict(record, recurse=False)
+    values = {name: getattr(record, name) for name in _FIELDS[type(record)]}
     return {**values, "sum": check_sum(list(values.values()))}
 
 
@@ -75,14 +151,14 @@ def _read(cls: type[_T], row: Sequence[Any]) -> _T:
     *values, found = row
     if any(isinstance(value, bytes) for value in values) or check_sum(values) != found:
         raise damaged("a record is not what was written")
-    return cls(**dict(zip((f.name for f in attrs.fields(cls)), values, strict=True)))  # type: ignore[arg-type]  # attrs
+    return cls(**dict(zip(_FIELDS[cls], values, strict=True)))
 
 
 def write(connection: Connection, insert: Insert, records: Sequence[Record]) -> None:
     """Write records, each in place of the one with its key; of several with one key the last."""
     by_kind: dict[type[Any], dict[Any, Record]] = {}
     for record in records:
-        by_kind.setdefault(type(record), {})[attrs.astuple(record, recurse=False)[: record.KEYS]] = record
+        by_kind.setdefault(type(record), {})[_KEYS[type(record)](record)] = record
     for cls, latest in by_kind.items():
         values = [_values(record) for record in latest.values()]
         connection.execute(_upsert(insert, cls), values)  # type: ignore[arg-type]  # classes can be hashed
@@ -90,10 +166,10 @@ def write(connection: Connection, insert: Insert, records: Sequence[Record]) -> 
 
 @cache
 def _upsert(insert: Insert, cls: type[Any]) -> Any:
-    names = [column.name for column in _TABLES[cls].columns]
-    statement = insert(_TABLES[cls])
-    new = {name: statement.excluded[name] for name in names[cls.KEYS :]}
-    return statement.on_conflict_do_update(index_elements=names[: cls.KEYS], set_=new)
+    table = TABLES[cls]
+    statement = insert(table)
+    new = {column.key: statement.excluded[column.key] for column in table.columns if not column.primary_key}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=new)
 
 
 def delete_run(connection: Connection, run: int) -> None:
@@ -113,7 +189,7 @@ def _in_order(table: Table) -> Any:
 
 def read(connection: Connection, cls: type[_T], **which: Any) -> list[_T]:
     """Read records in the order of their keys."""
-    return [_read(cls, row) for row in connection.execute(_in_order(_TABLES[cls]).filter_by(**which))]
+    return [_read(cls, row) for row in connection.execute(_in_order(TABLES[cls]).filter_by(**which))]
 
 
 def books_of(connection: Connection, which: Mapping[str, Any]) -> Callable[[int], Counts]:
