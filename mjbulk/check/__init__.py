@@ -1,7 +1,7 @@
-"""For somebody who has a real account: which of our assumptions of the API hold there.
+"""A check of a real account: which of our assumptions about Mailjet's API hold there.
 
-The check makes a list and properties of its own, sends a few tiny jobs with one made-up contact and rows that Mailjet
-has to refuse, looks at everything that nobody could yet observe, and removes what it has made::
+The check creates a list and properties of its own, sends a few tiny jobs with one made-up contact and rows that Mailjet
+has to refuse, records what is not known of the API, and removes what it has created::
 
     async with mjbulk.Client() as client:
         findings = await check_account(client, consent=True)
@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from mjbulk.check._experiments import experiments
-from mjbulk.check._findings import Findings, Observation, Verdict
+from mjbulk.check._findings import Conclusion, Findings, Observation
 from mjbulk.check._lab import Lab
 from mjbulk.check._readings import READINGS
 from mjbulk.client import Client
@@ -22,7 +22,7 @@ from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import check_address
 from mjbulk.rows.values import RowFault
 
-__all__ = ["Findings", "Observation", "Verdict", "check_account"]
+__all__ = ["Conclusion", "Findings", "Observation", "check_account"]
 
 
 async def check_account(
@@ -35,17 +35,17 @@ async def check_account(
     probe_sizes: bool = False,
     tell: Callable[[str], object] | None = None,
 ) -> Findings:
-    """Look at what is unknown of the API, in the account of this client, and say what was found.
+    """Try out, in the account of this client, what is not known of the API, and give the findings.
 
-    It writes into the account, so ``consent`` has to be true. ``canary`` is the address of the contact that it makes
-    (it stays in the account: there is no call that deletes it); by default a new one under example.org. ``patience``
-    is how many seconds each job may take, ``linger`` how many it is looked at after its end. ``probe_sizes`` uploads
-    bodies of up to 16 MiB that are never imported, and sends up to 50,000 rows that have to be refused. ``tell`` is
-    told of each step.
+    The check writes into the account, so ``consent`` has to be true. ``canary`` is the address of the contact that it
+    creates, by default a new one under example.org; the contact stays in the account, because no call deletes it.
+    ``patience`` is how many seconds each job may take, ``linger`` how many seconds the check polls a job after its end.
+    ``probe_sizes`` uploads bodies of up to 16 MiB that are never imported, and sends up to 50,000 rows that Mailjet has
+    to refuse. ``tell`` is called with a line about each step.
 
-    Raises UsageError without consent or for an address that is none; ApiError and NoAnswer where not even its list
-    could be made. What it has made is removed in any case; what could not be is named in `Findings.left`, or in the
-    notes of the exception.
+    Raises UsageError without consent and for a bad address; ApiError and NoAnswer if the list of the check could not be
+    created. The check always removes what it has created. If something could not be removed, `Findings.left` names it,
+    or the notes of the exception do.
     """
     if consent is not True:
         raise UsageError("the check makes a list, properties and a contact in this account: it needs consent=True")
@@ -71,7 +71,7 @@ def _address(canary: object) -> str:
 
 
 async def _tidy(lab: Lab) -> list[str]:
-    """Remove what was made. Who cancels it waits for its end, which is bounded."""
+    """Remove what the check has created. A cancelled removal first goes on to its end, which comes within a minute."""
     task = asyncio.create_task(lab.tidy())
     try:
         return await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""What the experiments have seen, as it came. It is private: addresses and IDs are in it."""
+"""What the experiments have seen, unprocessed. It is private, because it holds addresses and IDs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
@@ -14,97 +14,97 @@ from mjbulk.outcomes.error_file import parse
 from mjbulk.outcomes.settle import announces_errors, match_errors
 
 _QUIET = 10.0
-"""A job with an unknown status has ended when it tells an end, and nothing changes for so many seconds."""
+"""Seconds: a job with an unknown status has ended if it has a JobEnd and its answers stay the same for this long."""
 _RUNNING = ("allocated", "upload", "prepare", "importing", "in progress", "pending", "saving")
 
 
 @frozen(kw_only=True)
-class Look:
+class Poll:
     """One answer about a job."""
 
     at: float
     """Seconds after the job was posted."""
     row: Mapping[str, Any] = field(repr=False)
-    """As it came, keys in lower case."""
+    """The answer unprocessed, but with its keys in lower case."""
     reply: JobReply = field(repr=False)
 
 
 @define(kw_only=True)
 class Trail:
-    """All that was seen of one job, from its POST on. Seconds count from there."""
+    """Everything that was seen of one job. Its times are seconds since the answer to its POST."""
 
     ref: JobRef = field(repr=False)
     rows: Sequence[str] = field(repr=False)
     """The addresses that were sent."""
     bad: int = 0
-    """How many of them, the last ones, Mailjet has to refuse."""
+    """How many rows Mailjet has to refuse; they are the last ones."""
     posted: Mapping[str, Any] = field(repr=False)
     """The answer to its POST."""
     began: float
-    """When that came, by the loop's clock."""
-    looks: list[Look] = field(factory=list)
+    """When that answer was received, on the loop's clock."""
+    polls: list[Poll] = field(factory=list)
     missed: int = 0
-    """How often it answered 404 before it was found."""
+    """How often polls were answered with 404 before the job was found."""
     file: bytes | None = field(default=None, repr=False)
     file_at: float | None = None
-    """When the error file was there."""
+    """When the error file was received."""
 
     @property
-    def end(self) -> Look | None:
-        """The first look at which it had ended, or None."""
+    def end(self) -> Poll | None:
+        """The first poll after the end of the job, or None."""
         words = ASSUMED.terminal_statuses
-        known = next((look for look in self.looks if finished(look.reply.status, words)), None)
+        known = next((poll for poll in self.polls if finished(poll.reply.status, words)), None)
         return known or self._quiet_end()
 
-    def _quiet_end(self) -> Look | None:
-        last = self.looks[-1].reply if self.looks else JobReply()
+    def _quiet_end(self) -> Poll | None:
+        last = self.polls[-1].reply if self.polls else JobReply()
         strange = last.status.strip().casefold() not in (*_RUNNING, "")
-        same = [*takewhile(lambda look: look.reply == last, reversed(self.looks))]
+        same = [*takewhile(lambda poll: poll.reply == last, reversed(self.polls))]
         return same[-1] if strange and last.job_end and same[0].at - same[-1].at >= _QUIET else None
 
     @property
-    def running(self) -> Sequence[Look]:
-        """The looks before its end."""
+    def running(self) -> Sequence[Poll]:
+        """The polls before the end of the job."""
         end = self.end
-        return [look for look in self.looks if end is None or look.at < end.at]
+        return [poll for poll in self.polls if end is None or poll.at < end.at]
 
     @property
     def last(self) -> JobReply:
         """The newest answer."""
-        return self.looks[-1].reply
+        return self.polls[-1].reply
 
     @property
     def failed(self) -> bool:
-        """Whether the newest answer tells another end than Completed."""
+        """Whether the newest answer has another status than Completed."""
         return self.last.status.strip().casefold() != "completed"
 
     @property
     def announced(self) -> bool:
-        """Whether the newest answer tells of an error file."""
+        """Whether the newest answer announces an error file."""
         return announces_errors(self.last)
 
     @property
     def named(self) -> set[str]:
-        """The addresses of which its error file speaks, as an import would read it."""
+        """The addresses that its error file names, read as an import would read them."""
         entries = parse(self.file or b"", csv_file=self.ref.kind == "csvimport").entries
-        return {self.rows[place] for matched in match_errors(entries, self.rows) for place in matched.places}
+        return {self.rows[index] for matched in match_errors(entries, self.rows) for index in matched.places}
 
     @property
     def counts_lag(self) -> float:
-        """For how long Count was another than the last one that was seen, after the end of a job that has ended."""
-        end = self.end or self.looks[-1]
-        same = [*takewhile(lambda look: look.reply.count == self.last.count, reversed(self.looks))]
+        """How long after the end of the job Count still changed."""
+        end = self.end or self.polls[-1]
+        same = [*takewhile(lambda poll: poll.reply.count == self.last.count, reversed(self.polls))]
         return max(same[-1].at - end.at, 0.0)
 
     @property
     def file_lag(self) -> float | None:
-        """For how long after its end its error file was not there; None where it never was."""
+        """How long after the end of the job its error file was received; None if it never was."""
         end = self.end
         return None if end is None or self.file_at is None else self.file_at - end.at
 
     @property
     def complete(self) -> bool:
-        """Whether nothing more is to be seen of a job that has ended."""
+        """Whether a job that has ended has shown everything that it can show."""
         if self.failed:
             return self.file is not None or not self.last.error_file
         all_counted = (self.last.count or 0) >= len(self.rows)
@@ -113,14 +113,14 @@ class Trail:
 
 @frozen
 class Probe:
-    """What was sent larger and larger."""
+    """The result of sending larger and larger bodies."""
 
     taken: int
-    """The largest size that went through."""
+    """The largest size that was accepted."""
     refused: int | None = None
-    """The one that did not."""
+    """The first size that was not."""
     how: str = ""
-    """What happened to that."""
+    """What happened to that size."""
 
 
 @define(kw_only=True)
@@ -129,9 +129,9 @@ class Evidence:
 
     origin: str
     trails: dict[str, Trail] = field(factory=dict)
-    """By the experiment: json, csv, undeclared, twice, case, treshold, abort."""
+    """Jobs by the name of their experiment: json, csv, undeclared, twice, case, treshold, abort."""
     problems: dict[str, str] = field(factory=dict)
-    """Why an experiment came to no end."""
+    """Why an experiment failed, by its name."""
     taken: bool | None = None
     """Whether a row that had to be refused became a contact."""
     kept: bool | None = None
@@ -143,15 +143,15 @@ class Evidence:
     case_matters: bool | None = None
     """Whether the name of a property in capitals is another name."""
     list_errors: str = ""
-    """The key under which it stands what is wrong with a list."""
+    """The key under which Mailjet says what is wrong with a list."""
     retained: tuple[float, bool] | None = None
-    """So many seconds after its end a job and its error file were there, or not."""
+    """Seconds since the end of a job, and whether the job and its error file could still be read then."""
     job_type: str = ""
-    """What batchjob calls a JSON job."""
+    """The JobType of a JSON job in batchjob."""
     headers: set[str] = field(factory=set)
     """Names of headers that speak of limits, in lower case."""
     throttled: int = 0
-    """How often it was answered 429."""
+    """How many answers were 429."""
     answers: int = 0
     sizes: Probe | None = None
     """Bytes of an upload."""
@@ -159,7 +159,7 @@ class Evidence:
     """Rows of a JSON request."""
 
     def ended(self, name: str) -> Trail | None:
-        """Give the job of an experiment, if it has ended."""
+        """Give the job of an experiment, or None if it has not ended."""
         trail = self.trails.get(name)
         return trail if trail and trail.end else None
 
@@ -168,6 +168,6 @@ class Evidence:
         return {name: trail for name in names if (trail := self.ended(name))}
 
     def why(self, name: str) -> str:
-        """Say why an experiment shows nothing."""
+        """Say why an experiment has no result."""
         missing = "its job did not end in time" if name in self.trails else "it was not tried"
         return self.problems.get(name, missing)

@@ -1,4 +1,4 @@
-"""The experiments. Each leaves what it saw in the evidence; one that fails does not stop the others."""
+"""The experiments. Each adds what it has seen to the evidence; one that fails does not stop the others."""
 
 import asyncio
 import csv
@@ -33,15 +33,15 @@ SIZES = tuple(2**power for power in range(16, 25))
 """64 KiB to 16 MiB."""
 ROWS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 TRESHOLD = 50
-"""An ErrTreshold that ten lines never reach as a number of errors, and pass as a percentage."""
+"""An ErrTreshold that ten bad lines never reach if it is a number of errors, and exceed if it is a percentage."""
 _NO_LIST = 2**53
 _FULL = "exceeds maximum allowed"
-"""Observed of an account that has as many contacts as it may have."""
+"""A part of the error text that was observed for an account with the maximum number of contacts."""
 _TWICE = Patience(attempts=2, seconds=300.0)
 
 
 async def experiments(lab: Lab, *, probe_sizes: bool) -> None:
-    """Make all experiments, side by side where none needs another. Raises where there cannot be any."""
+    """Run all experiments, concurrently if they do not depend on each other. Raises Error if the preparation fails."""
     lab.tell("making a list and contact properties")
     await lab.prepare()
     async with asyncio.TaskGroup() as group:
@@ -65,7 +65,7 @@ async def _in_turn(lab: Lab, names: Sequence[str]) -> None:
 
 
 async def _json(lab: Lab) -> None:
-    """The canary with a property, and rows that must be refused."""
+    """Import the canary with a property, and rows that must be refused."""
     bad = _bad(lab, "json")
     rows = [{"Email": email, "Properties": {lab.property("kept"): lab.mark}} for email in (lab.canary, *bad)]
     await lab.watch(await _post_json(lab, "json", rows, bad=len(bad)))
@@ -73,7 +73,7 @@ async def _json(lab: Lab) -> None:
 
 
 async def _csv(lab: Lab) -> None:
-    """An empty cell for the canary's property; another cell tells when the line was applied."""
+    """Import an empty cell for the canary's property, and another cell that shows when the line was applied."""
     before = await lab.values(lab.property("kept"))
     bad = _bad(lab, "csv")
     names = ("email", lab.property("kept"), lab.property("seen"))
@@ -87,7 +87,7 @@ async def _csv(lab: Lab) -> None:
 
 
 async def _lists(lab: Lab) -> None:
-    """The canary has to leave a list that cannot be there."""
+    """Remove the canary from a list that cannot exist."""
     try:
         await lab.send(subscribe_request(lab.canary, [(_NO_LIST, Action.REMOVE)]), bytes, harmless=True)
     except ApiError as refusal:
@@ -97,7 +97,7 @@ async def _lists(lab: Lab) -> None:
 
 
 async def _undeclared(lab: Lab) -> None:
-    """A property that does not exist, and a row that must be refused."""
+    """Import a property that does not exist, and a row that must be refused."""
     bad = _bad(lab, "undeclared")[:1]
     rows: list[Mapping[str, object]] = [{"Email": lab.canary, "Properties": {lab.property("new"): lab.mark}}]
     rows += [{"Email": email} for email in bad]
@@ -106,7 +106,7 @@ async def _undeclared(lab: Lab) -> None:
 
 
 async def _twice(lab: Lab) -> None:
-    """The canary in two rows of one job."""
+    """Import the canary in two rows of one job."""
     name = lab.property("twice")
     rows = [{"Email": lab.canary, "Properties": {name: which}} for which in ("first", "last")]
     trail = await _post_json(lab, "twice", rows)
@@ -116,7 +116,7 @@ async def _twice(lab: Lab) -> None:
 
 
 async def _case(lab: Lab) -> None:
-    """A property whose name is written in capitals."""
+    """Import a property whose name is written in capitals."""
     name = lab.property("case")
     trail = await _post_json(lab, "case", [{"Email": lab.canary, "Properties": {name.upper(): lab.mark}}])
     await lab.watch(trail)
@@ -126,13 +126,13 @@ async def _case(lab: Lab) -> None:
 
 
 async def _treshold(lab: Lab) -> None:
-    """A csvimport of nothing but bad lines, with an ErrTreshold."""
+    """Run a csvimport that has only bad lines, with an ErrTreshold."""
     lines = [(f"mjbulk-{lab.mark}-{number}@example..org",) for number in range(10)]
     await lab.watch(await _post_csv(lab, "treshold", [("email",), *lines], bad=len(lines), treshold=TRESHOLD))
 
 
 async def _abort(lab: Lab) -> None:
-    """A csvimport that is aborted at once, to see how that is called."""
+    """Abort a csvimport at once, to see the status that this gives."""
     trail = await _post_csv(lab, "abort", [("email",), (lab.canary,)])
     with suppress(ApiError):  # it may have ended, or not be found yet
         await lab.send(abort_request(trail.ref.id), bytes, harmless=True)
@@ -140,7 +140,7 @@ async def _abort(lab: Lab) -> None:
 
 
 async def _later(lab: Lab) -> None:
-    """The first job once more: whether it and its error file are still there, and what batchjob calls it."""
+    """Read the first job once more: whether it and its error file still exist, and its JobType in batchjob."""
     trail = lab.evidence.trails.get("json")
     if trail is None or trail.end is None:
         return
@@ -153,7 +153,7 @@ async def _later(lab: Lab) -> None:
 
 
 async def _sizes(lab: Lab) -> None:
-    """Uploads of growing size, which nobody will import."""
+    """Upload larger and larger bodies, which are never imported."""
 
     def request(size: int) -> Request:
         head = b"email\n" + secrets.token_hex(8).encode()
@@ -163,7 +163,7 @@ async def _sizes(lab: Lab) -> None:
 
 
 async def _rows(lab: Lab) -> None:
-    """More and more rows of one address that must be refused, onto no list."""
+    """Send more and more rows with one bad address, onto no list."""
     row = orjson.dumps({"Email": "mjbulk@example..org"})
     frame = contacts_frame(None)
     lab.evidence.most_rows = await _largest(
@@ -174,7 +174,9 @@ async def _rows(lab: Lab) -> None:
 async def _largest(
     lab: Lab, sizes: Sequence[int], request: Callable[[int], Request], decode: Callable[[bytes], int]
 ) -> Probe:
-    """Send what grows until it does not go through. Raises what has nothing to do with its size."""
+    """Send requests of these sizes until one is refused for its size. Raises ApiError if it is refused for anything
+    else.
+    """
     taken = 0
     for size in sizes:
         try:
@@ -206,7 +208,7 @@ _SIDE_BY_SIDE = (("json", "csv", "lists"), ("undeclared",), ("twice",), ("case",
 
 
 def _bad(lab: Lab, way: str) -> list[str]:
-    """Give addresses that can be none: nothing stands between two dots of their domain."""
+    """Give addresses that must be refused: they have two dots in a row in their domain."""
     return [f"mjbulk-{lab.mark}-{way}-{which}@example..org" for which in ("a", "b")]
 
 
@@ -228,7 +230,7 @@ async def _post_csv(
 
 
 async def _look_for(lab: Lab, addresses: Sequence[str]) -> None:
-    """See whether rows that had to be refused became contacts."""
+    """Find out whether rows that had to be refused became contacts."""
     for email in addresses:
         there = await _is_there(lab, contact_request(email))
         lab.evidence.taken = bool(lab.evidence.taken) or there

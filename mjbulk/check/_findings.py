@@ -1,4 +1,4 @@
-"""What was found: one record for each question, and what follows for the assumptions. Nobody's data is in it."""
+"""The findings: one record for each question, and the assumptions that follow. They hold no personal data."""
 
 import os
 import re
@@ -14,10 +14,10 @@ from mjbulk.config import Assumptions
 ASSUMED = Assumptions()
 """What is assumed where nothing was observed."""
 _EITHER = ("count_includes_rejected", "csv_count_includes_rejected")
-"""Fields whose None admits either reading: to see one of them contradicts nothing."""
+"""Fields whose default None allows both values: to see one of the two contradicts nothing."""
 
 
-class Verdict(Enum):
+class Conclusion(Enum):
     """What an observation means for an assumption."""
 
     HOLDS = "holds"
@@ -31,15 +31,15 @@ class Observation:
 
     asked: str
     seen: str
-    """Without addresses, keys, values and IDs."""
+    """A text without addresses, keys, values and IDs."""
     means: str = ""
     """What follows from it."""
     settles: str | None = None
     """The field of `Assumptions` that it is about, or None."""
-    verdict: Verdict | None = None
-    """What it means for that field; None where there is none."""
+    conclusion: Conclusion | None = None
+    """What it means for that field; None if it is about no field."""
     value: Any = None
-    """What the field then has to be, unless the verdict is OPEN."""
+    """What the field has to be, unless the conclusion is OPEN."""
 
     def __str__(self) -> str:
         means = f" - {self.means}" if self.means else ""
@@ -49,31 +49,31 @@ class Observation:
 def settled(field: str, value: Any, *, asked: str, seen: str, means: str = "") -> Observation:
     """Make an observation that says what a field has to be."""
     holds = value == getattr(ASSUMED, field) or field in _EITHER
-    verdict = Verdict.HOLDS if holds else Verdict.DIFFERS
-    return Observation(asked=asked, seen=seen, means=means, settles=field, verdict=verdict, value=value)
+    conclusion = Conclusion.HOLDS if holds else Conclusion.DIFFERS
+    return Observation(asked=asked, seen=seen, means=means, settles=field, conclusion=conclusion, value=value)
 
 
 def unsettled(field: str, *, asked: str, seen: str, means: str = "") -> Observation:
-    """Make an observation after which a field is as unknown as before."""
-    return Observation(asked=asked, seen=seen, means=means, settles=field, verdict=Verdict.OPEN)
+    """Make an observation that does not show what a field has to be."""
+    return Observation(asked=asked, seen=seen, means=means, settles=field, conclusion=Conclusion.OPEN)
 
 
 @frozen(kw_only=True)
 class Findings:
-    """What `check_account` found. ``str()`` of it is a page for people, `write` a file for `Assumptions.load`.
+    """What `check_account` found. ``str()`` gives a page for people, `write` a file for `Assumptions.load`.
 
-    A check sees a few jobs of one account. It shows what can happen, never what cannot: so what it settles makes an
-    import more careful than the defaults, and never less.
+    A check sees a few jobs of one account. It can show that something happens, and never that it does not happen. So
+    its findings make an import more careful than the defaults do, and never less careful.
     """
 
     observations: Sequence[Observation]
     left: Sequence[str] = ()
-    """What could not be removed from the account, and has to be by hand."""
+    """What could not be removed from the account. Remove it by hand."""
 
     @property
     def assumptions(self) -> Assumptions:
-        """What to assume of this account: the defaults where nothing could be settled."""
-        known = (o for o in self.observations if o.settles and o.verdict is not Verdict.OPEN)
+        """What to assume of this account; a field keeps its default if the check could not settle it."""
+        known = (o for o in self.observations if o.settles and o.conclusion is not Conclusion.OPEN)
         return attrs.evolve(ASSUMED, **{str(o.settles): o.value for o in known})
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -81,20 +81,20 @@ class Findings:
         self.assumptions.write(path)
 
     def text(self) -> str:
-        """Give lines for people: each assumption, what else was seen, and what is left in the account."""
+        """Give lines for people: each assumption, other observations, and what is left in the account."""
         return "\n".join(self._lines())
 
     __str__ = text
 
     def _lines(self) -> Iterator[str]:
         yield "What is assumed:"
-        for verdict in Verdict:
+        for conclusion in Conclusion:
             for one in self.observations:
-                if one.verdict is verdict:
-                    yield f"  {verdict.value}: {one.settles} = {_shown(one)} ({one})"
+                if one.conclusion is conclusion:
+                    yield f"  {conclusion.value}: {one.settles} = {_value(one)} ({one})"
         yield "What else was seen:"
         for one in self.observations:
-            if one.verdict is None:
+            if one.conclusion is None:
                 yield f"  {one}"
         yield "What is left in the account, on no list unless one is named here:"
         for sentence in (
@@ -104,8 +104,8 @@ class Findings:
             yield f"  {sentence}"
 
 
-def _shown(one: Observation) -> str:
-    value = getattr(ASSUMED, str(one.settles)) if one.verdict is Verdict.OPEN else one.value
+def _value(one: Observation) -> str:
+    value = getattr(ASSUMED, str(one.settles)) if one.conclusion is Conclusion.OPEN else one.value
     if isinstance(value, tuple):
         return ", ".join(map(word, value))
     return {None: "not known", True: "true", False: "false"}.get(value, str(value))
@@ -115,5 +115,5 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z_ -]{0,30}\Z")
 
 
 def word(text: str) -> str:
-    """Give a word of Mailjet's, or of anybody's, only where it can be nothing but a word."""
+    """Give a text from Mailjet only if it can be nothing but a few words; otherwise say what it is."""
     return text if _WORD.match(text) else "(another text)" if text else "(empty)"

@@ -1,4 +1,4 @@
-"""Where experiments are made: a list and properties of their own, jobs and looks at them, and the removal of all."""
+"""What experiments work with: a list and properties of their own, jobs and their polls, and the removal of all this."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from attrs import define, field
 from yarl import URL
 
-from mjbulk.check._evidence import Evidence, Look, Trail
+from mjbulk.check._evidence import Evidence, Poll, Trail
 from mjbulk.client import Client
 from mjbulk.errors import ApiError, Error
 from mjbulk.mailjet.replies import (
@@ -41,7 +41,7 @@ from mjbulk.run.engine import Engine
 _T = TypeVar("_T")
 _PATIENCE = Patience(attempts=8, seconds=60.0)
 _TIDYING = 60.0
-"""Seconds that the removal may take."""
+"""Seconds for the removal."""
 _OF_LIMITS = re.compile(r"retry-after|rate-?limit|quota|throttl")
 
 
@@ -52,7 +52,7 @@ class Lab:
     engine: Engine = field(repr=False)
     canary: str = field(repr=False)
     mark: str
-    """A random word in the names of all that is made."""
+    """A random word in the name of everything that the check creates."""
     patience: float
     linger: float
     tell: Callable[[str], object]
@@ -69,8 +69,8 @@ class Lab:
         linger: float,
         tell: Callable[[str], object] | None,
     ) -> Self:
-        """Send nothing yet."""
-        engine = client._ready()  # noqa: SLF001  # raw answers are nothing that a client gives to its users
+        """Prepare a check, without a request."""
+        engine = client._ready()  # noqa: SLF001  # the client gives its users no raw answers
         mark = secrets.token_hex(4)
         return cls(
             engine=engine,
@@ -84,11 +84,11 @@ class Lab:
 
     @property
     def list_name(self) -> str:
-        """The name of the list that is made."""
+        """The name of the list of this check."""
         return f"mjbulk check {self.mark}"
 
     def property(self, use: str) -> str:
-        """Give the name of a property; all but ``new`` are made."""
+        """Give the name of a property; the check creates all of them except ``new``."""
         return f"mjbulkcheck{self.mark}{use}"
 
     async def send(
@@ -100,18 +100,18 @@ class Lab:
         patience: Patience = _PATIENCE,
         max_reply: float = MAX_ERROR_FILE,
     ) -> _T:
-        """Send a request, and listen to the headers of its answers."""
+        """Send a request, and note the headers of its answers."""
         return await self.engine.transport.send(
-            request, decode, harmless=harmless, patience=patience, max_reply=max_reply, on_answer=self._hear
+            request, decode, harmless=harmless, patience=patience, max_reply=max_reply, on_answer=self._note_headers
         )
 
-    def _hear(self, status: int, headers: Mapping[str, str]) -> None:
+    def _note_headers(self, status: int, headers: Mapping[str, str]) -> None:
         self.evidence.answers += 1
         self.evidence.throttled += status == 429
         self.evidence.headers |= {name.lower() for name in headers if _OF_LIMITS.search(name.lower())}
 
     async def prepare(self) -> None:
-        """Make the list and the properties."""
+        """Create the list and the properties."""
         self.list_id = (await self.send(create_list_request(self.list_name), decode_lists))[0].id
         for use in ("kept", "seen", "twice", "case"):
             await self.send(create_property_request(self.property(use), "str", "static"), decode_properties)
@@ -124,36 +124,38 @@ class Lab:
         return self.evidence.trails.setdefault(name, Trail(ref=ref, rows=rows, bad=bad, posted=row, began=now))
 
     def since(self, trail: Trail) -> float:
-        """Give the seconds since a job's end was seen, or since its POST where it was not."""
+        """Give the seconds since the end of a job was seen, or since its POST if it has not ended."""
         began = trail.began + (trail.end.at if trail.end else 0.0)
         return asyncio.get_running_loop().time() - began
 
     async def watch(self, trail: Trail, *, linger: bool = True) -> None:
-        """Look at a job to its end, and after it until nothing more is to be seen: both within bounds."""
-        with suppress(TimeoutError):  # what was seen by then stands
+        """Poll a job until its end (at most ``patience`` seconds), and then until it has shown everything (at most
+        ``linger`` seconds).
+        """
+        with suppress(TimeoutError):  # the evidence until then is kept
             async with asyncio.timeout(self.patience):
                 while trail.end is None:
-                    await self._look(trail)
-                    await asyncio.sleep(0 if trail.end else pause(self.since(trail)))
+                    await self._poll(trail)
+                    await asyncio.sleep(0 if trail.end else seconds_to_next_poll(self.since(trail)))
         if trail.end is None or not linger:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self.linger):
                 await self._ask_file(trail)
                 while not trail.complete:
-                    await asyncio.sleep(pause(self.since(trail)))
-                    await self._look(trail)
+                    await asyncio.sleep(seconds_to_next_poll(self.since(trail)))
+                    await self._poll(trail)
                     await self._ask_file(trail)
 
-    async def _look(self, trail: Trail) -> None:
+    async def _poll(self, trail: Trail) -> None:
         try:
-            row, reply = await self.send(job_request(trail.ref), _shown)
+            row, reply = await self.send(job_request(trail.ref), _job_row)
         except ApiError as refusal:
-            if refusal.status != 404 or trail.looks:
+            if refusal.status != 404 or trail.polls:
                 raise
             trail.missed += 1
             return
-        trail.looks.append(Look(at=asyncio.get_running_loop().time() - trail.began, row=row, reply=reply))
+        trail.polls.append(Poll(at=asyncio.get_running_loop().time() - trail.began, row=row, reply=reply))
 
     async def _ask_file(self, trail: Trail) -> None:
         if trail.file is not None:
@@ -166,7 +168,9 @@ class Lab:
                 raise
 
     async def values(self, until: str) -> Mapping[str, Any] | None:
-        """Give the property values of the canary once the one named ``until`` is there; None where it never is."""
+        """Wait until the canary has a value for the property ``until``, and give all its values; None if that takes too
+        long.
+        """
         began = asyncio.get_running_loop().time()
         while (waited := asyncio.get_running_loop().time() - began) < self.linger:
             try:
@@ -177,13 +181,13 @@ class Lab:
                 values = {}
             if values.get(until):
                 return values
-            await asyncio.sleep(pause(waited))
+            await asyncio.sleep(seconds_to_next_poll(waited))
         return None
 
     # The end
 
     async def tidy(self) -> list[str]:
-        """Stop what still runs, remove what was made, and say what could not be."""
+        """Stop jobs that still run, remove what the check has created, and name what could not be removed."""
         left = []
         open_jobs = [trail.ref for trail in self.evidence.trails.values() if trail.end is None]
         steps: dict[str, Callable[[], Any]] = {
@@ -205,14 +209,14 @@ class Lab:
         return left
 
     async def _stop(self, refs: list[JobRef]) -> bool:
-        """Abort imports, which would make a removed property anew. Other jobs cannot be stopped."""
+        """Abort imports, which would create a removed property again. Other jobs cannot be stopped."""
         for ref in refs:
             if ref.kind == "csvimport":
                 await self.send(abort_request(ref.id), bytes, harmless=True)
         return all(ref.kind == "csvimport" for ref in refs)
 
     async def _remove_list(self) -> bool:
-        """Find the list by its name, for the answer that told its ID may have been lost."""
+        """Remove the list. It is found by its name, because the answer with its ID may have been lost."""
         for one in await self.send(page_request("contactslist", 0, Name=self.list_name), decode_lists):
             if one.name == self.list_name and not one.deleted:
                 await self._remove(delete_list_request(one.id))
@@ -229,12 +233,12 @@ class Lab:
         try:
             await self.send(request, bytes, harmless=True)
         except ApiError as refusal:
-            if refusal.status != 404:  # it is gone: an answer was lost
+            if refusal.status != 404:  # an earlier request removed it, and its answer was lost
                 raise
 
 
-def pause(elapsed: float) -> float:
-    """Give the seconds until the next look: short ones first, for jobs that take seconds are over soon."""
+def seconds_to_next_poll(elapsed: float) -> float:
+    """Give the seconds until the next poll: few at first, because some jobs take only seconds."""
     return min(max(0.25, elapsed / 10), 5.0)
 
 
@@ -242,7 +246,7 @@ def _posted(body: bytes) -> tuple[int, Mapping[str, Any]]:
     return decode_job_id(body), _folded(decode_batchjob(body))
 
 
-def _shown(body: bytes) -> tuple[Mapping[str, Any], JobReply]:
+def _job_row(body: bytes) -> tuple[Mapping[str, Any], JobReply]:
     return _folded(decode_batchjob(body)), decode_job(body)
 
 

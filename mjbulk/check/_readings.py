@@ -1,4 +1,4 @@
-"""What the evidence means: one function for each question, and the table of them all."""
+"""What the evidence means: one function for each question, and a table of these functions."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from mjbulk.check._evidence import Evidence, Probe, Trail
 from mjbulk.check._findings import ASSUMED, Observation, settled, unsettled, word
 from mjbulk.check._shapes import address_shape, csv_file_shape, json_file_shape, number_shape, time_shape
 
-_WAYS = {
+_JOBS = {
     "json": "a JSON job",
     "csv": "a csvimport",
     "undeclared": "a JSON job of an unknown property",
@@ -16,13 +16,12 @@ _WAYS = {
     "treshold": "a csvimport of bad lines",
     "abort": "an aborted csvimport",
 }
-_JOBS = tuple(_WAYS)
 _IMPORTS = ("json", "csv")
 Reading = Callable[[Evidence], Observation]
 
 
 def _of(name: str, asked: str, see: Callable[[Evidence, Trail], str], *, means: str = "") -> Reading:
-    """Make a reading of one job that has ended; where it has not, it says why."""
+    """Make a reading of one job that has ended; if it has not, the observation says why."""
 
     def read(evidence: Evidence) -> Observation:
         trail = evidence.ended(name)
@@ -42,7 +41,7 @@ def _terminal_words(evidence: Evidence) -> Observation:
     if not seen:
         return unsettled("terminal_statuses", asked=asked, seen="no job was seen to end")
     folded = [status.strip().casefold() for status in seen.values()]
-    shown = {status: [_WAYS[name] for name in seen if seen[name] == status] for status in seen.values()}
+    shown = {status: [_JOBS[name] for name in seen if seen[name] == status] for status in seen.values()}
     new = [status for status in dict.fromkeys(folded) if status not in ASSUMED.terminal_statuses]
     text = ", ".join(f"{word(status)} ({', '.join(jobs)})" for status, jobs in shown.items())
     return settled("terminal_statuses", (*ASSUMED.terminal_statuses, *new), asked=asked, seen=text)
@@ -53,7 +52,7 @@ def _ends(evidence: Evidence, names: Iterable[str]) -> dict[str, str]:
 
 
 def _running_words(evidence: Evidence) -> Observation:
-    words = dict.fromkeys(word(look.reply.status) for trail in evidence.trails.values() for look in trail.running)
+    words = dict.fromkeys(word(poll.reply.status) for trail in evidence.trails.values() for poll in trail.running)
     seen = ", ".join(sorted(words)) or "no job was seen running"
     return Observation(asked="words of a job that has not ended", seen=seen, means="any other word means the same")
 
@@ -64,17 +63,17 @@ def _abort_word(_: Evidence, trail: Trail) -> str:
 
 def _durations(evidence: Evidence) -> Observation:
     ended = evidence.all_ended(_IMPORTS).items()
-    seen = ", ".join(f"{_seconds(trail.end.at)} ({_WAYS[name]})" for name, trail in ended if trail.end)
+    seen = ", ".join(f"{_seconds(trail.end.at)} ({_JOBS[name]})" for name, trail in ended if trail.end)
     return Observation(asked="how long a job takes", seen=seen or "no job was seen to end")
 
 
 def _wait(field: str, asked: str, waits: dict[str, float], missing: str) -> Observation:
-    """Settle a wait: what was seen may not be the longest, so twice as much is assumed where it was too little."""
+    """Settle a wait. If a longer one was seen than assumed, assume twice what was seen: others may take even longer."""
     if not waits:
         return unsettled(field, asked=asked, seen=missing)
     assumed, longest = getattr(ASSUMED, field), max(waits, key=lambda name: waits[name])
     value = assumed if waits[longest] <= assumed else float(math.ceil(2 * waits[longest]))
-    return settled(field, value, asked=asked, seen=f"{_seconds(waits[longest])} ({_WAYS[longest]})")
+    return settled(field, value, asked=asked, seen=f"{_seconds(waits[longest])} ({_JOBS[longest]})")
 
 
 def _seconds(seconds: float) -> str:
@@ -82,8 +81,8 @@ def _seconds(seconds: float) -> str:
 
 
 def _new_job(evidence: Evidence) -> Observation:
-    found = {name: trail for name, trail in evidence.trails.items() if trail.looks}
-    waits = {name: trail.looks[0].at if trail.missed else 0.0 for name, trail in found.items()}
+    found = {name: trail for name, trail in evidence.trails.items() if trail.polls}
+    waits = {name: trail.polls[0].at if trail.missed else 0.0 for name, trail in found.items()}
     return _wait("new_job_seconds", "how long a new job answers 404", waits, "no job was found")
 
 
@@ -111,7 +110,7 @@ def _retained(evidence: Evidence) -> Observation:
 
 
 def _count(name: str, field: str) -> Reading:
-    asked = f"whether Count of {_WAYS[name]} has the rejected rows in it"
+    asked = f"whether Count of {_JOBS[name]} has the rejected rows in it"
 
     def read(evidence: Evidence) -> Observation:
         trail = evidence.ended(name)
@@ -129,7 +128,7 @@ def _count(name: str, field: str) -> Reading:
 def _csv_running_count(evidence: Evidence) -> Observation:
     asked = "Count of a csvimport that runs"
     trail = evidence.trails.get("csv")
-    replies = [look.reply for look in trail.running] if trail else []
+    replies = [poll.reply for poll in trail.running] if trail else []
     if not trail or not replies:
         return Observation(asked=asked, seen="it was not seen running")
     ahead = any((reply.count or 0) >= len(trail.rows) > (reply.current or 0) for reply in replies)
@@ -170,7 +169,7 @@ def _named(name: str, trail: Trail) -> str:
     bad = trail.rows[-trail.bad :]
     others = len(trail.named.difference(bad))
     more = f", and {others} that had not to be" if others else ""
-    return f"the error file of {_WAYS[name]} names {len(trail.named.intersection(bad))} of {len(bad)}{more}"
+    return f"the error file of {_JOBS[name]} names {len(trail.named.intersection(bad))} of {len(bad)}{more}"
 
 
 def _announced(evidence: Evidence) -> Observation:
@@ -179,7 +178,7 @@ def _announced(evidence: Evidence) -> Observation:
     files = {name: trail.announced for name, trail in ended if trail.file is not None}
     if not files:
         return unsettled(field, asked=asked, seen="no error file was seen")
-    seen = ", ".join(f"{_WAYS[name]} {'does' if told else 'does not'}" for name, told in files.items())
+    seen = ", ".join(f"{_JOBS[name]} {'does' if announced else 'does not'}" for name, announced in files.items())
     if all(files.values()):
         return unsettled(field, asked=asked, seen=seen, means="which does not show that every job does")
     return settled(field, False, asked=asked, seen=seen)
@@ -195,15 +194,15 @@ def _list_errors(evidence: Evidence) -> Observation:
 
 def _times(name: str) -> Reading:
     def read(evidence: Evidence) -> Observation:
-        looks = trail.looks if (trail := evidence.trails.get(name)) else []
-        shapes = {time_shape(look.row.get(key)) for look in looks for key in ("jobstart", "jobend")}
-        return Observation(asked=f"JobStart and JobEnd of {_WAYS[name]}", seen=", ".join(sorted(shapes)) or "not seen")
+        polls = trail.polls if (trail := evidence.trails.get(name)) else []
+        shapes = {time_shape(poll.row.get(key)) for poll in polls for key in ("jobstart", "jobend")}
+        return Observation(asked=f"JobStart and JobEnd of {_JOBS[name]}", seen=", ".join(sorted(shapes)) or "not seen")
 
     return read
 
 
 def _echo(_: Evidence, trail: Trail) -> str:
-    return "stand in it" if any("contactslists" in look.row for look in trail.looks) else "do not stand in it"
+    return "stand in it" if any("contactslists" in poll.row for poll in trail.polls) else "do not stand in it"
 
 
 def _job_type(evidence: Evidence) -> Observation:
@@ -212,7 +211,7 @@ def _job_type(evidence: Evidence) -> Observation:
 
 
 def _numbers(evidence: Evidence) -> Observation:
-    rows = [row for trail in evidence.trails.values() for row in (trail.posted, *(look.row for look in trail.looks))]
+    rows = [row for trail in evidence.trails.values() for row in (trail.posted, *(poll.row for poll in trail.polls))]
     names = ("jobid", "id", "count", "current", "errcount")
     shapes = {number_shape(row[name]) for row in rows for name in names if name in row}
     return Observation(asked="numbers in answers are written as", seen=", ".join(sorted(shapes)) or "not seen")
@@ -316,4 +315,4 @@ READINGS: tuple[Reading, ...] = (
     _twice,
     _limits,
 )
-"""Each reads the evidence and gives one observation: first the assumptions, in the order of their fields."""
+"""All readings. Those about assumptions come first, in the order of the fields of `Assumptions`."""

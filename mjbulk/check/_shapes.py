@@ -1,4 +1,4 @@
-"""What a value or a file looks like, in words that tell nothing of what stands in it."""
+"""Descriptions of the form of values and files, which show nothing of their content."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -40,7 +40,7 @@ def number_shape(value: Any) -> str:
 
 
 def address_shape(address: str, origin: str) -> str:
-    """Say how the address of an error file is written; only known words of it are shown."""
+    """Say how the address of an error file is written, and show only known words of it."""
     if not address:
         return "empty"
     try:
@@ -55,7 +55,7 @@ def address_shape(address: str, origin: str) -> str:
 
 
 def json_file_shape(data: bytes | None) -> str:
-    """Say how the error file of a JSON job is made."""
+    """Say what form the error file of a JSON job has."""
     if data is None:
         return "there is none"
     text = data.decode("utf-8", "replace").strip()
@@ -102,7 +102,7 @@ def _keys(items: Iterable[Mapping[str, Any]]) -> str:
 
 
 def csv_file_shape(data: bytes | None) -> str:
-    """Say how the error file of a csvimport is made."""
+    """Say what form the error file of a csvimport has."""
     if data is None:
         return "there is none"
     lines = data.decode("utf-8", "replace").splitlines()

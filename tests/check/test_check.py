@@ -10,7 +10,7 @@ import pytest
 from support import KEYS, World
 
 import mjbulk
-from mjbulk.check import Findings, Verdict, check_account
+from mjbulk.check import Conclusion, Findings, check_account
 from mjbulk.check._shapes import address_shape, csv_file_shape, json_file_shape, number_shape, time_shape
 from mjbulk.testing import Fault, Knobs
 
@@ -28,16 +28,16 @@ def remains(world: World) -> list[str]:
     return [name for name in (*lists, *world.emulator.properties) if "check" in name]
 
 
-def verdict_of(findings: Findings, field: str) -> Verdict | None:
-    return next(one.verdict for one in findings.observations if one.settles == field)
+def conclusion_of(findings: Findings, field: str) -> Conclusion | None:
+    return next(one.conclusion for one in findings.observations if one.settles == field)
 
 
 async def test_all_that_is_assumed_holds_in_the_emulator(world: World) -> None:
     """Nothing differs from the defaults, and no field of them is left out."""
     findings = await check(world, probe_sizes=True)
-    fields = {one.settles: one.verdict for one in findings.observations if one.settles}
+    fields = {one.settles: one.conclusion for one in findings.observations if one.settles}
     assert set(fields) == {field.name for field in attrs.fields(mjbulk.Assumptions)}
-    assert {name for name, verdict in fields.items() if verdict is not Verdict.HOLDS} == {"errors_are_announced"}
+    assert {name for name, found in fields.items() if found is not Conclusion.HOLDS} == {"errors_are_announced"}
     assert findings.assumptions == mjbulk.Assumptions(count_includes_rejected=True, csv_count_includes_rejected=True)
     assert "16777216 bytes go through" in findings.text()
     assert "50000 rows go through" in findings.text()
@@ -159,7 +159,7 @@ async def test_what_it_settles(world: World, knobs: dict[str, Any], field: str, 
         findings = await check(turned, probe_sizes=bool({"max_body", "max_rows"} & set(knobs)))
     assert getattr(findings.assumptions, field) == value
     held = value == getattr(mjbulk.Assumptions(), field) or field == "count_includes_rejected"
-    assert verdict_of(findings, field) is (Verdict.HOLDS if held else Verdict.DIFFERS)
+    assert conclusion_of(findings, field) is (Conclusion.HOLDS if held else Conclusion.DIFFERS)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_a_wait_that_was_too_short_becomes_twice_what_was_seen(world: Worl
     async with world.turned(**{knob: 80.0}) as turned:
         findings = await check(turned)
     assert 160 <= getattr(findings.assumptions, field) <= 180
-    assert verdict_of(findings, field) is Verdict.DIFFERS
+    assert conclusion_of(findings, field) is Conclusion.DIFFERS
 
 
 async def test_an_error_file_that_no_job_tells_of(world: World) -> None:
@@ -186,7 +186,7 @@ async def test_an_error_file_that_no_job_tells_of(world: World) -> None:
 
     world.emulator.fault("GET contact/managemanycontacts", Fault.edited(silent), times=None)
     findings = await check(world)
-    assert verdict_of(findings, "errors_are_announced") is Verdict.HOLDS
+    assert conclusion_of(findings, "errors_are_announced") is Conclusion.HOLDS
     assert "whether a job tells of its error file: a JSON job does not, a csvimport does" in findings.text()
     assert "ErrorFile of a JSON job: empty" in findings.text()
 
@@ -195,8 +195,8 @@ async def test_an_error_file_that_never_comes(world: World) -> None:
     """It is looked for as long as was asked, and then said to be missing."""
     async with world.turned(error_file_delay=1000.0) as turned:
         findings = await check(turned, linger=20.0)
-    assert verdict_of(findings, "error_file_seconds") is Verdict.OPEN
-    assert verdict_of(findings, "errors_are_announced") is Verdict.OPEN
+    assert conclusion_of(findings, "error_file_seconds") is Conclusion.OPEN
+    assert conclusion_of(findings, "errors_are_announced") is Conclusion.OPEN
     assert "the error file of a JSON job: there is none" in findings.text()
 
 
@@ -204,7 +204,7 @@ async def test_a_bad_row_that_becomes_a_contact_settles_no_count(world: World) -
     """Where Mailjet takes what it had to refuse, nothing follows from the counts."""
     world.emulator.fault("GET contact", Fault.answer(200, b"{}"))
     findings = await check(world)
-    assert verdict_of(findings, "count_includes_rejected") is Verdict.OPEN
+    assert conclusion_of(findings, "count_includes_rejected") is Conclusion.OPEN
     assert "some of them became contacts" in findings.text()
     assert findings.left == ("contacts of rows that had to be refused",)
 
@@ -266,8 +266,8 @@ async def test_an_experiment_that_fails_leaves_the_others(
     world.emulator.fault(call, Fault.answer(int(why), "{}"), times=None)
     findings = await check(world, probe_sizes=True)
     for field in open_fields:
-        assert verdict_of(findings, field) is Verdict.OPEN
-    assert verdict_of(findings, "new_job_seconds") is Verdict.HOLDS
+        assert conclusion_of(findings, field) is Conclusion.OPEN
+    assert conclusion_of(findings, "new_job_seconds") is Conclusion.HOLDS
     assert remains(world) == []
     unseen = call in ("GET contact/managemanycontacts", "GET csvimport")  # nobody saw these jobs end
     assert len(findings.left) == unseen
