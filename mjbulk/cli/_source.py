@@ -1,24 +1,21 @@
 """What a command is told of a file and of lists: records of options, and what becomes of them."""
 
-import asyncio
 import os
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 from mjbulk.errors import UsageError
 from mjbulk.models import ActionWord
+from mjbulk.rows.file_thread import FileThread
 
 if TYPE_CHECKING:
     from mjbulk.rows.sources import Source
 
-_T = TypeVar("_T")
 _BLOCK = 256 * 1024
 _LISTS = Group("Lists", sort_key=10)
 _SOURCE = Group("Source", sort_key=20)
@@ -114,33 +111,12 @@ NO_LISTS = Lists()
 BY_ITS_NAME = Form()
 
 
-async def _pieces(opened: Callable[[], int]) -> AsyncIterator[bytes]:
-    """Read a pipe, which may stay silent for ever, in threads that do not keep the process alive."""
-    descriptor = await _in_thread(opened)
-    while block := await _in_thread(lambda: os.read(descriptor, _BLOCK)):
-        yield block
-
-
-async def _in_thread(call: Callable[[], _T]) -> _T:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[_T] = loop.create_future()
-
-    def give(outcome: _T | OSError) -> None:
-        if ready.cancelled():
-            return
-        if isinstance(outcome, OSError):
-            ready.set_exception(outcome)
-        else:
-            ready.set_result(outcome)
-
-    def work() -> None:
-        outcome: _T | OSError
-        try:
-            outcome = call()
-        except OSError as why:
-            outcome = why
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(give, outcome)
-
-    threading.Thread(target=work, daemon=True).start()
-    return await ready
+async def _pieces(open_: Callable[[], int]) -> AsyncIterator[bytes]:
+    """Read a pipe in a thread that does not keep the process alive: the pipe may stay silent forever."""
+    thread = FileThread()
+    try:
+        descriptor = await thread.ask(open_)
+        while block := await thread.ask(os.read, descriptor, _BLOCK):
+            yield block
+    finally:
+        thread.end()

@@ -8,15 +8,12 @@ import codecs
 import os
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
-from concurrent.futures import Executor, Future
 from contextlib import ExitStack, aclosing
-from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, BinaryIO
 
 from mjbulk.errors import UsageError
+from mjbulk.rows.file_thread import FileThread
 
 Path_ = str | os.PathLike[str]
 File = Path_ | BinaryIO | AsyncIterable[bytes]
@@ -71,55 +68,18 @@ def pieces_of(file: File) -> Callable[[], Pieces]:
     raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or async bytes")
 
 
-class _Reader(Executor):
-    """One thread that nobody waits for, not even at the end of the program: to open or read a pipe may take for ever.
-
-    Mutable state: what it has been asked for.
-    """
-
-    def __init__(self) -> None:
-        self._last: Future[Any] | None = None
-        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        Thread(target=self._work, name="mjbulk-file", daemon=True).start()
-
-    def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> "Future[Any]":
-        self._last = future = Future[Any]()
-        future.set_running_or_notify_cancel()  # nobody takes it back
-        self._asked.put((future, partial(call, *args, **named)))
-        return future
-
-    async def ask(self, call: Callable[..., Any], *args: Any) -> Any:
-        """Wait for a call in that thread."""
-        return await asyncio.get_running_loop().run_in_executor(self, call, *args)
-
-    def end(self, close: Callable[[], object]) -> None:
-        """Close what was opened: now, or when the call that is under way has come back."""
-        if self._last is None or self._last.done():
-            close()
-        else:
-            self.submit(close)
-        self._asked.put(None)
-
-    def _work(self) -> None:
-        for future, call in iter(self._asked.get, None):
-            try:
-                future.set_result(call())
-            except BaseException as why:  # noqa: BLE001  # for who has asked
-                future.set_exception(why)
-
-
 async def _pieces_of_path(path: Path) -> Pieces:
-    reader, opened = _Reader(), ExitStack()
+    thread, opened = FileThread(), ExitStack()
     try:
         try:  # unbuffered: what a pipe has comes at once
-            file = await reader.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
+            file = await thread.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
         except OSError as why:
             raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-        async with aclosing(_pieces_of_file(file, reader.ask)) as pieces:
+        async with aclosing(_pieces_of_file(file, thread.ask)) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
-        reader.end(opened.close)
+        thread.end(opened.close)
 
 
 async def _pieces_of_file(file: Any, ask: Callable[..., Awaitable[Any]] = asyncio.to_thread) -> Pieces:
