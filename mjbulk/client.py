@@ -28,7 +28,7 @@ from mjbulk.models import (
     RunSpec,
     repair_spec,
 )
-from mjbulk.outcomes.report import Report, by_row
+from mjbulk.outcomes.report import Report, sorted_by_row
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.run.engine import Engine, open_journal
@@ -229,7 +229,7 @@ class Client(Calls):
         if report.stored and report.rejected:
             raise UsageError("the rows of a stored report are not at hand: mend them in the source, under a new run_id")
         spec = repair_spec(report.spec)
-        known = by_row(report.rejections)
+        known = sorted_by_row(report.rejections)
         first = await asyncio.to_thread(next, known, None)  # millions of them are sorted before the first is given
         begun = known if first is None else chain([first], known)
 

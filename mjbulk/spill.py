@@ -30,7 +30,7 @@ class _Segment:
 
 
 @frozen
-class Place:
+class SpillRef:
     """Where a value lies."""
 
     segment: _Segment
@@ -42,14 +42,14 @@ class Place:
 class Stored:
     """Bytes that lie in a spill, read when they are asked for."""
 
-    place: Place
+    ref: SpillRef
 
     def __len__(self) -> int:
-        return self.place.length
+        return self.ref.length
 
     def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self.place.length)
-        return os.pread(self.place.segment.file.fileno(), max(stop - start, 0), self.place.offset + start)
+        start, stop, _ = part.indices(self.ref.length)
+        return os.pread(self.ref.segment.file.fileno(), max(stop - start, 0), self.ref.offset + start)
 
 
 class Spill:
@@ -59,7 +59,7 @@ class Spill:
         """Open nothing yet."""
         self._segments: list[_Segment] = []
 
-    def put(self, value: Any) -> Place:
+    def put(self, value: Any) -> SpillRef:
         """Write a value down."""
         segment = self._current()
         try:
@@ -80,14 +80,14 @@ class Spill:
         _End(segment).write(data)
         return Stored(self._placed(segment, len(data)))
 
-    def get(self, place: Place) -> Any:
+    def get(self, ref: SpillRef) -> Any:
         """Read a value back."""
-        data = _read(place.segment, place.offset, place.length)
+        data = _read(ref.segment, ref.offset, ref.length)
         return pickle.loads(data)  # noqa: S301  # written by this process into a file without a name
 
-    def drop(self, place: Place) -> None:
+    def drop(self, ref: SpillRef) -> None:
         """Forget a value."""
-        segment = place.segment
+        segment = ref.segment
         segment.live -= 1
         if segment.live == 0 and segment in self._segments and segment.size >= _SEGMENT:
             segment.file.close()
@@ -100,12 +100,12 @@ class Spill:
         self._segments.clear()
 
     @staticmethod
-    def _placed(segment: _Segment, length: int) -> Place:
+    def _placed(segment: _Segment, length: int) -> SpillRef:
         """Note what was written to the end of a segment."""
-        place = Place(segment, segment.size, length)
+        ref = SpillRef(segment, segment.size, length)
         segment.size += length
         segment.live += 1
-        return place
+        return ref
 
     def _current(self) -> _Segment:
         if not self._segments or self._segments[-1].size >= _SEGMENT:

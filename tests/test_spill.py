@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk import spill as spilling
-from mjbulk.spill import Place, Spill
+from mjbulk.spill import Spill, SpillRef
 
 LAW = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -43,15 +43,15 @@ VALUES = st.recursive(
 @given(st.lists(st.tuples(VALUES, st.integers(0, 9)), max_size=12))
 def test_what_is_put_is_got(steps: list[tuple[Any, int]]) -> None:
     """Every value comes back as it went in, any number of times, in any order, until it is dropped."""
-    spill, kept = Spill(), list[tuple[Place, Any]]()
+    spill, kept = Spill(), list[tuple[SpillRef, Any]]()
     try:
         for value, choice in steps:
             kept.append((spill.put(value), value))
-            place, expected = kept[choice % len(kept)]
-            assert spill.get(place) == expected
+            ref, expected = kept[choice % len(kept)]
+            assert spill.get(ref) == expected
             if choice % 3 == 0:
                 spill.drop(kept.pop(choice % len(kept))[0])
-        assert [spill.get(place) for place, _ in kept] == [value for _, value in kept]
+        assert [spill.get(ref) for ref, _ in kept] == [value for _, value in kept]
     finally:
         spill.close()
 
@@ -73,17 +73,17 @@ def test_bytes_are_read_in_any_part(data: bytes, start: int | None, stop: int | 
 def test_bytes_that_are_needed_no_more_are_forgotten(spill: Spill) -> None:
     """Bytes and values lie in the same files, and keep them open alike."""
     stored = spill.store(b"x" * spilling._SEGMENT)
-    assert not stored.place.segment.file.closed
-    spill.drop(stored.place)
-    assert stored.place.segment.file.closed
+    assert not stored.ref.segment.file.closed
+    spill.drop(stored.ref)
+    assert stored.ref.segment.file.closed
 
 
 def test_a_change_afterwards_is_not_seen(spill: Spill) -> None:
     """What lies in the file is the value as it was when it was put there."""
     value = {"age": 7}
-    place = spill.put(value)
+    ref = spill.put(value)
     value["age"] = 8
-    assert spill.get(place) == {"age": 7}
+    assert spill.get(ref) == {"age": 7}
 
 
 def test_nothing_is_opened_before_it_is_needed() -> None:
@@ -97,11 +97,11 @@ def test_nothing_is_opened_before_it_is_needed() -> None:
 def test_the_file_has_no_name_and_is_nobodys(spill: Spill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put on disk is in no directory, and readable for its owner alone."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    place = spill.put("somebody@example.org")
-    state = os.fstat(place.segment.file.fileno())
+    ref = spill.put("somebody@example.org")
+    state = os.fstat(ref.segment.file.fileno())
     assert (state.st_nlink, state.st_mode & 0o777) == (0, 0o600)
     assert list(tmp_path.iterdir()) == []
-    assert not os.get_inheritable(place.segment.file.fileno())
+    assert not os.get_inheritable(ref.segment.file.fileno())
 
 
 def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
@@ -124,18 +124,18 @@ def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
 
 def test_dropping_after_the_end_does_nothing(spill: Spill) -> None:
     """Who drops a value after all was forgotten does no harm."""
-    place = spill.put(b"x" * spilling._SEGMENT)
+    ref = spill.put(b"x" * spilling._SEGMENT)
     spill.close()
-    assert place.segment.file.closed
-    spill.drop(place)
+    assert ref.segment.file.closed
+    spill.drop(ref)
     spill.close()
 
 
 def test_a_full_disk_is_an_error() -> None:
     """A value that could not be written whole is an OSError, and the values before it are there."""
     spill = Spill()
-    place = spill.put("before")
-    number = place.segment.file.fileno()
+    ref = spill.put("before")
+    number = ref.segment.file.fileno()
     spare, full = os.dup(number), os.open("/dev/full", os.O_RDWR)
     try:
         os.dup2(full, number)
@@ -143,7 +143,7 @@ def test_a_full_disk_is_an_error() -> None:
             spill.put("after")
         assert caught.value.errno == errno.ENOSPC
         os.dup2(spare, number)
-        assert spill.get(place) == "before"
+        assert spill.get(ref) == "before"
         assert spill.get(spill.put("again")) == "again"
     finally:
         spill.close()
@@ -153,9 +153,9 @@ def test_a_full_disk_is_an_error() -> None:
 
 def test_a_value_that_is_written_in_part_is_an_error(spill: Spill) -> None:
     """A write that ends early is no success: the value is not there, and the next one is whole."""
-    place = spill.put("before")
+    ref = spill.put("before")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (place.length + 100, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ref.length + 100, hard))
     try:
         with pytest.raises(OSError) as caught:
             spill.put(b"x" * 1000)
@@ -163,7 +163,7 @@ def test_a_value_that_is_written_in_part_is_an_error(spill: Spill) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.errno == errno.ENOSPC
     again = spill.put("again")
-    assert (spill.get(place), spill.get(again)) == ("before", "again")
+    assert (spill.get(ref), spill.get(again)) == ("before", "again")
 
 
 class Odd:
@@ -231,8 +231,8 @@ class Friendly:
 )
 def test_what_is_not_read_back_becomes_a_text(spill: Spill, value: Any, kept: Any) -> None:
     """That a value can be read back is found out when it is put, not when it is needed."""
-    place, after = spill.put(value), spill.put("after")
-    assert (spill.get(place), spill.get(after)) == (kept, "after")
+    ref, after = spill.put(value), spill.put("after")
+    assert (spill.get(ref), spill.get(after)) == (kept, "after")
 
 
 def test_usual_values_are_not_read_back_when_they_are_put(spill: Spill, monkeypatch: pytest.MonkeyPatch) -> None:

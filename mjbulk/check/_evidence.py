@@ -86,8 +86,8 @@ class Trail:
     @property
     def named(self) -> set[str]:
         """The addresses that its error file names, read as an import would read them."""
-        entries = parse(self.file or b"", csv_file=self.ref.kind == "csvimport").entries
-        return {self.rows[index] for matched in match_errors(entries, self.rows) for index in matched.places}
+        errors = parse(self.file or b"", csv_file=self.ref.kind == "csvimport").errors
+        return {self.rows[index] for matched in match_errors(errors, self.rows) for index in matched.indexes}
 
     @property
     def counts_lag(self) -> float:

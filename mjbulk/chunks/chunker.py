@@ -27,7 +27,7 @@ be large: what is sent whole is bounded by its body alone."""
 
 
 @frozen
-class Kept:
+class ChunkRows:
     """The rows of a chunk as they were given, in a form that takes little memory and can be put aside."""
 
     rows: "array[int]" = field(repr=False)
@@ -87,7 +87,7 @@ class Chunk:
 
     number: int
     """From 1, in the order of the source."""
-    kept: Kept
+    kept: ChunkRows
     """Its rows as they were given."""
     people: "array[int]" = field(repr=False)
     """For each entry, the hash of who it is."""
@@ -309,7 +309,7 @@ class Chunker:
             addresses[place] = address
         chunk = Chunk(
             number=self._number,
-            kept=Kept(self._rows, self._merged, self._blocks, "\n".join(addresses)),
+            kept=ChunkRows(self._rows, self._merged, self._blocks, "\n".join(addresses)),
             people=array("q", map(hash, self._places)),
             body=Body.of(self._encoded, self._frame),
             digest=self._digest.hexdigest() if self._rows_of else "",

@@ -9,7 +9,7 @@ from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import Job, JobRef, Rejection
 from mjbulk.outcomes.error_file import ErrorFile
 from mjbulk.outcomes.report import RejectionStore
-from mjbulk.outcomes.settle import match_errors, told
+from mjbulk.outcomes.settle import match_errors, relevant_file
 
 
 class JobWatcher:
@@ -72,12 +72,12 @@ class JobWatcher:
 
 def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None, *, ended: bool = False) -> Job:
     """Make the record that users hold. Its rejections have no row numbers: the rows are not known here."""
-    file = told(reply, file)
+    file = relevant_file(reply, file)
     problem = (file.problem or "") if file else ""
-    entries = file.entries if file else ()
+    errors = file.errors if file else ()
     rejections = [
         Rejection(row=None, email=m.error.email, field=m.error.field, message=m.error.message, match=m.match)
-        for m in match_errors(entries, ())
+        for m in match_errors(errors, ())
     ]
     count_ = reply.count if reply.count is not None else reply.current or 0
     return Job(

@@ -68,7 +68,7 @@ def together(parts: Sequence[RunInfo]) -> RunInfo:
     return RunInfo(**sums, run_id=parts[0].run_id, state=state, created=parts[0].created)
 
 
-def books(rows: int, refused: int, parts: Iterable[tuple[str, int, int, int, int, int]]) -> Counts:
+def sum_counts(rows: int, refused: int, parts: Iterable[tuple[str, int, int, int, int, int]]) -> Counts:
     """Add up the books of a run: its chunks' rows, the rows refused here, and state and `SUMS` of its parts.
 
     What is under way counts as unknown, what was cut and is not on its way as not sent.

@@ -27,7 +27,7 @@ import orjson
 from attrs import field, frozen
 
 from mjbulk.errors import JournalRefused, UsageError
-from mjbulk.journal.info import SUMS, ChunkInfo, PartState, RunInfo, books
+from mjbulk.journal.info import SUMS, ChunkInfo, PartState, RunInfo, sum_counts
 from mjbulk.models import Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
 
 FORMAT = 1
@@ -86,7 +86,7 @@ class ChunkRecord:
 
 @frozen(kw_only=True)
 class PartRecord:
-    """Entries of a chunk that are sent together: places ``first`` to ``end`` (exclusive) of its entries."""
+    """Entries of a chunk that are sent together: those from ``first`` to ``end`` (exclusive)."""
 
     run: int
     chunk: int
@@ -110,7 +110,7 @@ class PartRecord:
     """Why rows are unknown, or what does not agree."""
 
     @property
-    def places(self) -> slice:
+    def indexes(self) -> slice:
         """Its entries."""
         return slice(self.first, self.end)
 
@@ -271,7 +271,7 @@ class History:
         """Give the books as far as they are known: what is under way counts as unknown."""
         rows = sum(chunk.rows for chunk in self.chunks.values())
         parts = [part for parts in self.parts.values() for part in parts]
-        return books(rows, self.refused, [(part.state, *(getattr(part, name) for name in SUMS)) for part in parts])
+        return sum_counts(rows, self.refused, [(part.state, *(getattr(part, name) for name in SUMS)) for part in parts])
 
     def jobs(self) -> Iterator[JobRef]:
         """Give the jobs that took its parts."""
@@ -284,7 +284,7 @@ class History:
             for part in self.parts[number]:
                 figures = (part.state, *(getattr(part, name) for name in SUMS))
                 yield ChunkInfo(
-                    **books(part.rows, 0, [figures]).as_dict(),
+                    **sum_counts(part.rows, 0, [figures]).as_dict(),
                     partition=self.run.partition or None,
                     number=number,
                     span=range(chunk.first, chunk.last + 1),

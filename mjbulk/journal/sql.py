@@ -31,8 +31,8 @@ from mjbulk.journal.records import (
     number_of,
 )
 from mjbulk.journal.tables import (
-    books_of,
     check_format,
+    counts_by_run,
     delete_refused,
     delete_run,
     read,
@@ -278,10 +278,10 @@ class SqlJournal:
     def _runs(self, which: Mapping[str, Any]) -> list[RunInfo]:
         with self._reading() as connection:
             runs = sorted(read(connection, RunRecord, **which), key=lambda run: (run.created, run.run))
-            books = books_of(connection, which)
+            counts = counts_by_run(connection, which)
         return [
             RunInfo(
-                **books(run.run).as_dict(),
+                **counts(run.run).as_dict(),
                 run_id=run.run_id,
                 partition=run.partition or None,
                 state="settled" if run.settled else "running" if self._is_open(run.run) else "resumable",

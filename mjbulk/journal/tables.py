@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from mjbulk.errors import JournalRefused
-from mjbulk.journal.info import SUMS, books
+from mjbulk.journal.info import SUMS, sum_counts
 from mjbulk.journal.records import (
     FORMAT,
     ChunkRecord,
@@ -192,7 +192,7 @@ def read(connection: Connection, cls: type[_T], **which: Any) -> list[_T]:
     return [_read(cls, row) for row in connection.execute(_in_order(TABLES[cls]).filter_by(**which))]
 
 
-def books_of(connection: Connection, which: Mapping[str, Any]) -> Callable[[int], Counts]:
+def counts_by_run(connection: Connection, which: Mapping[str, Any]) -> Callable[[int], Counts]:
     """Add up the books of runs, in the database; give the function that tells those of one."""
     mine = select(_RUNS.c.run).filter_by(**which)
 
@@ -206,7 +206,7 @@ def books_of(connection: Connection, which: Mapping[str, Any]) -> Callable[[int]
     parts: dict[int, list[Any]] = {}
     for run, state, *totals in sums(_PARTS, ["run", "state"], *(func.sum(_PARTS.c[name]) for name in SUMS)):
         parts.setdefault(run, []).append((state, *map(int, totals)))
-    return lambda run: books(rows.get(run, 0), refused.get(run, 0), parts.get(run, ()))
+    return lambda run: sum_counts(rows.get(run, 0), refused.get(run, 0), parts.get(run, ()))
 
 
 def read_page(

@@ -1,4 +1,4 @@
-"""Error files to entries: what Mailjet says of the rows that a job refused.
+"""Error files to errors: what Mailjet says of the rows that a job refused.
 
 CSVError is known: a copy of the failing lines, each with `` ###message###field`` as its last field, unquoted, on lines
 that may be short. Nobody has published a JSONError, so every likely shape is read: a list, an object with a list, one
@@ -25,7 +25,7 @@ _DEEPEST = 32
 
 
 @frozen(kw_only=True)
-class Entry:
+class RowError:
     """What an error file says of one row."""
 
     email: str | None = attrs.field(default=None, repr=False)
@@ -35,14 +35,14 @@ class Entry:
     message: str = attrs.field(default=_NO_REASON, repr=False)
     field: str | None = None
     cells: Sequence[str] = attrs.field(default=(), repr=False)
-    """Other texts of the entry by which the row may be known."""
+    """Other texts of the error by which the row may be known."""
 
 
 @frozen(kw_only=True)
 class ErrorFile:
     """What could be read of an error file."""
 
-    entries: Sequence[Entry] = ()
+    errors: Sequence[RowError] = ()
     problem: str | None = None
     """Why it is not whole, or not to be read; None where it is whole."""
 
@@ -66,51 +66,51 @@ def parse(data: bytes, *, csv_file: bool) -> ErrorFile:
 
 def _parse_json(text: str) -> ErrorFile:
     try:
-        entries = list(_entries(orjson.loads(text)))
+        errors = list(_errors(orjson.loads(text)))
     except orjson.JSONDecodeError:
         return _parse_lines(text)
-    return _of_whole(entries)
+    return _of_whole(errors)
 
 
-def _of_whole(entries: Sequence[Entry]) -> ErrorFile:
+def _of_whole(errors: Sequence[RowError]) -> ErrorFile:
     """Judge the entries of a file that came to its end. Where some have a reason and others have none, these may be
     rows that were taken: nobody knows.
     """
-    reasoned = [entry for entry in entries if entry.message != _NO_REASON]
-    if reasoned and len(reasoned) < len(entries):
-        return ErrorFile(entries=reasoned, problem="its error file has rows without an error beside rows with one")
-    return ErrorFile(entries=entries, problem=None if entries else EMPTY.problem)
+    reasoned = [error for error in errors if error.message != _NO_REASON]
+    if reasoned and len(reasoned) < len(errors):
+        return ErrorFile(errors=reasoned, problem="its error file has rows without an error beside rows with one")
+    return ErrorFile(errors=errors, problem=None if errors else EMPTY.problem)
 
 
 def _parse_lines(text: str) -> ErrorFile:
     """Read one JSON object a line, or lines of text."""
     as_json = text.lstrip()[:1] in "[{"
-    entries: list[Entry] = []
+    errors: list[RowError] = []
     for line in io.StringIO(text, newline="\n"):
         if not line.strip():
             continue
         if not as_json:
             if not line.endswith("\n"):
-                return ErrorFile(entries=entries, problem="its error file ends within a line")
-            entries.extend(_entries(line.strip()))
+                return ErrorFile(errors=errors, problem="its error file ends within a line")
+            errors.extend(_errors(line.strip()))
             continue
         try:
-            entries.extend(_entries(orjson.loads(line)))
+            errors.extend(_errors(orjson.loads(line)))
         except orjson.JSONDecodeError:
-            return ErrorFile(entries=entries, problem="its error file is cut or no JSON")
-    return _of_whole(entries)
+            return ErrorFile(errors=errors, problem="its error file is cut or no JSON")
+    return _of_whole(errors)
 
 
-def _entries(value: Any, depth: int = 0) -> Iterator[Entry]:
+def _errors(value: Any, depth: int = 0) -> Iterator[RowError]:
     if isinstance(value, list) and depth < _DEEPEST:
         for item in value:
-            yield from _entries(item, depth + 1)
+            yield from _errors(item, depth + 1)
     elif isinstance(value, dict) and depth < _DEEPEST:
         yield from _of_object(_folded(value), depth + 1)
     elif isinstance(value, str):
-        yield Entry(message=value, cells=_addresses(value))
+        yield RowError(message=value, cells=_addresses(value))
     else:
-        yield Entry()
+        yield RowError()
 
 
 def _folded(value: dict[str, Any]) -> dict[str, Any]:
@@ -120,25 +120,25 @@ def _folded(value: dict[str, Any]) -> dict[str, Any]:
 _LISTS = ("errors", "data", "contacts", "rows", "items")
 
 
-def _of_object(row: dict[str, Any], depth: int) -> Iterator[Entry]:
+def _of_object(row: dict[str, Any], depth: int) -> Iterator[RowError]:
     nested = next((row[key] for key in _LISTS if isinstance(row.get(key), list)), None)
     contact = row.pop("contact", None)
     if isinstance(contact, dict):
-        yield _entry(_folded(contact) | row)
+        yield _error(_folded(contact) | row)
     elif "email" in row or contact is not None:
-        yield _entry({"email": contact} | row)
+        yield _error({"email": contact} | row)
     elif nested is not None:
-        yield from _entries(nested, depth)
+        yield from _errors(nested, depth)
     elif row and all("@" in key for key in row):
-        yield from (evolve(_entry({"error": said}), email=address) for address, said in row.items())
+        yield from (evolve(_error({"error": said}), email=address) for address, said in row.items())
     else:
-        yield _entry(row)
+        yield _error(row)
 
 
 _REASONS = ("error", "errormessage", "message", "errorinfo", "reason", "errors")
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _error(row: dict[str, Any]) -> RowError:
     said = next((row[key] for key in _REASONS if row.get(key)), None)
     email, blamed = row.get("email"), row.get("field", row.get("property"))
     if isinstance(said, dict) and len(said) == 1:
@@ -146,7 +146,7 @@ def _entry(row: dict[str, Any]) -> Entry:
     if isinstance(blamed, str) and "@" in blamed:
         email, blamed = email or blamed, None
     message = said if isinstance(said, str) else _as_text(said) if said else _NO_REASON
-    return Entry(
+    return RowError(
         email=email if isinstance(email, str) and email.strip() else None,
         message=message,
         field=blamed if isinstance(blamed, str) else None,
@@ -182,18 +182,18 @@ def _parse_csv(text: str) -> ErrorFile:
         if header[-1:] != ["error"]:
             return ErrorFile(problem="its error file does not begin with a header")
         at = end + 1
-    entries: list[Entry] = []
+    errors: list[RowError] = []
     problem = None
     while at < len(text):
         end, mark = _csv_record(text, at, len(header) - 1)
         if end == len(text):
             problem = "its error file ends within a line" if text[at:].strip() else problem
         elif mark is not None:
-            entries.append(_csv_entry(text[at : max(mark.start() - 1, at)], text[mark.end() : end], header))
+            errors.append(_csv_error(text[at : max(mark.start() - 1, at)], text[mark.end() : end], header))
         elif text[at:end].strip():
             problem = "its error file has a line without an error"
         at = end + 1
-    return ErrorFile(entries=entries, problem=problem or (None if entries else "its error file is empty"))
+    return ErrorFile(errors=errors, problem=problem or (None if errors else "its error file is empty"))
 
 
 def _csv_record(text: str, start: int, columns: int | None) -> tuple[int, re.Match[str] | None]:
@@ -215,11 +215,11 @@ def _csv_record(text: str, start: int, columns: int | None) -> tuple[int, re.Mat
     return end, mark
 
 
-def _csv_entry(record: str, error: str, header: Sequence[str]) -> Entry:
+def _csv_error(record: str, error: str, header: Sequence[str]) -> RowError:
     cells = _cells(record)
     email = next((cell for cell, name in zip(cells, header, strict=False) if name.strip().casefold() == "email"), None)
     message, _, blamed = error.strip().partition("###")
-    return Entry(
+    return RowError(
         email=email,
         sure=len(cells) == len(header) - 1,
         message=message or _NO_REASON,

@@ -16,7 +16,7 @@ from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.rows.block import weight
-from mjbulk.spill import Place, Spill
+from mjbulk.spill import Spill, SpillRef
 
 _IN_MEMORY = 1000
 _BYTES_IN_MEMORY = 2**20
@@ -34,7 +34,7 @@ class RejectionStore(Rejections):
     def __init__(self, rejections: Sequence[Rejection] = ()) -> None:
         """Begin with these."""
         self._spill = Spill()
-        self._places: list[Place] = []
+        self._refs: list[SpillRef] = []
         self._recent: list[Rejection] = []
         self._count = 0
         self._bytes = 0
@@ -47,17 +47,17 @@ class RejectionStore(Rejections):
         self._count += 1
         self._bytes += weight((rejection.data or {}).values())
         if len(self._recent) == _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
-            if not self._places:
+            if not self._refs:
                 weakref.finalize(self, self._spill.close)
-            self._places.append(_put(self._spill, self._recent))
+            self._refs.append(_put(self._spill, self._recent))
             self._recent, self._bytes = [], 0
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Rejection]:
-        places, recent = list(self._places), list(self._recent)  # both at once: it may grow while it is iterated
-        yield from _read(self._spill, places)
+        refs, recent = list(self._refs), list(self._recent)  # both at once: it may grow while it is iterated
+        yield from _read(self._spill, refs)
         yield from recent
 
     def __repr__(self) -> str:
@@ -72,17 +72,17 @@ class RejectionStore(Rejections):
         return RejectionStore, (list(self),)
 
 
-def _put(spill: Spill, rejections: Sequence[Rejection]) -> Place:
+def _put(spill: Spill, rejections: Sequence[Rejection]) -> SpillRef:
     return spill.put([attrs.astuple(rejection, recurse=False) for rejection in rejections])
 
 
-def _read(spill: Spill, places: Iterable[Place]) -> Iterator[Rejection]:
+def _read(spill: Spill, refs: Iterable[SpillRef]) -> Iterator[Rejection]:
     names = [f.name for f in attrs.fields(Rejection)]
-    for place in places:
-        yield from (Rejection(**dict(zip(names, values, strict=True))) for values in spill.get(place))
+    for ref in refs:
+        yield from (Rejection(**dict(zip(names, values, strict=True))) for values in spill.get(ref))
 
 
-def by_row(rejections: Rejections) -> Iterator[Rejection]:
+def sorted_by_row(rejections: Rejections) -> Iterator[Rejection]:
     """Give the rejections whose rows are known, in the order of the source, with some thousands of them in memory.
 
     They became known as jobs ended. Sorted runs of them go into a file without a name, and are merged from there.
@@ -91,12 +91,12 @@ def by_row(rejections: Rejections) -> Iterator[Rejection]:
     if len(rejections) <= _SORTED_AT_ONCE:
         yield from sorted(known, key=_row_of)
         return
-    spill, runs = Spill(), list[list[Place]]()
+    spill, runs = Spill(), list[list[SpillRef]]()
     try:
         while some := sorted(islice(known, _SORTED_AT_ONCE), key=_row_of):
             starts = range(0, len(some), _READ_AT_ONCE)
             runs.append([_put(spill, some[start : start + _READ_AT_ONCE]) for start in starts])
-        yield from merge(*(_read(spill, places) for places in runs), key=_row_of)
+        yield from merge(*(_read(spill, refs) for refs in runs), key=_row_of)
     finally:
         spill.close()
 
@@ -213,21 +213,21 @@ class Ledger:
         self.unsettled: list[Unsettled] = []
         self.jobs: list[JobRef] = []
 
-    def accept(self, rows: int, superseded: int) -> None:
+    def post_accepted(self, rows: int, superseded: int) -> None:
         """Rows are at Mailjet, and earlier ones of the same people with them."""
         self.accepted += rows
         self.superseded += superseded
 
-    def reject(self, rejection: Rejection) -> None:
+    def post_rejected(self, rejection: Rejection) -> None:
         """A row was refused."""
         self.rejected += 1
         self.rejections.add(rejection)
 
-    def note(self, rejection: Rejection) -> None:
+    def keep_unassigned(self, rejection: Rejection) -> None:
         """An error was reported that means no row for certain: the rows that it may mean are posted as unknown."""
         self.rejections.add(rejection)
 
-    def leave(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:
+    def post_unsettled(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:
         """Nobody can say what became of rows, or they were not sent."""
         self.unknown += unknown
         self.not_sent += not_sent

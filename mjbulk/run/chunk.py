@@ -15,11 +15,11 @@ from mjbulk.errors import ApiError
 from mjbulk.jobs.scheduler import EndedJob, WatchedJob
 from mjbulk.journal.records import PartRecord, mask
 from mjbulk.models import Rejection, Unsettled
-from mjbulk.outcomes.settle import Settlement, settle
+from mjbulk.outcomes.settle import JobOutcome, settle
 from mjbulk.run.part import Part, Refused, Rows
 from mjbulk.run.senders import Sender, find_import
 from mjbulk.run.submission import Desk, Handover
-from mjbulk.spill import Place
+from mjbulk.spill import SpillRef
 
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
@@ -40,7 +40,7 @@ class Delivery:
         """Parts that may have been applied, and are not sent again by themselves."""
         self._span = span
         self._parts = [Part.of(record, desk.spec.via) for record in records]
-        self._rows: Place | None = None
+        self._rows: SpillRef | None = None
         self._desk = desk
 
     def load(self, chunk: Chunk, sender: Sender) -> None:
@@ -70,7 +70,7 @@ class Delivery:
         for part in settled:
             records = by_part.get(part.record.first, [])
             self._desk.log.check_rejections(part.record, records)
-            self._post(part, list(self._all_rows().recall(part.places, records)) if records else [])
+            self._post(part, list(self._all_rows().recall(part.indexes, records)) if records else [])
 
     async def deliver(self) -> None:
         """Hand it over, and settle its rows."""
@@ -131,7 +131,7 @@ class Delivery:
         if part.refused is not None:
             refused: Refused = {part.record.first: (part.refused, None, "exact")}
             known = not part.in_doubt
-            await self._close_books(part, Settlement(cause=_REFUSED_LATER), refused if known else {})
+            await self._close_books(part, JobOutcome(cause=_REFUSED_LATER), refused if known else {})
         elif part.job is not None:
             await self._watch(part)
         elif part.lost is not None:
@@ -144,32 +144,32 @@ class Delivery:
         part.watched = scheduler.watch(part.job, part.size, new=True, resumed=part.resumed)
         try:
             ended = await scheduler.end_of(part.watched, self._desk.notify)
-            settlement = self._judge(part, ended)
+            outcome = self._judge(part, ended)
             for share in _SECOND_LOOKS:
-                if settlement.final:
+                if outcome.final:
                     break
                 await asyncio.sleep(share * self._desk.engine.assumptions.counts_lag_seconds)
                 ended = await scheduler.look_again(part.watched)
-                settlement = self._judge(part, ended)
+                outcome = self._judge(part, ended)
         except ApiError as refusal:
             if refusal.status != 404:
                 raise
-            await self._close_books(part, Settlement(cause="Mailjet does not know the job any more"), {})
+            await self._close_books(part, JobOutcome(cause="Mailjet does not know the job any more"), {})
             return
         statuses = self._desk.statuses
         statuses[ended.reply.status] = statuses.get(ended.reply.status, 0) + 1
-        if self._rows is None and ended.file and ended.file.entries:
+        if self._rows is None and ended.file and ended.file.errors:
             self._leave(part, _NOT_AT_HAND)
             return
         refused = {
             part.record.first + place: (matched.error.message, matched.error.field, matched.match)
-            for place, matched in settlement.rejected.items()
+            for place, matched in outcome.rejected.items()
         }
-        await self._close_books(part, settlement, refused)
+        await self._close_books(part, outcome, refused)
 
-    def _judge(self, part: Part, ended: EndedJob) -> Settlement:
-        named = bool(ended.file and ended.file.entries)
-        addresses = self._all_rows().addresses[part.places] if named else ()
+    def _judge(self, part: Part, ended: EndedJob) -> JobOutcome:
+        named = bool(ended.file and ended.file.errors)
+        addresses = self._all_rows().addresses[part.indexes] if named else ()
         assumed = self._desk.engine.assumptions
         json_way = self._desk.spec.via == "json"
         return settle(
@@ -181,16 +181,16 @@ class Delivery:
             includes_rejected=assumed.count_includes_rejected if json_way else assumed.csv_count_includes_rejected,
         )
 
-    async def _close_books(self, part: Part, settlement: Settlement, refused: Refused) -> None:
+    async def _close_books(self, part: Part, outcome: JobOutcome, refused: Refused) -> None:
         """Give every row of a part its outcome: on disk first, then in the ledger."""
         rejections: list[Rejection] = []
         notes: list[Rejection] = []
-        if refused or settlement.loose:
+        if refused or outcome.unassigned:
             rows = self._all_rows()
-            rejections = rows.rejections(part.places, refused)
-            notes = [rows.note(part.places, matched) for matched in settlement.loose]
+            rejections = rows.rejections(part.indexes, refused)
+            notes = [rows.note(part.indexes, matched) for matched in outcome.unassigned]
         left, entries = part.record.rows - len(rejections), part.size - len(refused)
-        known = settlement.cause is None or not left
+        known = outcome.cause is None or not left
         part.record = evolve(
             part.record,
             state="settled",
@@ -198,7 +198,7 @@ class Delivery:
             rejected=len(rejections),
             superseded=left - entries if known else 0,
             unknown=0 if known else left,
-            cause=mask((settlement.note if known else settlement.cause) or ""),
+            cause=mask((outcome.mismatch if known else outcome.cause) or ""),
         )
         log = self._desk.log
         await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))
@@ -209,8 +209,8 @@ class Delivery:
         """Enter the outcome of a part into the ledger."""
         ledger, record = self._desk.ledger, part.record
         for rejection in rejections:
-            (ledger.note if rejection.row is None else ledger.reject)(rejection)
-        ledger.accept(record.accepted, record.superseded)
+            (ledger.keep_unassigned if rejection.row is None else ledger.post_rejected)(rejection)
+        ledger.post_accepted(record.accepted, record.superseded)
         ledger.unknown += record.unknown
         if record.cause:
             ledger.unsettled.append(self._why(part, record.cause))
@@ -219,11 +219,11 @@ class Delivery:
     def _leave(self, part: Part, cause: str, *, sent: bool = True) -> None:
         """Enter that a part has no outcome: its rows are unknown, or were not sent."""
         rows = part.record.rows
-        self._desk.ledger.leave(self._why(part, cause), **{"unknown" if sent else "not_sent": rows})
+        self._desk.ledger.post_unsettled(self._why(part, cause), **{"unknown" if sent else "not_sent": rows})
         if sent and part.job is None:
             self.in_doubt.append(part.record)
         self._parts.remove(part)
 
     def _why(self, part: Part, cause: str) -> Unsettled:
         whole = part.size == self.entries or self._rows is None
-        return Unsettled(rows=self._span if whole else self._all_rows().span(part.places), cause=cause, job=part.job)
+        return Unsettled(rows=self._span if whole else self._all_rows().span(part.indexes), cause=cause, job=part.job)

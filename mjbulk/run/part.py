@@ -10,15 +10,15 @@ from typing import Literal
 
 from attrs import astuple, define, evolve, field, frozen
 
-from mjbulk.chunks.chunker import Chunk, Kept
+from mjbulk.chunks.chunker import Chunk, ChunkRows
 from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
 from mjbulk.mailjet.transport import Doubt
 from mjbulk.models import JobRef, Match, Rejection
-from mjbulk.outcomes.settle import Matched
+from mjbulk.outcomes.settle import MatchedError
 from mjbulk.rows.block import Given
 from mjbulk.run.senders import Passage
-from mjbulk.spill import Place, Spill
+from mjbulk.spill import Spill, SpillRef
 
 Refused = Mapping[int, tuple[str, str | None, Match]]
 """Entries that are refused: their message, the field that is to blame, and how sure it is that they are meant."""
@@ -59,9 +59,9 @@ class Part:
         return self.inherited or self.passage.doubt.sent
 
     @property
-    def places(self) -> slice:
+    def indexes(self) -> slice:
         """Its entries."""
-        return self.record.places
+        return self.record.indexes
 
     @property
     def size(self) -> int:
@@ -73,19 +73,19 @@ class Part:
 class Rows:
     """The rows of a chunk, read back."""
 
-    kept: Kept
+    kept: ChunkRows
     entry_of: Sequence[int]
     addresses: Sequence[str]
 
     @staticmethod
-    def put(chunk: Chunk, spill: Spill) -> Place:
+    def put(chunk: Chunk, spill: Spill) -> SpillRef:
         """Put the rows of a chunk aside."""
         return spill.put(astuple(chunk.kept, recurse=False))
 
     @classmethod
-    def get(cls, spill: Spill, place: Place | None) -> "Rows":
+    def get(cls, spill: Spill, ref: SpillRef | None) -> "Rows":
         """Read them back; there are none where they are not at hand."""
-        kept = Kept(*spill.get(place)) if place is not None else Kept(array("Q"), {}, (), "")
+        kept = ChunkRows(*spill.get(ref)) if ref is not None else ChunkRows(array("Q"), {}, (), "")
         return cls(kept, kept.entry_of, kept.addresses)
 
     def of(self, places: slice) -> Iterator[tuple[int, int, Given]]:
@@ -119,9 +119,9 @@ class Rows:
             if place in refused
         ]
 
-    def note(self, places: slice, matched: Matched) -> Rejection:
+    def note(self, places: slice, matched: MatchedError) -> Rejection:
         """Keep an error that means no row for certain."""
-        wanted = {places.start + place for place in matched.places}
+        wanted = {places.start + place for place in matched.indexes}
         candidates = tuple(row for row, place, _ in self.of(places) if place in wanted)
         error = matched.error
         return Rejection(

@@ -228,9 +228,9 @@ class ImportRun:
         if self._intake is not None:
             taken = self._deliveries.last_row if self._deliveries else 0
             rows = range(taken + 1, self._intake.row + 1)
-            self._ledger.leave(Unsettled(rows=rows, cause=cause), not_sent=left)
+            self._ledger.post_unsettled(Unsettled(rows=rows, cause=cause), not_sent=left)
         else:  # a run without its source that was stopped: what it had not yet looked at may have been sent
-            self._ledger.leave(Unsettled(rows=range(1, self._rows + 1), cause=cause), unknown=left)
+            self._ledger.post_unsettled(Unsettled(rows=range(1, self._rows + 1), cause=cause), unknown=left)
         await self._close_log()
         self._report = self._make_report()
         if isinstance(self._cause, RowsRejected):  # when it was raised, the books were open
@@ -336,7 +336,7 @@ class ImportRun:
         await asyncio.sleep(0)
 
     def _reject(self, rejection: Rejection) -> None:
-        self._ledger.reject(rejection)
+        self._ledger.post_rejected(rejection)
         if self._log is not None:
             self._log.refuse(rejection)
         self._check_rejected()
@@ -357,12 +357,12 @@ class ImportRun:
         counts = log.history.counts()
         self._rows_before = counts.rows
         ledger = self._ledger
-        ledger.accept(counts.accepted, counts.superseded)
+        ledger.post_accepted(counts.accepted, counts.superseded)
         ledger.unknown += counts.unknown
         ledger.unsettled.extend(log.history.unsettled())
         ledger.jobs.extend(log.history.jobs())
         async for record in log.rejections():
-            (ledger.note if record.row is None else ledger.reject)(rejection_of(record))
+            (ledger.keep_unassigned if record.row is None else ledger.post_rejected)(rejection_of(record))
 
     async def _settle_known(self, log: RunLog) -> None:
         """Without the source: settle the jobs that are known. The rest waits for the source."""
@@ -373,7 +373,7 @@ class ImportRun:
             self._cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
         deliveries = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
         async for record in log.rejections(0):
-            self._ledger.reject(rejection_of(record))
+            self._ledger.post_rejected(rejection_of(record))
         for chunk in history.chunks.values():
             await deliveries.take_known(chunk)
 

@@ -20,7 +20,7 @@ from mjbulk.run.engine import Engine
 from mjbulk.run.part import Part, Rows
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.senders import Sender
-from mjbulk.spill import Place, Spill, Stored
+from mjbulk.spill import Spill, SpillRef, Stored
 
 _REFUSED_IN_A_ROW = 100
 """When so many rows were refused alone and none was taken in between, no row is to blame: the run halts."""
@@ -69,7 +69,7 @@ class Handover:
     """Hands over the parts of one chunk. Mutable state: the body, until all are handed over, and the parts."""
 
     def __init__(
-        self, body: Body, rows: Place, parts: list[Part], sender: Sender, desk: Desk, *, settle: Settle
+        self, body: Body, rows: SpillRef, parts: list[Part], sender: Sender, desk: Desk, *, settle: Settle
     ) -> None:
         """``parts`` is changed as they are halved; ``rows`` is where their rows lie. ``settle`` gives a part its
         outcome.
@@ -101,7 +101,7 @@ class Handover:
         """Give the room back, for another body."""
         self.busy = False
         if self._body is not None and isinstance(self._body.data, Stored):
-            self._desk.spill.drop(self._body.data.place)
+            self._desk.spill.drop(self._body.data.ref)
         self._body = None
         if self._has_room:
             self._has_room = False
@@ -115,7 +115,7 @@ class Handover:
         pending = [part for part in self._parts if part.job is None]
         while pending and not self._desk.stopped:
             part = pending.pop(0)
-            data = self._body.part(part.places)
+            data = self._body.part(part.indexes)
             part.passage.patience = self._patience(part, len(data))
             try:
                 await self._take(part, data)

@@ -265,7 +265,7 @@ async def test_an_error_file_that_is_late_holds_up_nobody() -> None:
     first = await scheduler.end_of(jobs[0])
     second = await scheduler.end_of(jobs[1])
     assert first.file is not None
-    assert len(first.file.entries) == 1
+    assert len(first.file.errors) == 1
     assert second.file is not None
     assert second.file.problem is not None
     await scheduler.aclose()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk.outcomes.error_file import EMPTY, MISSING, Entry, ErrorFile, parse
+from mjbulk.outcomes.error_file import EMPTY, MISSING, ErrorFile, RowError, parse
 
 LAW = settings(derandomize=True, deadline=None, max_examples=120)
 A, B = "a@example.org", "b@example.org"
@@ -27,7 +27,7 @@ def of_csv(text: str) -> ErrorFile:
 
 
 def said(file: ErrorFile) -> list[tuple[str | None, str, str | None]]:
-    return [(entry.email, entry.message, entry.field) for entry in file.entries]
+    return [(error.email, error.message, error.field) for error in file.errors]
 
 
 # Files that are none
@@ -82,11 +82,11 @@ def test_shapes_of_json(data: Any) -> None:
     file = of_json(data)
     assert said(file) == TWO
     assert file.problem is None
-    assert all(entry.sure for entry in file.entries)
+    assert all(error.sure for error in file.errors)
 
 
 @pytest.mark.parametrize(
-    ("row", "entry"),
+    ("row", "error"),
     [
         ({"Email": A, "Error": {"age": "no number"}}, (A, "no number", "age")),
         ({"Email": A, "Error": "no number", "Field": "age"}, (A, "no number", "age")),
@@ -108,9 +108,9 @@ def test_shapes_of_json(data: Any) -> None:
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_entries_of_json(row: Any, entry: tuple[str | None, str, str | None]) -> None:
+def test_entries_of_json(row: Any, error: tuple[str | None, str, str | None]) -> None:
     """An address, a text and a field are taken from wherever they stand; what is missing is said to be."""
-    assert said(of_json([row])) == [entry]
+    assert said(of_json([row])) == [error]
 
 
 @pytest.mark.parametrize(
@@ -130,17 +130,17 @@ def test_entries_of_json(row: Any, entry: tuple[str | None, str, str | None]) ->
 )
 def test_addresses_that_a_text_mentions(text: str, mentioned: list[str]) -> None:
     """Addresses in a text are found, with and without the marks around them."""
-    assert of_json([text]).entries == [Entry(message=text, cells=mentioned)]
-    assert of_json(f"{text}\n".encode()).entries == [Entry(message=text, cells=mentioned)]
-    assert list(of_json([{"Error": text}]).entries[0].cells) == mentioned
+    assert of_json([text]).errors == [RowError(message=text, cells=mentioned)]
+    assert of_json(f"{text}\n".encode()).errors == [RowError(message=text, cells=mentioned)]
+    assert list(of_json([{"Error": text}]).errors[0].cells) == mentioned
 
 
 @pytest.mark.parametrize("value", [7, None, True, [None, 7], [[], {}, 1.5]])
 def test_values_that_say_nothing(value: Any) -> None:
     """What is neither an object nor a text is still an error of some row."""
     file = of_json(value)
-    assert file.entries
-    assert all(entry == Entry() or entry.message == NONE for entry in file.entries)
+    assert file.errors
+    assert all(error == RowError() or error.message == NONE for error in file.errors)
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_json_without_entries(data: bytes) -> None:
     """A file that names no row is empty, in any shape; an object without anything is an error of some row."""
     file = of_json(data)
     assert (file.problem is None) == (data == b"{}")
-    assert len(file.entries) == (data == b"{}")
+    assert len(file.errors) == (data == b"{}")
 
 
 @pytest.mark.parametrize(
-    ("data", "entries", "problem"),
+    ("data", "errors", "problem"),
     [
         (b'[{"Email":"a@example.org","Error":"no"},{"Em', 0, "cut or no JSON"),
         (b'{"Email":"a@example.org","Error":"no"}\n{"Em', 1, "cut or no JSON"),
@@ -166,10 +166,10 @@ def test_json_without_entries(data: bytes) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_json_that_is_cut(data: bytes, entries: int, problem: str) -> None:
+def test_json_that_is_cut(data: bytes, errors: int, problem: str) -> None:
     """A file that does not end as a whole one does is reported as cut, with what could be read."""
     file = of_json(data)
-    assert len(file.entries) == entries
+    assert len(file.errors) == errors
     assert problem in (file.problem or "")
 
 
@@ -180,7 +180,7 @@ def test_only_a_line_feed_ends_a_line(separator: str) -> None:
     if separator not in "\x0b\x0c\x1c\r":
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         assert said(of_json(lines.encode())) == [(A, f"no{separator}no", None), (B, "neither", None)]
-    assert len(of_json(f"{A}: no{separator}no\n{B}: neither\n".encode()).entries) == 2
+    assert len(of_json(f"{A}: no{separator}no\n{B}: neither\n".encode()).errors) == 2
 
 
 @pytest.mark.parametrize("deep", [33, 500, 1000])
@@ -188,8 +188,8 @@ def test_json_of_many_levels(deep: int) -> None:
     """Levels without end are not looked into: there is an error, and nobody knows of which row."""
     for opening, closing in ((b"[", b"]"), (b'{"Data":[', b"]}"), (b'{"contact":', b"}"), (b'{"Error":[', b"]}")):
         file = of_json(opening * deep + b"7" + closing * deep)
-        assert len(file.entries) == 1 or file.problem
-        assert all(entry.email is None for entry in file.entries)
+        assert len(file.errors) == 1 or file.problem
+        assert all(error.email is None for error in file.errors)
 
 
 # CSV
@@ -199,8 +199,8 @@ def test_the_file_of_the_guides() -> None:
     """A short line under a header: the error is the last cell, and nobody knows which cell is missing."""
     file = of_csv('email,age,error\n"bar@example.com", ###Too few columns at line\n')
     assert file == ErrorFile(
-        entries=[
-            Entry(email="bar@example.com", sure=False, message="Too few columns at line", cells=["bar@example.com"])
+        errors=[
+            RowError(email="bar@example.com", sure=False, message="Too few columns at line", cells=["bar@example.com"])
         ]
     )
 
@@ -209,11 +209,11 @@ def test_the_recorded_line() -> None:
     """A whole line, with message and field; lines end with either sign, and a mark of the byte order goes before."""
     for end in ("\n", "\r\n"):
         file = of_csv(f"\ufeffname,Email,error{end}x,{A}, ###Duplicated email###email{end}")
-        assert file == ErrorFile(entries=[Entry(email=A, message="Duplicated email", field="email", cells=["x", A])])
+        assert file == ErrorFile(errors=[RowError(email=A, message="Duplicated email", field="email", cells=["x", A])])
 
 
 @pytest.mark.parametrize(
-    ("line", "entry"),
+    ("line", "error"),
     [
         (f"{A},1, ###no", (A, "no", None, True)),
         (f"{A},1,###no###age", (A, "no", "age", True)),
@@ -238,17 +238,17 @@ def test_the_recorded_line() -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_lines_of_csv(line: str, entry: tuple[str | None, str, str | None, bool]) -> None:
+def test_lines_of_csv(line: str, error: tuple[str | None, str, str | None, bool]) -> None:
     """A line is data up to the mark behind its last column; the line after it is not touched by any of this."""
     file = of_csv(f"email,age,error\n{line}\n{B},1, ###neither\n")
-    first, second = file.entries
-    assert (first.email, first.message, first.field, first.sure) == entry
+    first, second = file.errors
+    assert (first.email, first.message, first.field, first.sure) == error
     assert (second.email, second.message, second.sure) == (B, "neither", True)
     assert file.problem is None
 
 
 @pytest.mark.parametrize(
-    ("text", "entries", "problem"),
+    ("text", "errors", "problem"),
     [
         ("email,age,error\n", 0, "is empty"),
         ("email,age,error", 0, "is empty"),
@@ -264,24 +264,24 @@ def test_lines_of_csv(line: str, entry: tuple[str | None, str, str | None, bool]
         (f"email,age,error\n{A},1, ###no\nand more\n{B},1, ###no\n", 2, "has a line without an error"),
     ],
 )
-def test_csv_that_is_cut_or_odd(text: str, entries: int, problem: str) -> None:
+def test_csv_that_is_cut_or_odd(text: str, errors: int, problem: str) -> None:
     """What is not as it should be is reported, with what could be read."""
     file = of_csv(text)
-    assert len(file.entries) == entries
+    assert len(file.errors) == errors
     assert problem in (file.problem or "")
 
 
 def test_blank_lines_are_nothing() -> None:
     """Blank lines between and behind the others are no errors, and do not make a file odd."""
     file = of_csv(f"email,age,error\n\n{A},1, ###no\n\r\n  \n{B},1, ###no\n  ")
-    assert ([entry.email for entry in file.entries], file.problem) == ([A, B], None)
+    assert ([error.email for error in file.errors], file.problem) == ([A, B], None)
 
 
 def test_a_file_without_a_header() -> None:
     """Without a header no cell is known to be the address; all of them may be looked at."""
     file = of_csv(f"{A},1, ###no###age\n1,{B}, ###x, ###no\n")
     assert file.problem is None
-    assert [(e.email, e.sure, e.message, list(e.cells)) for e in file.entries] == [
+    assert [(e.email, e.sure, e.message, list(e.cells)) for e in file.errors] == [
         (None, False, "no", [A, "1"]),
         (None, False, "no", ["1", B, " ###x"]),
     ]
@@ -319,15 +319,15 @@ def test_what_is_written_is_read(rows: list[tuple[str, str, str]], data: st.Data
     errors = [data.draw(ERRORS) for _ in rows]
     file = of_csv(written(["x", "email", "y"], rows, errors))
     assert file.problem is None
-    assert [tuple(entry.cells) for entry in file.entries] == rows
+    assert [tuple(error.cells) for error in file.errors] == rows
     assert said(file) == [(row[1], text, field or None) for row, (text, field) in zip(rows, errors, strict=True)]
-    assert all(entry.sure for entry in file.entries)
+    assert all(error.sure for error in file.errors)
 
 
 def test_a_first_cell_may_look_like_a_mark() -> None:
     """An error stands behind its line: what begins a line is data, also where a later cell holds a line end."""
     file = of_csv(written(["x", "email", "y"], [("###", A, "\n")], [("a", "")]))
-    assert [tuple(entry.cells) for entry in file.entries] == [("###", A, "\n")]
+    assert [tuple(error.cells) for error in file.errors] == [("###", A, "\n")]
     assert said(file) == [(A, "a", None)]
 
 
@@ -340,7 +340,7 @@ def test_any_bytes_are_read(data: bytes) -> None:
     """Whatever bytes come: a file is read, and where it names no row, it says why."""
     for csv_file in (False, True):
         file = parse(data, csv_file=csv_file)
-        assert file.entries or file.problem
+        assert file.errors or file.problem
 
 
 PIECES = st.lists(
@@ -354,7 +354,7 @@ def test_any_csv_is_read(pieces: list[str]) -> None:
     """Whatever marks, quotes and line ends come in whatever order: a file is read."""
     for text in ("".join(pieces), "email,error\n" + "".join(pieces)):
         file = of_csv(text)
-        assert file.entries or file.problem
+        assert file.errors or file.problem
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_time_is_linear(text: str, *, csv_file: bool) -> None:
 
 
 def test_a_repr_shows_nobody() -> None:
-    """No address, cell or message is in the repr of an entry or a file."""
+    """No address, cell or message is in the repr of an error or a file."""
     file = of_csv(f"email,age,error\n{A},1, ###no {A}###age\n")
     assert "example" not in repr(file)
     assert "field='age'" in repr(file)
@@ -391,7 +391,7 @@ def test_rows_without_an_error_beside_rows_with_one(form: str, silent: str) -> N
     """They may be rows that were taken: what is known is the others, and that the file does not say it all."""
     rows = ['{"Email": "a@example.org", ' + silent + "}", '{"Email": "b@example.org", "Error": "bad"}']
     file = parse(form.format(*rows).encode(), csv_file=False)
-    assert [(entry.email, entry.message) for entry in file.entries] == [("b@example.org", "bad")]
+    assert [(error.email, error.message) for error in file.errors] == [("b@example.org", "bad")]
     assert file.problem is not None
     alone = parse(form.format(rows[0], rows[0]).encode(), csv_file=False)
-    assert ([entry.message for entry in alone.entries], alone.problem) == ([NONE] * 2, None)
+    assert ([error.message for error in alone.errors], alone.problem) == ([NONE] * 2, None)

@@ -25,7 +25,7 @@ import pytest
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, JobRef, Rejection, RunSpec, Unsettled
 from mjbulk.outcomes.rejection_files import REJECTION_COLUMNS, whole_or_not_at_all
-from mjbulk.outcomes.report import Ledger, RejectionStore, Report, by_row
+from mjbulk.outcomes.report import Ledger, RejectionStore, Report, sorted_by_row
 from mjbulk.rows.sources import source_of
 
 A = "ann@example.org"
@@ -132,7 +132,7 @@ def test_rejections_in_the_order_of_the_source(count: int) -> None:
     random.Random(7).shuffle(rows)
     store = RejectionStore([rejection(row) for row in rows])
     store.add(rejection(None))
-    assert [found.row for found in by_row(store)] == list(range(1, count + 1))
+    assert [found.row for found in sorted_by_row(store)] == list(range(1, count + 1))
 
 
 def test_ordering_them_takes_little_memory() -> None:
@@ -143,7 +143,7 @@ def test_ordering_them_takes_little_memory() -> None:
     before = open_files()
     tracemalloc.start()
     try:
-        ordered = by_row(store)
+        ordered = sorted_by_row(store)
         rows = [found.row for found in islice(ordered, 50_000)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -249,19 +249,19 @@ def test_a_ledger_adds_up() -> None:
         why = Unsettled(rows=range(rows, rows + count), cause="x")
         match chance.randrange(4):
             case 0:
-                ledger.accept(count, 1)
+                ledger.post_accepted(count, 1)
                 wanted["accepted"] += count
                 wanted["superseded"] += 1
                 count += 1
             case 1:
                 count = 1
-                ledger.reject(rejection(number))
+                ledger.post_rejected(rejection(number))
                 wanted["rejected"] += 1
             case 2:
-                ledger.leave(why, unknown=count)
+                ledger.post_unsettled(why, unknown=count)
                 wanted["unknown"] += count
             case _:
-                ledger.leave(why, not_sent=count)
+                ledger.post_unsettled(why, not_sent=count)
                 wanted["not_sent"] += count
         rows += count
         assert ledger.settled == rows
@@ -274,7 +274,7 @@ def test_a_ledger_adds_up() -> None:
 def test_a_note_is_no_outcome() -> None:
     """An error that means no row for certain is reported, and no row is counted as rejected for it."""
     ledger = Ledger()
-    ledger.note(Rejection(row=None, message="x", match="unmatched"))
+    ledger.keep_unassigned(Rejection(row=None, message="x", match="unmatched"))
     assert (ledger.settled, len(ledger.rejections)) == (0, 1)
 
 

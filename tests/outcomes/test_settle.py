@@ -1,4 +1,4 @@
-"""The books: which row an error means, and whether the counts agree."""
+"""The settled: which row an error means, and whether the counts agree."""
 
 import csv
 import io
@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk.mailjet.replies import JobReply
-from mjbulk.outcomes.error_file import EMPTY, MISSING, Entry, ErrorFile, parse
-from mjbulk.outcomes.settle import Settlement, announces_errors, disagreement, match_errors, settle, told
+from mjbulk.outcomes.error_file import EMPTY, MISSING, ErrorFile, RowError, parse
+from mjbulk.outcomes.settle import JobOutcome, announces_errors, disagreement, match_errors, relevant_file, settle
 
 LAW = settings(derandomize=True, deadline=None, max_examples=20)
 PEOPLE = ["ann@example.org", "Bob@Example.org", "cid@example.org", "dän@example.org"]
-BOB = Entry(email="bob@example.org", message="no")
-ANN = Entry(email="ann@example.org", message="no")
-FILE = ErrorFile(entries=[BOB])
+BOB = RowError(email="bob@example.org", message="no")
+ANN = RowError(email="ann@example.org", message="no")
+FILE = ErrorFile(errors=[BOB])
 
 
 def done(count: int | None = 4, **more: Any) -> JobReply:
@@ -29,32 +29,33 @@ def done(count: int | None = 4, **more: Any) -> JobReply:
 
 
 @pytest.mark.parametrize(
-    ("entry", "match", "places"),
+    ("error", "match", "indexes"),
     [
-        (Entry(email="ann@example.org"), "exact", (0,)),
-        (Entry(email=" BOB@EXAMPLE.ORG "), "exact", (1,)),
-        (Entry(email="DÄN@example.org"), "exact", (3,)),
-        (Entry(email="eve@example.org"), "unmatched", ()),
-        (Entry(email="eve@example.org", cells=["ann@example.org"]), "unmatched", ()),
-        (Entry(email="ann@example.org", cells=["cid@example.org"]), "exact", (0,)),
-        (Entry(email="ann@example.org", sure=False, cells=["cid@example.org"]), "by_key", (2,)),
-        (Entry(email="ann@example.org", sure=False), "unmatched", ()),
-        (Entry(cells=["x", " CID@example.org"]), "by_key", (2,)),
-        (Entry(cells=["cid@example.org", "cid@example.org"]), "by_key", (2,)),
-        (Entry(cells=["cid@example.org", "ann@example.org"]), "ambiguous", (0, 2)),
-        (Entry(cells=["eve@example.org", "x", ""]), "unmatched", ()),
-        (Entry(), "unmatched", ()),
+        (RowError(email="ann@example.org"), "exact", (0,)),
+        (RowError(email=" BOB@EXAMPLE.ORG "), "exact", (1,)),
+        (RowError(email="DÄN@example.org"), "exact", (3,)),
+        (RowError(email="eve@example.org"), "unmatched", ()),
+        (RowError(email="eve@example.org", cells=["ann@example.org"]), "unmatched", ()),
+        (RowError(email="ann@example.org", cells=["cid@example.org"]), "exact", (0,)),
+        (RowError(email="ann@example.org", sure=False, cells=["cid@example.org"]), "by_key", (2,)),
+        (RowError(email="ann@example.org", sure=False), "unmatched", ()),
+        (RowError(cells=["x", " CID@example.org"]), "by_key", (2,)),
+        (RowError(cells=["cid@example.org", "cid@example.org"]), "by_key", (2,)),
+        (RowError(cells=["cid@example.org", "ann@example.org"]), "ambiguous", (0, 2)),
+        (RowError(cells=["eve@example.org", "x", ""]), "unmatched", ()),
+        (RowError(), "unmatched", ()),
     ],
 )
-def test_which_row_an_error_means(entry: Entry, match: str, places: tuple[int, ...]) -> None:
+def test_which_row_an_error_means(error: RowError, match: str, indexes: tuple[int, ...]) -> None:
     """The address where it has to stand decides alone; only without one are mentions looked at."""
-    (matched,) = match_errors([entry], PEOPLE)
-    assert (matched.match, tuple(matched.places), matched.error) == (match, places, entry)
+    (matched,) = match_errors([error], PEOPLE)
+    assert (matched.match, tuple(matched.indexes), matched.error) == (match, indexes, error)
 
 
 def test_without_rows_nothing_matches() -> None:
     """Where the rows of a job are not known, its errors match none."""
-    assert [matched.match for matched in match_errors([BOB, Entry(cells=["bob@example.org"])], ())] == ["unmatched"] * 2
+    found = match_errors([BOB, RowError(cells=["bob@example.org"])], ())
+    assert [matched.match for matched in found] == ["unmatched"] * 2
     assert list(match_errors([], PEOPLE)) == []
 
 
@@ -76,24 +77,24 @@ def test_what_announces_errors(job: JobReply, *, announced: bool) -> None:
     """ErrorFile, Error or an Errcount above zero announces an error file; a file with nothing in it needs that."""
     assert announces_errors(job) is announced
     for nothing in (MISSING, EMPTY, ErrorFile(problem=EMPTY.problem), None):
-        assert told(job, nothing) is (nothing if announced else None)
+        assert relevant_file(job, nothing) is (nothing if announced else None)
     for something in (
         FILE,
         ErrorFile(problem="its error file is a page of HTML"),
-        ErrorFile(entries=[BOB], problem="x"),
+        ErrorFile(errors=[BOB], problem="x"),
     ):
-        assert told(job, something) is something
+        assert relevant_file(job, something) is something
 
 
 # Settling
 
 
-def outcome(books: Settlement) -> tuple[list[int], str | None, str | None, bool]:
-    return sorted(books.rejected), books.cause, books.note, books.final
+def summary(settled: JobOutcome) -> tuple[list[int], str | None, str | None, bool]:
+    return sorted(settled.rejected), settled.cause, settled.mismatch, settled.final
 
 
 @pytest.mark.parametrize(
-    ("job", "file", "rejected", "cause", "note", "final"),
+    ("job", "file", "rejected", "cause", "mismatch", "final"),
     [
         (done(), None, [], None, None, True),
         (done(), MISSING, [], None, None, True),
@@ -111,24 +112,24 @@ def outcome(books: Settlement) -> tuple[list[int], str | None, str | None, bool]
         (done(2), FILE, [1], "Count is 2, 4 contacts were sent and 1 of them rejected", None, False),
         (
             done(3),
-            ErrorFile(entries=[BOB, ANN]),
+            ErrorFile(errors=[BOB, ANN]),
             [0, 1],
             "Count is 3, 4 contacts were sent and 2 of them rejected",
             None,
             False,
         ),
-        (done(2), ErrorFile(entries=[BOB, ANN]), [0, 1], None, None, True),
+        (done(2), ErrorFile(errors=[BOB, ANN]), [0, 1], None, None, True),
         (done(4, current=2), None, [], "Current is 2, 4 contacts were sent and 0 of them rejected", None, False),
         (done(errcount=1), None, [], "its error file was not read", None, False),
         (done(errcount=1), MISSING, [], "its error file was not read", None, False),
         (done(error="x"), EMPTY, [], "its error file was not read", None, False),
         (done(error_file="x"), ErrorFile(problem="HTML"), [], "HTML", None, False),
         (done(), ErrorFile(problem="HTML"), [], "HTML", None, False),
-        (done(errcount=1), ErrorFile(entries=[BOB], problem="it is cut"), [1], "it is cut", None, False),
+        (done(errcount=1), ErrorFile(errors=[BOB], problem="it is cut"), [1], "it is cut", None, False),
         (done(errcount=0), FILE, [1], "Errcount is 0, and its error file names 1 rows", None, False),
         (done(errcount=2), FILE, [1], "Errcount is 2, and its error file names 1 rows", None, False),
         (done(errcount=-1), None, [], "Errcount is -1, and its error file names 0 rows", None, False),
-        (done(), ErrorFile(entries=[BOB, Entry()]), [1], "1 of its errors match no single row", None, False),
+        (done(), ErrorFile(errors=[BOB, RowError()]), [1], "1 of its errors match no single row", None, False),
         (JobReply(status="Error", count=4), None, [], "its job ended as 'Error'", None, True),
         (JobReply(status=" abort ", count=4), FILE, [1], "its job ended as 'abort'", None, True),
         (JobReply(status="Error", error="x"), ErrorFile(problem="HTML"), [], "its job ended as 'Error'", None, False),
@@ -136,35 +137,38 @@ def outcome(books: Settlement) -> tuple[list[int], str | None, str | None, bool]
     ],
 )
 def test_settling_four_entries(
-    job: JobReply, file: ErrorFile | None, rejected: list[int], cause: str | None, note: str | None, *, final: bool
+    job: JobReply, file: ErrorFile | None, rejected: list[int], cause: str | None, mismatch: str | None, *, final: bool
 ) -> None:
     """Entries are accepted only where the job completed, its errors are all matched, and the counts agree."""
     problem = "its error file is missing" if file is MISSING else EMPTY.problem if file is EMPTY else None
     if cause == "its error file was not read" and problem:
         cause = problem
-    assert outcome(settle(job, file, PEOPLE, sent=4)) == (rejected, cause, note, final)
+    assert summary(settle(job, file, PEOPLE, sent=4)) == (rejected, cause, mismatch, final)
 
 
 def test_two_errors_of_one_row_are_one_rejection() -> None:
     """A row that is named twice is rejected once, for the first reason."""
-    twice = ErrorFile(entries=[BOB, Entry(email="BOB@example.org", message="again")])
-    books = settle(done(errcount=2), twice, PEOPLE, sent=4)
-    assert outcome(books) == ([1], None, None, True)
-    assert books.rejected[1].error.message == "no"
+    twice = ErrorFile(errors=[BOB, RowError(email="BOB@example.org", message="again")])
+    settled = settle(done(errcount=2), twice, PEOPLE, sent=4)
+    assert summary(settled) == ([1], None, None, True)
+    assert settled.rejected[1].error.message == "no"
 
 
-def test_loose_errors_are_kept() -> None:
+def test_unassigned_errors_are_kept() -> None:
     """An error of which nobody can say what it means is kept, with the entries that it may mean."""
-    file = ErrorFile(entries=[Entry(cells=PEOPLE[:2]), Entry(message="x")])
-    books = settle(done(), file, PEOPLE, sent=4)
-    assert [(loose.match, tuple(loose.places)) for loose in books.loose] == [("ambiguous", (0, 1)), ("unmatched", ())]
-    assert books.cause == "2 of its errors match no single row"
-    assert not books.rejected
+    file = ErrorFile(errors=[RowError(cells=PEOPLE[:2]), RowError(message="x")])
+    settled = settle(done(), file, PEOPLE, sent=4)
+    assert [(found.match, tuple(found.indexes)) for found in settled.unassigned] == [
+        ("ambiguous", (0, 1)),
+        ("unmatched", ()),
+    ]
+    assert settled.cause == "2 of its errors match no single row"
+    assert not settled.rejected
 
 
 def test_the_callers_word_on_counts() -> None:
-    """on_mismatch="accept" turns counts that do not agree into a note, and nothing else."""
-    assert outcome(settle(done(3), None, PEOPLE, sent=4, on_mismatch="accept")) == (
+    """on_mismatch="accept" turns counts that do not agree into a mismatch, and nothing else."""
+    assert summary(settle(done(3), None, PEOPLE, sent=4, on_mismatch="accept")) == (
         [],
         None,
         "Count is 3, 4 contacts were sent and 0 of them rejected",
@@ -247,9 +251,9 @@ def test_exactly_the_rejected_rows_are_named(shape: str, data: st.DataObject) ->
     raw = write([(spelled(addresses[place]), "it is refused") for place in refused])
     counted = data.draw(st.sampled_from([sent, sent - len(refused)]), label="counted")
     job = done(counted, errcount=len(refused) if csv_file else None, error_file="" if csv_file else "there is one")
-    books = settle(job, parse(raw, csv_file=csv_file), addresses, sent=sent)
-    assert outcome(books) == (refused, None, None, True)
-    assert {matched.match for matched in books.rejected.values()} == {"by_key" if shape == "text" else "exact"}
+    settled = settle(job, parse(raw, csv_file=csv_file), addresses, sent=sent)
+    assert summary(settled) == (refused, None, None, True)
+    assert {matched.match for matched in settled.rejected.values()} == {"by_key" if shape == "text" else "exact"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -264,7 +268,7 @@ def test_a_file_that_is_cut_accepts_nobody(shape: str, data: st.DataObject) -> N
     cut = raw[: data.draw(st.integers(0, len(raw) - 1), label="cut")]
     job = done(12, errcount=len(refused) if csv_file else None, error_file="there is one")
     on_mismatch: Literal["unknown", "accept"] = data.draw(st.sampled_from(["unknown", "accept"]), label="on_mismatch")
-    books = settle(job, parse(cut, csv_file=csv_file), addresses, sent=12, on_mismatch=on_mismatch)
-    assert set(books.rejected) <= set(refused)
+    settled = settle(job, parse(cut, csv_file=csv_file), addresses, sent=12, on_mismatch=on_mismatch)
+    assert set(settled.rejected) <= set(refused)
     by_lines = shape in ("lines", "text") and (cut.endswith(b"\n") or cut + b"\n" == raw[: len(cut) + 1])
-    assert books.cause is not None or set(books.rejected) == set(refused) or by_lines
+    assert settled.cause is not None or set(settled.rejected) == set(refused) or by_lines
