@@ -3,10 +3,9 @@
 import asyncio
 from statistics import fmean
 
-from benchmarks.clock import VirtualClockLoop
 from benchmarks.jobs import ModelJob, mix
 from mjbulk import Client, Credentials, Settings
-from mjbulk.testing import EmulatedJob, Emulator, Knobs
+from mjbulk.testing import EmulatedJob, Emulator, Knobs, VirtualClockLoop
 
 _ROWS = [{"email": f"c{number}@example.com"} for number in range(500)]
 _APART = 30.0

@@ -10,9 +10,9 @@ from array import array
 
 import orjson
 
-from benchmarks.clock import VirtualClockLoop
 from benchmarks.jobs import ModelJob, mix
 from mjbulk import Client, Credentials, Settings
+from mjbulk.testing import VirtualClockLoop
 
 _SEED = 1
 

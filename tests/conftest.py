@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from postgres import Postgres, programs, serving
-from support import Place, VirtualClockLoop, World
+from support import Place, World
 
-from mjbulk.testing import Emulator
+from mjbulk.testing import Emulator, VirtualClockLoop
 
 
 def pytest_asyncio_loop_factories(

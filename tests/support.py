@@ -1,4 +1,4 @@
-"""What tests share: a loop with a virtual clock, and a small world of emulator and clients in it."""
+"""What tests share: a small world of emulator and clients."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,7 +7,6 @@ from typing import Any
 from attrs import frozen
 
 import mjbulk
-from benchmarks.clock import VirtualClockLoop
 from mjbulk.testing import Emulator, Knobs
 
 
@@ -47,7 +46,6 @@ class World:
             yield World(emulator)
 
 
-__all__ = ["KEYS", "VirtualClockLoop", "World", "balanced"]
 KEYS = mjbulk.Credentials("public-key-of-tests", "private-key-of-tests")
 
 

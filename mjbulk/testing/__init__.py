@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mjbulk.testing._clock import VirtualClockLoop
     from mjbulk.testing._faults import Fault
     from mjbulk.testing._jobs import EmulatedJob
     from mjbulk.testing._knobs import Knobs
@@ -23,6 +24,7 @@ __all__ = [
     "Fault",
     "Knobs",
     "Mailjet",
+    "VirtualClockLoop",
     "serve",
     "serve_in_thread",
 ]
@@ -34,6 +36,7 @@ _HOMES = {
     "Fault": "_faults",
     "Knobs": "_knobs",
     "Mailjet": "fixture",
+    "VirtualClockLoop": "_clock",
     "serve": "emulator",
     "serve_in_thread": "fixture",
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import VirtualClockLoop, World, balanced
+from support import World, balanced
 
 import mjbulk
 from benchmarks.client_polling import through_client
@@ -22,6 +22,7 @@ from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.transport import GaveUp, Untrusted
 from mjbulk.models import JobRef
+from mjbulk.testing import VirtualClockLoop
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 Answer = Callable[[float], JobReply | bytes | Exception]

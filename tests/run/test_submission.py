@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import KEYS, VirtualClockLoop, World, balanced
+from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.testing import Emulator, Fault
+from mjbulk.testing import Emulator, Fault, VirtualClockLoop
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 CALLS = {"json": "contact/managemanycontacts", "csv": "contactslist/csvdata"}

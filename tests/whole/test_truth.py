@@ -13,10 +13,10 @@ import pytest
 from attrs import frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import KEYS, VirtualClockLoop, balanced
+from support import KEYS, balanced
 
 import mjbulk
-from mjbulk.testing import Emulator, Fault, Knobs
+from mjbulk.testing import Emulator, Fault, Knobs, VirtualClockLoop
 
 REASON = 'Refused: "no", thanks'
 
