@@ -1,4 +1,4 @@
-"""The command line: arguments to Client calls, nothing else.
+"""The command line: it turns arguments into calls of `Client`, and does nothing else.
 
 Exit status: 0 every row was accepted or superseded; 1 settled, and some rows were rejected; 2 wrong usage,
 configuration or input, refused before anything was sent; 3 not complete: unknown or unsent rows, interrupted, halted.

@@ -1,11 +1,11 @@
-"""``mjbulk lists`` and ``mjbulk properties``: what the account has, and making more of it."""
+"""``mjbulk lists`` and ``mjbulk properties``: show the lists and properties of the account, or create one."""
 
 import json
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, plain, say
+from mjbulk.cli._ends import DONE, printable, say
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.models import ContactsList, Datatype, Property
 
@@ -46,4 +46,4 @@ async def properties(
 
 def _show(one: ContactsList | Property, names: tuple[str, ...], *, as_json: bool) -> None:
     row = {name: getattr(one, name) for name in names}
-    say(json.dumps(row) if as_json else "\t".join(plain(str(value)) for value in row.values()))
+    say(json.dumps(row) if as_json else "\t".join(printable(str(value)) for value in row.values()))

@@ -1,4 +1,4 @@
-"""The commands, and what every one of them ends with: an exit status, and no traceback for an error of ours."""
+"""All commands, and how they end: with an exit status, and without a traceback for an `Error` of mjbulk."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ _COMMANDS = {
 
 
 def _about(command: Callable[..., object]) -> str:
-    """Give the text of a command for a terminal of any width."""
+    """Give the help text of a command, without the line breaks of its docstring."""
     return "\n\n".join(" ".join(part.split()) for part in (command.__doc__ or "").split("\n\n"))
 
 
@@ -88,6 +88,6 @@ def run(arguments: Sequence[str]) -> int:
         tell("interrupted")
         return UNFINISHED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its flush at exit would fail once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit would fail again
         return UNFINISHED
     return status if isinstance(status, int) else 0

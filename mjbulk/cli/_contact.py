@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, plain, say, tell
+from mjbulk.cli._ends import DONE, printable, say, tell
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.cli._source import NO_LISTS, Lists
 from mjbulk.errors import ApiError
@@ -36,7 +36,7 @@ async def subscriptions(
                 found = [*await client.update_subscriptions(who, actions)]
             except ApiError as refusal:
                 for list_id, text in refusal.lists.items():
-                    tell(f"list {list_id}: {plain(text)}")
+                    tell(f"list {list_id}: {printable(text)}")
                 raise
     for one in found:
         _show(one, as_json=as_json)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mjbulk.cli._ends import DONE, REJECTED, plain, say, tell
+from mjbulk.cli._ends import DONE, REJECTED, printable, say, tell
 from mjbulk.cli._import import shown
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _REFUSED_THERE = {
     4_321: "Address is on a block list",
     5_999: "Mailbox does not exist",
 }
-"""Rows that only Mailjet knows to be bad, and what it says of them."""
+"""Rows that only Mailjet can find to be bad, and its error messages."""
 _BAD_HERE: dict[int, dict[str, str]] = {
     17: {"email": "no address at all"},
     250: {"email": ""},
@@ -29,7 +29,7 @@ _BAD_HERE: dict[int, dict[str, str]] = {
     3_141: {"email": "two@signs@example.org"},
     4_444: {"age": "n/a"},
 }
-"""Rows that can be known to be bad before they are sent, and what is wrong with them."""
+"""Rows that mjbulk rejects before they are sent, and their bad values."""
 
 
 async def demo() -> int:
@@ -103,12 +103,12 @@ def _show(report: "Report") -> None:
         table.add_column(title, justify="right" if title == "row" else "left", overflow="fold")
     for rejection in sorted(report.rejections, key=lambda r: r.row or 0):
         cells = (rejection.row, rejection.email, rejection.field, rejection.message, rejection.origin)
-        table.add_row(*(Text(plain("" if cell is None else cell)) for cell in cells))
+        table.add_row(*(Text(printable("" if cell is None else cell)) for cell in cells))
     Console().print(table)
 
 
 def _check(report: "Report", applied: int) -> int:
-    """See whether the books are what they should be: it is known which rows are bad, and what the server holds."""
+    """Compare the books with the rows that are known to be bad and with the contacts that the server holds."""
     say(str(report))
     bad = {**_BAD_HERE, **_REFUSED_THERE}
     named = {rejection.row for rejection in report.rejections}

@@ -1,4 +1,4 @@
-"""How commands speak and end: lines, exit statuses, what to do next, and signals."""
+"""What commands print and how they end: lines, exit statuses, what to do next, and signals."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ REFUSED = 2
 UNFINISHED = 3
 _SHOWN = 10
 _REFUSALS = (400, 401, 403, 404, 405)
-"""Statuses with which Mailjet refuses a request: it has had no effect."""
+"""HTTP statuses with which Mailjet refuses a request, which then has had no effect."""
 
 
 def say(line: str) -> None:
@@ -34,19 +34,19 @@ def tell(line: str) -> None:
     sys.stderr.write(f"mjbulk: {line}\n")
 
 
-def plain(text: object) -> str:
-    """Make a text that cannot steer a terminal or break a line: it comes from a file or from a server."""
+def printable(text: object) -> str:
+    """Replace what could control a terminal or break a line, in a text from a file or from a server."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def status_of(error: Error) -> int:
-    """Give the exit status for an error that a command ended with."""
+    """Give the exit status of a command that ended with an error."""
     refused = isinstance(error, UsageError) or (isinstance(error, ApiError) and error.status in _REFUSALS)
     return REFUSED if refused else UNFINISHED
 
 
 def check_target(option: str, path: Path) -> None:
-    """Find out before anything is sent whether a file can be written. Raises UsageError where it cannot."""
+    """Check, before anything is sent, that a file can be written. Raises UsageError if it cannot."""
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise UsageError(f"{option} names a folder that is not there or cannot be written to")
 
@@ -61,7 +61,7 @@ def status_of_report(report: "Report") -> int:
 
 
 def tell_next(report: "Report", rejects: str | None, resume: str | None) -> None:
-    """Say what to do next about rows that were not accepted; ``resume`` is the command that goes on with the run."""
+    """Print what to do next about rows that were not accepted; ``resume`` is the command that resumes the run."""
     if report.stored:
         tell("this run had ended before, nothing was sent now: another --run-id imports again")
     if report.halted is not None:
@@ -83,7 +83,7 @@ def _about(why: "Unsettled") -> str:
 
 
 def _how_to_go_on(report: "Report", resume: str) -> str:
-    """Say what to do about a run that a journal keeps."""
+    """Say what to do about a run that is in a journal."""
     if isinstance(report.halted, JournalError):
         other = "" if report.requests else "; or say another --journal FILE, or --no-journal"
         return f"make the journal usable, then {resume}{other}"
@@ -97,7 +97,7 @@ def _how_to_go_on(report: "Report", resume: str) -> str:
 
 
 def _advice(report: "Report") -> str:
-    """Say what to do about a run that no journal keeps."""
+    """Say what to do about a run that is in no journal."""
     if not _risky(report):
         return "run the same command again; to import a row twice does no harm here"
     return _first(report) if report.unknown else "import the rows that were not sent"
@@ -109,7 +109,7 @@ def _first(report: "Report") -> str:
 
 
 def _risky(report: "Report") -> str:
-    """Name what may do harm where it is done twice."""
+    """Name the actions that may do harm if they are done twice."""
     actions = {action.value for _, action in report.spec.lists or ()} - {"addnoforce"}
     words = {None: set(), True: {"exclude"}, False: {"include"}}[report.spec.excluded]
     return ", ".join(sorted(actions | words))
@@ -117,7 +117,7 @@ def _risky(report: "Report") -> str:
 
 @contextmanager
 def on_signals(call: Callable[[], object]) -> Iterator[None]:
-    """Have a function called at the first SIGINT or SIGTERM; a second one ends the process as usual."""
+    """Call a function at the first SIGINT or SIGTERM; a second signal ends the process as usual."""
     loop = asyncio.get_running_loop()
     caught = (signal.SIGINT, signal.SIGTERM)
 
@@ -130,7 +130,7 @@ def on_signals(call: Callable[[], object]) -> Iterator[None]:
         release()
         call()
 
-    # Not on Windows, nor outside the main thread: there Ctrl-C cancels the command.
+    # Impossible on Windows and outside the main thread: there Ctrl-C cancels the command.
     with suppress(NotImplementedError, RuntimeError, ValueError):
         for number in caught:
             loop.add_signal_handler(number, first)

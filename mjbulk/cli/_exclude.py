@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, say
 from mjbulk.cli._import import BooksAsJson, Rejects, check_rejects, finish, how_to_resume, run_to_its_end
-from mjbulk.cli._journal import KEEP, Keeping
+from mjbulk.cli._journal import DEFAULT_WRITABLE, WritableJournal
 from mjbulk.cli._options import RunSaid, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, Form
 
@@ -21,7 +21,7 @@ def _command(*, excluded: bool, about: str) -> Callable[..., Awaitable[int]]:
         form: Form = BY_ITS_NAME,
         rejects: Rejects = None,
         as_json: BooksAsJson = False,
-        keep: Keeping = KEEP,
+        journal: WritableJournal = DEFAULT_WRITABLE,
         how: RunSaid = None,
         settings: SettingsSaid = None,
     ) -> int:
@@ -32,9 +32,9 @@ def _command(*, excluded: bool, about: str) -> Callable[..., Awaitable[int]]:
             return DONE
         source = form.source(file)
         check_rejects(rejects, file)
-        async with client_of(settings, keep.target()) as client:
+        async with client_of(settings, journal.target()) as client:
             report = await run_to_its_end(client.start_exclusion(source, excluded=excluded, **how or {}))
-        return finish(report, rejects, as_json=as_json, resume=how_to_resume(report, source, keep, how))
+        return finish(report, rejects, as_json=as_json, resume=how_to_resume(report, source, journal, how))
 
     command.__doc__ = f"{about}\n\nOf a file only the addresses are read."
     return command

@@ -1,4 +1,4 @@
-"""``mjbulk import``: a file or stdin, to its end."""
+"""``mjbulk import``: import a file or stdin to its end. Other commands that end with a report use its functions."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from mjbulk.cli._ends import UNFINISHED, check_target, on_signals, say, status_of_report, tell, tell_next
-from mjbulk.cli._journal import KEEP, Keeping
+from mjbulk.cli._journal import DEFAULT_WRITABLE, WritableJournal
 from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 from mjbulk.errors import ImportHalted, UsageError
@@ -42,7 +42,7 @@ async def import_contacts(
     form: Form = BY_ITS_NAME,
     rejects: Rejects = None,
     as_json: BooksAsJson = False,
-    keep: Keeping = KEEP,
+    journal: WritableJournal = DEFAULT_WRITABLE,
     how: RunSaid = None,
     settings: SettingsSaid = None,
 ) -> int:
@@ -52,20 +52,20 @@ async def import_contacts(
     """
     source, lists = form.source(file), where.lists()
     check_rejects(rejects, file)
-    async with client_of(settings, keep.target()) as client:
+    async with client_of(settings, journal.target()) as client:
         report = await run_to_its_end(client.start_import(source, lists=lists, **how or {}))
-    return finish(report, rejects, as_json=as_json, resume=how_to_resume(report, source, keep, how))
+    return finish(report, rejects, as_json=as_json, resume=how_to_resume(report, source, journal, how))
 
 
-def how_to_resume(report: "Report", source: "Source", keep: Keeping, how: RunSaid) -> str | None:
-    """Give the command that goes on with a run; None where no journal keeps it."""
-    if keep.no_journal:
+def how_to_resume(report: "Report", source: "Source", journal: WritableJournal, how: RunSaid) -> str | None:
+    """Give the command that resumes a run; None if it is in no journal."""
+    if journal.no_journal:
         return None
-    return keep.resume(report.run_id, (how or {}).get("partition"), "" if source.location else "-")
+    return journal.resume(report.run_id, (how or {}).get("partition"), "" if source.location else "-")
 
 
 async def run_to_its_end(run: "ImportRun") -> "Report":
-    """Wait for a run, and stop it on a signal; give its report, whole or partial."""
+    """Wait for a run, stop it on a signal, and give its report, which may be partial."""
     stops: list[asyncio.Task[Report]] = []
     with ExitStack() as stack:
         stack.enter_context(on_signals(lambda: stops.append(asyncio.create_task(run.stop()))))
@@ -79,9 +79,8 @@ async def run_to_its_end(run: "ImportRun") -> "Report":
 
 
 def finish(report: "Report", rejects: str | None, *, as_json: bool, resume: str | None) -> int:
-    """Write what is known of the rows, whole or partial, and give the exit status.
-
-    ``resume`` is the command that goes on with the run.
+    """Write the report, which may be partial, and give the exit status; ``resume`` is the command that resumes the
+    run.
     """
     status = status_of_report(report)
     if rejects is not None:
@@ -96,7 +95,7 @@ def finish(report: "Report", rejects: str | None, *, as_json: bool, resume: str 
 
 
 def check_rejects(rejects: str | None, file: str) -> None:
-    """Find out before anything is sent whether rejections can be written. Raises UsageError where they cannot."""
+    """Check, before anything is sent, that rejections can be written. Raises UsageError if they cannot."""
     if rejects is None:
         return
     target = Path(rejects)
@@ -113,7 +112,7 @@ def check_rejects(rejects: str | None, file: str) -> None:
 
 @contextmanager
 def shown(run: "ImportRun") -> Iterator[None]:
-    """Show how a run is going, on a terminal alone."""
+    """Show the progress of a run, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""``mjbulk watch``, ``errors``, ``abort`` and ``batchjob``: one background job, whoever started it."""
+"""``mjbulk watch``, ``errors``, ``abort`` and ``batchjob``: one background job, even if another program started it."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED, check_target, on_signals, plain, say, tell
+from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED, check_target, on_signals, printable, say, tell
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.models import JobRef
 
@@ -50,7 +50,7 @@ async def _follow(watcher: "JobWatcher") -> None:
 
 
 async def _stopped(following: "asyncio.Task[None]") -> bool:
-    """Say whether the job was followed to its end. Raises what following it failed with."""
+    """Stop following a job, and tell whether it was followed to its end. Raises the error of a failed poll."""
     following.cancel()
     try:
         await following
@@ -70,7 +70,7 @@ def _judge(text: str, job: "Job | None", *, ended: bool) -> int:
 
 
 def _line(job: "Job") -> str:
-    return f"{job.ref}: {plain(job.status)}, {job.count} contacts, {len(job.rejections)} rejected"
+    return f"{job.ref}: {printable(job.status)}, {job.count} contacts, {len(job.rejections)} rejected"
 
 
 def _figures(text: str, job: "Job | None") -> dict[str, object]:
@@ -108,9 +108,9 @@ async def errors(
         return UNFINISHED
     for rejection in latest.rejections:
         row = {name: getattr(rejection, name) for name in ("email", "field", "message")}
-        say(json.dumps(row) if as_json else "\t".join(plain(value or "") for value in row.values()))
+        say(json.dumps(row) if as_json else "\t".join(printable(value or "") for value in row.values()))
     if latest.error:
-        tell(f"the job as a whole: {plain(latest.error)}")
+        tell(f"the job as a whole: {printable(latest.error)}")
     return DONE if latest.ok else REJECTED
 
 

@@ -1,4 +1,4 @@
-"""Where the command line keeps its runs: in a journal that was named, else in one under the user's state folder."""
+"""Which journal the command line uses: the one that was named, else one under the user's state folder."""
 
 import os
 import shlex
@@ -16,8 +16,8 @@ _VARIABLE = "MJBULK_JOURNAL"
 
 @Parameter(name="*")
 @frozen(kw_only=True)
-class Kept:
-    """A journal that is there."""
+class ExistingJournal:
+    """The option of commands that need a journal which exists."""
 
     journal: Annotated[
         str | None,
@@ -30,14 +30,14 @@ class Kept:
     ] = None
 
     def existing(self) -> str:
-        """Give its path or URL. Raises UsageError where it is not there."""
+        """Give its path or URL. Raises UsageError if it does not exist."""
         where = self._said() or str(_usual())
         if "://" not in where and not Path(where).exists():
             raise UsageError(f"there is no journal {where}: no run was kept in it")
         return where
 
     def resume(self, run_id: str, partition: str | None, source: str = "") -> str:
-        """Give the command that goes on with a run; ``source`` is what it is given for a file, if it has to be."""
+        """Give the command that resumes a run; ``source`` is its FILE argument, if it needs one."""
         words = ["mjbulk", "resume", shlex.quote(run_id), *([source] if source else [])]
         if partition:
             words += ["--partition", shlex.quote(partition)]
@@ -51,15 +51,15 @@ class Kept:
 
 @Parameter(name="*")
 @frozen(kw_only=True)
-class Keeping(Kept):
-    """A journal that is made where there is none; or none at all."""
+class WritableJournal(ExistingJournal):
+    """The options of commands that create the journal if it does not exist, or use none."""
 
     no_journal: Annotated[
         bool, Parameter(group=_JOURNAL, help="Keep nothing: a run that has stopped cannot go on.")
     ] = False
 
     def target(self) -> str | None:
-        """Give the path or URL to write to; None for no journal. Raises UsageError where there is no place for it."""
+        """Give the path or URL to write to; None for no journal. Raises UsageError if it cannot be created there."""
         if not self.no_journal:
             return self._said() or _made(_usual())
         if self.journal is not None:
@@ -67,14 +67,14 @@ class Keeping(Kept):
         return None
 
 
-THE_USUAL = Kept()
-KEEP = Keeping()
+DEFAULT_EXISTING = ExistingJournal()
+DEFAULT_WRITABLE = WritableJournal()
 
 
 def _usual() -> Path:
-    """Find the journal under the user's state folder, as the XDG Base Directory Specification has it.
+    """Give the path of the journal under the user's state folder, as the XDG Base Directory Specification says.
 
-    Raises UsageError where this user has no home.
+    Raises UsageError if this user has no home.
     """
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     try:
@@ -85,7 +85,9 @@ def _usual() -> Path:
 
 
 def _made(journal: Path) -> str:
-    """Make the folder of a journal, for its owner alone. Raises UsageError where it cannot be made or written to."""
+    """Create the folder of a journal, which only its owner can read. Raises UsageError if it cannot be created or
+    written to.
+    """
     folder = journal.parent
     why: str | None = "it cannot be written to"
     try:

@@ -1,4 +1,4 @@
-"""Options that come from the records of the core, so that none of them has to be stated twice."""
+"""Options that are made from the records of the core, so that none of them is defined twice."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mjbulk.client import Client
 
 _NO_OPTIONS = ("ssl", "drain")
-"""An object, and a bound for programs that leave a client while its runs go on."""
+"""Settings that are no options: an object, and a bound for programs that leave a client while its runs go on."""
 _ASSUMPTIONS = "assumptions"
 _SETTINGS = Group(
     "Settings",
@@ -28,8 +28,8 @@ _IMPORT = Group("Import", sort_key=50)
 
 
 def _record(name: str, hints: Mapping[str, Any], parameter: Callable[[str], Parameter]) -> Any:
-    """Make a record whose fields are options; what is not said is not in it."""
-    return TypedDict(name, {key: Annotated[hint, parameter(key)] for key, hint in hints.items()}, total=False)  # type: ignore[operator]  # made of another record
+    """Make a record whose fields are options; it holds only the options that were given."""
+    return TypedDict(name, {key: Annotated[hint, parameter(key)] for key, hint in hints.items()}, total=False)  # type: ignore[operator]  # its fields come from another record
 
 
 # Settings
@@ -51,12 +51,12 @@ def _settings() -> Any:
 
 
 def _as_help(text: str) -> str:
-    """Name settings as options."""
+    """Write the names of settings as options."""
     return re.sub(r"``(\w+)``", lambda name: f"--{name[1].replace('_', '-')}", text)
 
 
 def _default(field: "attrs.Attribute[Any]") -> str:
-    """Show what holds where nothing is said; nothing of what may be a secret."""
+    """Show the default of a setting, unless it may be a secret."""
     try:
         value = field.default.factory()  # type: ignore[union-attr]  # every setting has one
     except UsageError:
@@ -68,7 +68,7 @@ def _default(field: "attrs.Attribute[Any]") -> str:
 
 
 def _names(_: object, tokens: Sequence[Token]) -> list[str] | dict[str, str]:
-    """Read ``a,b`` as a choice of columns, ``source=target,...`` as their new names."""
+    """Read ``a,b`` as a choice of columns, and ``source=target,...`` as their new names."""
     parts = [part.strip() for token in tokens for part in token.value.split(",")]
     if not all(parts):
         raise ValueError("a column has no name")
@@ -102,7 +102,7 @@ _HELP = {
     "timeout": "Stop after so many seconds.",
 }
 _READ: dict[str, tuple[str, Callable[..., Any]]] = {"columns": ("NAMES", _names), "types": ("NAME=TYPE,...", _pairs)}
-"""Keywords that are written in a way of their own."""
+"""Keywords with a form of their own on the command line: the name of the form, and its reader."""
 
 
 def _keywords() -> Any:
@@ -123,14 +123,14 @@ else:
     RunOptions = _keywords()
 
 SettingsSaid = Annotated[SettingsOptions | None, Parameter(name="*")]
-"""Settings that were said, for ``Settings(**said)``."""
+"""The settings that were given, for ``Settings(**said)``."""
 RunSaid = Annotated[RunOptions | None, Parameter(name="*")]
-"""Keywords of an import that were said."""
+"""The keywords of an import that were given."""
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON on stdout, and nothing else there.")]
 
 
 def client_of(said: "SettingsOptions | None", journal: str | None = None) -> "Client":
-    """Make a client with the settings and the assumptions that were said, and a journal."""
+    """Make a client with a journal and with the settings and the assumptions that were given."""
     from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
 
     settings = dict(said or {})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, REJECTED, plain, say
+from mjbulk.cli._ends import DONE, REJECTED, printable, say
 from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
 
@@ -43,8 +43,8 @@ def _show(made: "Plan", *, as_json: bool) -> None:
         say(json.dumps(figures))
         return
     for name, value in figures.items():
-        shown = plain(", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
+        shown = printable(", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
         say(f"{name.replace('_', ' '):20} {shown}")
     for rejection in made.rejections:
-        column = f", column {plain(rejection.field)}" if rejection.field else ""
-        say(f"row {rejection.row}{column}: {plain(rejection.message)}")
+        column = f", column {printable(rejection.field)}" if rejection.field else ""
+        say(f"row {rejection.row}{column}: {printable(rejection.message)}")

@@ -1,4 +1,4 @@
-"""``mjbulk resume``, ``runs`` and ``purge``: the runs that a journal keeps."""
+"""``mjbulk resume``, ``runs`` and ``purge``: the runs that are in a journal."""
 
 import json
 import shlex
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, plain, say
+from mjbulk.cli._ends import DONE, printable, say
 from mjbulk.cli._import import BooksAsJson, Rejects, check_rejects, finish, run_to_its_end
-from mjbulk.cli._journal import THE_USUAL, Kept
+from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, Form
 from mjbulk.errors import UsageError
@@ -33,7 +33,7 @@ async def resume(
     form: Form = BY_ITS_NAME,
     rejects: Rejects = None,
     as_json: BooksAsJson = False,
-    kept: Kept = THE_USUAL,
+    journal: ExistingJournal = DEFAULT_EXISTING,
     partition: Annotated[str | None, Parameter(help="Which part of a run that many workers share.")] = None,
     resend: Annotated[Resend, Parameter(help="Whether to send rows again whose answers were lost.")] = "safe",
     settings: SettingsSaid = None,
@@ -46,13 +46,13 @@ async def resume(
         raise UsageError("--format, --delimiter and --encoding go with a file: a run knows those of its own")
     source = None if file is None else form.source(file)
     check_rejects(rejects, file or "")
-    async with client_of(settings, kept.existing()) as client:
+    async with client_of(settings, journal.existing()) as client:
         report = await run_to_its_end(client.resume_import(run_id, source, partition=partition, resend=resend))
     return finish(
         report,
         rejects,
         as_json=as_json,
-        resume=kept.resume(run_id, partition, shlex.quote(file) if file else "[FILE|-]"),
+        resume=journal.resume(run_id, partition, shlex.quote(file) if file else "[FILE|-]"),
     )
 
 
@@ -61,14 +61,14 @@ async def runs(
     /,
     *,
     as_json: AsJson = False,
-    kept: Kept = THE_USUAL,
+    journal: ExistingJournal = DEFAULT_EXISTING,
     settings: SettingsSaid = None,
 ) -> int:
     """Show the runs of this account and how far they are, or the chunks and jobs of one.
 
     What is under way counts as unknown. With --json an object a line.
     """
-    async with client_of(settings, kept.existing()) as client:
+    async with client_of(settings, journal.existing()) as client:
         if run_id is None:
             lines = [(info.as_dict(), _run_line(info)) async for info in client.runs()]
         else:
@@ -81,8 +81,8 @@ async def runs(
 def _run_line(info: "RunInfo") -> _Cells:
     done = info.accepted + info.rejected + info.superseded
     return {
-        "run": plain(info.run_id),
-        "partition": plain(info.partition or ""),
+        "run": printable(info.run_id),
+        "partition": printable(info.partition or ""),
         "state": info.state,
         "begun": info.created,
         "done": f"{done / info.rows:.0%}" if info.rows else "",
@@ -92,13 +92,13 @@ def _run_line(info: "RunInfo") -> _Cells:
 
 def _chunk_line(info: "ChunkInfo") -> _Cells:
     return {
-        "partition": plain(info.partition or ""),
+        "partition": printable(info.partition or ""),
         "chunk": str(info.number),
         "of rows": f"{info.span.start}-{info.span.stop - 1}",
         "state": info.state,
         "job": str(info.job or ""),
         **_books(info),
-        "cause": plain(info.cause),
+        "cause": printable(info.cause),
     }
 
 
@@ -107,7 +107,7 @@ def _books(counts: Counts) -> _Cells:
 
 
 def _table(rows: Sequence[_Cells]) -> Iterator[str]:
-    """Give rows as lines of columns, numbers to the right; a column without anything in it is left out."""
+    """Give rows as lines of columns, with numbers to the right; an empty column is left out."""
     columns = []
     for name in rows[0] if rows else ():
         values = [row[name] for row in rows]
@@ -119,9 +119,11 @@ def _table(rows: Sequence[_Cells]) -> Iterator[str]:
         yield "  ".join(line).rstrip()
 
 
-async def purge(run_id: _RunId, /, *, kept: Kept = THE_USUAL, settings: SettingsSaid = None) -> int:
+async def purge(
+    run_id: _RunId, /, *, journal: ExistingJournal = DEFAULT_EXISTING, settings: SettingsSaid = None
+) -> int:
     """Have the journal forget a run: it cannot go on any more, and its name is free."""
-    async with client_of(settings, kept.existing()) as client:
+    async with client_of(settings, journal.existing()) as client:
         await client.purge_run(run_id)
-    say(f"run {plain(run_id)} is forgotten")
+    say(f"run {printable(run_id)} is forgotten")
     return DONE

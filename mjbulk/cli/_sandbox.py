@@ -38,7 +38,7 @@ async def sandbox(
         say(f"a stand-in for Mailjet listens at {emulator.url}; Ctrl-C ends it")
         insecure = "" if local else f" MJBULK_INSECURE_HOST={host}"
         say(f"MJ_API_URL={emulator.url} MJ_APIKEY_PUBLIC=any MJ_APIKEY_PRIVATE=any{insecure}")
-        sys.stdout.flush()  # whoever reads it through a pipe waits for it
+        sys.stdout.flush()  # a program that reads it through a pipe waits for it
 
     server = asyncio.create_task(serve(host, port, ready=ready))
     try:

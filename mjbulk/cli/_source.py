@@ -1,4 +1,4 @@
-"""What a command is told of a file and of lists: records of options, and what becomes of them."""
+"""Options about a file and about lists, and the sources and keywords that are made from them."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ _SOURCE = Group("Source", sort_key=20)
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Lists:
-    """Lists, and what is done with them."""
+    """The options ``--list`` and ``--action``."""
 
     refs: Annotated[
         tuple[str, ...], Parameter(name="--list", group=_LISTS, help="A list, by ID, address or name; repeat for more.")
@@ -37,7 +37,7 @@ class Lists:
     ] = ()
 
     def pairs(self) -> Mapping[str | int, ActionWord]:
-        """Pair lists and actions. Raises UsageError where they are no pairs."""
+        """Pair lists with actions. Raises UsageError if they cannot be paired."""
         refs, actions = self.refs, self.actions
         if not actions:
             raise UsageError("--list needs an --action: addnoforce, addforce, remove or unsub")
@@ -53,12 +53,12 @@ class Lists:
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Where(Lists):
-    """Where contacts go."""
+    """The options ``--list``, ``--action`` and ``--no-list``: where contacts go."""
 
     no_list: Annotated[bool, Parameter(group=_LISTS, help="Put the contacts on no list.")] = False
 
     def lists(self) -> Mapping[str | int, ActionWord] | None:
-        """Give ``lists=`` of an import. Raises UsageError where that was not said."""
+        """Give ``lists=`` of an import. Raises UsageError if the options do not say where contacts go."""
         if self.no_list:
             if self.refs or self.actions:
                 raise UsageError("--no-list goes without --list and --action")
@@ -71,7 +71,7 @@ class Where(Lists):
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Form:
-    """What a file is."""
+    """The options ``--format``, ``--delimiter`` and ``--encoding``: how a file is read."""
 
     kind: Annotated[
         Literal["csv", "jsonl", "parquet"] | None,
@@ -81,7 +81,7 @@ class Form:
     encoding: Annotated[str | None, Parameter(group=_SOURCE, help="The encoding of CSV; UTF-8 if not said.")] = None
 
     def source(self, file: str) -> "Source":
-        """Make a source of a path or ``-``. Raises UsageError for what can be none."""
+        """Make a source of a path or ``-``. Raises UsageError if that is impossible."""
         from mjbulk.rows.sources import csv_source, jsonl_source, kind_of, parquet_source  # noqa: PLC0415  # help must not wait for the engine
 
         if file.startswith("-") and file != "-":

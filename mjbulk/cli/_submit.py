@@ -56,8 +56,8 @@ async def _few(source: "Source") -> list[dict[str, Any]]:
             for block in batch:
                 if isinstance(block, BadRow):
                     raise UsageError(f"row {len(rows) + 1}: {block.fault.message}")
-                for place in range(len(block)):
-                    row = block.given(place).as_dict()
+                for index in range(len(block)):
+                    row = block.given(index).as_dict()
                     rows.append({name: value for name, value in row.items() if value != "" or not source.text})
             if len(rows) > _MOST:
                 raise UsageError(f"the file has more than {_MOST:,} rows: mjbulk import takes any number")
