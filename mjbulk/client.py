@@ -17,7 +17,8 @@ from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.events import Hook
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
-from mjbulk.journal.records import Journal, RunRecord, decode_spec, encode_spec, number_of
+from mjbulk.journal.protocol import Journal
+from mjbulk.journal.records import RunRecord, decode_spec, encode_spec, number_of
 from mjbulk.mailjet.quota import Quota
 from mjbulk.models import (
     ListActions,
@@ -28,7 +29,8 @@ from mjbulk.models import (
     RunSpec,
     repair_spec,
 )
-from mjbulk.outcomes.report import Report, sorted_by_row
+from mjbulk.outcomes.rejections import sorted_by_row
+from mjbulk.outcomes.report import Report
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.run.engine import Engine, open_journal

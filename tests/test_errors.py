@@ -20,7 +20,8 @@ from mjbulk.errors import (
 )
 from mjbulk.errors import __all__ as exported
 from mjbulk.models import Job, JobRef, Rejection, RunSpec
-from mjbulk.outcomes.report import RejectionStore, Report
+from mjbulk.outcomes.rejections import RejectionStore
+from mjbulk.outcomes.report import Report
 
 ADDRESS = "somebody@example.org"
 SECRET = "0123456789abcdef"

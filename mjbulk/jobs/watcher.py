@@ -8,7 +8,7 @@ from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import Job, JobRef, Rejection
 from mjbulk.outcomes.error_file import ErrorFile
-from mjbulk.outcomes.report import RejectionStore
+from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.settle import match_errors, relevant_file
 
 

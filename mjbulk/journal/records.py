@@ -19,16 +19,16 @@ masked, of Mailjet's; never a contact, a value or a key. Each carries a check su
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
-from attrs import field, frozen
+from attrs import frozen
 
 from mjbulk.errors import JournalRefused, UsageError
-from mjbulk.journal.info import SUMS, ChunkInfo, PartState, RunInfo, sum_counts
-from mjbulk.models import Action, Counts, JobRef, Match, Origin, Rejection, RunSpec, Unsettled
+from mjbulk.journal.info import PartState
+from mjbulk.models import Action, Match, Origin, Rejection, RunSpec
 
 FORMAT = 1
 """The version of what is written. A journal of another one is refused."""
@@ -230,90 +230,7 @@ def _meaning(spec: RunSpec, name: str) -> Any:
     return dict(term) if name == "lists" and term is not None else term
 
 
-# What is known of a run
-
-
-@frozen(kw_only=True)
-class History:
-    """What a journal knows of a run when it is opened."""
-
-    run: RunRecord
-    chunks: Mapping[int, ChunkRecord] = field(factory=dict, repr=False)
-    parts: Mapping[int, Sequence[PartRecord]] = field(factory=dict, repr=False)
-    """The parts of each chunk in the order of its entries, without those that were halved."""
-    refused: int = 0
-    """How many rows were refused here."""
-
-    @classmethod
-    def of(cls, run: RunRecord, chunks: Sequence[ChunkRecord], parts: Sequence[PartRecord], refused: int) -> "History":
-        """Put together what was read. Raises JournalRefused where a record is missing."""
-        numbers = [chunk.number for chunk in chunks]
-        by_chunk: dict[int, list[PartRecord]] = {number: [] for number in numbers}
-        for part in parts:
-            if part.state != "halved":
-                by_chunk.setdefault(part.chunk, []).append(part)
-        if numbers != list(range(1, len(numbers) + 1)) or len(by_chunk) != len(numbers):
-            raise damaged("chunks are missing")
-        for chunk in chunks:
-            ends = [0, *(part.end for part in by_chunk[chunk.number])]
-            starts = [*(part.first for part in by_chunk[chunk.number]), chunk.entries]
-            rows = sum(part.rows for part in by_chunk[chunk.number])
-            if ends != starts or rows != chunk.rows:
-                raise damaged(f"parts of chunk {chunk.number} are missing")
-        return cls(run=run, chunks={chunk.number: chunk for chunk in chunks}, parts=by_chunk, refused=refused)
-
-    @property
-    def last(self) -> int:
-        """The number of the last chunk that was cut."""
-        return len(self.chunks)
-
-    def counts(self) -> Counts:
-        """Give the books as far as they are known: what is under way counts as unknown."""
-        rows = sum(chunk.rows for chunk in self.chunks.values())
-        parts = [part for parts in self.parts.values() for part in parts]
-        return sum_counts(rows, self.refused, [(part.state, *(getattr(part, name) for name in SUMS)) for part in parts])
-
-    def jobs(self) -> Iterator[JobRef]:
-        """Give the jobs that took its parts."""
-        for parts in self.parts.values():
-            yield from (JobRef.parse(part.job) for part in parts if part.job)
-
-    def chunk_infos(self) -> Iterator[ChunkInfo]:
-        """Say how each chunk stands, or each part of one that was halved."""
-        for number, chunk in self.chunks.items():
-            for part in self.parts[number]:
-                figures = (part.state, *(getattr(part, name) for name in SUMS))
-                yield ChunkInfo(
-                    **sum_counts(part.rows, 0, [figures]).as_dict(),
-                    partition=self.run.partition or None,
-                    number=number,
-                    span=range(chunk.first, chunk.last + 1),
-                    state=part.state,
-                    job=JobRef.parse(part.job) if part.job else None,
-                    cause=part.cause,
-                )
-
-    def unsettled(self) -> Iterator[Unsettled]:
-        """Say why rows are unknown or were not sent."""
-        for info in self.chunk_infos():
-            cause = info.cause or _UNSETTLED.get(info.state)
-            if cause:
-                yield Unsettled(rows=info.span, cause=cause, job=info.job)
-
-
-_UNSETTLED: Mapping[PartState, str] = {
-    "unsent": "it was not sent",
-    "sending": "it was under way when the run ended",
-    "watched": "it was under way when the run ended",
-}
-
-
-def damaged(what: str) -> JournalRefused:
-    """Give the error for a journal that cannot be trusted."""
-    return JournalRefused(
-        f"the journal is damaged ({what}): restore a copy of it, or take a new one with a new run_id, after you have "
-        "seen at Mailjet what was sent"
-    )
+# Rejections
 
 
 def record_of(rejection: Rejection, run: int, chunk: int, first: int, number: int) -> RejectionRecord:
@@ -357,94 +274,9 @@ def _ranges(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-# Where they are kept
-
-CLOSING = 30.0
-"""Seconds that a journal may take to write its last records: a server may have stopped without a word."""
-
-
-class Journal(Protocol):
-    """Keeps records. Every call is durable when it has returned; all raise JournalError where that cannot be."""
-
-    async def open_run(self, asked: RunRecord) -> History:
-        """Begin a run, or find it as it stands; nobody else can open it until it is released.
-
-        Raises JournalRefused where it is open elsewhere, or was begun on other terms.
-        """
-
-    async def release(self, run: RunRecord) -> None:
-        """Let others open a run."""
-
-    def later(self, *records: Record) -> None:
-        """Have records written with what is put next, before it."""
-
-    async def put(self, *records: Record) -> None:
-        """Write records, each in place of the one with its key."""
-
-    async def forget_refused(self, run: int, after: int) -> None:
-        """Forget the rows after this one that were refused here."""
-
-    async def find(self, run_id: str, partition: str, account: str) -> History | None:
-        """Give a run as it stands, without opening it."""
-
-    def rejections(self, run: int, chunk: int | None = None) -> AsyncIterator[RejectionRecord]:
-        """Give the rejections of one chunk, or of the whole run, some at a time."""
-
-    async def runs(self, account: str, run_id: str | None = None) -> Sequence[RunInfo]:
-        """Give the runs of an account, the oldest first; or the partitions of one."""
-
-    async def purge(self, run: RunRecord) -> None:
-        """Forget a run. Raises JournalRefused where it is open."""
-
-    async def notes(self, account: str) -> Mapping[str, str]:
-        """Give what was learned of an account."""
-
-    async def aclose(self) -> None:
-        """Write what waits, and let go of everything."""
-
-
-class _Nothing(AsyncIterator[Any]):
-    async def __anext__(self) -> Any:
-        raise StopAsyncIteration
-
-
-class NoJournal:
-    """Keeps nothing: a run ends with its process."""
-
-    async def open_run(self, asked: RunRecord) -> History:
-        """Begin a run."""
-        return History(run=asked)
-
-    async def release(self, *_: Any) -> None:
-        """Nobody else could open it."""
-
-    def later(self, *_: Any) -> None:
-        """Write nothing."""
-
-    async def put(self, *_: Any) -> None:
-        """Write nothing."""
-
-    async def forget_refused(self, *_: Any) -> None:
-        """Know of none."""
-
-    async def find(self, *_: Any) -> History | None:
-        """Raise JournalRefused: whoever asks for a run wants one that was kept."""
-        raise JournalRefused("this client has no journal: say journal= to keep runs")
-
-    def rejections(self, *_: Any) -> AsyncIterator[RejectionRecord]:
-        """Know nothing."""
-        return _Nothing()
-
-    async def runs(self, *_: Any) -> Sequence[RunInfo]:
-        """Know nothing."""
-        return ()
-
-    async def purge(self, *_: Any) -> None:
-        """Forget nothing."""
-
-    async def notes(self, *_: Any) -> Mapping[str, str]:
-        """Know nothing."""
-        return {}
-
-    async def aclose(self) -> None:
-        """Let go of nothing."""
+def damaged(what: str) -> JournalRefused:
+    """Give the error for a journal that cannot be trusted."""
+    return JournalRefused(
+        f"the journal is damaged ({what}): restore a copy of it, or take a new one with a new run_id, after you have "
+        "seen at Mailjet what was sent"
+    )

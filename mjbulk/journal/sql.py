@@ -18,18 +18,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from mjbulk.errors import JournalError, JournalRefused
 from mjbulk.events import Emit, Event
 from mjbulk.journal.backends import Backend, backend_of
+from mjbulk.journal.history import History
 from mjbulk.journal.info import RunInfo
-from mjbulk.journal.records import (
-    CLOSING,
-    History,
-    NoteRecord,
-    Record,
-    RejectionRecord,
-    RunRecord,
-    check_terms,
-    damaged,
-    number_of,
-)
+from mjbulk.journal.protocol import CLOSING
+from mjbulk.journal.records import NoteRecord, Record, RejectionRecord, RunRecord, check_terms, damaged, number_of
 from mjbulk.journal.tables import (
     check_format,
     counts_by_run,

@@ -26,11 +26,11 @@ from sqlalchemy import (
 )
 
 from mjbulk.errors import JournalRefused
+from mjbulk.journal.history import History
 from mjbulk.journal.info import SUMS, sum_counts
 from mjbulk.journal.records import (
     FORMAT,
     ChunkRecord,
-    History,
     NoteRecord,
     PartRecord,
     Record,

@@ -1,11 +1,8 @@
 """The report of a run: its books and its rejections, as plain data that outlives the client."""
 
 import os
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from heapq import merge
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -13,96 +10,9 @@ import attrs
 from attrs import frozen
 
 from mjbulk.errors import Error, RowsRejected, UsageError
-from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, RunSpec, SupportsArrow, Unsettled
+from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, RunSpec, SupportsArrow, Unsettled
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
-from mjbulk.rows.block import weight
-from mjbulk.spill import Spill, SpillRef
-
-_IN_MEMORY = 1000
-_BYTES_IN_MEMORY = 2**20
-_SORTED_AT_ONCE = 20_000
-_READ_AT_ONCE = 100
-
-
-class RejectionStore(Rejections):
-    """Rejections in the order in which they became known: in memory, and each full thousand in a file without a name;
-    fewer where their rows are wide.
-
-    Mutable state: it grows while its run goes on. It can be iterated at any time, any number of times, also by several.
-    """
-
-    def __init__(self, rejections: Sequence[Rejection] = ()) -> None:
-        """Begin with these."""
-        self._spill = Spill()
-        self._refs: list[SpillRef] = []
-        self._recent: list[Rejection] = []
-        self._count = 0
-        self._bytes = 0
-        for rejection in rejections:
-            self.add(rejection)
-
-    def add(self, rejection: Rejection) -> None:
-        """Take in one more."""
-        self._recent.append(rejection)
-        self._count += 1
-        self._bytes += weight((rejection.data or {}).values())
-        if len(self._recent) == _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
-            if not self._refs:
-                weakref.finalize(self, self._spill.close)
-            self._refs.append(_put(self._spill, self._recent))
-            self._recent, self._bytes = [], 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Rejection]:
-        refs, recent = list(self._refs), list(self._recent)  # both at once: it may grow while it is iterated
-        yield from _read(self._spill, refs)
-        yield from recent
-
-    def __repr__(self) -> str:
-        return f"<{self._count} rejections>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RejectionStore) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]  # it grows
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RejectionStore, (list(self),)
-
-
-def _put(spill: Spill, rejections: Sequence[Rejection]) -> SpillRef:
-    return spill.put([attrs.astuple(rejection, recurse=False) for rejection in rejections])
-
-
-def _read(spill: Spill, refs: Iterable[SpillRef]) -> Iterator[Rejection]:
-    names = [f.name for f in attrs.fields(Rejection)]
-    for ref in refs:
-        yield from (Rejection(**dict(zip(names, values, strict=True))) for values in spill.get(ref))
-
-
-def sorted_by_row(rejections: Rejections) -> Iterator[Rejection]:
-    """Give the rejections whose rows are known, in the order of the source, with some thousands of them in memory.
-
-    They became known as jobs ended. Sorted runs of them go into a file without a name, and are merged from there.
-    """
-    known = (rejection for rejection in rejections if rejection.row is not None)
-    if len(rejections) <= _SORTED_AT_ONCE:
-        yield from sorted(known, key=_row_of)
-        return
-    spill, runs = Spill(), list[list[SpillRef]]()
-    try:
-        while some := sorted(islice(known, _SORTED_AT_ONCE), key=_row_of):
-            starts = range(0, len(some), _READ_AT_ONCE)
-            runs.append([_put(spill, some[start : start + _READ_AT_ONCE]) for start in starts])
-        yield from merge(*(_read(spill, refs) for refs in runs), key=_row_of)
-    finally:
-        spill.close()
-
-
-def _row_of(rejection: Rejection) -> int:
-    return rejection.row or 0
+from mjbulk.outcomes.rejections import RejectionStore
 
 
 @frozen(kw_only=True)
@@ -201,51 +111,3 @@ class Report(Counts):
         from mjbulk.outcomes.rejection_table import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
 
         return RejectionTable(self.rejections)
-
-
-class Ledger:
-    """The books of a run while it goes on. Every row that was read is posted exactly once."""
-
-    def __init__(self) -> None:
-        """Begin with nothing. All fields are mutable; the run alone writes them."""
-        self.accepted = self.rejected = self.superseded = self.unknown = self.not_sent = 0
-        self.rejections = RejectionStore()
-        self.unsettled: list[Unsettled] = []
-        self.jobs: list[JobRef] = []
-
-    def post_accepted(self, rows: int, superseded: int) -> None:
-        """Rows are at Mailjet, and earlier ones of the same people with them."""
-        self.accepted += rows
-        self.superseded += superseded
-
-    def post_rejected(self, rejection: Rejection) -> None:
-        """A row was refused."""
-        self.rejected += 1
-        self.rejections.add(rejection)
-
-    def keep_unassigned(self, rejection: Rejection) -> None:
-        """An error was reported that means no row for certain: the rows that it may mean are posted as unknown."""
-        self.rejections.add(rejection)
-
-    def post_unsettled(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:
-        """Nobody can say what became of rows, or they were not sent."""
-        self.unknown += unknown
-        self.not_sent += not_sent
-        if unknown or not_sent:
-            self.unsettled.append(why)
-
-    @property
-    def settled(self) -> int:
-        """How many rows have their outcome."""
-        return self.accepted + self.rejected + self.superseded + self.unknown + self.not_sent
-
-    def counts(self, rows: int) -> Counts:
-        """Give the books, of so many rows that were read."""
-        return Counts(
-            rows=rows,
-            accepted=self.accepted,
-            rejected=self.rejected,
-            superseded=self.superseded,
-            unknown=self.unknown,
-            not_sent=self.not_sent,
-        )

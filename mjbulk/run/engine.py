@@ -15,7 +15,8 @@ from mjbulk.errors import UsageError
 from mjbulk.events import Emit, Hook, emitter
 from mjbulk.jobs.forecast import Bounds, JobStatistics
 from mjbulk.jobs.scheduler import Scheduler
-from mjbulk.journal.records import Journal, NoJournal, NoteRecord, fingerprint
+from mjbulk.journal.protocol import Journal, NoJournal
+from mjbulk.journal.records import NoteRecord, fingerprint
 from mjbulk.mailjet.account import AccountCalls
 from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.job_slots import JobSlots

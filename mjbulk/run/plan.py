@@ -8,7 +8,7 @@ from attrs import field, frozen
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
-from mjbulk.outcomes.report import RejectionStore
+from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.rows.sources import Source
 from mjbulk.run.engine import Engine
 from mjbulk.run.reader import Intake

@@ -28,9 +28,11 @@ from mjbulk.errors import (
 )
 from mjbulk.events import Event
 from mjbulk.jobs.scheduler import WatchedJob
-from mjbulk.journal.records import CLOSING, rejection_of
+from mjbulk.journal.protocol import CLOSING
+from mjbulk.journal.records import rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
-from mjbulk.outcomes.report import Ledger, Report
+from mjbulk.outcomes.ledger import Ledger
+from mjbulk.outcomes.report import Report
 from mjbulk.rows.sources import Source
 from mjbulk.run.engine import Engine
 from mjbulk.run.pipeline import GRACE, Deliveries

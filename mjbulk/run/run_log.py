@@ -14,17 +14,9 @@ from attrs import evolve
 
 from mjbulk.chunks.chunker import Chunk
 from mjbulk.errors import JournalRefused
-from mjbulk.journal.records import (
-    ChunkRecord,
-    History,
-    Journal,
-    NoJournal,
-    PartRecord,
-    Record,
-    RejectionRecord,
-    damaged,
-    record_of,
-)
+from mjbulk.journal.history import History
+from mjbulk.journal.protocol import Journal, NoJournal
+from mjbulk.journal.records import ChunkRecord, PartRecord, Record, RejectionRecord, damaged, record_of
 from mjbulk.mailjet.verdict import harmless_to_retry
 from mjbulk.models import Action, Rejection, RunSpec
 

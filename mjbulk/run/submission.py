@@ -15,7 +15,7 @@ from mjbulk.events import Event
 from mjbulk.mailjet.requests import Content
 from mjbulk.mailjet.transport import GaveUp, Patience, WasReset
 from mjbulk.models import JobRef, RunSpec
-from mjbulk.outcomes.report import Ledger
+from mjbulk.outcomes.ledger import Ledger
 from mjbulk.run.engine import Engine
 from mjbulk.run.part import Part, Rows
 from mjbulk.run.run_log import RunLog

@@ -7,11 +7,11 @@ import attrs
 import pytest
 
 from mjbulk import JobRef, JournalRefused, Rejection, RunInfo, RunSpec, UsageError
+from mjbulk.journal.history import History
 from mjbulk.journal.info import together
+from mjbulk.journal.protocol import NoJournal
 from mjbulk.journal.records import (
     ChunkRecord,
-    History,
-    NoJournal,
     PartRecord,
     RunRecord,
     check_sum,

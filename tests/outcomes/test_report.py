@@ -24,8 +24,10 @@ import pytest
 
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, JobRef, Rejection, RunSpec, Unsettled
+from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.rejection_files import REJECTION_COLUMNS, whole_or_not_at_all
-from mjbulk.outcomes.report import Ledger, RejectionStore, Report, sorted_by_row
+from mjbulk.outcomes.rejections import RejectionStore, sorted_by_row
+from mjbulk.outcomes.report import Report
 from mjbulk.rows.sources import source_of
 
 A = "ann@example.org"

@@ -12,7 +12,8 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.journal.records import Journal, Record
+from mjbulk.journal.protocol import Journal
+from mjbulk.journal.records import Record
 from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Emulator, Fault, Knobs
 

@@ -11,7 +11,8 @@ import pytest
 from support import KEYS, Place, World, balanced
 
 import mjbulk
-from mjbulk.journal.records import NoJournal, NoteRecord
+from mjbulk.journal.protocol import NoJournal
+from mjbulk.journal.records import NoteRecord
 from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Fault, Knobs
 
