@@ -1,6 +1,6 @@
-"""The calls that are one request or one job each: what the guides show, typed.
+"""The calls that make one request or start one job, as Mailjet's guides show them, with types.
 
-`mjbulk.Client` has them all; here they stand apart from what goes on for longer.
+`mjbulk.Client` inherits them all; imports, which take longer, are in its own module.
 """
 
 import os
@@ -58,19 +58,20 @@ from mjbulk.run.senders import JsonSender, Passage
 
 
 class Calls(ABC):
-    """One request or one job each."""
+    """Calls that make one request or start one job."""
 
     @abstractmethod
     def _ready(self) -> Engine:
-        """Give the engine. Raises UsageError where the client is not open."""
+        """Give the engine. Raises UsageError if the client is not open."""
 
     # One request, one job
 
     async def submit_contacts(self, contacts: Iterable[Row], *, lists: ListActions | None) -> JobWatcher:
         """POST contact/managemanycontacts once, and give the watcher of its job.
 
-        Values are sent as they are. Raises UsageError where a row cannot be sent, ApiError, NoAnswer (``sent`` tells
-        whether it may have been applied: it is sent again by itself only where twice does no harm).
+        Values are sent without conversion. Raises UsageError if a row cannot be sent, ApiError, NoAnswer (its ``sent``
+        tells whether the request may have been applied). After a lost answer the request is retried only if applying it
+        twice does no harm.
         """
         engine = self._ready()
         pairs = list_actions(lists)
@@ -99,7 +100,7 @@ class Calls(ABC):
         return JobWatcher(JobRef("contactslist", job_id, number), engine.scheduler, len(rows), new=True)
 
     async def upload_csvdata(self, list_id: ListRef, data: bytes) -> int:
-        """Upload CSV text under a list, and give its DataID. It has no effect until `submit_csvimport` names it."""
+        """Upload CSV text under a list, and give its DataID. It has no effect before `submit_csvimport` imports it."""
         request = upload_request(await self._list_id(list_id), data)
         return await self._ready().transport.send(request, decode_data_id, harmless=True)
 
@@ -115,8 +116,8 @@ class Calls(ABC):
         """POST csvimport for uploaded data, and give the watcher of its job.
 
         ``excludemarketing`` and ``includemarketing`` take no list. ``error_threshold`` is how many errors end the job
-        (Mailjet's ErrTreshold, at most 32767). Raises NoAnswer with ``sent=True`` where the answer was lost: it is not
-        sent again by itself.
+        (Mailjet's ErrTreshold, at most 32767). Raises NoAnswer with ``sent=True`` if the answer was lost: this call is
+        never retried.
         """
         engine = self._ready()
         word = check_method(method, has_list=list_id is not None)
@@ -130,9 +131,9 @@ class Calls(ABC):
         return JobWatcher(JobRef("csvimport", job_id), engine.scheduler, new=True)
 
     async def abort_csvimport(self, job: JobRef | int) -> Job:
-        """Abort a csvimport, and give the job as it then stands. Rows that it has imported stay.
+        """Abort a csvimport, and give its state after that. Rows that it has imported stay.
 
-        Raises ApiError where Mailjet refuses, as for a job that has ended.
+        Raises ApiError if Mailjet refuses, for example because the job has ended.
         """
         job_id = job.id if isinstance(job, JobRef) else job
         if isinstance(job, JobRef) and job.kind != "csvimport":
@@ -143,14 +144,14 @@ class Calls(ABC):
         return job_of(ref, await send(job_request(ref), decode_job), None)
 
     async def batchjob(self, job_id: int) -> Mapping[str, Any]:
-        """Give a batchjob as Mailjet shows it: its fields are not documented, its times are Unix seconds."""
+        """Give a batchjob exactly as Mailjet shows it: its fields are not documented, its times are Unix seconds."""
         return await self._ready().transport.send(batchjob_request(job_id), decode_batchjob)
 
     async def save_error_file(self, job: JobRef | str, path: str | os.PathLike[str]) -> int:
-        """Write the error file of a job as Mailjet gives it, and give its size in bytes.
+        """Write the error file of a job exactly as Mailjet sends it, and give its size in bytes.
 
-        It is streamed into a file beside ``path``, readable for its owner alone, that takes its name when it is whole.
-        Raises ApiError with status 404 where the job has none, OSError where it cannot be written.
+        It is streamed into a temporary file beside ``path`` that only its owner can read, and is renamed when it is
+        complete. Raises ApiError with status 404 if the job has no error file, OSError if it cannot be written.
         """
         ref = JobRef.parse(job) if isinstance(job, str) else job
         send = self._ready().transport.send
@@ -162,7 +163,7 @@ class Calls(ABC):
             return file.tell()
 
     def watch(self, job: JobRef | str) -> JobWatcher:
-        """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for what is none."""
+        """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for any other text."""
         ref = JobRef.parse(job) if isinstance(job, str) else job
         return JobWatcher(ref, self._ready().scheduler)
 
@@ -177,7 +178,7 @@ class Calls(ABC):
     async def set_excluded(self, contact: str | int, *, excluded: bool) -> ContactInfo:
         """Put a contact (address or ID) on the exclusion list, or take it off, and give the contact.
 
-        Raises ApiError with status 404 where there is no such contact.
+        Raises ApiError with status 404 if there is no such contact.
         """
         send = self._ready().transport.send
         who = _who(contact)
@@ -188,15 +189,17 @@ class Calls(ABC):
         return found
 
     async def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
-        """Give the lists that a contact (address or ID) is on. Raises ApiError with status 404 where there is none."""
+        """Give the lists that a contact (address or ID) is on. Raises ApiError with status 404 if there is no such
+        contact.
+        """
         async for one in self._ready().account.subscriptions(_who(contact)):
             yield one
 
     async def update_subscriptions(self, contact: str | int, lists: ListActions) -> Sequence[Subscription]:
-        """Do an action for each list, and give the subscriptions of these lists as they then are.
+        """Do an action for each list, and give the subscriptions to these lists after that.
 
-        Raises ApiError: 404 where there is no such contact; 400 where a list is wrong, with what Mailjet says of each
-        in ``error.lists``.
+        Raises ApiError: 404 if there is no such contact; 400 if a list is wrong, and then ``error.lists`` has Mailjet's
+        message about each list.
         """
         engine = self._ready()
         pairs = list_actions(lists) or ()
@@ -211,7 +214,7 @@ class Calls(ABC):
     # The account
 
     def lists(self) -> AsyncIterator[ContactsList]:
-        """Give the lists of the account, all pages of them."""
+        """Give all lists of the account, from all pages."""
         return self._ready().account.lists()
 
     async def create_list(self, name: str) -> ContactsList:
@@ -219,7 +222,7 @@ class Calls(ABC):
         return await self._ready().account.create_list(name)
 
     def properties(self) -> AsyncIterator[Property]:
-        """Give the contact properties of the account, all pages of them."""
+        """Give all contact properties of the account, from all pages."""
         return self._ready().account.properties()
 
     async def create_property(
@@ -230,7 +233,7 @@ class Calls(ABC):
 
 
 def _who(contact: str | int) -> str | int:
-    """Check what names a contact. Raises UsageError."""
+    """Check the ID or the address of a contact. Raises UsageError if it is neither."""
     if isinstance(contact, int) and not isinstance(contact, bool) and contact > 0:
         return contact
     try:
@@ -240,7 +243,7 @@ def _who(contact: str | int) -> str | int:
 
 
 def _encoded(contacts: Iterable[Row]) -> list[bytes]:
-    """Encode the rows of a single request; one that cannot be sent refuses it."""
+    """Encode the rows of a single request. Raises UsageError if one of them cannot be sent, or if there are none."""
     rules = ColumnRules(properties=None)
     encoded = []
     for number, contact in enumerate(contacts, 1):

@@ -1,4 +1,4 @@
-"""Client: the facade. It owns watchers, runs and their end."""
+"""`Client`: every public call for one API key. It owns its runs, and decides how they end when it closes."""
 
 import asyncio
 import uuid
@@ -42,9 +42,9 @@ from mjbulk.run.run_log import RunLog
 class Client(Calls):
     """Mailjet's bulk calls for one API key.
 
-    Use it as ``async with Client() as client``: leaving normally waits for its runs, an exception stops them. Clients
-    of a `SessionPool` are ready as they come, and live as long as the pool. Mutable state: the engine, made at the
-    first call, and the runs under way.
+    Use it as ``async with Client() as client``: leaving the block normally waits for its runs, an exception stops them.
+    A client of a `SessionPool` is open from the start, and the pool closes it. Mutable state: the engine, which the
+    first call creates, and the unfinished runs.
     """
 
     def __init__(
@@ -57,10 +57,11 @@ class Client(Calls):
         quota: Quota | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
-        """Take keys and settings from the environment where they are not given.
+        """Take keys and settings from the environment, unless they are given.
 
-        ``journal`` is a path (a SQLite file, made where there is none) or the URL of a database: with it runs can go on
-        after the end of their process. ``quota`` is for a rate that is shared. Raises UsageError.
+        ``journal`` is a path (a SQLite file, created if there is none) or the URL of a database: with it runs can be
+        resumed after the end of their process. ``quota`` is for a rate limit that several processes share. Raises
+        UsageError.
         """
         self._journal: Journal = open_journal(journal, hooks)
         self._credentials = credentials or Credentials.load()
@@ -84,7 +85,7 @@ class Client(Calls):
         journal: Journal,
         quota: Quota | None,
     ) -> Self:
-        """Make a client that a pool owns: it is open, and its pool closes it and the journal."""
+        """Make an open client for a pool, which closes the client and the journal."""
         client = cls(credentials, settings, assumptions=assumptions, quota=quota, hooks=hooks)
         client._journal = journal
         client._state, client._pooled = "open", True
@@ -93,7 +94,7 @@ class Client(Calls):
     def __repr__(self) -> str:
         return f"<Client {self._settings.api_url} {self._state}, {len(self._runs)} runs>"
 
-    # Beginning and end
+    # Opening and closing
 
     async def __aenter__(self) -> Self:
         if self._state == "closed":
@@ -106,9 +107,9 @@ class Client(Calls):
             await self.aclose(self._settings.drain if kind is None else 0.0)
 
     async def aclose(self, drain: float | None = 0.0) -> None:
-        """Wait at most ``drain`` seconds for the runs under way (None: to their end), stop the rest, and close.
+        """Wait at most ``drain`` seconds for unfinished runs (None: until they end), stop the others, and close.
 
-        Jobs that Mailjet has taken go on there.
+        Jobs that Mailjet has accepted go on there.
         """
         self._state = "closed"
         ends = [asyncio.ensure_future(run.wait()) for run in self._runs]
@@ -116,7 +117,7 @@ class Client(Calls):
             if ends and drain != 0:
                 await asyncio.wait(ends, timeout=drain)
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._let_go(ends)))  # to its end, also where this is cancelled
+            await asyncio.shield(asyncio.ensure_future(self._let_go(ends)))  # to its end even if cancelled
 
     async def _let_go(self, ends: Sequence[asyncio.Future[Report]]) -> None:
         await asyncio.gather(*(run.stop() for run in list(self._runs)), *ends, return_exceptions=True)
@@ -146,7 +147,7 @@ class Client(Calls):
     # Many rows
 
     async def import_contacts(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Report:
-        """Import a source to its end, and give the report: every row of it has one outcome.
+        """Import a source to its end, and give a report in which every row has one outcome.
 
         ``source`` is a path (``.csv``, ``.jsonl``, both also ``.gz``; ``.parquet``), a `csv_source` or `jsonl_source`,
         a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable of rows. A row is anything with
@@ -154,15 +155,15 @@ class Client(Calls):
         contact's, every other column is a property. ``lists`` maps list IDs, addresses or names to actions; None for
         no list.
 
-        ``columns`` picks columns, or renames them; ``nulls="unassign"`` unassigns properties where the value is null,
-        instead of leaving them alone; ``run_id`` names the run, so that with a journal the same call again goes on
-        where it stood, and ``partition`` a part of it that one of many workers takes; ``resend`` says what is sent
-        again after a lost answer; ``on_mismatch="accept"`` takes rows as accepted although Count says otherwise;
-        ``create_properties`` creates unknown ones, of the ``types`` that are given; ``max_rejected`` stops when more
-        rows are rejected; ``timeout`` in seconds.
+        ``columns`` picks columns, or renames them. ``nulls="unassign"`` unassigns a property if the value is null,
+        instead of leaving it alone. ``run_id`` names the run: with a journal, the same call with the same name resumes
+        it. ``partition`` names a part of the run, for one of many workers. ``resend`` says which requests are retried
+        after a lost answer. ``on_mismatch="accept"`` counts rows as accepted even if Mailjet's Count disagrees.
+        ``create_properties`` creates unknown properties, with their ``types``. ``max_rejected`` stops the run when more
+        rows than that are rejected. ``timeout`` is in seconds.
 
-        Raises UsageError where it is refused before anything was sent, ImportHalted where it stops before its end (its
-        cause says why), ImportTimeout. Cancelling it stops the run.
+        Raises UsageError if the import is refused before anything was sent, ImportHalted if it stops early (its cause
+        says why), ImportTimeout after ``timeout``. Cancelling the call stops the run.
         """
         return await self._whole(self.start_import(source, lists=lists, **how))
 
@@ -199,7 +200,7 @@ class Client(Calls):
         return self._ready().owner
 
     async def _whole(self, run: ImportRun) -> Report:
-        """Wait for a run that nobody else holds: who cancels the wait stops the run."""
+        """Wait for a run that only this call knows, so that cancelling the wait stops the run."""
         try:
             return await run
         except asyncio.CancelledError:
@@ -209,22 +210,22 @@ class Client(Calls):
     async def plan_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Plan:
         """Say what an import of this source would send, and what would go wrong, without sending a contact.
 
-        Takes what `import_contacts` takes, but no source that can be read only once. Raises UsageError as the import
-        would, but for properties that are missing: those are named in the plan.
+        The arguments are those of `import_contacts`, but the source must be readable more than once. Raises UsageError
+        as the import would, except for missing properties: the plan names them.
         """
         return await make_plan(source_of(source), RunSpec.of(lists, how), self._ready())
 
     async def retry_rejected(self, report: Report, fix: Callable[[Rejection], Row | None]) -> Report:
-        """Send the rejected rows of a report that ``fix`` has mended, under their numbers and on the terms of their
-        run.
+        """Import those rejected rows of a report that ``fix`` has corrected, with their row numbers and with the
+        keywords of their run.
 
-        ``fix`` gets each rejection whose row is known and could be read, and gives the row as it should have been (with
-        the columns of the source), or None to leave it. Nothing else is sent again. The report is of the mended rows
-        alone. Raises UsageError for a stored report: a journal keeps no rows, so theirs are not at hand.
+        ``fix`` is called with each rejection whose row is known and could be read. It gives the corrected row (with the
+        columns of the source), or None to skip it. The report is about the corrected rows only. Raises UsageError for a
+        report that was loaded from a journal, because a journal does not keep rows.
 
-        A repair comes after people had time to leave. Unless the run was made with ``resend="always"``, ``addforce``
-        goes out as ``addnoforce`` here: it adds whoever is new, and leaves alone whoever has unsubscribed; and rows of
-        `include_contacts` are refused with a UsageError.
+        People may have unsubscribed since the run. Unless the run had ``resend="always"``, ``addforce`` is therefore
+        sent as ``addnoforce``, which adds new people and leaves unsubscribed ones alone; and a report of
+        `include_contacts` is refused with a UsageError.
         """
         if iscoroutinefunction(fix):
             raise UsageError("fix= is a plain function: it gives a row, and nothing to wait for")
@@ -232,7 +233,7 @@ class Client(Calls):
             raise UsageError("the rows of a stored report are not at hand: mend them in the source, under a new run_id")
         spec = repair_spec(report.spec)
         known = sorted_by_row(report.rejections)
-        first = await asyncio.to_thread(next, known, None)  # millions of them are sorted before the first is given
+        first = await asyncio.to_thread(next, known, None)  # it sorts them all, maybe millions
         begun = known if first is None else chain([first], known)
 
         def mended() -> Iterator[tuple[int, Row]]:
@@ -251,7 +252,8 @@ class Client(Calls):
         """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See
         `import_contacts`.
 
-        Only the address of a row is read; bare addresses will do. ``via="csv"`` uploads under some list of the account.
+        Only the addresses of rows are read; a row may also be an address instead of a record. ``via="csv"`` uploads
+        under one of the lists of the account.
         """
         return await self._whole(self.start_exclusion(source, excluded=True, **how))
 
@@ -266,15 +268,15 @@ class Client(Calls):
     # Runs that a journal knows
 
     async def runs(self) -> AsyncIterator[RunInfo]:
-        """Give the runs of this account that the journal knows, the oldest first."""
+        """Give the runs of this account that are in the journal, the oldest first."""
         self._ready()
         for run in await self._journal.runs(self._account()):
             yield run
 
     async def get_run(self, run_id: str) -> RunInfo:
-        """Give what the journal knows of a run; of one with partitions, of all of them together.
+        """Give what the journal knows about a run; the partitions of a run are added up.
 
-        Raises UsageError where it knows no such run of this account.
+        Raises UsageError if the journal has no such run of this account.
         """
         self._ready()
         parts = await self._journal.runs(self._account(), run_id)
@@ -283,9 +285,9 @@ class Client(Calls):
         return parts[0] if len(parts) == 1 else together(parts)
 
     async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:
-        """Give what the journal knows of the chunks of a run and their jobs, of all its partitions.
+        """Give what the journal knows about the chunks of a run and their jobs, in all its partitions.
 
-        Raises UsageError where it knows no such run of this account.
+        Raises UsageError if the journal has no such run of this account.
         """
         await self.get_run(run_id)
         for info in await self._journal.runs(self._account(), run_id):
@@ -301,12 +303,12 @@ class Client(Calls):
         partition: str | None = None,
         resend: Resend = "safe",
     ) -> ImportRun:
-        """Go on with a run that the journal knows, in a task of this client, and give it.
+        """Resume a run that is in the journal, in a task of this client, and give the run.
 
-        Its source is read from the beginning: ``source`` where that is given, else the file that it was. Where it is
-        not at hand, the jobs that are known are settled, and the rest is not sent. ``resend`` says what is done with
-        rows whose answers were lost; the other terms are those on which the run was begun. A run that has ended gives
-        its stored report. Refused, in the run's report, where the source has changed.
+        The source is read from its beginning: ``source`` if it is given, otherwise the file that the run was started
+        with. Without either, known jobs are settled, and other rows stay unsent. ``resend`` says which requests are
+        retried after a lost answer; all other keywords are those with which the run was started. A run that has ended
+        gives its stored report. If the source has changed, the run stops with JournalRefused.
         """
         engine = self._ready()
         given = None if source is None else source_of(source)
@@ -324,9 +326,9 @@ class Client(Calls):
         return self._watch_run(ImportRun(run_id, begin, engine))
 
     async def purge_run(self, run_id: str) -> None:
-        """Have the journal forget a run, and all its partitions.
+        """Delete a run and all its partitions from the journal.
 
-        Raises UsageError where it knows no such run of this account, or where it is under way.
+        Raises UsageError if the journal has no such run of this account, and if the run is under way.
         """
         await self.get_run(run_id)
         for info in await self._journal.runs(self._account(), run_id):
@@ -336,7 +338,7 @@ class Client(Calls):
 
 
 def _found(location: str) -> Source | None:
-    """Find the file that a run was read from, where it is still there."""
+    """Make a source of the file that a run was read from; None if there was no file, or if it no longer exists."""
     known = orjson.loads(location) if location else None
     return reopen(known) if known and Path(known["path"]).is_file() else None
 

@@ -1,4 +1,4 @@
-"""SessionPool: one client, with its sessions and its quota, for each pair of key and secret."""
+"""`SessionPool`: one client, with an HTTP session and a quota of its own, for each pair of key and secret."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,8 +16,7 @@ from mjbulk.run.engine import open_journal
 class SessionPool:
     """Clients for many tenants: ``async with SessionPool(settings) as pool: pool.client(credentials)``.
 
-    Mutable state: the clients. Nothing is shared between two pairs of key and secret, so a wrong secret never gets the
-    client of the right one.
+    A key with a wrong secret never gets the client that was made with the right one. Mutable state: the clients.
     """
 
     def __init__(
@@ -29,7 +28,7 @@ class SessionPool:
         quota: Quota | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
-        """All clients have the same settings, journal, assumptions, quota and hooks."""
+        """Take the settings, journal, assumptions, quota and hooks of all clients."""
         self._journal = open_journal(journal, hooks)
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
@@ -42,7 +41,7 @@ class SessionPool:
         return f"<SessionPool {self._settings.api_url}, {len(self._clients)} clients>"
 
     def client(self, credentials: Credentials) -> Client:
-        """Give the one client of these credentials; it lives as long as the pool, and is not closed by leaving it."""
+        """Give the client of these credentials, the same one each time. The pool closes it; leaving it does not."""
         if not self._open:
             raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
         if credentials not in self._clients:
@@ -59,7 +58,7 @@ class SessionPool:
         await self.aclose(self._settings.drain if kind is None else 0.0)
 
     async def aclose(self, drain: float | None = 0.0) -> None:
-        """Close all clients side by side, each as `Client.aclose` says."""
+        """Close all clients concurrently, each as `Client.aclose` does."""
         self._open = False
         clients, self._clients = list(self._clients.values()), {}
         await asyncio.gather(*(client.aclose(drain) for client in clients))

@@ -1,4 +1,4 @@
-"""Rows as the records of an upload to CSVData."""
+"""From rows to the CSV records of an upload to CSVData."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,15 +18,16 @@ DATETIME_FORMAT = "yyyy/mm/dd hh:nn:ss"
 
 
 class CsvEncoder:
-    """Encodes each row as one CSV record.
+    """The encoder of the CSV way: one CSV record for each row.
 
-    The columns are those of the first row. Records of a CSV file are passed on as they stand; where columns are left
-    out, dates converted or another delimiter was used, they are written anew. An empty cell leaves a property alone.
+    The columns are those of the first row. Records of a CSV file are passed on unchanged, unless columns are left out,
+    dates are converted or the file has another delimiter: then they are written from their cells. An empty cell leaves
+    a property alone.
     """
 
     def __init__(self, settings: Settings, first: Layout, *, empty_cell_keeps: bool) -> None:
-        """``first`` is the layout of the first row; ``empty_cell_keeps`` whether Mailjet leaves a property alone where
-        its cell is empty.
+        """Take the columns from ``first``, the layout of the first row. ``empty_cell_keeps`` says whether an empty cell
+        leaves a property alone at Mailjet; if not, rows with empty cells are refused.
         """
         self._refuse_empty = not empty_cell_keeps
         self._header = self._header_of(first)
@@ -34,7 +35,7 @@ class CsvEncoder:
         self.meaning = encode_record(self._header)
         self._plans = WeakKeyDictionary[Layout, list[Column | None]]()
         self.options: ImportOptions | None = None
-        """How the csvimport reads dates; None where no column has any."""
+        """How the csvimport reads dates; None if no column has dates."""
         if any(column.datatype == "datetime" for column in first.properties):
             self.options = ImportOptions(datetime_format=DATETIME_FORMAT, timezone_offset=0, field_names=self._header)
         self.frame = csv_frame(b"" if self.options else self.meaning)
@@ -42,16 +43,16 @@ class CsvEncoder:
 
     @staticmethod
     def _header_of(first: Layout) -> list[str]:
-        """Name the columns in their order; the address stands where it stands in the source."""
-        places = {column.index: column.target for column in first.properties}
+        """Name the columns in the order of the source, the address included."""
+        names = {column.index: column.target for column in first.properties}
         if first.email is not None:
-            places[first.email] = "email"
-        return [name for _, name in sorted(places.items())]
+            names[first.email] = "email"
+        return [name for _, name in sorted(names.items())]
 
     def encode(
         self, block: Block, layout: Layout, faults: dict[int, RowFault]
     ) -> tuple[Sequence[str], Sequence[bytes]]:
-        """Give addresses and records of rows."""
+        """Give addresses and records of rows, and note in ``faults`` the indexes of rows that cannot be sent."""
         plan = self._plans.get(layout) or self._plan(layout)
         addresses = layout.addresses(block.columns, len(block), faults)
         columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
@@ -65,7 +66,9 @@ class CsvEncoder:
     def _records(
         self, block: Block, layout: Layout, addresses: Sequence[str], columns: Sequence[Sequence[str]]
     ) -> Sequence[str]:
-        """Give records as they stand in the file, and write anew what differs from that."""
+        """Give the records of the file unchanged if their cells are sent unchanged; write the others from their
+        cells.
+        """
         raws = block.raws if self.options is None and layout.whole and not layout.rules.columns else None
         if raws is None:
             return write_records(columns)
@@ -82,14 +85,14 @@ class CsvEncoder:
         columns: Sequence[Sequence[str]],
         faults: dict[int, RowFault],
     ) -> None:
-        """Refuse the rows that have a cell that cannot be sent."""
+        """Note as faults the rows with a cell for which ``wrong`` is true."""
         for name, cells in zip(self._header, columns, strict=True):
-            for place, cell in enumerate(cells):
+            for index, cell in enumerate(cells):
                 if wrong(cell):
-                    faults.setdefault(place, RowFault(name, why))
+                    faults.setdefault(index, RowFault(name, why))
 
     def _plan(self, layout: Layout) -> list[Column | None]:
-        """Say which column of these rows fills which column of the header."""
+        """Say which column of these rows fills which column of the header. Raises ColumnFault for an extra column."""
         by_target = {column.target: column for column in layout.properties}
         for name in by_target:
             if name not in self._header:
@@ -109,7 +112,7 @@ class CsvEncoder:
 
 
 def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFault]) -> Sequence[str]:
-    """Give a column as text; a text of the source stays as it is written, where it fits."""
+    """Give a column as text. A text of the source is checked and kept unchanged, unless it is a date."""
     if column.index < 0:
         return [""] * len(block)
     values = block.columns[column.index]
@@ -132,7 +135,7 @@ def _cell(column: Column, value: Any) -> str:
 
 
 def _stamp(value: str | int) -> str:
-    """Write a date as `DATETIME_FORMAT` says, in UTC."""
+    """Write a date in `DATETIME_FORMAT` and UTC."""
     when = datetime.fromtimestamp(value, UTC) if isinstance(value, int) else datetime.fromisoformat(value)
     when = when.astimezone(UTC)
     return f"{when.year:04}/{when:%m/%d %H:%M:%S}"  # %Y has fewer digits before the year 1000
@@ -143,13 +146,13 @@ def _has_nul(cell: str) -> bool:
 
 
 def _encode_all(records: Sequence[str], faults: dict[int, RowFault]) -> list[bytes]:
-    """Encode records, and note in ``faults`` the places of those that cannot be."""
+    """Encode records, and note in ``faults`` the indexes of those that are no valid Unicode."""
     try:
         return list(map(str.encode, records))
     except UnicodeEncodeError:
-        for place, record in enumerate(records):
+        for index, record in enumerate(records):
             if not _is_text(record):
-                faults.setdefault(place, RowFault(None, "the row is no valid Unicode text"))
+                faults.setdefault(index, RowFault(None, "the row is no valid Unicode text"))
         return [record.encode(errors="replace") for record in records]
 
 

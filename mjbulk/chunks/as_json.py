@@ -1,4 +1,4 @@
-"""Rows as the contacts of contact/managemanycontacts."""
+"""From rows to the contacts of contact/managemanycontacts."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from mjbulk.rows.values import RowFault
 
 
 class JsonEncoder:
-    """Encodes each row as one JSON object."""
+    """The encoder of the JSON way: one JSON object for each row."""
 
-    meaning = b""  # objects name their members
+    meaning = b""  # each object has the names of its members
 
     def __init__(self, settings: Settings, spec: RunSpec, lists: Sequence[tuple[int, Action]] | None) -> None:
-        """``lists`` are the run's, with their IDs."""
+        """Take the keywords of the run, and ``lists``: the ID of each of its lists, and the action."""
         self._spec = spec
         self.frame = contacts_frame(lists)
         self.limits = Limits(rows=settings.chunk_rows or JSON_ROWS, bytes=settings.chunk_bytes)
@@ -26,7 +26,7 @@ class JsonEncoder:
     def encode(
         self, block: Block, layout: Layout, faults: dict[int, RowFault]
     ) -> tuple[Sequence[str], Sequence[bytes]]:
-        """Give addresses and JSON of rows."""
+        """Give addresses and JSON of rows, and note in ``faults`` the indexes of rows that cannot be sent."""
         if self._spec.excluded is None:
             contacts = layout.contacts(block.columns, len(block), faults)
         else:

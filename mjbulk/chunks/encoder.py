@@ -1,4 +1,4 @@
-"""What a run needs to know of an encoding, whichever of the two it is."""
+"""What a run needs from an encoding, JSON or CSV."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from mjbulk.rows.values import RowFault
 
 
 class Encoder(Protocol):
-    """Turns rows into the entries of a body."""
+    """An encoder of rows into the entries of a body."""
 
     frame: Frame
     limits: Limits
@@ -21,7 +21,7 @@ class Encoder(Protocol):
     def encode(
         self, block: Block, layout: Layout, faults: dict[int, RowFault]
     ) -> tuple[Sequence[str], Sequence[bytes]]:
-        """Give addresses and encodings of rows, and note in ``faults`` the places of those that cannot be sent."""
+        """Give addresses and entries of rows, and note in ``faults`` the indexes of rows that cannot be sent."""
 
     def merge(self, earlier: bytes, later: bytes) -> bytes:
-        """Make one entry of two rows of a person, the later winning."""
+        """Merge the entries of two rows of one person; values of the later row win."""

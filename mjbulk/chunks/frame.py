@@ -1,6 +1,6 @@
-"""What stands around the encoded rows of a body.
+"""The bytes of a body before, between and after its encoded rows.
 
-Rows are encoded one by one, and put together later, so that the size of a chunk is known to the byte.
+Rows are encoded one by one and joined later, so that the size of a body is known to the byte before it is built.
 """
 
 from collections.abc import Sequence
@@ -13,35 +13,35 @@ from mjbulk.models import Action
 
 @frozen
 class Frame:
-    """What stands around the encoded rows of a chunk."""
+    """The bytes of a body before, between and after its encoded rows."""
 
     head: bytes
     between: bytes
     tail: bytes
 
     def size(self, rows: int, row_bytes: int) -> int:
-        """How many bytes a body of so many rows has."""
+        """Give the size in bytes of a body with this number of rows."""
         return len(self.head) + len(self.tail) + row_bytes + max(rows - 1, 0) * len(self.between)
 
     def body(self, rows: Sequence[bytes]) -> bytes:
-        """Put a body together."""
+        """Join encoded rows into a body."""
         return b"".join((self.head, self.between.join(rows), self.tail))
 
 
 def contacts_frame(lists: Sequence[tuple[int, Action]] | None) -> Frame:
-    """The body of contact/managemanycontacts."""
+    """Make the frame for contact/managemanycontacts."""
     actions = [{"ListID": list_id, "Action": action.value} for list_id, action in lists or ()]
     head = b'{"ContactsLists":' + orjson.dumps(actions) + b',"Contacts":[' if actions else b'{"Contacts":['
     return Frame(head, b",", b"]}")
 
 
 def list_contacts_frame(action: Action) -> Frame:
-    """The body of contactslist/{ID}/managemanycontacts."""
+    """Make the frame for contactslist/{ID}/managemanycontacts."""
     return Frame(b'{"Action":' + orjson.dumps(action.value) + b',"Contacts":[', b",", b"]}")
 
 
 def csv_frame(header: bytes) -> Frame:
-    """The body of an upload: a header, or none where the import's options name the fields; each record has its line
-    end.
+    """Make the frame for an upload: a header, or nothing if the import's options name the fields. Records bring their
+    own line ends.
     """
     return Frame(header, b"", b"")
