@@ -1,5 +1,6 @@
 """What tests share: a small world of emulator and clients."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,12 @@ from attrs import frozen
 
 import mjbulk
 from mjbulk.testing import Emulator, Knobs
+
+
+async def settled() -> None:
+    """Let everything run that can run now."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @frozen

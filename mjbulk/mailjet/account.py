@@ -1,4 +1,4 @@
-"""What an account has: its lists and its properties, page by page."""
+"""Calls about an account: its lists and properties, page by page."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
@@ -20,14 +20,14 @@ _T = TypeVar("_T")
 
 
 class AccountCalls:
-    """Lists and properties of one API key. It keeps nothing: what is asked for is asked of Mailjet."""
+    """The lists and properties of one API key. It caches nothing: each call asks Mailjet."""
 
     def __init__(self, transport: Transport) -> None:
-        """Ask through this transport."""
+        """Send all requests through ``transport``."""
         self._transport = transport
 
     def lists(self) -> AsyncIterator[ContactsList]:
-        """Give the lists, without those that were deleted."""
+        """Give the lists. Deleted ones may be among them: `ContactsList.deleted` says so."""
         return self._pages(lambda offset: page_request("contactslist", offset), decode_lists)
 
     def properties(self) -> AsyncIterator[Property]:
@@ -39,8 +39,10 @@ class AccountCalls:
         return self._pages(lambda offset: subscriptions_request(contact, offset), decode_subscriptions)
 
     async def import_of(self, data_id: int) -> int | None:
-        """Give the csvimport that names a DataID. The filter of batchjob is tried first, then every page of csvimport;
-        each answer's DataID is compared, for a filter that is not known is ignored.
+        """Find the ID of the csvimport of a DataID, or None.
+
+        Ask batchjob with a filter first, then read every page of csvimport. The DataID of each reply is compared,
+        because Mailjet ignores a filter that it does not know.
         """
         try:
             filtered = await self._transport.send(page_request("batchjob", 0, Data=str(data_id)), decode_jobs)
@@ -55,14 +57,14 @@ class AccountCalls:
         return None
 
     async def any_list(self) -> int:
-        """Give the ID of some list. Raises UsageError where the account has none."""
+        """Give the ID of any list. Raises UsageError where the account has none."""
         async for one in self.lists():
             if not one.deleted:
                 return one.id
         raise UsageError("the account has no list, and CSV data has to be uploaded under one")
 
     async def _pages(self, request: Callable[[int], Request], decode: Callable[[bytes], list[_T]]) -> AsyncIterator[_T]:
-        """Read pages until a short one: Count and Total are a page's own, and say nothing of the rest."""
+        """Read pages until one is not full: Count and Total are of the page itself and do not tell how many follow."""
         offset = 0
         while True:
             page = await self._transport.send(request(offset), decode)
@@ -81,14 +83,14 @@ class AccountCalls:
         return (await self._transport.send(create_property_request(name, datatype, namespace), decode_properties))[0]
 
     async def known_properties(self) -> dict[str, Property]:
-        """Give the properties by their casefolded names."""
+        """Give the properties by casefolded name."""
         return {known.name.casefold(): known async for known in self.properties()}
 
     async def resolve(self, lists: Sequence[tuple[ListRef, Action]]) -> list[tuple[int, Action]]:
-        """Give the IDs of lists: a number is an ID, a word an address, else the exact name of one list.
+        """Give the IDs of lists: a number is an ID, a word is an address or else the exact name of one list.
 
-        Raises UsageError for a list that is not there, for a name that several have, and for a list that is named
-        twice.
+        Raises UsageError for a list that does not exist, for a name that several lists have, and for a list that
+        ``lists`` names twice.
         """
         known = [one async for one in self.lists() if not one.deleted]
         resolved = [(list_id(ref, known), action) for ref, action in lists]
@@ -98,7 +100,7 @@ class AccountCalls:
 
 
 def list_id(ref: ListRef, known: Sequence[ContactsList]) -> int:
-    """Find a list. Raises UsageError."""
+    """Find the ID of a list among the ``known`` ones. Raises UsageError."""
     if isinstance(ref, int):
         found = [one.id for one in known if one.id == ref]
     else:
@@ -114,5 +116,5 @@ def _kind(ref: ListRef) -> str:
 
 
 def property_problems(names: Sequence[str], known: Mapping[str, Property]) -> list[str]:
-    """Give the names that are no property yet, each once."""
+    """Give the names that are no property yet. Names that differ in case alone count once."""
     return list({name.casefold(): name for name in names if name.casefold() not in known}.values())

@@ -1,8 +1,8 @@
-"""One exchange: a request goes out signed, and its answer is read whole.
+"""One HTTP exchange: send a signed request, read the whole answer.
 
-Only here is HTTP spoken. Credentials are signed for the configured origin alone, request by request; redirects,
-cookies and the environment's proxies are not followed; no exception of the HTTP library gets out, for its text quotes
-headers and bodies.
+This is the only module of the client that speaks HTTP. It sends credentials to the configured origin only, and signs
+each request by itself. It follows no redirect, keeps no cookie and ignores the proxies of the environment. No exception
+of the HTTP library leaves it, because their texts quote headers and bodies.
 """
 
 from base64 import b64encode
@@ -22,8 +22,9 @@ from mjbulk.mailjet.requests import Content, Request
 from mjbulk.mailjet.verdict import Failure
 
 _PIECE = 64 * 1024
+"""Bytes that are written, or read, at a time."""
 _IDLE = 10.0
-"""Seconds after which an idle connection is not used again: well below what servers keep."""
+"""Seconds after which an idle connection is closed. Servers keep theirs open for much longer."""
 
 
 def _user_agent() -> str:
@@ -35,34 +36,37 @@ def _user_agent() -> str:
 
 @frozen
 class Response:
-    """A whole answer. Its body is empty where it went into a sink."""
+    """A whole answer. Its body is empty if it went into a sink."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
-class SinkFailed(Exception):  # carries the OSError of a local file, which is no fault of the network
-    """What came could not be written down."""
+class SinkFailed(Exception):  # carries the OSError of a local file, which is not a failure of the network
+    """The answer could not be written to the sink."""
 
     def __init__(self, why: OSError) -> None:
+        """``why`` is what writing raised."""
         super().__init__()
         self.why = why
 
 
-class ExchangeFailed(Exception):  # carries a Failure, and nothing of what it came from
+class ExchangeFailed(Exception):  # a signal to the transport: it holds nothing of the exception it was made from
     """An exchange ended without a whole answer."""
 
     def __init__(self, failure: Failure, why: str) -> None:
+        """``why`` is a sentence without headers, bodies or addresses."""
         super().__init__()
         self.failure = failure
         self.why = why
 
 
 class _NoRetry:
-    """Keeps aiohttp from sending a request again by itself, as it does where a kept connection is just being closed.
+    """Stops aiohttp from retrying by itself, which it does when the server has just closed a kept connection.
 
-    Here each request is paced, counted and judged. Mutable state: the error that aiohttp would pass over.
+    The transport alone retries, because it paces, counts and judges each attempt. Mutable state: the error that aiohttp
+    would ignore.
     """
 
     def __init__(self) -> None:
@@ -81,32 +85,32 @@ class _NoRetry:
 
 
 class _PiecewisePayload(aiohttp.Payload):
-    """A body that is taken a piece at a time, when the connection has room for it."""
+    """A body that is read piece by piece, whenever the connection has room."""
 
     def __init__(self, content: Content) -> None:
         super().__init__(content)
         self._size = len(content)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Give it as text."""
+        """Give the body as text."""
         content: Content = self._value
         return content[:].decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write it."""
+        """Write the body."""
         for start in range(0, len(self._value), _PIECE):
             await writer.write(self._value[start : start + _PIECE])
 
 
 class Exchange:
-    """Exchanges of one API key. Mutable state: the two sessions, made at the first request.
+    """Exchanges of one API key. Mutable state: the two sessions, each made at its first request.
 
-    A request that must not be sent twice goes out on a connection of its own: on a kept one it could meet a server
-    that is just closing it, and nobody could tell whether it was read.
+    A request that must not be applied twice gets a new connection. On a kept one it could meet a server that is just
+    closing that connection, and then it would be unknown whether the server read the request.
     """
 
     def __init__(self, credentials: Credentials, settings: Settings) -> None:
-        """Open nothing yet."""
+        """Open no connection yet."""
         self._credentials = credentials
         self._settings = settings
         self._base = URL(settings.api_url).origin()
@@ -119,10 +123,10 @@ class Exchange:
             await session.close()
 
     async def once(self, request: Request, *, keep: bool, max_reply: float, sink: BinaryIO | None) -> Response:
-        """Send the bytes and read the answer whole; a good one goes into the ``sink`` where there is one.
+        """Send the bytes once, and read the whole answer. With a ``sink`` the body of a 200 goes there.
 
-        ``keep`` allows a connection that was used before. Raises ExchangeFailed and SinkFailed, and nothing of the HTTP
-        library.
+        ``keep`` allows a connection that was used before. An answer of more than ``max_reply`` bytes counts as lost.
+        Raises ExchangeFailed and SinkFailed, and no exception of the HTTP library.
         """
         body = request.body
         try:
@@ -151,6 +155,7 @@ class Exchange:
         raise ExchangeFailed(failure, why)
 
     def _timeout(self, size: float) -> aiohttp.ClientTimeout:
+        """Give the time limits of an exchange that moves up to ``size`` bytes."""
         settings = self._settings
         total = settings.connect_timeout + settings.read_timeout + size / settings.min_upload_rate
         return aiohttp.ClientTimeout(
@@ -164,13 +169,14 @@ class Exchange:
         return f"Basic {b64encode(pair.encode()).decode()}"
 
     def _url(self, path: str) -> URL:
+        """Give the URL of a path, as encoded. Raises ValueError for one that leads to another origin."""
         url = URL(f"{self._base}{path}", encoded=True)
         if url.origin() != self._base:
             raise ValueError("a request may only go to the configured origin")
         return url
 
     def _session(self, *, keep: bool) -> aiohttp.ClientSession:
-        """Give the session whose connections are kept, or the one that opens a new one each time."""
+        """Give the session that keeps connections, or the one that opens a new one for each request."""
         if keep not in self._sessions:
             more: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
             self._sessions[keep] = aiohttp.ClientSession(
@@ -183,12 +189,12 @@ class Exchange:
 
 
 async def _read(response: aiohttp.ClientResponse, most: float, sink: BinaryIO | None) -> bytes:
-    """Read a body to its end: a single read could return early and hide that it was cut."""
+    """Read a body to its end. A single read could return early and hide that the body was cut."""
     file = sink if sink is not None and response.status == 200 else BytesIO()
     file.seek(0)
     file.truncate()
     size = 0
-    async for piece in response.content.iter_chunked(65536):
+    async for piece in response.content.iter_chunked(_PIECE):
         try:
             file.write(piece)
         except OSError as why:

@@ -6,14 +6,14 @@ from contextlib import suppress
 
 
 class JobSlots:
-    """Bounds the unfinished jobs and rows of one API key.
+    """Bounds the unfinished jobs of one API key, and their rows.
 
-    Each run asks for one chunk at a time, and who asked first goes first: so runs take turns, and a small import waits
-    for one job to end, not for the large one before it. Mutable state: what is held, and the queue.
+    Each run asks for one chunk at a time, and requests are served in order. So runs take turns: a small import waits
+    for one job to end, not for a large import to end. Mutable state: the jobs and rows that are held, and the queue.
     """
 
     def __init__(self, max_jobs: int, max_rows: int) -> None:
-        """Set the bounds. A chunk that is larger than ``max_rows`` goes alone."""
+        """Set the bounds. A chunk with more than ``max_rows`` rows goes when no other job is held."""
         self._max_jobs = max_jobs
         self._max_rows = max_rows
         self._jobs = 0
@@ -21,7 +21,7 @@ class JobSlots:
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def acquire(self, rows: int) -> None:
-        """Wait until a job with so many rows may be started."""
+        """Wait until a job with ``rows`` rows may start, and hold its slot."""
         if not self._queue and self._fits(rows):
             self._take(rows)
             return
@@ -30,7 +30,7 @@ class JobSlots:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled():  # the slot came in the same moment
                 self.release(rows)
             else:
                 with suppress(ValueError):
@@ -39,7 +39,7 @@ class JobSlots:
             raise
 
     def release(self, rows: int) -> None:
-        """Give back a job with so many rows."""
+        """Give back the slot of a job with ``rows`` rows."""
         self._jobs -= 1
         self._rows -= rows
         self._wake()
@@ -52,6 +52,7 @@ class JobSlots:
         self._rows += rows
 
     def _wake(self) -> None:
+        """Give slots to the front of the queue, as far as they fit."""
         while self._queue and self._fits(self._queue[0][0]):
             rows, turn = self._queue.popleft()
             if not turn.done():

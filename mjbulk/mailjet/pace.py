@@ -1,31 +1,35 @@
-"""When the next request of an API key may start: paced, at a rate that is set, or learned from 429s.
+"""When the next request of an API key may start: at a rate that the user sets, or that 429s teach.
 
 The theory.
 
-**Pace, do not window.** Who allows N requests in each second of its own clock lets up to 2 N through one second of the
-server's. Here each start is at least ``1 / rate`` seconds after the one before it (GCRA with a burst of one), so that
-no second, wherever it begins, holds more than ``rate + 1``.
+**Space the starts, do not count windows.** A client that allows N requests in each second of its own clock sends up to
+2 N within one second of the server's clock. Here each start comes at least ``1 / rate`` seconds after the one before
+(the generic cell rate algorithm, GCRA, with a burst of one): no second, wherever it begins, holds more than
+``rate + 1`` starts.
 
 **What a 429 teaches.** Mailjet limits requests by key and time, names no number, and sends no Retry-After (observed).
-So there is no rate but the one that the user sets, until the first 429. Then
+Before the first 429 only the user's own rate applies, if there is one. After it:
 
-- the whole key stops: for Retry-After, never less, or for a wait that doubles with each 429 in a row;
-- the rate at which it was sending is the new `Pace.ceiling` (the first time, the requests of the second before), and it
-  goes on at 0.9 of it. One overrun is one lesson:
-  429s to requests that had left before it was learned, and those that come before an answer is good again, teach
-  nothing new;
-- it grows back along a cubic (as CUBIC does for TCP in RFC 9438, and botocore for AWS): flat about the ceiling, where
-  the limit must be, steep where it evidently is not. It counts requests that the pace has held back: who was not held
-  back has not tried the limit;
-- the ceiling is reached again after `Pace.span` requests: not before 30 s, for each try costs some 429s and a pause;
-  not before 30 pauses, however long the server makes them; and not before 150 requests, where the limit is low.
+- The whole key stops: at least for Retry-After, or for a wait that doubles with each 429 in a row.
+- The rate at which the key was sending becomes `Pace.ceiling` (after the first 429: the requests of the second before),
+  and the key goes on at 0.9 of it. One overrun is one lesson: a 429 teaches nothing new if its request started before
+  the last lesson, or if no good answer came since.
+- The rate grows back along a cubic curve, as in CUBIC for TCP (RFC 9438) and in botocore's adaptive mode:
 
-So, with a limit a second that does not move, a 429 or two come to some 600 answers at 20 a second; the mean of the
-curve (0.975) less the pauses (1/30) is used. A limit that moves is found again: in three spans the rate has doubled.
+      rate(h) = ceiling * (1 + 0.1 * (h / span - 1)^3)        [requests a second]
 
-It is assumed that the limit is one for all calls of a key, and that it counts requests, not bytes. A limit by the
-minute would be used up at its beginning, and waited for with longer and longer pauses: as much gets through, with some
-429s in a hundred. Who knows their limit sets it, and meets none.
+  where h counts the requests that the pace has held back since (`Pace.held`) and span is `Pace.span`. The curve is
+  flat near the ceiling, where the limit must be, and steep far from it. Requests that were not held back do not count:
+  they have not tried the limit.
+- The span, after which the rate is at the ceiling again, is the number of requests of 30 s (each try of the limit costs
+  a few 429s and a pause), of 30 pauses where the server makes long ones, and never less than 150.
+
+With a fixed limit of 20 a second that means one or two 429s in about 600 answers, and 0.975 (the mean of the curve)
+less 1/30 (the pauses) of the limit is used. When the limit has moved up, the rate has almost doubled after three spans.
+
+Assumed: one limit covers all calls of a key, and it counts requests, not bytes. A limit by the minute would be used up
+at the beginning of each minute, followed by longer and longer pauses: as much gets through, with a few 429s in a
+hundred requests. A user who knows the limit sets it, and meets no 429.
 """
 
 from math import inf
@@ -34,48 +38,51 @@ from typing import Self
 from attrs import evolve, frozen
 
 _CUT = 0.1
-"""The share by which a 429 lowers the rate."""
+"""Share by which a 429 lowers the rate."""
 _SPAN_SECONDS = 30.0
+"""Seconds from one try of the limit to the next, at least."""
 _SPAN_PAUSES = 30.0
+"""The same in pauses: so pauses cost at most 1/30 of the time."""
 _SPAN_REQUESTS = 150.0
-_LEAST = 10.0
-"""Requests a second: the first 429 teaches no lower ceiling, for one that met a lonely request says little."""
+"""The same in requests, for low limits."""
+_LEAST_CEILING = 10.0
+"""Requests a second. The first 429 teaches no lower ceiling: it may have met a single request, which says little."""
 
 
 @frozen(kw_only=True)
 class Start:
-    """When a request may start."""
+    """A start that was reserved for a request."""
 
     at: float
-    """By the clock of the quota."""
+    """Time of the start in seconds, by the clock of the quota."""
     wait: float
-    """Seconds until then. After such a wait the start has to be confirmed: the key may have been stopped meanwhile."""
+    """Seconds until then. After a wait the caller reserves again with ``held``: a 429 may have stopped the key."""
     pause: float = 0.0
     """Seconds for which the key is stopped."""
     proving: bool = False
-    """Whether the last answer that is known was a 429: a good one is news."""
+    """The last known answer was a 429, so a good answer has to be noted."""
 
 
 @frozen
 class Pace:
-    """The pace of one API key: what there is to know, in numbers. All times are of one clock, in seconds."""
+    """The pace of one API key, as plain numbers. All times are seconds of one clock."""
 
     next: float = 0.0
-    """The earliest start of the next request, as far as the rate says."""
+    """Earliest start of the next request by the rate."""
     stopped_until: float = 0.0
-    """Nobody starts before."""
+    """Earliest start of any request by the pauses."""
     ceiling: float = inf
-    """Requests a second at which the last 429 came; none came yet where it is infinite."""
+    """Requests a second when the last lesson came; infinite before the first 429."""
     span: float = 1.0
-    """Requests until the ceiling is reached again."""
+    """Held requests after which the rate is at the ceiling again."""
     held: int = 0
-    """Requests that the pace has held back since the ceiling was learned."""
+    """Requests that the pace has held back since the last lesson."""
     learned_at: float = -inf
-    """When the last 429 taught something."""
+    """Time of the last 429 that was a lesson."""
     refused: int = 0
     """429s in a row."""
     second: int = 0
-    """The second of the clock in which the last start was."""
+    """Whole second of the clock in which the last start was."""
     starts: int = 0
     """Starts in that second."""
     starts_before: int = 0
@@ -83,14 +90,13 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Requests a second that are allowed, as far as is known."""
+        """Requests a second that are allowed now: the cubic curve of the module's docstring."""
         return self.ceiling * (1 + _CUT * (self.held / self.span - 1) ** 3)
 
     def reserve(self, now: float, max_rate: float, held: Start | None = None) -> tuple[Self, Start]:
-        """Give the start of the next request, and the pace after it.
+        """Reserve the start of the next request; give the pace after it, and the start.
 
-        ``held`` is a start that was given before and whose time has come: it holds unless the key was stopped
-        meanwhile.
+        ``held`` is a reservation made earlier, now due: it is still valid unless a 429 stopped the key since.
         """
         if held is not None and held.at >= self.stopped_until:
             return self, evolve(held, wait=0.0)
@@ -108,22 +114,22 @@ class Pace:
         return after, Start(at=start, wait=start - now, pause=pause, proving=self.refused > 0)
 
     def throttled(self, now: float, start: float, pause: float, max_rate: float) -> Self:
-        """Learn from a 429 to the request that started then, and stop for ``pause`` seconds."""
+        """Stop for ``pause`` seconds after a 429 to the request that started at ``start``, and learn from it."""
         stopped = max(self.stopped_until, now + pause)
         if start <= self.learned_at:
             return evolve(self, stopped_until=stopped)
         after = evolve(self, stopped_until=stopped, learned_at=now, refused=self.refused + 1)
-        if self.refused:  # the server is still counting, whatever the rate is
+        if self.refused:  # no good answer since the last 429: the server still counts the old requests
             return after
-        sending = self.rate if self.ceiling < inf else max(self._recent(now), _LEAST)
+        sending = self.rate if self.ceiling < inf else max(self._recent(now), _LEAST_CEILING)
         ceiling = min(sending, max_rate)
         span = max(_SPAN_REQUESTS, ceiling * max(_SPAN_SECONDS, _SPAN_PAUSES * pause))
         return evolve(after, ceiling=ceiling, span=span, held=0)
 
     def _recent(self, now: float) -> float:
-        """Count the starts of the last second, those of the second before it by their share."""
+        """Estimate the starts of the last 1 s: those of this clock second, and a share of the second before it."""
         return self.starts + self.starts_before * min(max(self.second + 1 - now, 0.0), 1.0)
 
     def answered(self, start: float) -> Self:
-        """Learn that the request that started then was not answered 429."""
+        """Learn that the request that started at ``start`` was answered, and not by 429."""
         return evolve(self, refused=0) if start > self.learned_at else self

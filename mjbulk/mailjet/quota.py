@@ -1,16 +1,21 @@
 """Which request of an API key may go out now.
 
-The theory. A limit is the key's, so there is one `Gate` for all that a key does, and a 429 to one request stops them
-all. A request passes when three things are there, in this order: a place among those that may be under way, a start
-(`mjbulk.mailjet.pace`: how fast, and what 429s teach), and its turn. Which request gets them is decided last, so that a
-start never belongs to one that has gone away, and one that is cancelled takes nothing along.
+The theory. Mailjet limits an API key, so all requests of one key pass one `Gate`, and a 429 to one of them stops them
+all. The gate grants a request when it has three things, in this order:
 
-Submits go first, for nothing else can happen before them; account calls are few, and somebody waits for them. Polls and
-downloads keep a floor of one grant in four, or a full pipeline would never see a job end. Within each of the two,
-who asked first goes first.
+1. a free slot: at most ``concurrency`` requests are under way;
+2. a start time, from `mjbulk.mailjet.pace`, which knows the rate and what 429s have taught;
+3. a request that waits.
 
-The pace is kept in this process, or where processes share it: both are a `Quota`, which does no more than apply a step
-to the pace of a key, at its own time. Places and turns are each process's own.
+The gate picks the request last, when slot and start time are ready: a request that is cancelled while it waits wastes
+neither.
+
+Two queues wait. Submits and account calls come first: nothing else can happen before a submit, and account calls are
+few and somebody waits for them. Polls and downloads come second, but get at least one grant in four: without that floor
+a full pipeline would never see a job end. Each queue is first in, first out.
+
+A `Quota` keeps the pace of each key, in this process or where several processes share it. It only applies steps to a
+pace, by its own clock. Slots and queues belong to one process.
 """
 
 import asyncio
@@ -29,66 +34,70 @@ from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Backoff
 
 _T = TypeVar("_T")
 Step = Callable[[Pace, float], tuple[Pace, _T]]
-"""Takes the pace of a key and the time, and gives the pace after it, and what it came to."""
+"""A pure function: takes the pace of a key and the time in seconds, gives the new pace and a result."""
 _SECOND: tuple[Kind, ...] = ("poll", "download")
+"""The kinds of the second queue."""
 _FLOOR = 4
-"""One grant in so many goes to a poll or a download, where one waits."""
+"""One grant in this many goes to the second queue, where a request waits there."""
 _LONGEST_PAUSE = 3600.0
-"""Seconds: a longer Retry-After is not believed."""
+"""Seconds. A longer Retry-After is taken as this."""
 
 
 class Quota(Protocol):
-    """Where the pace of API keys is kept, and by whose clock: in the process by default, or in a `RedisQuota`."""
+    """Keeps the pace of API keys, with a clock of its own: in this process by default, or in a `RedisQuota`."""
 
     max_rate: float
-    """Requests a second of one key at most, of all who share this quota."""
+    """Limit in requests a second for one key, over all processes that share this quota."""
 
     async def change(self, key: str, step: Step[_T]) -> _T:
-        """Apply a step to the pace of a key, whole or not at all, and give what it came to.
+        """Apply a step to the pace of a key, completely or not at all, and give its result.
 
-        ``key`` is a fingerprint. ``step`` is pure, and may be called more than once. A key that is new has `Pace()`.
+        ``key`` is a fingerprint. ``step`` is pure and may be called more than once. A new key has the pace `Pace()`.
         """
 
     async def aclose(self) -> None:
-        """Let go of connections. What comes later opens them anew."""
+        """Close the connections. A later call of `change` opens new ones."""
 
 
 class LocalQuota:
     """The pace of API keys in this process, by the clock of its event loop. Mutable state: the paces."""
 
     def __init__(self) -> None:
-        """Nothing is limited before the first 429."""
+        """Start without any limit: the first 429 sets one."""
         self.max_rate = inf
         self._paces: dict[str, Pace] = {}
 
     async def change(self, key: str, step: Step[_T]) -> _T:
-        """Apply a step; see `Quota.change`."""
+        """Apply a step to the pace of a key; see `Quota.change`."""
         now = asyncio.get_running_loop().time()
         self._paces[key], result = step(self._paces.get(key, Pace()), now)
         return result
 
     async def aclose(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is no connection."""
 
 
-class KeyStopped(Exception):  # a signal to the transport, which knows what the request was
-    """The server has stopped this key for longer than anybody waits."""
+class KeyStopped(Exception):  # a signal to the transport, which knows the request and makes the error of it
+    """The server has stopped this key for more than `MAX_RETRY_AFTER` seconds: no request waits that long."""
 
     def __init__(self, seconds: float) -> None:
+        """``seconds`` is how long the key stays stopped."""
         super().__init__()
         self.seconds = seconds
 
 
 class Gate:
-    """Grants the requests of one API key. Mutable state: free places, the two queues, and the task that grants."""
+    """Grants the requests of one API key. Mutable state: the number of free slots, the two queues with the number of
+    grants that the first got in a row, and the task that grants.
+    """
 
     def __init__(
         self, quota: Quota, key: str, *, concurrency: int, max_rate: float | None = None, chance: random.Random
     ) -> None:
-        """``concurrency`` requests may be under way; ``chance`` spreads the waits after a 429."""
+        """Let ``concurrency`` requests be under way at once; ``chance`` spreads the waits after a 429."""
         self._quota = quota
         self._key = key
-        self._free = concurrency
+        self._free_slots = concurrency
         self._max_rate = min(quota.max_rate, inf if max_rate is None else max_rate)
         self._chance = chance
         self._queues: tuple[deque[asyncio.Future[Start]], ...] = (deque(), deque())
@@ -98,37 +107,41 @@ class Gate:
 
     @asynccontextmanager
     async def grant(self, kind: Kind) -> AsyncIterator[Start]:
-        """Hold this while a request is under way.
+        """Wait for a grant, and hold its slot while the request is under way.
 
-        Raises KeyStopped where the key may not send for so long that nobody waits for it, and what the quota raises.
+        Raises KeyStopped where the server has stopped the key for too long, and whatever the quota raises.
         """
         start = await self._turn(kind)
         try:
             yield start
         finally:
-            self._give_back()
+            self._release()
 
     async def throttled(self, start: Start, asked: float | None) -> None:
-        """Stop the key, for a request that was answered 429: for as long as was ``asked``, or for a growing wait."""
+        """Stop the key, after a 429 to the request that had this start.
+
+        The stop lasts ``asked`` seconds where the server asked for that (Retry-After), else for a wait that doubles
+        with each 429 in a row.
+        """
         chance = self._chance.random()
 
         def step(pace: Pace, now: float) -> tuple[Pace, None]:
-            if asked is None and start.at <= pace.learned_at:  # it left before the 429 that stopped the key
+            if asked is None and start.at <= pace.learned_at:  # it started before that lesson
                 return pace, None
             wait = self._backoff.seconds(pace.refused + 1, chance, asked=asked, throttled=True)
-            # A wait that may be waited for stays one when it is stretched.
+            # Jitter must not lift a wait past `MAX_RETRY_AFTER`, where requests fail instead of waiting.
             wait = min(wait, max(asked or 0.0, MAX_RETRY_AFTER), _LONGEST_PAUSE)
             return pace.throttled(now, start.at, wait, self._max_rate), None
 
         await self._quota.change(self._key, step)
 
     async def answered(self, start: Start) -> None:
-        """Hear that a request was answered, and not by 429."""
+        """Note that a request was answered, and not by 429: 429s are no longer in a row."""
         if start.proving:
             await self._quota.change(self._key, lambda pace, _: (pace.answered(start.at), None))
 
     async def aclose(self) -> None:
-        """Stop granting. Those who wait are told."""
+        """Stop granting. Requests that wait raise Error."""
         if self._granting is not None:
             self._granting.cancel()
             await asyncio.gather(self._granting, return_exceptions=True)
@@ -138,38 +151,39 @@ class Gate:
     async def _turn(self, kind: Kind) -> Start:
         turn: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         self._queues[kind in _SECOND].append(turn)
-        self._go_on()
+        self._wake()
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._give_back()
+            if turn.done() and not turn.cancelled() and turn.exception() is None:  # granted in the same moment
+                self._release()
             raise
 
-    def _give_back(self) -> None:
-        self._free += 1
-        self._go_on()
+    def _release(self) -> None:
+        self._free_slots += 1
+        self._wake()
 
-    def _go_on(self) -> None:
-        if self._granting is None and self._free:
+    def _wake(self) -> None:
+        """Start the task that grants, where it may find something to do."""
+        if self._granting is None and self._free_slots:
             self._granting = asyncio.create_task(self._grant())
 
     async def _grant(self) -> None:
-        """Grant as long as there are places and requests."""
+        """Grant requests until no slot is free or none waits."""
         try:
-            while self._free and self._waiting():
+            while self._free_slots and self._waiting():
                 start = await self._start()
                 turn = self._next()
                 if turn is not None:
-                    self._free -= 1
+                    self._free_slots -= 1
                     turn.set_result(start)
-        except Exception as why:  # noqa: BLE001  # whatever the quota raises belongs to those who wait for it
+        except Exception as why:  # noqa: BLE001  # whatever the quota raises goes to the requests that wait
             self._fail(why)
         finally:
             self._granting = None
 
     async def _start(self) -> Start:
-        """Wait for the next start."""
+        """Reserve the next start, and wait until its time has come and the key is not stopped."""
         start = None
         while start is None or start.wait > 0:
             reserve = partial(_reserve, max_rate=self._max_rate, held=start)
@@ -181,14 +195,14 @@ class Gate:
         return start
 
     def _waiting(self) -> bool:
-        """Whether anybody waits, once those who went away are taken out."""
+        """Drop cancelled requests from the front of the queues, and say whether any request waits."""
         for queue in self._queues:
             while queue and queue[0].done():
                 queue.popleft()
         return any(self._queues)
 
     def _next(self) -> asyncio.Future[Start] | None:
-        """Take who is next out of the queue."""
+        """Take the next request out of its queue; None where none waits."""
         if not self._waiting():
             return None
         first, second = self._queues
@@ -199,6 +213,7 @@ class Gate:
         return first.popleft()
 
     def _fail(self, why: Exception) -> None:
+        """Raise ``why`` in all requests that wait."""
         while self._waiting():
             turn = self._next()
             if turn is not None:
@@ -206,5 +221,6 @@ class Gate:
 
 
 def _reserve(pace: Pace, now: float, *, max_rate: float, held: Start | None) -> tuple[Pace, Start]:
+    """Reserve the next start of a pace, unless no request would wait for it."""
     after, start = pace.reserve(now, max_rate, held)
-    return (pace if start.pause > MAX_RETRY_AFTER else after), start  # what is not waited for is not reserved
+    return (pace if start.pause > MAX_RETRY_AFTER else after), start

@@ -1,13 +1,13 @@
 """The quota of API keys in Redis: one pace for many processes and machines.
 
-The pace of a key is one value in Redis, and a step of it is a comparison: read value and time, take the step here, and
-write its outcome unless another process was faster; then all over again. So what paces, stops and learns is the same
-code as within a process (`mjbulk.mailjet.pace`), and Redis brings what a process has not: a place that all see, and one
-clock. A limiter from a library was the other choice: one that paces would still need learning and a shared stop beside
-it, in a second script and a second theory.
+Redis holds the pace of a key as one value. A step is a compare-and-swap: read the value and the time, apply the step
+here, write the result unless another process has written meanwhile, else start over. So the code that paces, stops and
+learns is the same as within one process (`mjbulk.mailjet.pace`). Redis adds what one process lacks: a value that all
+processes see, and one clock. A rate limiter from a library was the alternative: it would still need the learning and
+the shared stop beside it, in a second script with a second theory.
 
-A process that is killed takes along the one start that it had reserved. A Redis that loses its memory has forgotten
-rates and pauses: they are learned anew.
+When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
+forgotten, and 429s teach them once more.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return {1, held, time[1], time[2]}
 """
 _PREFIX = "mjbulk:pace:1:"
-"""With the version of what stands behind it."""
-_KEPT = 24 * 3600
-"""Seconds for which the pace of a key is kept that nobody uses."""
+"""Prefix of the names in Redis, with the version of the format of their values."""
+_TTL = 24 * 3600
+"""Seconds for which Redis keeps the pace of a key that is not used."""
 _PATIENCE = 30.0
-"""Seconds for which a Redis that does not answer is waited for."""
+"""Seconds to wait for a Redis that does not answer."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
-"""Seconds between two tries."""
+"""Seconds between two attempts, the first time and at most."""
 
 
 class RedisQuota:
-    """The same quota for many processes and machines: ``Client(quota=RedisQuota("redis://...", max_rate=20))``.
+    """One quota for many processes and machines: ``Client(quota=RedisQuota("redis://...", max_rate=20))``.
 
-    ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``; ``max_rate`` are requests a second of one
-    API key, of all processes together. Where it is too high, a 429 to one of them stops and slows them all. No API key
-    stands in Redis, only its fingerprint. Raises UsageError.
+    ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``. ``max_rate`` is the limit in requests a
+    second for one API key, over all processes together. Where it is too high, a 429 to one process stops and slows them
+    all. Redis holds fingerprints of API keys and never a key itself. Raises UsageError.
     """
 
     def __init__(self, url: str, *, max_rate: float) -> None:
-        """Connect to nothing yet."""
+        """Open no connection yet."""
         if isinstance(max_rate, bool) or not isinstance(max_rate, int | float) or not 0 < max_rate < float("inf"):
             raise UsageError("max_rate is a number above 0")
         self.max_rate = float(max_rate)
         self._redis = _client(url)
-        self._swap = self._redis.register_script(_SWAP)
+        self._script = self._redis.register_script(_SWAP)
 
     def __repr__(self) -> str:
         return f"<RedisQuota {self.max_rate:g} a second>"
@@ -63,7 +63,8 @@ class RedisQuota:
     async def change(self, key: str, step: Step[_T]) -> _T:
         """Apply a step to the pace of a key; see `Quota.change`.
 
-        A Redis that is gone is waited for, half a minute. Raises Error then, and where it cannot be used.
+        Waits up to half a minute for a Redis that does not answer, then raises Error; raises Error at once where Redis
+        refuses the client.
         """
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -72,19 +73,19 @@ class RedisQuota:
             raise Error(f"the quota in Redis has not answered for {_PATIENCE:.0f} s") from None
 
     async def aclose(self) -> None:
-        """Let go of connections. What comes later opens them anew."""
+        """Close the connections. A later call of `change` opens new ones."""
         await self._redis.aclose()
 
     async def _try(self, name: str, step: Step[_T]) -> _T:
-        """Try until it works; where an answer was lost the step may have been taken twice: that costs one start."""
-        from redis import exceptions as known  # noqa: PLC0415  # it was there when this quota was made
+        """Try until it works. Where an answer is lost, the step may be applied twice, which costs one start."""
+        from redis import exceptions as known  # noqa: PLC0415  # the constructor has imported redis
 
         wait = _FIRST_WAIT
         while True:
             try:
                 return await self._change(name, step)
             except (known.ConnectionError, known.TimeoutError) as why:
-                for one in (why, why.__cause__):  # a refusal is told apart only by what is behind it
+                for one in (why, why.__cause__):  # its cause alone shows that it is a refusal
                     if isinstance(one, known.AuthenticationError | known.AuthorizationError):
                         raise _unusable(one) from None
             except known.RedisError as why:
@@ -93,32 +94,35 @@ class RedisQuota:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _change(self, name: str, step: Step[_T]) -> _T:
-        _, held, now = await self._look(name, b"", b"")
+        _, held, now = await self._swap_if_same(name, b"", b"")
         while True:
             before = Pace(*json.loads(held)) if held else Pace()
             after, result = step(before, now)
             if after == before:
                 return result
-            swapped, held, now = await self._look(name, held, json.dumps(astuple(after)).encode())
+            swapped, held, now = await self._swap_if_same(name, held, json.dumps(astuple(after)).encode())
             if swapped:
                 return result
 
-    async def _look(self, name: str, known: bytes, new: bytes) -> tuple[bool, bytes, float]:
-        """Write a new value, if there is one and the known one still stands; give the one that stood, and the time."""
-        found = await cast("Awaitable[list[Any]]", self._swap([name], [known, new, _KEPT]))
+    async def _swap_if_same(self, name: str, known: bytes, new: bytes) -> tuple[bool, bytes, float]:
+        """Write ``new``, unless it is empty or the value is no longer ``known``.
+
+        Gives whether it was written, the value before, and the time of Redis in seconds.
+        """
+        found = await cast("Awaitable[list[Any]]", self._script([name], [known, new, _TTL]))
         swapped, held, seconds, microseconds = found
         return bool(swapped), held, int(seconds) + int(microseconds) / 1e6
 
 
 def _unusable(why: Exception) -> Error:
-    """Make the error; the text of the cause may quote an address with a password in it."""
+    """Make the error, without the text of the cause: it may quote an address with a password."""
     return Error(f"the quota in Redis cannot be used: {type(why).__name__}")
 
 
 def _client(url: str) -> "Redis":
-    """Make a client that tries once: who asks it tries again. Raises UsageError."""
+    """Make a client that does not retry: `RedisQuota` does. Raises UsageError."""
     try:
-        from redis.asyncio import Redis  # noqa: PLC0415  # it needs an extra that may not be installed
+        from redis.asyncio import Redis  # noqa: PLC0415  # an extra, which may not be installed
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
     except ImportError as missing:

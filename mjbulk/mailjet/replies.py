@@ -1,8 +1,8 @@
-"""Mailjet's wire, on the way back: replies to records or errors.
+"""Replies of Mailjet, decoded to records or errors.
 
-Replies are read by their body, never by their content type: Mailjet sends JSON as text/csv, HTML from its proxy,
-numbers and booleans as strings, ``""`` for what is missing, and keys in any case. What a record needs is converted
-strictly: a number is never made of ``true``, ``3.9`` or full-width digits.
+A reply is read by its body and never by its content type. Mailjet sends JSON as text/csv, HTML from its proxy, numbers
+and booleans as strings, ``""`` for a missing value, and keys in any case. A field that a record needs is converted
+strictly: ``true``, ``3.9`` and full-width digits are no numbers.
 """
 
 import re
@@ -24,12 +24,12 @@ _CODE = re.compile(r"\bMJ[0-9][0-9]\b")
 
 
 class UnreadableReply(ValueError):
-    """A body is not what this reply has to be. It says what is wrong, never what stands there."""
+    """A body is not what this reply has to be. The message says what is wrong and never quotes the body."""
 
 
 @frozen(kw_only=True)
 class JobReply:
-    """The state of a job of any kind, as one reply tells it. None is what the reply does not tell."""
+    """The state of a job of any kind in one reply. None means that the reply does not say."""
 
     status: str = ""
     count: int | None = None
@@ -45,20 +45,20 @@ class JobReply:
 
 @frozen(kw_only=True)
 class ErrorReply:
-    """What Mailjet says of a request that it refuses."""
+    """What Mailjet says when it refuses a request."""
 
     code: str | None
-    """Mailjet's own code: MJ08."""
+    """Mailjet's own code, such as MJ08."""
     text: str = field(repr=False)
-    """ErrorMessage and ErrorInfo in one, whatever their shape; of HTML the text without its tags."""
+    """ErrorMessage and ErrorInfo in one text, whatever their shape; for HTML the text without tags."""
     lists: Mapping[int, str] = field(factory=dict, repr=False)
-    """What it says of single lists, by their IDs."""
+    """What it says about single lists, by list ID."""
 
 
 def decode_job_id(body: bytes) -> int:
     """Read the JobID of a managemanycontacts POST.
 
-    Raises UnreadableReply where there is none that could be used: the request was applied all the same.
+    Raises UnreadableReply where there is no usable one; the request was applied nevertheless.
     """
     row = _first_row(body)
     job_id = _int(row.get("jobid", row.get("id")))
@@ -82,7 +82,7 @@ def decode_job(body: bytes) -> JobReply:
 
 
 def _job_of(row: dict[str, Any]) -> JobReply:
-    said = {key: _plain(row.get(key)) for key in ("error", "errorfile")}
+    said = {key: _text(row.get(key)) for key in ("error", "errorfile")}
     return _structure({**row, **said}, JobReply)
 
 
@@ -97,7 +97,7 @@ def decode_lists(body: bytes) -> list[ContactsList]:
 
 
 def decode_contact(body: bytes) -> ContactInfo | None:
-    """Read one contact; None of an empty body, as a 304 has. Raises UnreadableReply."""
+    """Read one contact, or None from an empty body (a 304 has one). Raises UnreadableReply."""
     return _structure(_first_row(body), ContactInfo) if body else None
 
 
@@ -107,7 +107,7 @@ def decode_subscriptions(body: bytes) -> list[Subscription]:
 
 
 def decode_contact_data(body: bytes) -> dict[str, Any]:
-    """Read the properties of one contact, by their casefolded names. Raises UnreadableReply."""
+    """Read the values of one contact by casefolded property name. Raises UnreadableReply."""
     data = _first_row(body).get("data")
     if not isinstance(data, list):
         raise UnreadableReply("the reply has no list of properties")
@@ -116,9 +116,9 @@ def decode_contact_data(body: bytes) -> dict[str, Any]:
 
 
 def decode_batchjob(body: bytes) -> dict[str, Any]:
-    """Read a batchjob as Mailjet shows it, its keys in Mailjet's spelling. Raises UnreadableReply."""
+    """Read a batchjob as Mailjet shows it, with keys in Mailjet's spelling. Raises UnreadableReply."""
     _first_row(body)
-    reply = orjson.loads(_without_mark(body))
+    reply = orjson.loads(_without_bom(body))
     row: dict[str, Any] = [value for key, value in reply.items() if key.casefold() == "data"][-1][0]
     return row
 
@@ -129,14 +129,14 @@ def decode_properties(body: bytes) -> list[Property]:
 
 
 def decode_error(body: bytes) -> ErrorReply:
-    """Read what a refusal says: JSON of several shapes, HTML, or nothing. Never raises."""
+    """Read the body of a refusal: JSON of several shapes, HTML, or nothing. Never raises."""
     text = body.decode("utf-8", "replace")
     try:
         reply = _json(body)
     except UnreadableReply:
         reply = None
     if isinstance(reply, dict):
-        said = [_plain(reply.get(key)) for key in ("errormessage", "errorinfo")]
+        said = [_text(reply.get(key)) for key in ("errormessage", "errorinfo")]
         text = ": ".join(part for part in said if part)
     else:
         text = " ".join(re.sub(r"<[^>]*>", " ", text[:4096]).split())
@@ -145,18 +145,19 @@ def decode_error(body: bytes) -> ErrorReply:
 
 
 def _list_errors(reply: Any) -> dict[int, str]:
-    """Find what is said of single lists: it stands in ErrorInfo as recorded, in ErrorMessage as documented."""
+    """Find what is said about single lists: ErrorInfo has it as observed, ErrorMessage as documented."""
     errors = {}
     for key in ("errorinfo", "errormessage") if isinstance(reply, dict) else ():
         info = _lower(reply.get(key))
         items = info.get("contactslists") if isinstance(info, dict) else None
         for item in map(_lower, items if isinstance(items, list) else ()):
             if isinstance(item, dict) and (number := _or_none(_int, item.get("listid"))) is not None:
-                errors[number] = _plain(item.get("error"))
+                errors[number] = _text(item.get("error"))
     return errors
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
+    """Give a text as it is and anything else as JSON."""
     if not value:
         return ""
     try:
@@ -166,7 +167,7 @@ def _plain(value: Any) -> str:
 
 
 def _lower(value: Any) -> Any:
-    """Fold the keys of a reply: Mailjet's are case-insensitive."""
+    """Casefold the keys of an object: Mailjet writes them in any case."""
     if isinstance(value, dict):
         return {key.casefold(): item for key, item in value.items()}
     return value
@@ -174,12 +175,12 @@ def _lower(value: Any) -> Any:
 
 def _json(body: bytes) -> Any:
     try:
-        return _lower(orjson.loads(_without_mark(body)))
+        return _lower(orjson.loads(_without_bom(body)))
     except orjson.JSONDecodeError:
         raise UnreadableReply("the reply is no JSON") from None
 
 
-def _without_mark(body: bytes) -> bytes:
+def _without_bom(body: bytes) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -228,7 +229,10 @@ def _str(value: Any) -> str:
 
 
 def decode_time(value: Any) -> datetime | None:
-    """Read a timestamp: ISO with or without zone (then UTC), a Unix int; what cannot be one is None, the year 1 too."""
+    """Read a timestamp: ISO 8601 (UTC where it has no zone), or Unix seconds.
+
+    Gives None for anything else, and for the year 1, by which Mailjet means "never".
+    """
     if isinstance(value, str) and not _DIGITS.match(value):
         try:
             stamp = datetime.fromisoformat(value)
@@ -261,7 +265,7 @@ _converter.register_structure_hook_func(lambda cls: cls == (datetime | None), la
 
 
 def _or_none(read: Callable[[Any], _T], value: Any) -> _T | None:
-    """What cannot be read was not told: a record must not be lost for a field that it can do without."""
+    """Read an optional field, None where that fails: a record must not be lost for a field that it can do without."""
     try:
         return read(value)
     except UnreadableReply:

@@ -1,4 +1,4 @@
-"""Mailjet's wire, on the way there: the addresses and bodies of requests."""
+"""Requests to Mailjet: their addresses and bodies."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -15,28 +15,28 @@ PAGE = 1000
 """Rows of a page: the largest Limit that Mailjet documents."""
 
 Kind = Literal["submit", "poll", "download", "account"]
-"""What a request is for: the quota asks."""
+"""What a request is for: the quota grants by it."""
 
 
 class Content(Protocol):
-    """Bytes of a body, in memory or elsewhere."""
+    """The bytes of a body, in memory or elsewhere."""
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Give the number of bytes."""
 
     def __getitem__(self, part: slice, /) -> bytes:
-        """Give some of them."""
+        """Give a part of the bytes."""
 
 
 @frozen(kw_only=True)
 class Request:
-    """One request: all that the transport has to know."""
+    """One request: everything that the transport needs."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str = field(repr=False)
-    """From the origin on, percent-encoded. An address may stand in it."""
+    """Everything behind the origin, percent-encoded. It may contain an e-mail address."""
     call: str
-    """The call without ids and addresses: for errors, events and logs."""
+    """The call without IDs and addresses, for errors, events and logs."""
     body: Content | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
     content_type: str = JSON
     kind: Kind = "account"
@@ -50,13 +50,13 @@ _JOBS = {
 
 
 def contacts_request(body: Content) -> Request:
-    """POST contact/managemanycontacts: contacts, onto any number of lists or none."""
+    """POST contact/managemanycontacts: contacts for any number of lists, or none."""
     path = "/v3/REST/contact/managemanycontacts"
     return Request(method="POST", path=path, call=_post("contact"), body=body, kind="submit")
 
 
 def list_contacts_request(list_id: int, body: bytes) -> Request:
-    """POST contactslist/{ID}/managemanycontacts: contacts, onto one list."""
+    """POST contactslist/{ID}/managemanycontacts: contacts for one list."""
     path = f"/v3/REST/contactslist/{list_id:d}/managemanycontacts"
     return Request(method="POST", path=path, call=_post("contactslist"), body=body, kind="submit")
 
@@ -66,7 +66,7 @@ def _post(kind: str) -> str:
 
 
 def job_request(ref: JobRef) -> Request:
-    """GET the state of a job; a ``contactslist`` job needs both ids in its address."""
+    """GET the state of a job. The path of a ``contactslist`` job has both IDs."""
     path = {
         "contact": f"/v3/REST/contact/managemanycontacts/{ref.id:d}",
         "contactslist": f"/v3/REST/contactslist/{ref.list_id or 0:d}/managemanycontacts/{ref.id:d}",
@@ -76,7 +76,7 @@ def job_request(ref: JobRef) -> Request:
 
 
 def error_file_request(ref: JobRef) -> Request:
-    """GET the error file of a job by its id: an address that a reply names is never followed."""
+    """GET the error file of a job by its ID. A URL in a reply is never followed."""
     if ref.kind == "csvimport":
         path, call = f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", "GET CSVError"
     else:
@@ -85,7 +85,7 @@ def error_file_request(ref: JobRef) -> Request:
 
 
 def upload_request(list_id: int, body: Content) -> Request:
-    """POST DATA contactslist/{ID}/CSVData: the text itself, for an import that names it by its DataID."""
+    """POST DATA contactslist/{ID}/CSVData: upload the CSV text, which an import then names by its DataID."""
     path = f"/v3/DATA/contactslist/{list_id:d}/CSVData/text:plain"
     call = "POST contactslist/CSVData"
     return Request(method="POST", path=path, call=call, body=body, content_type=TEXT, kind="submit")
@@ -99,7 +99,7 @@ def csvimport_request(
     options: ImportOptions | None = None,
     error_threshold: int | None = None,
 ) -> Request:
-    """POST csvimport. The exclusion list's methods go without a list; options are JSON within a string."""
+    """POST csvimport. The methods for the exclusion list take no list; options are JSON inside a string."""
     body: dict[str, Any] = {"DataID": data_id, "Method": method}
     if list_id is not None:
         body["ContactsListID"] = list_id
@@ -134,13 +134,13 @@ def contact_request(contact: str | int) -> Request:
 
 
 def exclude_request(contact: str | int, *, excluded: bool) -> Request:
-    """PUT contact: onto the exclusion list, or off it. An answer of 304 says that it was so already."""
+    """PUT contact: put it on the exclusion list or take it off. A 304 means that nothing had to change."""
     body = orjson.dumps({"IsExcludedFromCampaigns": excluded})
     return Request(method="PUT", path=f"/v3/REST/{contact_path(contact)}", call="PUT contact", body=body)
 
 
 def subscriptions_request(contact: str | int, offset: int) -> Request:
-    """GET contact/{ID}/getcontactslists, a page."""
+    """GET one page of contact/{ID}/getcontactslists."""
     path = f"/v3/REST/{contact_path(contact)}/getcontactslists?Limit={PAGE}&Offset={offset:d}"
     return Request(method="GET", path=path, call="GET contact/getcontactslists")
 
@@ -153,7 +153,7 @@ def subscribe_request(contact: str | int, lists: Sequence[tuple[int, Action]]) -
 
 
 def abort_request(job_id: int) -> Request:
-    """PUT csvimport/{ID} with the one status that it takes: Abort, without an -ed."""
+    """PUT csvimport/{ID} with the only status that Mailjet accepts there: "Abort", not "Aborted"."""
     body = orjson.dumps({"Status": "Abort"})
     return Request(method="PUT", path=f"/v3/REST/csvimport/{job_id:d}", call="PUT csvimport", body=body)
 
@@ -176,16 +176,16 @@ def create_list_request(name: str) -> Request:
 
 
 def delete_list_request(list_id: int) -> Request:
-    """DELETE contactslist/{ID}: its contacts stay in the account."""
+    """DELETE contactslist/{ID}. Its contacts stay in the account."""
     return Request(method="DELETE", path=f"/v3/REST/contactslist/{list_id:d}", call="DELETE contactslist")
 
 
 def delete_property_request(property_id: int) -> Request:
-    """DELETE contactmetadata/{ID}: its values go with it."""
+    """DELETE contactmetadata/{ID}. Its values are deleted with it."""
     return Request(method="DELETE", path=f"/v3/REST/contactmetadata/{property_id:d}", call="DELETE contactmetadata")
 
 
 def contact_data_request(contact: str | int) -> Request:
-    """GET contactdata: the properties of one contact."""
+    """GET contactdata: the values of one contact."""
     who = contact_path(contact).removeprefix("contact/")
     return Request(method="GET", path=f"/v3/REST/contactdata/{who}", call="GET contactdata")

@@ -1,7 +1,7 @@
 """How many retries an API key may make.
 
-A retry costs tokens, and what succeeds gives tokens back: when everything fails, the load does not double. Without
-tokens a retry waits: one in 25 s is made for the whole key, to see whether Mailjet is there again.
+A retry costs tokens, and a success gives tokens back. So when everything fails, retries do not double the load. Without
+tokens a retry waits: then the whole key makes one retry in 25 s, to notice when Mailjet is back.
 """
 
 import asyncio
@@ -9,21 +9,21 @@ from contextlib import suppress
 from math import inf
 
 _NEARLY = 1e-6
-"""Of a token: less is a rounding error, and too little to wait for."""
+"""Share of a token. A smaller shortage is a rounding error and not worth a wait."""
 
 
 class RetryBudget:
-    """Pays for what is sent again. Mutable state: the tokens, and when they were counted.
+    """The tokens that pay for retries. Mutable state: the tokens, and when they were counted last.
 
-    The figures are those of botocore's standard mode: a retry costs 5 tokens of 500, after a time-out 10; its success
-    gives them back, and the success of what was sent once gives 1. So an outage takes 100 retries at most, and then one
-    in 25 s: not to halt whoever waits, and not to miss its end.
+    The figures are those of botocore's standard mode: a retry costs 5 of 500 tokens, after a time-out 10. A retry that
+    succeeds gives its tokens back, a first attempt that succeeds gives 1. So an outage gets at most 100 retries at
+    once, and then one in 25 s, which neither stops the requests that wait nor misses the end of the outage.
     """
 
     most = 500.0
-    """Tokens to begin with."""
+    """Tokens at the beginning, and the most that there ever are."""
     refill = 0.2
-    """Tokens a second that come by themselves."""
+    """Tokens a second that time alone gives back."""
 
     def __init__(self) -> None:
         """Begin with all tokens."""
@@ -33,7 +33,7 @@ class RetryBudget:
         self._refunded = asyncio.Event()
 
     async def pay(self, price: float) -> None:
-        """Wait until there are so many tokens, and take them. Who asked first is served first."""
+        """Wait until there are ``price`` tokens, and take them. Callers are served in the order of their calls."""
         async with self._turn:
             while (missing := price - self._count()) > _NEARLY:
                 self._refunded.clear()
@@ -43,11 +43,12 @@ class RetryBudget:
             self._tokens -= price
 
     def refund(self, tokens: float) -> None:
-        """Give tokens back."""
+        """Give tokens back, up to `most`."""
         self._tokens = min(self._count() + tokens, self.most)
         self._refunded.set()
 
     def _count(self) -> float:
+        """Add what time has given back since the last count, and give the tokens."""
         now = asyncio.get_running_loop().time()
         if self._counted > -inf:
             self._tokens = min(self._tokens + self.refill * (now - self._counted), self.most)

@@ -202,7 +202,7 @@ class Transport:
                 in_doubt_before, state.doubt.sent = state.doubt.sent, True
                 end = await self._attempt(state)
                 if end.verdict is not Verdict.APPLIED:
-                    state.doubt.sent = in_doubt_before or not end.verdict.certain
+                    state.doubt.sent = in_doubt_before or not end.verdict.nothing_applied
                 await self._learn(start, end)
         except KeyStopped as stopped:
             raise state.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None

@@ -1,19 +1,20 @@
-"""What an answer, or none, means for one request, and whether sending it again can harm.
+"""What an answer, or none, means for one request, and whether a retry can do harm.
 
-The theory. A request has one of six ends, and only what is known for certain may be called certain:
+The theory. A request ends with one of six verdicts. Each claims only what is known:
 
 ===========  ==================================================  =====================================================
 verdict      what is known                                       what follows
 ===========  ==================================================  =====================================================
-APPLIED      Mailjet took it, and its answer can be read         go on
-NOT_APPLIED  it never left, or Mailjet says "not now"            the same bytes again, after a wait
-REFUSED      Mailjet read it and will never take these bytes     nothing was applied; never the same bytes again
+APPLIED      Mailjet applied it, and its answer is readable      go on
+NOT_APPLIED  it never left, or Mailjet says "not now"            retry the same bytes after a wait
+REFUSED      Mailjet read it and will never accept these bytes   nothing was applied; never retry the same bytes
 FATAL        no request can succeed (keys, TLS, redirects)       the run halts; nothing of this request was applied
-UNKNOWN      Mailjet took it, and its answer cannot be read      applied for certain, under a job that nobody can name
-AMBIGUOUS    the answer was lost, or says nothing                again only where applying it twice does no harm
+UNKNOWN      Mailjet applied it, its answer is unreadable        it was applied, by a job whose ID is not known
+AMBIGUOUS    the answer was lost, or says nothing                retry only where applying it twice does no harm
 ===========  ==================================================  =====================================================
 
-Whether twice does harm depends on what is asked for (``harmless``): to add somebody again who left meanwhile does.
+Whether twice does harm depends on the request (``harmless``). Adding a person again is harmful where that person may
+have left in between.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,11 +26,11 @@ from attrs import frozen
 from mjbulk.models import Action, Resend
 
 MAX_RETRY_AFTER = 120.0
-"""Seconds that a server may ask for. A longer pause is not waited for: the run halts, and says until when."""
+"""Longest pause in seconds that requests wait for. When the server asks for more, the run halts and says how long."""
 
 
 class Verdict(Enum):
-    """The end of one request. The module's table says what each means."""
+    """What is known of one request after an attempt: see the table in the module's docstring."""
 
     APPLIED = "applied"
     NOT_APPLIED = "not applied"
@@ -39,26 +40,28 @@ class Verdict(Enum):
     AMBIGUOUS = "ambiguous"
 
     @property
-    def certain(self) -> bool:
-        """Whether nothing of the request was applied, for certain."""
+    def nothing_applied(self) -> bool:
+        """It is known that nothing of the request was applied."""
         return self in (Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL)
 
 
 class Failure(Enum):
-    """How a request can end without an answer."""
+    """How an attempt can end without a whole answer."""
 
     NEVER_SENT = "no connection"
-    """Name, connection or TLS handshake failed: not a byte of the request left."""
+    """Name lookup, connection or TLS handshake failed: no byte of the request left."""
     UNTRUSTED = "certificate not trusted"
+    """The TLS handshake failed over the server's certificate: no byte of the request left."""
     LOST = "the answer was lost"
-    """Anything after the first byte: a cut or garbled answer."""
+    """The answer was cut or garbled: the request had left, at least in part."""
     TIMED_OUT = "the answer did not come in time"
+    """The request had left, at least in part."""
     RESET = "the connection was closed without an answer"
-    """As `LOST`; a server that finds a body too large does this too."""
+    """The request had left, at least in part. A server may also do this to a body that is too large."""
 
 
 def judge_failure(failure: Failure) -> Verdict:
-    """Judge a request that got no whole answer."""
+    """Judge an attempt that got no whole answer."""
     return {
         Failure.NEVER_SENT: Verdict.NOT_APPLIED,
         Failure.UNTRUSTED: Verdict.FATAL,
@@ -71,8 +74,8 @@ def judge_failure(failure: Failure) -> Verdict:
 def judge_status(status: int, *, code: str | None, retry_after: bool) -> Verdict:
     """Judge a whole answer by its HTTP status.
 
-    ``code`` is Mailjet's own (MJ19), where it gives one: with it a 401 speaks of the data, without it of the keys.
-    ``retry_after`` tells whether the server asked for a pause: with it a 503 means "not now".
+    ``code`` is Mailjet's own code (MJ19), if the answer has one: a 401 with a code is about the data, one without is
+    about the keys. ``retry_after`` says whether the server asked for a pause: a 503 with it means "not now".
     """
     if 200 <= status < 300 or status == 304:
         return Verdict.APPLIED
@@ -88,15 +91,16 @@ def judge_status(status: int, *, code: str | None, retry_after: bool) -> Verdict
 
 
 def may_retry(verdict: Verdict, *, harmless: bool) -> bool:
-    """Whether the same bytes may be sent again after this verdict."""
+    """Say whether the same bytes may be sent once more after this verdict."""
     return verdict is Verdict.NOT_APPLIED or (harmless and verdict in (Verdict.AMBIGUOUS, Verdict.UNKNOWN))
 
 
 def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
-    """Whether a chunk may be sent again when nobody knows if it was applied.
+    """Say whether a chunk may be retried when it is not known whether it was applied.
 
-    ``addnoforce`` and an update without a list converge: applied twice they leave what once leaves. ``addforce``,
-    ``remove``, ``unsub`` and the exclusion list undo what a person chose in between, so only the caller may say so.
+    ``addnoforce`` and an update without a list converge: applied twice, they leave the same state as applied once.
+    ``addforce``, ``remove``, ``unsub`` and changes of the exclusion list may undo what a person chose in between: these
+    are retried only with ``resend="always"``.
     """
     if resend != "safe":
         return resend == "always"
@@ -104,9 +108,10 @@ def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Rese
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how many seconds a server asks to wait: digits, or an HTTP date against the answer's own Date.
+    """Read for how many seconds the server asks to wait (Retry-After).
 
-    None where the header is missing or says neither.
+    The header holds digits, or an HTTP date, which is compared with the answer's own Date. Gives None where it is
+    missing or holds neither.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -121,18 +126,21 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 @frozen(kw_only=True)
 class Backoff:
-    """How long to wait before an attempt is repeated, in seconds."""
+    """The waits before retries, in seconds."""
 
     first: float = 0.5
+    """The first wait after a failure."""
     most: float = 30.0
+    """The longest wait, unless the server asks for more."""
     throttled: float = 1.0
-    """The first wait where the server said that there was too much."""
+    """The first wait after a 429."""
 
     def seconds(self, attempt: int, chance: float, *, asked: float | None = None, throttled: bool = False) -> float:
-        """Give the wait after attempt number ``attempt`` (from 1); ``chance`` is a random number of 0 to 1.
+        """Give the wait after attempt number ``attempt``, counted from 1. ``chance`` is a random number from 0 to 1.
 
-        It doubles, with full jitter; what the server asked for is never cut short, only stretched by a tenth at most.
-        Who asks for less than the first wait gets that: "0" is no leave to hammer.
+        The wait doubles with each attempt. Jitter takes any share of it, but at least half after a 429 (``throttled``).
+        A wait that the server ``asked`` for is never cut short, and stretched by at most a tenth. It is at least the
+        first wait: a server that asks for 0 s still must not be hammered.
         """
         least = self.throttled if throttled else self.first
         grown = min(least * 2.0 ** min(attempt - 1, 16), self.most)

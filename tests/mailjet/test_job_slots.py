@@ -5,18 +5,34 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from support import settled
 
 from mjbulk.mailjet.job_slots import JobSlots
 
 
-async def settled() -> None:
-    """Let everything run that can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 def started(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(coroutine)
+
+
+async def goes_at_once(slots: JobSlots, rows: int) -> bool:
+    """Ask for one job, and give up unless it may start at once."""
+    task = started(slots.acquire(rows))
+    await settled()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return not task.cancelled()
+
+
+async def all_free(slots: JobSlots, max_jobs: int, max_rows: int) -> bool:
+    """Whether as many jobs and rows may start now as the bounds say, and no more. They are given back."""
+    jobs = [max_rows, *[0] * (max_jobs - 1)]
+    went = [await goes_at_once(slots, rows) for rows in jobs[:-1]]
+    too_many_rows = len(jobs) > 1 and await goes_at_once(slots, 1)
+    went.append(await goes_at_once(slots, jobs[-1]))
+    too_many_jobs = await goes_at_once(slots, 0)
+    for rows in jobs:
+        slots.release(rows)
+    return all(went) and not too_many_rows and not too_many_jobs
 
 
 @pytest.mark.parametrize(
@@ -32,7 +48,7 @@ def started(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     ],
 )
 async def test_jobs_and_rows_are_bounded(max_jobs: int, max_rows: int, asked: list[int], taken: int) -> None:
-    """Whichever bound is reached first holds; a chunk that is larger than all rows goes alone."""
+    """Whichever bound is reached first holds; a chunk with more rows than the bound goes alone."""
     slots = JobSlots(max_jobs, max_rows)
     tasks = [started(slots.acquire(rows)) for rows in asked]
     await settled()
@@ -41,11 +57,11 @@ async def test_jobs_and_rows_are_bounded(max_jobs: int, max_rows: int, asked: li
         slots.release(rows)
         await settled()
     assert all(task.done() for task in tasks)
-    assert (slots._jobs, slots._rows, len(slots._queue)) == (0, 0, 0)
+    assert await all_free(slots, max_jobs, max_rows)
 
 
-async def test_who_asked_first_goes_first() -> None:
-    """Turns are taken in the order of asking: a small chunk does not overtake a large one that waits."""
+async def test_chunks_go_in_the_order_of_asking() -> None:
+    """A small chunk does not overtake a large one that waits."""
     slots, order = JobSlots(2, 100), list[str]()
 
     async def chunk(name: str, rows: int) -> None:
@@ -65,7 +81,7 @@ async def test_who_asked_first_goes_first() -> None:
 
 
 async def test_a_small_import_waits_for_one_job_only() -> None:
-    """Runs take turns: who comes while a large one fills all places gets the next that is given back."""
+    """Runs take turns: a run that comes while a large one fills all slots gets the next free slot."""
     slots, clock = JobSlots(4, 10**6), asyncio.get_running_loop()
 
     async def run(chunks: int) -> float:
@@ -83,7 +99,7 @@ async def test_a_small_import_waits_for_one_job_only() -> None:
 
 
 async def test_a_wait_that_is_cancelled_leaves_no_trace() -> None:
-    """Who gives up waiting is taken out of the queue, and those behind go on."""
+    """A chunk that gives up waiting leaves the queue, and the chunks behind it go on."""
     slots = JobSlots(2, 100)
     await slots.acquire(50)
     large, small = started(slots.acquire(90)), started(slots.acquire(1))
@@ -95,11 +111,11 @@ async def test_a_wait_that_is_cancelled_leaves_no_trace() -> None:
     assert small.done()
     slots.release(50)
     slots.release(1)
-    assert (slots._jobs, slots._rows, len(slots._queue)) == (0, 0, 0)
+    assert await all_free(slots, 2, 100)
 
 
 async def test_a_turn_that_comes_together_with_its_cancellation_is_given_back() -> None:
-    """Who is cancelled in the moment in which the turn comes does not keep the place."""
+    """A chunk that is cancelled in the moment in which its turn comes does not keep the slot."""
     slots = JobSlots(1, 100)
     await slots.acquire(1)
     first, second = started(slots.acquire(2)), started(slots.acquire(3))
@@ -109,11 +125,12 @@ async def test_a_turn_that_comes_together_with_its_cancellation_is_given_back() 
     await settled()
     assert first.cancelled()
     assert second.done()
-    assert (slots._jobs, slots._rows) == (1, 3)
+    slots.release(3)
+    assert await all_free(slots, 1, 100)
 
 
 async def test_a_waiter_that_is_cancelled_is_passed_over() -> None:
-    """A place that is given back goes to the next who still waits, also before a cancelled one has noticed."""
+    """A free slot goes to the next chunk that still waits, even before a cancelled one has run."""
     slots = JobSlots(1, 100)
     await slots.acquire(1)
     first, second = started(slots.acquire(2)), started(slots.acquire(3))
@@ -123,13 +140,14 @@ async def test_a_waiter_that_is_cancelled_is_passed_over() -> None:
     await settled()
     assert first.cancelled()
     assert second.done()
-    assert (slots._jobs, slots._rows) == (1, 3)
+    slots.release(3)
+    assert await all_free(slots, 1, 100)
 
 
-async def test_a_place_is_free_at_once_for_who_comes_later() -> None:
-    """After all have given back, the next is not made to wait."""
+async def test_a_slot_that_was_given_back_is_free_at_once() -> None:
+    """After all jobs have given back their slots, the next job does not wait."""
     slots = JobSlots(1, 100)
     for _ in range(3):
         await slots.acquire(5)
         slots.release(5)
-    assert (slots._jobs, slots._rows) == (0, 0)
+    assert await all_free(slots, 1, 100)

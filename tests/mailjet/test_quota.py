@@ -1,4 +1,4 @@
-"""Who may send now."""
+"""Which request of an API key may go out now."""
 
 import asyncio
 from itertools import pairwise
@@ -6,18 +6,13 @@ from random import Random
 from typing import Any, TypeVar
 
 import pytest
+from support import settled
 
 from mjbulk.errors import Error
 from mjbulk.mailjet.quota import Gate, KeyStopped, LocalQuota, Step
 from mjbulk.mailjet.requests import Kind
 
 T = TypeVar("T")
-
-
-async def settled() -> None:
-    """Let everything run that can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def gate(concurrency: int = 8, **more: Any) -> Gate:
@@ -44,8 +39,8 @@ async def test_requests_under_way_are_bounded() -> None:
     assert (now, most, ended) == (0, 3, 10)
 
 
-async def test_a_request_that_fails_gives_its_place_back() -> None:
-    """A place is given back whatever happens in it."""
+async def test_a_request_that_fails_frees_its_slot() -> None:
+    """A slot becomes free whatever happens in its request."""
     one = gate(1)
     for _ in range(3):
         with pytest.raises(ValueError) as caught:
@@ -55,7 +50,7 @@ async def test_a_request_that_fails_gives_its_place_back() -> None:
 
 
 async def granted(one: Gate, kinds: str, seconds: float = 1.0) -> str:
-    """Have requests of these kinds wait for one gate (s, p, d, a), and give the order in which they passed."""
+    """Have requests of these kinds (s, p, d, a) wait for one gate, and give the order in which they passed."""
     names: dict[str, Kind] = {"s": "submit", "p": "poll", "d": "download", "a": "account"}
     order = ""
 
@@ -80,18 +75,18 @@ async def granted(one: Gate, kinds: str, seconds: float = 1.0) -> str:
     ],
 )
 async def test_submits_go_first_and_polls_keep_a_floor(asked: str, passed: str) -> None:
-    """Submits and account calls before polls and downloads, of which one in four gets through; else in turn."""
+    """Submits and account calls go before polls and downloads, which get one grant in four; else in order."""
     assert await granted(gate(1), asked) == passed
 
 
 async def test_a_floor_holds_for_the_pace_too() -> None:
-    """With room for all, and a rate that is short, one start in four goes to a poll."""
+    """With slots for all and a low rate, one start in four goes to a poll."""
     order = await granted(gate(100, max_rate=10), "s" * 40 + "p" * 20, seconds=0.0)
     assert order[:40].count("p") == 10
     assert all("p" in order[at : at + 4] for at in range(0, 40, 4))
 
 
-async def test_who_asked_first_goes_first_within_a_kind() -> None:
+async def test_requests_of_a_kind_go_in_the_order_of_asking() -> None:
     """Requests of one kind are granted in the order of asking."""
     one, order = gate(2, max_rate=5), list[int]()
 
@@ -105,7 +100,7 @@ async def test_who_asked_first_goes_first_within_a_kind() -> None:
 
 
 async def starts_of(one: Gate, count: int, kind: Kind = "submit") -> list[float]:
-    """Give when each of so many requests at once was granted."""
+    """Make ``count`` requests at once, and give the time at which each was granted."""
     found, clock = list[float](), asyncio.get_running_loop()
 
     async def request() -> None:
@@ -117,7 +112,7 @@ async def starts_of(one: Gate, count: int, kind: Kind = "submit") -> list[float]
 
 
 async def test_a_rate_that_is_set_is_kept() -> None:
-    """Starts are as far apart as the rate says, from the first request on, also after a rest."""
+    """Starts are as far apart as the rate says, from the first request on, also after an idle time."""
     one = gate(max_rate=4.0)
     starts = await starts_of(one, 9)
     assert starts[-1] - starts[0] == pytest.approx(2.0)
@@ -137,7 +132,7 @@ async def test_a_429_stops_the_whole_key() -> None:
     assert starts[0] - stopped_at >= 30
 
 
-async def test_a_429_also_stops_who_has_been_waiting_for_the_pace() -> None:
+async def test_a_429_also_stops_a_request_that_waits_for_the_pace() -> None:
     """A start that was reserved before the 429 is not taken in the pause."""
     one, clock = gate(max_rate=1.0), asyncio.get_running_loop()
     async with one.grant("submit") as start:
@@ -149,7 +144,7 @@ async def test_a_429_also_stops_who_has_been_waiting_for_the_pace() -> None:
 
 
 async def test_429s_of_one_overrun_make_one_pause() -> None:
-    """Requests that were under way together are answered 429 together: the pause is no longer for that."""
+    """Requests that were under way together are answered 429 together: that does not make the pause longer."""
     one, clock = gate(), asyncio.get_running_loop()
 
     async def refused() -> None:
@@ -163,7 +158,7 @@ async def test_429s_of_one_overrun_make_one_pause() -> None:
 
 
 async def test_429s_in_a_row_make_longer_pauses() -> None:
-    """Without a Retry-After the wait doubles, to half a minute; a good answer ends the row."""
+    """Without a Retry-After the wait doubles, up to half a minute; after a good answer it begins from 1 s."""
     one, waits = gate(), list[float]()
     clock = asyncio.get_running_loop()
     for _ in range(8):
@@ -185,7 +180,7 @@ async def test_429s_in_a_row_make_longer_pauses() -> None:
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(0.0, 1.0), (1.0, 1.0), (119.0, 119.0), (120.0, 120.0)])
-async def test_what_the_server_asks_is_waited(asked: float, waited: float) -> None:
+async def test_a_retry_after_is_obeyed(asked: float, waited: float) -> None:
     """Never less than Retry-After, a tenth more at most, and never no time at all."""
     one, clock = gate(), asyncio.get_running_loop()
     async with one.grant("submit") as start:
@@ -197,7 +192,7 @@ async def test_what_the_server_asks_is_waited(asked: float, waited: float) -> No
 
 @pytest.mark.parametrize(("asked", "said"), [(121.0, 121.0), (3000.0, 3000.0), (1e9, 3600.0)])
 async def test_a_pause_that_is_too_long_is_not_waited_for(asked: float, said: float) -> None:
-    """Who asks for a grant is told for how long the key is stopped; when the time has come it goes on."""
+    """A request that asks for a grant learns for how long the key is stopped; afterwards requests pass as before."""
     one, clock = gate(), asyncio.get_running_loop()
     async with one.grant("submit") as start:
         await one.throttled(start, asked)
@@ -214,7 +209,7 @@ async def test_a_pause_that_is_too_long_is_not_waited_for(asked: float, said: fl
 
 
 async def test_keys_do_not_slow_each_other() -> None:
-    """Two keys of one quota: a 429 of one, and its queue, are nothing to the other."""
+    """Two keys share a quota: neither a 429 of one nor its queue touches the other."""
     quota, clock = LocalQuota(), asyncio.get_running_loop()
     one, other = (Gate(quota, key, concurrency=1, chance=Random(1)) for key in ("one", "other"))
     async with one.grant("submit") as start:
@@ -226,14 +221,33 @@ async def test_keys_do_not_slow_each_other() -> None:
     assert min(await waiting) >= 60
 
 
-# Who goes away
+# Requests that are cancelled
+
+
+async def slots_of(one: Gate) -> int:
+    """Count the requests that may be under way at once, now."""
+    held = 0
+
+    async def hold() -> None:
+        nonlocal held
+        async with one.grant("submit"):
+            held += 1
+            await asyncio.sleep(3600)
+
+    tasks = [asyncio.create_task(hold()) for _ in range(8)]
+    await asyncio.sleep(10)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await settled()
+    return held
 
 
 @pytest.mark.parametrize("cancelled", [[0], [1], [2], [0, 1, 2], [1, 2]])
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.1, 0.15])
-async def test_who_goes_away_takes_no_grant_along(cancelled: list[int], after: float) -> None:
-    """Cancelled at any moment, waiting or granted, a request leaves its place to the others; none of them waits
-    longer for it.
+async def test_a_cancelled_request_wastes_no_grant(cancelled: list[int], after: float) -> None:
+    """A request may be cancelled at any moment, waiting or granted: its slot goes to the others, and none of them waits
+    longer for that.
     """
     one, ended = gate(1, max_rate=10.0), list[int]()
 
@@ -250,11 +264,12 @@ async def test_who_goes_away_takes_no_grant_along(cancelled: list[int], after: f
     await asyncio.gather(*tasks, return_exceptions=True)
     assert ended == [number for number in range(6) if number in already or number not in cancelled]
     assert asyncio.get_running_loop().time() <= 0.52 + 1e-9
-    assert (one._free, one._granting) == (1, None)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert await slots_of(one) == 1
 
 
-async def test_a_grant_is_given_back_at_every_step_of_its_coming() -> None:
-    """However far the grant has come when its request is cancelled: the next in the queue gets it."""
+async def test_a_grant_goes_on_to_the_next_at_every_step_of_its_coming() -> None:
+    """However far the grant has come when its request is cancelled, the next in the queue gets it."""
     for steps in range(12):
         one = gate(1)
         async with one.grant("submit"):
@@ -264,11 +279,12 @@ async def test_a_grant_is_given_back_at_every_step_of_its_coming() -> None:
             await asyncio.sleep(0)
         first.cancel()
         await second
-        assert (one._free, one._granting) == (1, None)
+        assert await slots_of(one) == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_closing_tells_those_who_wait() -> None:
-    """A gate that is closed grants nothing, leaves no task behind, and nobody waits for ever."""
+async def test_closing_ends_all_waits() -> None:
+    """A gate that was closed grants nothing and leaves no task behind, and no request waits for ever."""
     one = gate(1, max_rate=0.001)
     await starts_of(one, 1)
     waiting = [asyncio.create_task(starts_of(one, 1)) for _ in range(3)]
@@ -281,7 +297,7 @@ async def test_closing_tells_those_who_wait() -> None:
 
 
 class Broken(LocalQuota):
-    """A quota that fails as often as it is told to."""
+    """A quota that fails a number of times."""
 
     failures = 1
 
@@ -293,8 +309,8 @@ class Broken(LocalQuota):
         return await super().change(key, step)
 
 
-async def test_a_quota_that_fails_fails_those_who_wait_and_no_others() -> None:
-    """What the quota raises comes to everybody in the queue; who comes later tries anew."""
+async def test_a_quota_that_fails_fails_the_requests_that_wait_and_no_others() -> None:
+    """All requests in the queue raise what the quota raised; a later request tries once more."""
     one = Gate(Broken(), "a key", concurrency=2, chance=Random(1))
     for result in await asyncio.gather(*(starts_of(one, 1) for _ in range(4)), return_exceptions=True):
         assert isinstance(result, Error)

@@ -3,18 +3,13 @@
 import asyncio
 
 import pytest
+from support import settled
 
 from mjbulk.mailjet.retry_budget import RetryBudget
 
 
-async def settled() -> None:
-    """Let everything run that can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def test_retries_are_paid() -> None:
-    """A hundred retries are free of waiting; then one comes every 25 seconds."""
+    """A hundred retries need no wait; then one comes every 25 seconds."""
     budget, clock = RetryBudget(), asyncio.get_running_loop()
     for _ in range(100):
         await budget.pay(5.0)
@@ -24,8 +19,8 @@ async def test_retries_are_paid() -> None:
         assert clock.time() == pytest.approx(25 * number)
 
 
-async def test_what_succeeds_pays_for_others_in_the_order_of_asking() -> None:
-    """Tokens that come back wake who has waited longest, and the next when there are more."""
+async def test_a_success_pays_for_others_in_the_order_of_asking() -> None:
+    """Tokens that come back wake the retry that has waited longest, and the next when there are more."""
     budget, order, clock = RetryBudget(), list[int](), asyncio.get_running_loop()
     await budget.pay(500.0)
 
@@ -44,7 +39,7 @@ async def test_what_succeeds_pays_for_others_in_the_order_of_asking() -> None:
 
 
 async def test_no_more_tokens_come_back_than_there_were() -> None:
-    """Neither success nor time saves more than 500."""
+    """Neither a success nor time saves more than 500."""
     budget, clock = RetryBudget(), asyncio.get_running_loop()
     budget.refund(1000.0)
     await asyncio.sleep(10_000)
@@ -54,8 +49,8 @@ async def test_no_more_tokens_come_back_than_there_were() -> None:
     assert clock.time() - before == pytest.approx(5)
 
 
-async def test_who_gives_up_waiting_for_tokens_holds_up_nobody() -> None:
-    """A wait for tokens ends with its time-out; the next in turn goes on waiting."""
+async def test_a_retry_that_gives_up_waiting_holds_up_no_other() -> None:
+    """A wait for tokens ends with its time-out; the retries behind it go on waiting."""
     budget, clock = RetryBudget(), asyncio.get_running_loop()
     await budget.pay(500.0)
     patient = asyncio.create_task(budget.pay(5.0))

@@ -79,7 +79,7 @@ def test_when_the_same_bytes_go_again(
     verdict: Verdict, *, certain: bool, again: bool, again_where_harmless: bool
 ) -> None:
     """What may have been applied is sent again only where applying it twice does no harm."""
-    assert verdict.certain is certain
+    assert verdict.nothing_applied is certain
     assert may_retry(verdict, harmless=False) is again
     assert may_retry(verdict, harmless=True) is again_where_harmless
 
