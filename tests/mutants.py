@@ -3,6 +3,8 @@
 ``python tests/mutants.py`` runs them all, and says which one no test has found.
 """
 
+import ast
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,8 +23,10 @@ class Mutant:
     """One fault."""
 
     name: str
-    module: str
+    function: str
+    """Where it is put in: the module, a colon, and the qualified name of a function."""
     old: str
+    """Code that stands in that function once, whatever its indentation and line ends."""
     new: str
     found_by: str
     """A test, or the arguments of ``tests/crash.py``."""
@@ -36,112 +40,150 @@ class Mutant:
 
 
 _CRASH = "--resend never --every 1 --kinds json:addnoforce"
+_PUT = "await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))"
+_POST = "self._post(part, [*rejections, *notes])"
 MUTANTS = (
     Mutant(
         "the intent is not committed",
-        "run/submission.py",
+        "mjbulk.run.submission:Handover._job_of",
         'await self._save(part, state="sending", attempts=part.record.attempts + 1)',
         'self._note(part, state="sending", attempts=part.record.attempts + 1)',
         _CRASH,
     ),
     Mutant(
         "a job is used before it is committed",
-        "run/submission.py",
-        "        await self._save(part)\n        self._desk.refused",
-        "        self._desk.refused",
+        "mjbulk.run.submission:Handover._take",
+        "await self._save(part)",
+        "pass",
         _CRASH,
     ),
     Mutant(
         "an import is adopted whatever its data",
-        "mailjet/account.py",
-        "if job.data_id == data_id and job.id is not None:\n                return job.id\n        async for",
-        "if job.id is not None:\n                return job.id\n        async for",
+        "mjbulk.mailjet.account:AccountCalls.import_of",
+        "for job in filtered: if job.data_id == data_id and",
+        "for job in filtered:\n            if",
         "whole/test_lost_imports.py",
     ),
     Mutant(
         "an outcome is told before it is committed",
-        "run/chunk.py",
-        "        await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))\n"
-        "        self._post(part, [*rejections, *notes])\n",
-        "        self._post(part, [*rejections, *notes])\n"
-        "        self._desk.notify()\n"
-        "        await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))\n",
+        "mjbulk.run.chunk:Delivery._close_books",
+        f"{_PUT} {_POST}",
+        f"{_POST}; self._desk.notify(); {_PUT}",
         _CRASH,
     ),
     Mutant(
         "an uploaded file is imported before it is committed",
-        "run/submission.py",
-        "part.passage.uploaded = lambda data_id: self._save(part, data_id=data_id)",
-        "part.passage.uploaded = lambda data_id: asyncio.sleep(0)",
+        "mjbulk.run.submission:Handover._take",
+        "lambda data_id: self._save(part, data_id=data_id)",
+        "lambda data_id: asyncio.sleep(0)",
         "--resend safe --every 2 --kinds csv:addnoforce",
     ),
     Mutant(
         "a doubt is forgotten",
-        "run/part.py",
-        'in_doubt = record.state == "sending" and',
-        "in_doubt = False and",
+        "mjbulk.run.part:Part.of",
+        'record.state == "sending" and',
+        "False and",
         _CRASH,
     ),
     Mutant(
         "what may not go again does",
-        "mailjet/verdict.py",
-        "    return not excludes and all(action is Action.ADDNOFORCE for action in actions)",
-        "    return not excludes",
+        "mjbulk.mailjet.verdict:harmless_to_retry",
+        "and all(action is Action.ADDNOFORCE for action in actions)",
+        "",
         "whole/test_consent.py",
     ),
     Mutant(
         "a repair forces",
-        "models.py",
-        "mild = {Action.ADDFORCE: Action.ADDNOFORCE}",
-        "mild = {}",
+        "mjbulk.models:repair_spec",
+        "{Action.ADDFORCE: Action.ADDNOFORCE}",
+        "{}",
         "whole/test_consent.py",
     ),
     Mutant(
         "a source is not compared",
-        "run/run_log.py",
-        "if known is not None and known != now:",
-        "if known is not None and False:",
+        "mjbulk.run.run_log:RunLog.recognise",
+        "known != now",
+        "False",
         "whole/test_resume.py::test_a_source_that_changed_is_refused",
     ),
     Mutant(
         "a later row is forgotten",
-        "run/run_log.py",
-        "self.later(evolve(part, overtaken=True))",
-        "self.later(part)",
+        "mjbulk.run.run_log:RunLog.overtake",
+        "evolve(part, overtaken=True)",
+        "part",
         "whole/test_resume.py",
     ),
     Mutant(
         "a run is not locked",
-        "journal/backends.py",
-        "        try:\n            lock.acquire()\n        except Timeout:\n            return False\n",
-        "",
+        "mjbulk.journal.backends:_Sqlite.lock",
+        "lock.acquire()",
+        "pass",
         "whole/test_resume.py::test_two_at_one_run",
     ),
     Mutant(
         "a check sum is not compared",
-        "journal/tables.py",
-        "check_sum(values) != found:",
-        "False:",
+        "mjbulk.journal.tables:_read",
+        "check_sum(values) != found",
+        "False",
         "journal/test_damage.py::test_a_record_that_is_another",
     ),
     Mutant(
         "an index is not checked",
-        "journal/backends.py",
+        "mjbulk.journal.backends:_Sqlite.check",
         "PRAGMA integrity_check(1)",
         "PRAGMA quick_check(1)",
         "journal/test_damage.py::test_a_record_that_is_found_no_more",
     ),
     Mutant(
-        "a version is not compared", "journal/tables.py", "if version != FORMAT:", "if False:", "journal/test_damage.py"
+        "a version is not compared",
+        "mjbulk.journal.tables:check_format",
+        "version != FORMAT",
+        "False",
+        "journal/test_damage.py",
     ),
     Mutant(
         "an error in writing is tried once more",
-        "journal/sql.py",
-        "                raise self._failure from None\n",
-        "                self._failure = None\n                raise failure\n",
+        "mjbulk.journal.sql:SqlJournal._commit",
+        "raise self._failure from None",
+        "self._failure = None; raise failure",
         "journal/test_damage.py::test_an_error_at_each_commit",
     ),
 )
+
+
+class Changed(Exception):
+    """The code has changed so that a fault cannot be put in as it stands here."""
+
+
+def put_in(mutant: Mutant, root: Path) -> None:
+    """Put the fault into the code under a folder. Raises Changed where its function or its code is not there once."""
+    module, _, names = mutant.function.partition(":")
+    file = root.joinpath(*module.split(".")).with_suffix(".py")
+    if not file.exists():
+        raise Changed(f"{mutant.name!r}: there is no {file.relative_to(root)}")
+    code = file.read_text(encoding="utf-8")
+    function = find_function(ast.parse(code), names)
+    lines = code.splitlines(keepends=True)
+    inside = "".join(lines[function.lineno - 1 : function.end_lineno])
+    old = r"\s+".join(map(re.escape, mutant.old.split()))
+    changed, count = re.subn(old, lambda _: mutant.new, inside)
+    if count != 1:
+        raise Changed(f"{mutant.function} has {mutant.old!r} {count} times")
+    lines[function.lineno - 1 : function.end_lineno] = [changed]
+    file.write_text("".join(lines), encoding="utf-8")
+
+
+def find_function(module: ast.Module, names: str) -> ast.stmt:
+    """Find a class or function by its qualified name."""
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef = module
+    for name in names.split("."):
+        inner = [n for n in node.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+        found = [n for n in inner if n.name == name]
+        if len(found) != 1:
+            raise Changed(f"there is no {names}")
+        node = found[0]
+    assert not isinstance(node, ast.Module)
+    return node
 
 
 @contextmanager
@@ -153,10 +195,7 @@ def mutated(mutant: Mutant) -> Iterator[Path]:
             copytree(ROOT / part, folder / part, ignore=ignore_patterns("__pycache__"))
         for file in ("pyproject.toml", "README.md"):
             (folder / file).write_bytes((ROOT / file).read_bytes())
-        module = folder / "mjbulk" / mutant.module
-        code = module.read_text(encoding="utf-8")
-        assert code.count(mutant.old) == 1, f"{mutant.module} has changed: {mutant.name!r} has to be put in anew"
-        module.write_text(code.replace(mutant.old, mutant.new), encoding="utf-8")
+        put_in(mutant, folder)
         yield folder
 
 
