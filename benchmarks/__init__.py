@@ -1,1 +1,4 @@
-"""Speed and memory of mjbulk beside its peers and floors, as ratios of one run: ``python -m benchmarks``."""
+"""Benchmarks of speed and memory: mjbulk against its peers and against bare loops, as ratios within one run.
+
+``python -m benchmarks`` runs them.
+"""

@@ -1,10 +1,11 @@
-"""A model of background jobs, for figures of polling: made up, seeded, and harder than one tenant's day.
+"""A model of background jobs for figures of polling: invented, seeded, and harder to predict than one tenant's day.
 
-Each job belongs to a server that queues it for about 0.5, 5, 60 or 600 s and imports it in about 1 s, 10 s, 1 min,
-10 min, 1 h or 3 h: all 24 pairs equally often, in random order, so that what one job takes says little of the next.
-Around each the times are log-normal (sigma 0.5), kept within 0.5 to 600 s and 1 s to 3 h. Rows are 500 to 200,000,
-log-uniform, and say nothing of the time. A job prepares for up to a tenth of its import, without a row done; then it is
-even, or goes at several speeds (sigma 0.6 of the logarithm), or grows steadily faster or slower: a third each.
+A job is queued for about 0.5, 5, 60 or 600 s and imported in about 1 s, 10 s, 1 min, 10 min, 1 h or 3 h: all 24 pairs
+equally often, in random order, so that the duration of one job says little about the next. Times are log-normal around
+these values (sigma 0.5), and clipped to 0.5 to 600 s and 1 s to 3 h. The number of rows is log-uniform from 500 to
+200,000, and says nothing about the time. A job prepares for up to a tenth of its import, with no row done. Then a third
+of the jobs are even, a third go at several speeds (sigma 0.6 of the logarithm), and a third become steadily faster or
+slower.
 """
 
 import math
@@ -23,30 +24,30 @@ IMPORTS = (1.0, 10.0, 60.0, 600.0, 3600.0, 10800.0)
 
 @dataclass(frozen=True)
 class ModelJob:
-    """What truly happens to a job; seconds since it was posted."""
+    """The true course of a job. Its times are seconds: waiting in the queue, and importing."""
 
     rows: int
     queue: float
     work: float
     prepare: float
-    """Share of its import without a row done."""
+    """Share of the import time before the first row is done."""
     done: tuple[float, ...]
-    """Share of its rows that are done at equally distant points of the rest."""
+    """Shares of its rows that are done, at equally spaced times of the remaining import."""
 
     @property
     def ends(self) -> float:
         return self.queue + self.work
 
     def share(self, worked: float) -> float:
-        """Give the share of rows that are done after a share of its import."""
+        """Give the share of rows that are done after a share of the import time."""
         if worked <= self.prepare:
             return 0.0
-        place = min((worked - self.prepare) / (1 - self.prepare), 1.0) * (len(self.done) - 1)
-        before = min(int(place), len(self.done) - 2)
-        return self.done[before] + (self.done[before + 1] - self.done[before]) * (place - before)
+        point = min((worked - self.prepare) / (1 - self.prepare), 1.0) * (len(self.done) - 1)
+        before = min(int(point), len(self.done) - 2)
+        return self.done[before] + (self.done[before + 1] - self.done[before]) * (point - before)
 
     def reply(self, seconds: float) -> JobReply:
-        """Give what the job says."""
+        """Give the answer about the job, this many seconds after it was posted."""
         if seconds < self.queue:
             return JobReply(status="Allocated", count=0)
         start = _at(self.queue)
@@ -57,10 +58,10 @@ class ModelJob:
 
 
 def mix(number: int, seed: int) -> Iterator[ModelJob]:
-    """Make so many jobs."""
+    """Make jobs, the same ones for the same seed."""
     chance = Random(seed)
     pairs = [(queue, work) for queue in QUEUES for work in IMPORTS]
-    kinds = [pairs[place % len(pairs)] for place in range(number)]
+    kinds = [pairs[index % len(pairs)] for index in range(number)]
     chance.shuffle(kinds)
     for queue, work in kinds:
         yield ModelJob(
@@ -73,7 +74,7 @@ def mix(number: int, seed: int) -> Iterator[ModelJob]:
 
 
 def _at(seconds: float) -> datetime:
-    """Give a time as Mailjet does, in whole seconds."""
+    """Give a time in whole seconds, as Mailjet does."""
     return _DAY + timedelta(seconds=int(seconds))
 
 

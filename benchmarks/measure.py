@@ -1,6 +1,7 @@
-"""What all contenders have in common: their arguments, and the one line in which they tell what they did.
+"""What all contenders have in common: their arguments, and the line of JSON that they print as their result.
 
-A contender is a process of its own, so that its peak of memory is its alone. Its clock starts when it is loaded.
+A contender is a process of its own, so that its peak of memory includes nothing else. Its clock starts when its modules
+are loaded.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 
 def contend(work: Callable[[argparse.Namespace], int]) -> None:
-    """Do the work, which gives the number of rows that it saw to their end, and print what it took."""
+    """Do the work, and print how long it took. ``work`` gives the number of rows whose outcome it has seen."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="")
     parser.add_argument("--rows", type=int, default=0)
@@ -20,10 +21,10 @@ def contend(work: Callable[[argparse.Namespace], int]) -> None:
     options = parser.parse_args()
     began, cpu_before = time.perf_counter(), time.process_time()
     rows = work(options)
-    told = {
+    result = {
         "rows": rows,
         "seconds": time.perf_counter() - began,
         "cpu": time.process_time() - cpu_before,
         "pyarrow": "pyarrow" in sys.modules,
     }
-    print(json.dumps(told))
+    print(json.dumps(result))

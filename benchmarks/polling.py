@@ -1,4 +1,4 @@
-"""How often each way of polling asks, and how late it sees that a job has ended: no network, no clock."""
+"""How many polls each way of polling needs, and how late it sees the end of a job: without network and clock."""
 
 import heapq
 import math
@@ -17,47 +17,47 @@ ALONE = 1e5
 
 @dataclass(frozen=True)
 class Seen:
-    """What finding the end of one job took."""
+    """How the end of one job was seen."""
 
     polls: int
     late: float
-    """(seen - ended) / (ended - posted)."""
+    """Relative lateness: (time seen - time ended) / (time ended - time posted)."""
 
 
 def predictive(jobs: Iterable[ModelJob], most: float = math.inf, apart: float = ALONE) -> list[Seen]:
     """Poll as mjbulk does, one client for all jobs; ``most`` is ``poll_max``.
 
-    ``apart`` is how many seconds lie between two posts; by default each job has ended when the next one is posted.
+    ``apart`` is the time between two posts in seconds; by default each job has ended when the next one is posted.
     """
     learned, bounds, seen = JobStatistics(), Bounds(least=1.0, most=most), []
-    posted = [(place * apart, place, job) for place, job in enumerate(jobs)]
+    posted = [(index * apart, index, job) for index, job in enumerate(jobs)]
     tracks = [Track(kind="contact", rows=job.rows, posted=when, new=True, age_known=True) for when, _, job in posted]
     late: set[int] = set()
     under_way = 0
     heapq.heapify(posted)
     while posted:
-        now, place, job = heapq.heappop(posted)
-        track = tracks[place]
+        now, index, job = heapq.heappop(posted)
+        track = tracks[index]
         if now > track.posted:
             reply = job.reply(now - track.posted)
             if reply.status == "Completed":
                 learned, under_way = learn(learned, track, reply, now), under_way - 1
-                late.discard(place)
+                late.discard(index)
                 seen.append(Seen(track.looks + 1, (now - track.posted - job.ends) / job.ends))
                 continue
-            track = tracks[place] = track.after(reply, now)
+            track = tracks[index] = track.after(reply, now)
         else:
             under_way += 1
-        others = OtherJobs(count=under_way - 1, late=len(late - {place}))
+        others = OtherJobs(count=under_way - 1, late=len(late - {index}))
         look = next_look(track, learned, now, bounds, others)
         if look.late:
-            late.add(place)
-        heapq.heappush(posted, (now + look.wait, place, job))
+            late.add(index)
+        heapq.heappush(posted, (now + look.wait, index, job))
     return seen
 
 
 def stepwise(jobs: Iterable[ModelJob], wait: Callable[[int], float]) -> list[Seen]:
-    """Poll at intervals: ``wait`` gives the seconds after so many looks."""
+    """Poll at intervals: ``wait`` gives the seconds until the next poll from the number of polls so far."""
     seen = []
     for job in jobs:
         now, polls = 0.0, 0
@@ -80,7 +80,7 @@ DEFAULT = "mjbulk, posted 30 s apart, `poll_max` 300 s (the default)"
 
 
 def table(number: int) -> str:
-    """Give the table of all ways, over so many jobs of each seed."""
+    """Give the table of all ways, over this number of jobs for each seed."""
     ways: Ways = {**WAYS, DEFAULT: partial(predictive, most=300.0, apart=30.0)}
     lines = ["| | polls a job | most | late, mean | late, median |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, way in ways.items():

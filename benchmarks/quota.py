@@ -1,7 +1,8 @@
-"""How much of a limit is used that a server never names, and how much is asked in vain: real HTTP, real time.
+"""How well mjbulk finds a rate limit that the server does not tell: real HTTP, real time.
 
-The emulator allows so many requests in each second of its clock, answers 429 to all others, and says no more. Imports
-of one row a request send as fast as they may: each row is a POST, some polls and an error file.
+The emulator allows `LIMIT` requests in each second of its clock, and answers 429 to all others, without a header. An
+import with one row per request sends as fast as its quota allows: each row costs a POST, some polls and an error file.
+Measured are the share of the limit that is used, and the share of answers that are 429.
 """
 
 import asyncio
@@ -20,16 +21,16 @@ _HOME = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Used:
-    """What a server saw in some seconds."""
+    """What a server has counted during some seconds."""
 
     used: float
-    """Share of what it allows."""
+    """Requests that it allowed, as a share of its limit."""
     refused: float
-    """Share of its answers that were 429."""
+    """Answers with 429, as a share of all answers."""
 
 
 def used(emulator: Emulator, since: float, until: float) -> Used:
-    """Look at the requests that came between two times of the emulator's."""
+    """Count the requests between two times of the emulator's clock."""
     statuses = [call.status for call in emulator.calls if since <= call.time < until]
     refused = statuses.count(429)
     return Used((len(statuses) - refused) / (LIMIT * (until - since)), refused / max(len(statuses), 1))
@@ -37,7 +38,7 @@ def used(emulator: Emulator, since: float, until: float) -> Used:
 
 @asynccontextmanager
 async def importing(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run an import in a process of its own; it is killed in the end."""
+    """Run an import in a process of its own, and kill it at the end of the block."""
     command = [sys.executable, "-m", "benchmarks.with_quota", *arguments]
     process = await asyncio.create_subprocess_exec(*command, cwd=_HOME)
     try:
@@ -49,9 +50,10 @@ async def importing(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process
 
 
 async def share(processes: int, *, learn: float, measure: float, max_rate: float = 1000.0) -> tuple[Used, Used]:
-    """Have processes share a limit: let them learn, measure, kill one of them, and measure again.
+    """Let processes share a limit for ``learn`` seconds, measure, kill one of them, and measure again.
 
-    One alone has its quota in itself, several in Redis; ``max_rate`` is what the user believes.
+    A single process has its quota in memory, several have it in Redis. ``max_rate`` is their setting of that name, far
+    above the limit.
     """
     async with Emulator(Knobs(rate_limit=LIMIT)) as emulator, AsyncExitStack() as stack:
         arguments = ["--url", emulator.url, "--max-rate", str(max_rate)]
@@ -59,7 +61,7 @@ async def share(processes: int, *, learn: float, measure: float, max_rate: float
             arguments += ["--redis", stack.enter_context(serving(program() or "redis-server")).url]
         names = (("--name", f"process{number}") for number in range(processes))
         running = [await stack.enter_async_context(importing(*arguments, *name)) for name in names]
-        while not emulator.requests:  # noqa: ASYNC110  # it is counted by a server, not by us
+        while not emulator.requests:  # noqa: ASYNC110  # the emulator counts, and has no event to wait for
             await asyncio.sleep(0.05)
         await asyncio.sleep(learn)
         times = [emulator.now]

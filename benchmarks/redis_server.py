@@ -1,4 +1,4 @@
-"""A Redis of one's own: a socket in a private folder, no port, nothing kept on disk, and an end."""
+"""A private Redis server for tests and benchmarks: on a socket in a temporary folder, with all data in memory."""
 
 import shutil
 import socket
@@ -23,7 +23,7 @@ class RedisServer:
         return f"unix://{self._socket}"
 
     def start(self, *options: str) -> None:
-        """Start it, and wait until it listens."""
+        """Start the server, and wait until it listens."""
         self._process = subprocess.Popen([*self._command, *options], stdout=subprocess.DEVNULL)
         for _ in range(500):
             with socket.socket(socket.AF_UNIX) as probe:
@@ -33,7 +33,7 @@ class RedisServer:
         raise RuntimeError("redis-server does not start")
 
     def kill(self) -> None:
-        """End it at once. What it knew is gone."""
+        """Kill the server. Its data are lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -41,13 +41,13 @@ class RedisServer:
 
 
 def program() -> str | None:
-    """Find the server's program."""
+    """Find the program of the server; None if it is not installed."""
     return shutil.which("redis-server")
 
 
 @contextmanager
 def serving(program: str) -> Iterator[RedisServer]:
-    """Run a server."""
+    """Run a server until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="mjbulk-redis-") as folder:
         server = RedisServer(program, Path(folder))
         server.start()

@@ -1,4 +1,4 @@
-"""The rows that every contender sends: the same ones, made in the same way, all with different addresses."""
+"""The rows that every contender sends: the same rows for all, each with an address of its own."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -13,7 +13,7 @@ _PLANS = ("free", "team", "enterprise")
 
 
 def rows(count: int) -> Iterator[dict[str, Any]]:
-    """Give flat rows, as a database cursor would: an address, a name and five properties."""
+    """Give flat rows, as a database cursor does: an address, a name and five properties."""
     for number in range(count):
         yield {
             "email": f"contact{number:08d}@example.com",
@@ -27,7 +27,7 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
 
 
 def contact_of(row: dict[str, Any]) -> dict[str, Any]:
-    """Make Mailjet's contact object of a row: what whoever has no importer writes by hand."""
+    """Make Mailjet's contact object from a row, as code without mjbulk has to."""
     return {
         "Email": row["email"],
         "Name": row["name"],

@@ -1,7 +1,8 @@
-"""The one command: contenders against a sink, in rounds of one run, and the ratios between them.
+"""The command: run contenders against a sink in several rounds, and print the ratios between them.
 
-Each contender is a process of its own, against a sink process of its own, over the same rows. Rounds go A B C, A B C:
-what else the machine does meets all of them. A figure is printed only where the sink counted as many rows as were sent.
+Each contender is a process of its own, with a sink process of its own, and sends the same rows. Rounds go A B C, A B C,
+so that other work of the machine slows all contenders alike. A figure is printed only if the sink has counted as many
+rows as were sent.
 """
 
 import argparse
@@ -28,15 +29,15 @@ from benchmarks.rows import CHUNK, write_csv
 _HOME = Path(__file__).parents[1]
 _MEGA = 1_000_000
 _MAX_JOBS, _MAX_ROWS = 256, 1_000_000
-"""What mjbulk allows to be unfinished, by default."""
+"""How many unfinished jobs and rows mjbulk allows by default."""
 _RATE = 50
-"""Requests a second, where many jobs are watched."""
+"""Requests a second for watching many jobs."""
 _PATIENCE = 1800.0
-"""Seconds after which a contender is ended."""
+"""Seconds after which a contender is killed."""
 
 
 class Refused(Exception):
-    """A figure that must not be printed."""
+    """Raised instead of printing a figure that is wrong."""
 
 
 # Processes
@@ -57,8 +58,8 @@ def sink(*arguments: str) -> Iterator[str]:
 def stats_of(url: str) -> dict[str, Any]:
     """Ask a sink what it has counted."""
     with urlopen(f"{url}/stats", timeout=30) as reply:
-        told: dict[str, Any] = json.load(reply)
-    return told
+        stats: dict[str, Any] = json.load(reply)
+    return stats
 
 
 @dataclass
@@ -67,16 +68,16 @@ class Took:
 
     seconds: float
     cpu: float | None
-    """Seconds of the processor, threads included; None where it is not told."""
+    """Seconds of processor time, all threads included; None if the contender does not print it."""
     peak: float
-    """Megabytes: the most memory that the whole process held at once."""
+    """Megabytes: the most memory that the whole process had at once."""
     stats: dict[str, Any] = field(default_factory=dict)
 
 
 def run(command: Sequence[str]) -> tuple[dict[str, Any], float]:
     """Run a contender, and give what it printed and its peak of memory.
 
-    Raises Refused where it fails.
+    Raises Refused if it fails.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
         process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=_HOME)
@@ -90,7 +91,7 @@ def run(command: Sequence[str]) -> tuple[dict[str, Any], float]:
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> Any:
-    """Wait for a process, which ends with this one, and give what it used."""
+    """Wait for a process, and give its resource usage. It is killed after `_PATIENCE`, and if this process stops."""
     signal.signal(signal.SIGALRM, lambda *_: process.kill())
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
@@ -114,9 +115,9 @@ class Contender:
 
     name: str
     module: str
-    """``curl`` is none of ours."""
+    """A module of this package, or ``curl``."""
     sends: str = "rows"
-    """Which of the sink's counts has to be the number of rows; with ``records`` the header is one more."""
+    """Which count of the sink has to be the number of rows; ``records`` counts the header too. Empty: it sends none."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Task:
     rows: int
     unit: str
     amount: float
-    """In the unit, for the rate."""
+    """The work in this unit; divided by the seconds it gives the rate."""
     file: Path | None = None
     poll_min: float = 0.01
     jobs_last: float = 0.0
@@ -150,26 +151,26 @@ CSV = (
 def take_part(contender: Contender, task: Task) -> Took:
     """Run one contender against a sink of its own.
 
-    Raises Refused where the rows that it sent are not those that the sink counted.
+    Raises Refused if the sink has counted other rows than were sent.
     """
     with sink("--jobs-last", str(task.jobs_last), "--slow", str(task.answers_take)) as url:
-        told, peak = run(_command(contender, task, url))
+        result, peak = run(_command(contender, task, url))
         stats = stats_of(url)
-    check(contender, task.rows, told, stats)
-    return Took(told["seconds"], told.get("cpu"), peak, stats)
+    check(contender, task.rows, result, stats)
+    return Took(result["seconds"], result.get("cpu"), peak, stats)
 
 
-def check(contender: Contender, rows: int, told: Mapping[str, Any], stats: Mapping[str, Any]) -> None:
-    """Compare what a contender tells with what the sink counted.
+def check(contender: Contender, rows: int, result: Mapping[str, Any], stats: Mapping[str, Any]) -> None:
+    """Compare what a contender has printed with what the sink has counted.
 
-    Raises Refused.
+    Raises Refused if they differ.
     """
     wanted = rows + (contender.sends == "records")
     counted = stats[contender.sends] if contender.sends else wanted
-    if told.get("rows", rows) != rows or counted != wanted:
-        said = f"it tells {told['rows']}, " if "rows" in told else ""
+    if result.get("rows", rows) != rows or counted != wanted:
+        said = f"it tells {result['rows']}, " if "rows" in result else ""
         raise Refused(f"{contender.name}: of {wanted} rows {said}the sink counted {counted}")
-    if told.get("pyarrow"):
+    if result.get("pyarrow"):
         raise Refused(f"{contender.name} has loaded pyarrow")
 
 
@@ -183,16 +184,16 @@ def _command(contender: Contender, task: Task, url: str) -> list[str]:
 
 
 def _curl(url: str, file: Path | None) -> list[str]:
-    told = '{"seconds": %{time_total}}'
+    result = '{"seconds": %{time_total}}'
     headers = ["-H", "Expect:", "-H", "Content-Type: text/plain"]
-    return ["curl", "-sSf", "-o", os.devnull, "-w", told, *headers, "--data-binary", f"@{file}", url]
+    return ["curl", "-sSf", "-o", os.devnull, "-w", result, *headers, "--data-binary", f"@{file}", url]
 
 
 # Rounds and tables
 
 
 def compare(title: str, contenders: Sequence[Contender], task: Task, rounds: int) -> None:
-    """Run all contenders in turn, and print their table and the ratios of the first one to each other one."""
+    """Run all contenders in turn, and print their figures and the ratios of the first one to each of the others."""
     took: dict[str, list[Took]] = {contender.name: [] for contender in contenders}
     for _ in range(rounds):
         for contender in contenders:
@@ -229,13 +230,13 @@ def _cpu(ones: Sequence[Took]) -> str:
 
 
 def fill(title: str, task: Task, *, full: bool) -> None:
-    """Run mjbulk against jobs that last, and print its memory.
+    """Run mjbulk while its jobs take long, and print its memory.
 
-    With ``full``, its bound of unfinished jobs or rows has to be reached. Raises Refused.
+    With ``full`` it has to reach its limit of unfinished jobs or rows. Raises Refused if it does not.
     """
     took = take_part(MJBULK, task)
     most, rows = took.stats["unfinished"], took.stats["unfinished_rows"]
-    if full and most < 0.9 * _MAX_JOBS and rows < 0.9 * _MAX_ROWS:  # a job ends there before mjbulk can see it
+    if full and most < 0.9 * _MAX_JOBS and rows < 0.9 * _MAX_ROWS:  # a job ends at the sink before mjbulk can see it
         raise Refused(f"{MJBULK.name}: only {most} jobs with {rows} rows were unfinished at once")
     print(f"\n### {title}\n")
     print("| rows | sent MB | most jobs unfinished | most rows unfinished | largest body | peak MB |")
@@ -249,7 +250,7 @@ def fill(title: str, task: Task, *, full: bool) -> None:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is run."""
+    """How much work the benchmarks do."""
 
     rows: int = 300_000
     megabytes: int = 100
@@ -257,19 +258,19 @@ class Sizes:
     memory_rows: int = 5_000_000
     memory_megabytes: float = 1024**3 / _MEGA
     answers_take: float = 0.1
-    """Seconds: slower than rows come."""
+    """Seconds for an answer, so that rows are read faster than they are sent."""
     jobs_last: float = 10.0
     imports_last: float = 30.0
-    """A csvimport holds about 28 times the rows of a job of JSON, so fewer are needed."""
+    """Seconds. A csvimport has about 28 times the rows of a JSON job, so fewer jobs reach the limit of rows."""
     lasting: float = 5.0
     lasting_rows: int = 100_000
     learn: float = 30.0
     measure: float = 120.0
-    """Seconds of the figures of the quota."""
+    """Seconds for the figures of the quota."""
     modelled: int = 960
     polled: int = 240
     watched: int = 10_000
-    """Jobs of the figures of polling: by the model alone, through a client, and at once."""
+    """Numbers of jobs for the figures of polling: in the model, with a client, and all at once."""
 
 
 _QUICK = Sizes(
@@ -291,7 +292,7 @@ _QUICK = Sizes(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for, and give the exit status: 1 where a figure was refused."""
+    """Run the benchmarks that the arguments name, and give the exit status: 1 if a figure was refused."""
     options = _options(arguments)
     sizes = _QUICK if options.quick else Sizes()
     rounds = options.rounds or sizes.rounds
@@ -371,14 +372,16 @@ def _polling(sizes: Sizes) -> None:
 
 
 def _watching(jobs: int) -> None:
-    """Watch many jobs at once in a process of its own. Raises Refused where not all were seen to their end."""
-    told, peak = run([sys.executable, "-m", "benchmarks.with_watchers", "--jobs", str(jobs), "--max-rate", str(_RATE)])
-    if told["ended"] != jobs:
-        raise Refused(f"{told['ended']} of {jobs} jobs were seen to their end")
+    """Watch many jobs at once in a process of its own. Raises Refused unless the end of each was seen."""
+    result, peak = run(
+        [sys.executable, "-m", "benchmarks.with_watchers", "--jobs", str(jobs), "--max-rate", str(_RATE)]
+    )
+    if result["ended"] != jobs:
+        raise Refused(f"{result['ended']} of {jobs} jobs were seen to their end")
     print(f"\n### Polling: {jobs:,} jobs at once, `max_rate` {_RATE}\n")
     print("| polls a job | most polls in a second | tasks beside the caller's | peak MB |")
     print("| ---: | ---: | ---: | ---: |")
-    print(f"| {told['polls'] / jobs:.1f} | {told['most']} | {told['tasks']} | {peak:.0f} |", flush=True)
+    print(f"| {result['polls'] / jobs:.1f} | {result['most']} | {result['tasks']} | {peak:.0f} |", flush=True)
 
 
 def _memory(folder: Path, sizes: Sizes, *, full: bool) -> None:

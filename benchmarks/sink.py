@@ -1,15 +1,15 @@
-"""A raw HTTP/1.1 server that takes contacts and counts them truthfully: what a client is measured against.
+"""A raw HTTP/1.1 server that accepts contacts and counts them: clients are measured against it.
 
-It stands in for Mailjet where speed is looked at, and for nothing else: it refuses nothing, and every job completes. It
-does as little as it can, so that the client is what is measured. ``python -m benchmarks.sink --port 0`` prints its
-port, and serves until it is ended; ``GET /stats`` tells what it has counted, ``POST /reset`` forgets it.
+It replaces Mailjet for measurements of speed, and for nothing else: it refuses nothing, and every job completes. It
+does as little as possible, so that the client is what is measured. ``python -m benchmarks.sink --port 0`` prints its
+port, and serves until it is killed; ``GET /stats`` gives its counts, ``POST /reset`` sets them to zero.
 
-It answers (in any case of letters) the pages of contactmetadata and contactslist, POST and GET of both
+It answers (ignoring case) the pages of contactmetadata and contactslist, POST and GET of both
 managemanycontacts, POST CSVData, POST and GET of csvimport; bodies with a Content-Length or chunked, kept connections,
 pipelined requests, and ``Expect: 100-continue``.
 
-``--count scan`` counts contacts by their ``"Email":`` and records by the line ends outside of quotes, as bytes go by.
-``--count parse`` reads JSON and CSV with a parser each, and knows the addresses too: exact for any body, and slower.
+``--count scan`` counts contacts by their ``"Email":`` and records by the line ends outside of quotes, as bytes arrive.
+``--count parse`` reads JSON and CSV with a parser, and knows the addresses too: exact for any body, and slower.
 """
 
 import argparse
@@ -38,22 +38,22 @@ _STAMP = "2026-01-01T00:00:00Z"
 
 
 class Counter(Protocol):
-    """Counts what is in a body while it comes in."""
+    """A counter of the rows in a body, fed while the body arrives."""
 
     size: int
 
     def feed(self, piece: bytes) -> None: ...
 
     def end(self) -> int:
-        """Give the number of contacts, or of records with their header. Raises ValueError for what is none."""
+        """Give the number of contacts, or of records with their header. Raises ValueError for a bad body."""
 
     def addresses(self, *, header: bool) -> list[str]:
-        """Give the addresses, where they are known."""
+        """Give the addresses, if they are parsed."""
 
 
 @define
 class Plain:
-    """A body that holds no rows."""
+    """A body without rows."""
 
     size: int = 0
     pieces: list[bytes] = field(factory=list)
@@ -74,7 +74,7 @@ class Plain:
 
 @define
 class ScannedContacts(Plain):
-    """Contacts by their key: inside of a JSON string its quotes would be escaped."""
+    """Contacts, counted by the key ``"Email":``, which cannot occur in a JSON string: its quotes would be escaped."""
 
     found: int = 0
     tail: bytes = b""
@@ -91,7 +91,7 @@ class ScannedContacts(Plain):
 
 @define
 class ParsedContacts(Plain):
-    """Contacts as a JSON parser finds them."""
+    """Contacts, counted by a JSON parser."""
 
     contacts: list[Any] = field(factory=list)
 
@@ -105,7 +105,7 @@ class ParsedContacts(Plain):
 
 @define
 class ScannedRecords(Plain):
-    """CSV records by the line ends outside of quotes; a quote in a quoted cell is doubled, so it toggles twice."""
+    """CSV records, counted by the line ends outside of quotes. A doubled quote in a quoted cell toggles twice."""
 
     lines: int = 0
     quoted: bool = False
@@ -124,7 +124,7 @@ class ScannedRecords(Plain):
 
 @define
 class ParsedRecords(Plain):
-    """CSV records as a CSV parser finds them."""
+    """CSV records, counted by a CSV parser."""
 
     records: list[list[str]] = field(factory=list)
 
@@ -135,23 +135,23 @@ class ParsedRecords(Plain):
 
     def addresses(self, *, header: bool) -> list[str]:
         names = [name.casefold() for name in self.records[0]] if header and self.records else []
-        place = names.index("email") if "email" in names else 0
-        return [cells[place] for cells in self.records[header:]]
+        column = names.index("email") if "email" in names else 0
+        return [cells[column] for cells in self.records[header:]]
 
 
-# What is known
+# State
 
 
 @define
 class Stats:
-    """What has come in since the start, or since the last reset."""
+    """Counts since the start, or since the last reset."""
 
     rows: int = 0
     """Contacts in JSON bodies, and records of CSV files that were imported, without their headers."""
     records: int = 0
     """CSV records that were uploaded, with their headers."""
     addresses: int | None = None
-    """Different addresses in the rows; None where they are not parsed."""
+    """Different addresses in the rows; None if they are not parsed."""
     requests: int = 0
     uploads: int = 0
     """Bodies with rows in them."""
@@ -174,14 +174,14 @@ class _Job:
 
 @frozen
 class Reply:
-    """An answer."""
+    """An HTTP answer."""
 
     status: int
     body: bytes = b""
 
 
 class Sink:
-    """What the server knows. Mutable state: the counts, the uploads and the jobs."""
+    """The server without HTTP. Mutable state: the counts, the uploads and the jobs."""
 
     def __init__(self, *, parse: bool, jobs_last: float) -> None:
         self._parse = parse
@@ -206,7 +206,7 @@ class Sink:
         return Plain()
 
     def answer(self, method: str, path: str, body: Counter) -> Reply:
-        """Answer a request; ``path`` is in small letters and without its query."""
+        """Answer a request; ``path`` is in lower case and without its query."""
         if path in ("/stats", "/reset"):
             return self._manage(method, path)
         stats = self.stats
@@ -292,7 +292,7 @@ class Sink:
         return self._last_id
 
     def _finish(self, now: float) -> None:
-        """Forget the jobs that have ended; all last equally long, so the oldest end first."""
+        """Remove the jobs that have ended; all take equally long, so the oldest one ends first."""
         while self._unfinished and self._unfinished[0].due <= now:
             self._unfinished_rows -= self._unfinished.popleft().rows
 
@@ -301,7 +301,7 @@ class Sink:
         if job is None:
             return _missing()
         ended = job.due <= time.monotonic()
-        told = {
+        row = {
             "Count": job.rows if ended else 0,
             "Error": "",
             "ErrorFile": "",
@@ -309,21 +309,21 @@ class Sink:
             "JobStart": _STAMP,
             "Status": "Completed" if ended else "Importing",
         }
-        return _page([told])
+        return _page([row])
 
     def _tell_import(self, job_id: str) -> Reply:
         job = self._jobs.get(_number(job_id))
         if job is None:
             return _missing()
         ended = job.due <= time.monotonic()
-        told = {
+        row = {
             "Count": job.rows,
             "Current": job.rows if ended else 0,
             "Errcount": 0,
             "ID": _number(job_id),
             "Status": "Completed" if ended else "Importing",
         }
-        return _page([told])
+        return _page([row])
 
 
 def _number(text: str) -> int:
@@ -350,9 +350,9 @@ def _missing() -> Reply:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: bytes to requests, answers to bytes.
+    """One connection: it turns bytes into requests, and answers into bytes.
 
-    Mutable state: the step that is next, and the bytes at hand.
+    Mutable state: the next step, and the bytes that are not used yet.
     """
 
     def __init__(self, sink: Sink, slow: float) -> None:
@@ -380,7 +380,7 @@ class Connection(asyncio.Protocol):
             self._send(Reply(400, b'{ "ErrorMessage" : "Invalid input", "StatusCode" : 400 }'))
 
     def _line(self) -> bytes | None:
-        """Take a line, without its end."""
+        """Take a line from the buffer, without its line end."""
         end = self._buffer.find(b"\r\n")
         if end < 0:
             return None
@@ -410,7 +410,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _take(self) -> bool:
-        """Pass on what is at hand of the body or the chunk, and tell whether that was all of it."""
+        """Pass on the bytes of the body or chunk that have arrived, and tell whether it is complete."""
         piece = bytes(self._buffer[: self._left])
         del self._buffer[: self._left]
         self._left -= len(piece)
@@ -477,7 +477,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(port: int, *, parse: bool, jobs_last: float, slow: float) -> None:
-    """Serve on loopback until the process is ended."""
+    """Serve on loopback until the process is killed."""
     sink = Sink(parse=parse, jobs_last=jobs_last)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(sink, slow), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -492,8 +492,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--count", choices=("scan", "parse"), default="scan")
     options.add_argument("--jobs-last", type=float, default=0.0, metavar="SECONDS", help="how long a job takes")
     options.add_argument("--slow", type=float, default=0.0, metavar="SECONDS", help="how long an answer takes")
-    told = options.parse_args(arguments)
-    asyncio.run(serve(told.port, parse=told.count == "parse", jobs_last=told.jobs_last, slow=told.slow))
+    said = options.parse_args(arguments)
+    asyncio.run(serve(said.port, parse=said.count == "parse", jobs_last=said.jobs_last, slow=said.slow))
 
 
 if __name__ == "__main__":

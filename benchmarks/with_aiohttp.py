@@ -1,4 +1,7 @@
-"""A loop written by hand with aiohttp and orjson: 8 at once, post and ask, and not one check. This is the floor."""
+"""A loop written by hand with aiohttp and orjson: 8 tasks post chunks and poll jobs, without any check.
+
+It is the least work that the JSON way can take.
+"""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""A bare pass of ``csv.reader`` over the file, sending nothing. This is the floor of reading CSV in Python."""
+"""A bare pass of ``csv.reader`` over the file, without sending. It is the least work that reading CSV can take."""
 
 import argparse
 import csv

@@ -5,7 +5,7 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mjbulk.journal.sql  # noqa: F401  # or the clock would run while it is loaded
+import mjbulk.journal.sql  # noqa: F401  # loaded now, before the clock starts
 from benchmarks.measure import contend
 from benchmarks.rows import rows
 from mjbulk import Client, Credentials, Settings

@@ -1,4 +1,4 @@
-"""mailjet-rest with 16 threads: chunks of 1,000 are posted, and each job is asked for until it has completed."""
+"""mailjet-rest with 16 threads, which post chunks of 1,000 rows and poll each job until it has completed."""
 
 import argparse
 import threading
@@ -33,7 +33,7 @@ def _send(client: Client, chunks: Iterator[list[dict[str, Any]]], lock: threadin
 
 def _import(options: argparse.Namespace) -> int:
     with Client(auth=("public", "private"), version="v3", api_url=options.url) as client:
-        # Over https it keeps 100 connections; over plain http that is not set, and it would throw away 6 of 16.
+        # Over https mailjet-rest keeps 100 connections. Over http it keeps the default of 10, and would drop 6 of 16.
         client.session.mount("http://", HTTPAdapter(pool_connections=100, pool_maxsize=100))
         chunks, lock = chunks_of(options.rows), threading.Lock()
         with ThreadPoolExecutor(_THREADS) as threads:

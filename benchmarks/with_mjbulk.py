@@ -1,4 +1,4 @@
-"""mjbulk: from an iterable of rows on the JSON way, or from a file on the CSV way, with its default settings."""
+"""mjbulk with its default settings: an iterable of rows on the JSON way, or a file on the CSV way."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""mjbulk, sending as much as it is allowed to: an import that does not end by itself, of one row a request."""
+"""mjbulk at the limit of its quota: an endless import with one row per request."""
 
 import argparse
 import asyncio

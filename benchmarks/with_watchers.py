@@ -1,6 +1,6 @@
-"""mjbulk: one client that watches many jobs at once, which somebody else has created.
+"""mjbulk watching: one client watches many jobs at once, which it has not created.
 
-Client and server are in one process and one event loop, under a virtual clock: the peak of memory is of both.
+Client and server run in one process and one event loop, under a virtual clock, so the peak of memory includes both.
 """
 
 import argparse
@@ -18,7 +18,7 @@ _SEED = 1
 
 
 class Answers(asyncio.Protocol):
-    """Tells the state of a job, and has no error file of any."""
+    """A server that gives the state of jobs, and has no error files."""
 
     def __init__(self, jobs: list[ModelJob], polls: "array[float]") -> None:
         self._jobs = jobs
@@ -52,7 +52,7 @@ async def _watch(number: int, max_rate: float) -> dict[str, float]:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     others = 0
     async with Client(Credentials("public", "private"), Settings(api_url=url, max_rate=max_rate)) as client:
-        watchers = [client.watch(f"contact:{place}") for place in range(1, number + 1)]
+        watchers = [client.watch(f"contact:{job_id}") for job_id in range(1, number + 1)]
         waits = [asyncio.create_task(watcher.wait(), name="wait") for watcher in watchers]
         everyone = asyncio.gather(*waits)
         while not everyone.done():
