@@ -1,6 +1,6 @@
-"""What can be an e-mail address, and whom it stands for.
+"""What can be an e-mail address, and which addresses belong to one person.
 
-Addresses of the usual kind are recognised many at a time, by one expression over all of them.
+Addresses of the usual kind are recognised many at a time: one regular expression runs over all of them.
 """
 
 import re
@@ -10,30 +10,32 @@ from typing import Any
 from mjbulk.rows.values import RowFault, is_null
 
 EMAIL = "email"
+"""The casefolded name of the column that has the address."""
 MAX_ADDRESS = 320
-_HIDDEN = "\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff"  # what nobody sees, and nobody meant
-_LETTER = rf"[^\s{_HIDDEN}\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"  # letters, digits, and all of Unicode's
+"""Characters."""
+_HIDDEN = "\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff"  # invisible characters, which come in by accident
+_LETTER = rf"[^\s{_HIDDEN}\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"  # a letter or digit of ASCII, or any beyond it
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-)*{_LETTER})?"
 _LOCAL = rf"""[^\s{_HIDDEN}@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+\""""
 _ADDRESS = re.compile(rf"(?:{_LOCAL})@{_LABEL}(?:\.{_LABEL})+\Z")
 _ASCII_LABEL = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
 _ADDRESSES = re.compile(
     rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++@{_ASCII_LABEL}(?:\.{_ASCII_LABEL})++\n)*+"
-)  # nothing is tried twice
+)  # possessive: it never goes back
 
 
 def key_of(address: str) -> str:
-    """Give the form in which an address stands for a person: trimmed and casefolded."""
+    """Give the key of the person whom an address belongs to: the address, trimmed and casefolded."""
     return address.strip().casefold()
 
 
 def is_address(text: str) -> bool:
-    """Whether a text without blanks around it can be an address. Its length is looked at first."""
+    """Say whether a text without blanks around it can be an address. Its length is checked first."""
     return len(text) <= MAX_ADDRESS and _ADDRESS.match(text) is not None
 
 
 def are_addresses(values: Sequence[Any]) -> bool:
-    """Whether all values are addresses of the usual kind, in ASCII and without blanks: seen in one pass over them."""
+    """Say, in one pass, whether all values are addresses of the usual kind: in ASCII, without blanks around them."""
     if set(map(type, values)) != {str} or max(map(len, values)) > MAX_ADDRESS:
         return False
     lines = "\n".join(values) + "\n"
@@ -43,7 +45,7 @@ def are_addresses(values: Sequence[Any]) -> bool:
 def check_address(value: Any) -> str:
     """Give an address without the blanks around it.
 
-    Raises RowFault where it is missing or can be none.
+    Raises RowFault where it is missing or cannot be an address.
     """
     if is_null(value):
         raise RowFault(EMAIL, "the address is missing")

@@ -1,4 +1,4 @@
-"""Rows as they were given, and blocks of them: rows with the same names that follow each other."""
+"""Rows as they were given, and blocks of them: consecutive rows with the same names."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -13,12 +13,13 @@ _Other = TypeVar("_Other")
 NAME = "name"
 EXCLUDED = "isexcludedfromcampaigns"
 PROPERTIES = "properties"
+"""Casefolded names of what a contact has beside its address."""
 _WEIGHED = 64
-"""Of so many rows that come together one is weighed."""
+"""One row in so many is weighed, for all of them."""
 
 
 def weight(values: Iterable[Any]) -> int:
-    """Say about how many bytes values take: each a reference, and texts their length, also in a mapping."""
+    """Estimate the bytes that values take: 8 for each reference, and the length of each text, in a mapping too."""
     return sum(8 + (len(value) if isinstance(value, str | bytes) else _length_of_texts(value)) for value in values)
 
 
@@ -34,23 +35,23 @@ class Given:
     values: Sequence[Any] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it back."""
+        """Give the values by their names."""
         return dict(zip(self.names, self.values, strict=False))
 
 
 @frozen
 class Block:
-    """Rows with the same names, column by column, as they were given."""
+    """Consecutive rows with the same names, as they were given, column by column."""
 
     names: tuple[str, ...]
     columns: Sequence[Sequence[Any]] = field(repr=False)
     """For each name, the values of all rows."""
     size: int
-    """How many rows."""
+    """How many rows it has."""
     raws: Sequence[str] | None = field(default=None, repr=False)
-    """The records as they stand in a CSV file, each with its line end."""
+    """Each record exactly as it stands in a CSV file, with its line end; None for rows of another source."""
     number: int | None = None
-    """The number that the first row has already; None gives it the next one."""
+    """The number of the first row, where the rows already have numbers; with None the reader counts on."""
 
     @classmethod
     def of(
@@ -60,25 +61,27 @@ class Block:
         raws: Sequence[str] | None = None,
         number: int | None = None,
     ) -> "Block":
-        """Make a block of rows that have a value for each name."""
+        """Make a block of rows; each has a value for each name."""
         return cls(names, list(zip(*rows, strict=True)), len(rows), raws, number)
 
     def __len__(self) -> int:
         return self.size
 
     def kept(self, part: slice) -> Any:
-        """Give what is kept of some rows until they are settled: records as they stand are smaller than their cells."""
+        """Give some rows in the form in which they are kept until they are settled: raw records take less memory than
+        their cells.
+        """
         return "".join(self.raws[part]) if self.raws else [column[part] for column in self.columns]
 
     def weights(self) -> Sequence[int]:
-        """Say how many bytes each row has as it stands; of values, about how many, by some of the rows."""
+        """Give about how many bytes each row takes: the length of its raw record, otherwise the mean of a sample."""
         if self.raws:
             return list(map(len, self.raws))
         some = [column[::_WEIGHED] for column in self.columns]
         return [sum(map(weight, some)) // max(-(-self.size // _WEIGHED), 1)] * self.size
 
     def at(self, indices: Sequence[int]) -> "Block":
-        """Give some of the rows."""
+        """Make a block of the rows at some indices."""
         raws = [self.raws[index] for index in indices] if self.raws else None
         return Block(self.names, [[column[index] for index in indices] for column in self.columns], len(indices), raws)
 
@@ -93,7 +96,7 @@ class Block:
 
 
 def blocks_of(rows: Iterable[Given | _Other]) -> Iterator[Block | _Other]:
-    """Group rows that follow each other and have the same names; whatever else is given stands alone."""
+    """Group consecutive rows with the same names into blocks; pass on anything that is no row as it is."""
     names: tuple[str, ...] = ()
     some: list[Sequence[Any]] = []
     for row in rows:
@@ -112,7 +115,7 @@ def blocks_of(rows: Iterable[Given | _Other]) -> Iterator[Block | _Other]:
 def _same(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
     try:
         return names == others
-    except Exception:  # noqa: BLE001  # names that are no texts, and that cannot be compared
+    except Exception:  # noqa: BLE001  # names that are no texts may refuse to be compared
         return False
 
 
@@ -137,5 +140,5 @@ def take_apart(row: Any) -> Given:
         names_ = tuple(row.keys())
         hash(names_)
         return Given(names_, tuple(row[name] for name in names_))
-    except Exception:  # noqa: BLE001  # whatever a row of the user's raises when it is taken apart
+    except Exception:  # noqa: BLE001  # a user's row may raise anything when it is taken apart
         raise RowFault(None, f"a row has keys() and []; this is {type(row).__name__}") from None

@@ -1,7 +1,7 @@
 """CSV text to records, and back.
 
-Most records are read many at a time: their ends are known by their quotes. Where that does not come out right, they are
-read line by line, with care.
+Most records are read many at a time: the quotes in a line show whether the record ends with it. Where the result does
+not fit, the records are read line by line.
 """
 
 import csv
@@ -14,19 +14,20 @@ from operator import ne
 from attrs import field, frozen
 
 MAX_RECORD = 8 * 2**20
-"""Characters of one cell. A quote that is never closed would make one cell of the rest of the file."""
+"""Characters that a cell may have: without a limit, a quote that is never closed would make the rest of the file one
+cell."""
 
 
 @frozen
 class Records:
-    """Records of a CSV file that follow each other."""
+    """Consecutive records of a CSV file."""
 
     rows: Sequence[Sequence[str]] = field(repr=False)
-    """Their cells; none where a record is malformed."""
+    """The cells of each; none of a malformed one."""
     raws: Sequence[str] = field(repr=False)
-    """As they stand in the file, each with its line end; one that the last line lacks is added."""
+    """Each exactly as it stands in the file, with its line end, which is added where the last line lacks it."""
     faults: Mapping[int, str]
-    """The places of those that are malformed, and why."""
+    """What is wrong with each malformed one, by its index."""
 
     def __len__(self) -> int:
         return len(self.raws)
@@ -37,10 +38,12 @@ class _NeedMore(Exception):  # a signal from an iterator to its owner
 
 
 class CsvRecords:
-    """Cuts CSV text that comes in pieces into records, at record ends only: a quoted cell may hold line ends.
+    """Cuts CSV text that comes in pieces into records. A quoted cell may hold line ends.
 
     A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
     never closed does not swallow the rows behind it.
+
+    Mutable state: the lines of a record that has not ended, and the beginning of a line that has not.
     """
 
     def __init__(self, delimiter: str = ",") -> None:
@@ -50,7 +53,7 @@ class CsvRecords:
         self._rest = ""
 
     def feed(self, text: str, *, last: bool = False) -> Records:
-        """Take in a piece of text and give the records that are complete; ``last`` says that no more will come."""
+        """Take in a piece of text, and give the records that are complete now. ``last`` says that no more will come."""
         *lines, self._rest = (self._rest + text).split("\n")
         if last and self._rest:
             lines.append(self._rest)
@@ -66,12 +69,12 @@ class CsvRecords:
         return records
 
     @property
-    def waiting(self) -> int:
-        """How many characters of a line have come whose end has not."""
+    def unfinished(self) -> int:
+        """How many characters have come of a line whose end has not."""
         return len(self._rest)
 
     def _read_quickly(self, raws: Sequence[str]) -> Records | None:
-        """Read records whose ends seem to be known; None where one is not what it seems."""
+        """Read texts that should be one record each; give None where one of them is not."""
         try:
             with _large_cells():
                 rows = list(csv.reader(raws, delimiter=self._delimiter, strict=True))
@@ -85,7 +88,7 @@ class CsvRecords:
         return Records(rows, raws, {})
 
     def _read_carefully(self, lines: Sequence[str], *, last: bool) -> tuple[Records, int]:
-        """Read line by line, and give the records and the number of lines that they took."""
+        """Read line by line, and give the records and how many lines they took."""
         rows: list[Sequence[str]] = []
         raws: list[str] = []
         faults: dict[int, str] = {}
@@ -111,7 +114,9 @@ class CsvRecords:
 
 
 def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Join lines whose end stands within quotes to records, as far as quotes tell; and give the lines that are left."""
+    """Join lines to records, as far as quotes tell: an odd number of them opens or closes a record of several lines.
+    Give the records, and the lines of the one that is left open.
+    """
     odd = [at for at, line in enumerate(lines) if '"' in line and line.count('"') % 2]
     records: list[str] = []
     done = 0
@@ -125,7 +130,7 @@ def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def _large_cells() -> Iterator[None]:
-    """Lift the limit of a cell, which is global, and put it back."""
+    """Raise the limit of a cell, which the csv module has for the whole process, and put it back."""
     limit = csv.field_size_limit(MAX_RECORD)
     try:
         yield
@@ -148,13 +153,13 @@ def _reason(why: csv.Error) -> str:
 
 
 def read_records(text: str) -> list[list[str]]:
-    """Read records of a file whose delimiter is a comma. A line ends at its newline, whatever stands before that."""
+    """Read records whose delimiter is a comma. Only a newline ends a line."""
     with _large_cells():
         return list(csv.reader(StringIO(text, newline="\n")))
 
 
 def decode_record(record: str) -> list[str]:
-    """Read one record of a file whose delimiter is a comma."""
+    """Read one record whose delimiter is a comma."""
     return read_records(record)[0]
 
 
@@ -164,7 +169,7 @@ def encode_record(cells: Sequence[str]) -> bytes:
 
 
 def write_records(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Write many records in the same way, each with its line end."""
+    """Write the records of many rows, given column by column, as `encode_record` does: each with its line end."""
     return [f"{record}\n" for record in map(",".join, zip(*map(_quoted_all, columns), strict=True))]
 
 

@@ -1,6 +1,6 @@
-"""Bytes of paths, open files and streams, a piece at a time: unpacked where they are gzip, and decoded.
+"""Bytes of paths, open files and streams, a piece at a time: gzip is unpacked, text is decoded.
 
-Whatever goes wrong while they are read is `SourceUnreadable`: who counts rows knows at which row that was.
+A failure while they are read becomes `SourceUnreadable`: whoever counts the rows adds at which row it was.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ Pieces = AsyncGenerator[bytes, None]
 _PIECE_BYTES = 64 * 1024
 _GZIP = b"\x1f\x8b"
 _BOMS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Byte order marks that no UTF-8 begins with."""
+"""Byte order marks; no text in UTF-8 begins with one of them."""
 
 
-class SourceUnreadable(Exception):  # a signal to who counts rows, not an error of the program
-    """A source ends here, before its end. ``cause`` is what was raised, if something was."""
+class SourceUnreadable(Exception):  # a signal to whoever counts the rows, not an error of the program
+    """A source cannot be read to its end. ``cause`` is what was raised, if anything was."""
 
     def __init__(self, problem: str, cause: BaseException | None = None) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class SourceUnreadable(Exception):  # a signal to who counts rows, not an error 
 
 
 Failures = (Exception, asyncio.CancelledError)
-"""What a source of the user's may raise: also that something within it was cancelled."""
+"""What a user's source may raise; CancelledError where something within it was cancelled."""
 
 
 def unreadable_after(failure: Exception | asyncio.CancelledError) -> SourceUnreadable:
-    """Give the signal for whatever a source of the user's has raised. Raises it where it is the reader that is
-    cancelled, and not the source.
+    """Give the signal for what a user's source has raised. Raise the failure itself where it cancels the task that
+    reads, and not something within the source.
     """
     reader = asyncio.current_task()
     if isinstance(failure, asyncio.CancelledError) and reader is not None and reader.cancelling():
@@ -53,10 +53,10 @@ def unreadable_after(failure: Exception | asyncio.CancelledError) -> SourceUnrea
 
 
 def pieces_of(file: File) -> Callable[[], Pieces]:
-    """Give a way to read bytes piece by piece.
+    """Give a function that reads the bytes of a file, piece by piece. Raises UsageError for what is no file.
 
-    What begins with the two bytes of gzip is unpacked: neither CSV nor JSON begins so in any encoding. A file whose
-    name ends in ``.gz`` has to.
+    Bytes that begin like gzip are unpacked: neither CSV nor JSON begins with these two bytes in any encoding. A file
+    whose name ends in ``.gz`` must begin with them.
     """
     if isinstance(file, str | os.PathLike):
         path = Path(file)
@@ -71,7 +71,7 @@ def pieces_of(file: File) -> Callable[[], Pieces]:
 async def _pieces_of_path(path: Path) -> Pieces:
     thread, opened = FileThread(), ExitStack()
     try:
-        try:  # unbuffered: what a pipe has comes at once
+        try:  # unbuffered: bytes of a pipe come at once
             file = await thread.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
         except OSError as why:
             raise UsageError(f"the file cannot be opened: {why.strerror}") from None
@@ -114,7 +114,7 @@ async def _pieces_of_stream(stream: AsyncIterable[Any]) -> Pieces:
 
 
 async def _unpacked(packed: Pieces, *, required: bool = False) -> Pieces:
-    """Inflate what is gzip, and pass on what is none."""
+    """Unpack gzip, and pass on anything else. Raises UsageError where gzip is ``required`` and it is none."""
     async with aclosing(packed):
         head = b""
         async for piece in packed:
@@ -134,7 +134,10 @@ async def _unpacked(packed: Pieces, *, required: bool = False) -> Pieces:
 
 
 class _Gzip:
-    """Unpacks gzip, one member after the other, in pieces of bounded size however well it was packed."""
+    """Unpacks gzip, one member after the other. Its pieces are of bounded size, however well the bytes were packed.
+
+    Mutable state: the member that has not ended.
+    """
 
     def __init__(self) -> None:
         self._member: Any = None
@@ -166,7 +169,7 @@ class _Gzip:
 
 
 async def with_last(pieces: Pieces) -> AsyncGenerator[tuple[bytes, bool], None]:
-    """Give the pieces, and an empty one after them that is the last."""
+    """Give each piece with False, and after them an empty one with True: it is the last."""
     async with aclosing(pieces):
         async for piece in pieces:
             yield piece, False
@@ -174,7 +177,7 @@ async def with_last(pieces: Pieces) -> AsyncGenerator[tuple[bytes, bool], None]:
 
 
 async def texts_of(pieces: Pieces, encoding: str) -> AsyncGenerator[tuple[str, bool], None]:
-    """Decode pieces, up to the first byte that cannot be."""
+    """Decode pieces up to the first byte that cannot be decoded. Gives each text, and whether it is the last."""
     decoder = codecs.getincrementaldecoder(encoding)()
     begun = False
     async with aclosing(with_last(pieces)) as marked:
@@ -199,7 +202,7 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, *, last: bool = F
 
 
 def _up_to_fault(decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
-    """Decode what comes before the first byte that cannot be: halving finds it in any encoding."""
+    """Decode what comes before the first byte that cannot be decoded. Bisection finds that byte in any encoding."""
     good, bad = 0, len(piece) + 1
     state = decoder.getstate()
     text = ""
@@ -212,7 +215,7 @@ def _up_to_fault(decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
 
 
 def refuse_bom(beginning: bytes, advice: str) -> None:
-    """Raise UsageError where bytes begin like UTF-16 or UTF-32; ``advice`` has room for the name."""
+    """Raise UsageError where bytes begin like UTF-16 or UTF-32. The name replaces ``{}`` in ``advice``."""
     for mark, name in _BOMS.items():
         if beginning.startswith(mark):
             raise UsageError(f"it begins with the byte order mark of {name.upper()}: {advice.format(name)}")

@@ -1,6 +1,6 @@
 """Rows of an iterable, whatever they are, to batches of blocks.
 
-A batch has so many rows that they are taken apart column by column, and so few that wide ones do not fill memory.
+A batch has enough rows to be handled column by column, and so few that wide rows do not fill the memory.
 """
 
 import asyncio
@@ -19,21 +19,22 @@ from mjbulk.rows.files import Failures, unreadable_after
 from mjbulk.rows.values import RowFault
 
 BATCH = 500
-"""Rows."""
+"""Rows that a batch may have."""
 _BYTES = 2**20
-"""What the rows of a batch may weigh, about: wide rows come a few at a time."""
+"""About how many bytes the rows of a batch may weigh: wide rows come a few at a time."""
 _UNWEIGHED = 32
-"""So many rows at most are taken from an iterable before one is weighed again."""
+"""After so many rows, at the latest, one is weighed again."""
 
 
 @frozen
 class BadRow:
-    """A row that cannot even be taken apart."""
+    """A malformed row: no block can have it."""
 
     given: Given | None
+    """The row as far as it can be read; None where it cannot."""
     fault: RowFault
     number: int | None = None
-    """Of rows that have their numbers already."""
+    """Its number, where the rows already have numbers; with None the reader counts on."""
 
     def __len__(self) -> int:
         return 1
@@ -43,10 +44,10 @@ Batch = Sequence[Block | BadRow]
 
 
 def batch_of(rows: Sequence[Any]) -> Batch:
-    """Take rows apart, and group those that follow each other and have the same names."""
+    """Take rows apart, and group consecutive rows with the same names."""
     if set(map(type, rows)) == {dict} and len(set(map(len, rows))) == 1:
         names = tuple(rows[0])
-        with suppress(KeyError):  # all have the same names, as rows of a database do
+        with suppress(KeyError):  # all have the same names, as rows of a query do
             return [Block(names, [list(map(itemgetter(name), rows)) for name in names], len(rows))]
     return list(blocks_of(map(_given_or_bad, rows)))
 
@@ -63,7 +64,7 @@ def _given_or_bad(row: Any) -> Given | BadRow:
 async def iterable_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an iterable. Raises SourceUnreadable where it fails."""
+    """Give the rows of an iterable; ``group`` makes a batch of some. Raises SourceUnreadable where it fails."""
     iterator = _start(iter, rows)
     while True:
         batch, end = _pull(iterator)
@@ -83,7 +84,7 @@ def _start(begin: Callable[[Any], Any], rows: Any) -> Any:
 
 
 def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.CancelledError | None]:
-    """Take rows, and keep those that came before the end or a failure, which is given with them."""
+    """Take the rows of a batch, and give with them the end or the failure that came after them, if one did."""
     batch: list[Any] = []
     fill = _Fill()
     try:
@@ -97,17 +98,17 @@ def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.Cance
 
 
 class _Fill:
-    """How far a batch is filled, by its rows and by what they weigh. Mutable state: both."""
+    """How full a batch is, in rows and in bytes. Mutable state: both, and how many rows were asked for last."""
 
     def __init__(self) -> None:
         self.rows = 0
-        """How many rows it has when those are in that were asked for."""
+        """How many rows the batch has once all that were asked for have come."""
         self._step = 0
         self._bytes = 0
 
     def step(self, batch: Sequence[Any]) -> int:
-        """Say how many rows to take next, after the last of those before was weighed for all of them: a few, then
-        more; 0 where it is full.
+        """Say how many rows to take next: one, then twice as many each time up to a limit, and 0 once the batch is
+        full. The last row that was taken is weighed, for all that were taken with it.
         """
         if batch:
             self._bytes += _weight(batch[-1]) * self._step
@@ -118,7 +119,7 @@ class _Fill:
 
 
 def _weight(row: Any) -> int:
-    """Say about how many bytes a row takes; whoever takes it apart says what is wrong with it."""
+    """Estimate the bytes that a row takes; 0 where it cannot be taken apart, which `batch_of` notes."""
     with suppress(Exception):
         return weight(take_apart(row[1] if type(row) is tuple else row).values)  # a tuple has a number and a row
     return 0
@@ -149,7 +150,7 @@ async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]
 
 
 def numbered_batches(rows: Iterable[tuple[int, Any]], *, text: bool) -> AsyncGenerator[Batch, None]:
-    """Give rows that have their numbers already; with ``text``, their values as they would stand in a file."""
+    """Give rows that already have numbers; with ``text`` their values are written as they would stand in a file."""
 
     def group(some: Sequence[tuple[int, Any]]) -> Batch:
         return [_numbered(number, _given_or_bad(row), text=text) for number, row in some]

@@ -1,8 +1,8 @@
 """Which column of a row is what, and what of a row is sent.
 
-A `Layout` is made once for each distinct set of names; it says which value is the address, which the name, which are
-properties and of what type, and turns the values of a row into what Mailjet takes. What is wrong with the names is a
-fault of columns; what is wrong with values is a fault of the row.
+A `Layout` is made once for each distinct set of names. It says which column has the address, which the name, and which
+set properties, of what type; and it turns the values of rows into contacts as Mailjet takes them. Wrong names are a
+fault of columns, wrong values a fault of the row.
 """
 
 import re
@@ -37,40 +37,42 @@ NO_ADDRESS = "the source has no column 'email'; columns= can name the one that i
 
 @frozen(kw_only=True)
 class ColumnRules:
-    """What the caller and the account say of columns: the same for all rows of a run."""
+    """What the caller and the account say about columns: the same for all rows of a run."""
 
     properties: Mapping[str, Property] | None
-    """Those of the account, by their casefolded names; None takes any, with values as they are. Looked at whenever a
-    layout is made: it may grow."""
+    """The properties of the account by their casefolded names; it may grow, and each new layout looks at it. None
+    allows all names, and values keep their types."""
     columns: Mapping[str, str] | None = None
+    """The columns that are read, and what each is called at Mailjet; None reads all, by their own names."""
     nulls: Literal["keep", "unassign"] = "keep"
+    """Whether a null leaves its property alone, or unassigns it."""
     text: bool = False
-    """Whether all values are text, and an empty one is a null: in CSV there is no other."""
+    """Whether all values are texts, and only an empty one is a null, as in CSV."""
     only_address: bool = False
-    """Whether nothing but the address is read."""
+    """Whether only the address is read."""
     via_csv: bool = False
-    """Whether rows go as CSV: it can carry an address and properties, and nothing else."""
+    """Whether rows are sent as CSV, which carries an address and properties and nothing else."""
     includes: bool = True
-    """Whether a row may take somebody off the exclusion list."""
+    """Whether a row may take a person off the exclusion list."""
 
 
 @frozen(kw_only=True, eq=False)
 class Layout:
-    """Where in a row stands what. See `layout_of`."""
+    """Which column of a row is what, by its index. Made by `layout_of`."""
 
     email: int | None
     """None: rows with these names have no address, and are refused one by one."""
     name: int | None
     excluded: int | None
     nested: int | None
-    """Where a mapping of properties stands, in Mailjet's own contact object: such rows are laid flat first."""
+    """The column of a mapping of properties, as Mailjet's own contact object has one: such rows are flattened first."""
     properties: tuple[Column, ...]
     rules: ColumnRules
     whole: bool = False
-    """Whether rows with these names are sent with all their columns, in their order."""
+    """Whether all columns of these rows are sent, in their order."""
 
     def contact(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Give the contact of a row as Mailjet takes it.
+        """Give the contact of one row as Mailjet takes it.
 
         Raises RowFault where a value does not fit.
         """
@@ -81,9 +83,9 @@ class Layout:
         return contacts.at(0)
 
     def contacts(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Contacts:
-        """Give the contacts of ``size`` rows, and note in ``faults`` the places of those that cannot be sent.
+        """Give the contacts of ``size`` rows, and note in ``faults``, by index, those that cannot be sent.
 
-        What stands at such an index is of no use.
+        What the contacts have at these indices means nothing.
         """
         fields: dict[str, Sequence[Any]] = {"Email": self.addresses(columns, size, faults)}
         if self.name is not None:
@@ -100,7 +102,7 @@ class Layout:
         return Contacts(fields, properties, self.rules.nulls == "unassign")
 
     def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
-        """Give the addresses of ``size`` rows."""
+        """Give the addresses of ``size`` rows, and note in ``faults``, by index, those that are none."""
         values: Sequence[Any] = [None] * size if self.email is None else columns[self.email]
         if are_addresses(values):
             return values
@@ -115,11 +117,11 @@ class Layout:
 
 
 def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
-    """Read a column that is no property; an empty text in it is a null."""
+    """Read a column that sets no property. An empty text in it is a null."""
     column = Column(0, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
     try:
         blank = "" in values
-    except Exception:  # noqa: BLE001  # a value that cannot be compared
+    except Exception:  # noqa: BLE001  # a user's value may raise anything when it is compared
         blank = True
     if blank:
         values = [None if isinstance(value, str) and not str.__len__(value) else value for value in values]
@@ -127,9 +129,9 @@ def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[
 
 
 def flatten(row: Given, nested: int) -> Given:
-    """Lay a row flat whose properties stand in a mapping of their own.
+    """Replace a row's mapping of properties by its items, which come after the other values.
 
-    Raises RowFault where that is no mapping.
+    Raises RowFault where it is no mapping.
     """
     inner = row.values[nested]
     if is_null(inner):
@@ -139,7 +141,7 @@ def flatten(row: Given, nested: int) -> Given:
     try:
         own, values = tuple(inner), tuple(inner.values())
         hash(own)
-    except Exception:  # noqa: BLE001  # whatever a mapping of the user's raises when it is taken apart
+    except Exception:  # noqa: BLE001  # a user's mapping may raise anything when it is taken apart
         raise RowFault("Properties", "Properties cannot be read") from None
     if any(isinstance(name, str) and name.casefold() == PROPERTIES for name in own):
         raise RowFault("Properties", "there are Properties in Properties")
@@ -148,9 +150,10 @@ def flatten(row: Given, nested: int) -> Given:
 
 
 def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
-    """Say what stands where in rows with these names.
+    """Say which column is what in rows with these names.
 
-    Raises ColumnFault: two columns for one thing, a property that is not defined.
+    Raises ColumnFault where two columns mean the same thing, where a property is not defined or not static, and where
+    rows that are sent as CSV, or whose columns were picked, cannot have such a column.
     """
     roles: dict[str, int] = {}
     rest = []
@@ -187,12 +190,18 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
 
 
 def _roles(rules: ColumnRules) -> frozenset[str]:
-    """Give the targets that are no properties: on the CSV way a name is one, and a text is no mapping of properties."""
+    """Give the names that are no properties. On the CSV way the name of a contact is a property; a text cannot be a
+    mapping of properties.
+    """
     without = ({NAME} if rules.via_csv else set()) | ({PROPERTIES} if rules.text else set())
     return _ROLES - without
 
 
 def _chosen(names: Sequence[str], columns: Mapping[str, str] | None) -> list[tuple[int, str, str]]:
+    """Give the columns that are read: the index, the name in the source and the name at Mailjet.
+
+    Raises ColumnFault for a name that is no text or stands there twice.
+    """
     for name in names:
         if not isinstance(name, str):
             raise ColumnFault(None, f"the name of a column is a {type(name).__name__}, not a text")
@@ -218,7 +227,7 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules
         if known.name in seen:
             raise ColumnFault(source, f"two columns are property {known.name!r}")
         seen.add(known.name)
-        convert = CONVERT.get(known.datatype.casefold(), to_str)  # a type that Mailjet may invent: as text
+        convert = CONVERT.get(known.datatype.casefold(), to_str)  # a value of an unknown type is sent as text
         plain = convert in (to_str, to_any)
         columns.append(Column(index, source, known.name, known.datatype.casefold(), convert, plain))
     return tuple(columns)
@@ -229,18 +238,20 @@ def _defined(name: str, properties: Mapping[str, Property] | None) -> Property |
 
 
 def missing_columns(names: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
-    """Name the columns that the caller picks and that are not there."""
+    """Name the columns that the caller picks and that are not among ``names``."""
     return [name for name in columns or () if name not in set(names)]
 
 
 def property_names(names: Sequence[str], rules: ColumnRules) -> list[str]:
-    """Give the properties that rows with these names set."""
+    """Name the properties that rows with these names set."""
     roles = _roles(rules)
     return [target for _, _, target in _chosen(names, rules.columns) if target.casefold() not in roles]
 
 
 def refuse_columns(fault: ColumnFault) -> UsageError:
-    """Give the error that refuses a run for its columns. A name that may be somebody's address is not repeated."""
+    """Give the error that refuses a run for its columns. It does not repeat a name with an @ in it, which may be
+    somebody's address.
+    """
     column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
     return UsageError(_WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}"))
 

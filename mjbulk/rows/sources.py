@@ -1,8 +1,7 @@
-"""Paths, files, iterables and async iterables to rows, a batch at a time. Nothing is read whole.
+"""Anything that an import can read, as a source of rows. No source is read whole: rows come a batch at a time.
 
-A source gives its rows in order; their numbers count from 1 and are given by whoever reads them. A row that is
-malformed in itself (a record that is no CSV, a line that is no JSON) is given as a `BadRow`, so that it costs its own
-number only.
+A source gives its rows in order, and whoever reads it numbers them from 1. A malformed row (a record that is no CSV, a
+line that is no JSON) comes as a `BadRow`, so that it costs only its own number.
 """
 
 import codecs
@@ -20,7 +19,7 @@ from mjbulk.rows.text_files import csv_batches, jsonl_batches
 
 
 class Source:
-    """Rows that can be read, once or again. Made by `csv_source`, `jsonl_source`, or from what an import is given."""
+    """Rows to read. Made by `csv_source` or `jsonl_source`, or from what an import is given."""
 
     def __init__(
         self,
@@ -31,8 +30,8 @@ class Source:
         kind: str = "",
         location: Mapping[str, str] | None = None,
     ) -> None:
-        """``text`` says that all values are text; ``rereadable`` that it can be read more than once; ``location`` where
-        its file is, of which `reopen` makes the same source, in another process too.
+        """``text`` says whether all values are texts, ``rereadable`` whether it can be read more than once. With the
+        ``location`` of its file `reopen` makes the same source, in another process too.
         """
         self.location = location
         self._batches = batches
@@ -45,7 +44,7 @@ class Source:
         return f"Source({self.kind})"
 
     def batches(self) -> AsyncGenerator[Batch, None]:
-        """Give the rows. Raises UsageError where they were read before and cannot be read again."""
+        """Give the rows. Raises UsageError where they were read before and can be read only once."""
         if self._begun and not self.rereadable:
             raise UsageError("this source was read before and can be read only once")
         self._begun = True
@@ -53,7 +52,7 @@ class Source:
 
 
 async def _halting(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
-    """Say at which row a source failed."""
+    """Raise SourceError, with the number of the row, where a source is unreadable."""
     rows = 0
     async with aclosing(batches):
         try:
@@ -61,7 +60,7 @@ async def _halting(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch
                 rows += sum(map(len, batch))
                 yield batch
         except SourceUnreadable as why:
-            if isinstance(why.cause, SourceError):  # who raised it knows the row
+            if isinstance(why.cause, SourceError):  # it has the row already
                 raise why.cause from why.cause.__cause__
             raise SourceError(why.problem, row=rows + 1) from why.cause
 
@@ -73,9 +72,9 @@ Rows = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row]
 def csv_source(file: File, *, encoding: str = "utf-8", delimiter: str = ",") -> Source:
     """Read contacts from CSV: a path, a file opened for bytes, or bytes that come in pieces (``request.stream()``).
 
-    The first record names the columns. ``encoding`` is never guessed: UTF-8 (with or without a BOM) unless it is said.
-    What begins with the two bytes of gzip is unpacked on the way. Raises UsageError for an encoding or a delimiter that
-    cannot be.
+    The first record names the columns. ``encoding`` is never guessed: it is UTF-8 (with or without a BOM) unless you
+    say otherwise. Gzip is known by its first two bytes, and unpacked. Raises UsageError for an encoding that does not
+    exist, and for a delimiter that is not one character, or is a quote or a line end.
     """
     try:
         "a".encode(encoding)
@@ -91,7 +90,7 @@ def csv_source(file: File, *, encoding: str = "utf-8", delimiter: str = ",") -> 
 
 
 def jsonl_source(file: File) -> Source:
-    """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as in `csv_source`."""
+    """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as by `csv_source`."""
     pieces = pieces_of(file)
     return _file_source("jsonl", file, {}, lambda: jsonl_batches(pieces()))
 
@@ -104,7 +103,7 @@ def parquet_source(path: Path_) -> Source:
 
 
 def _tables() -> Any:
-    """Load what reads tables. Raises UsageError where its extra is missing."""
+    """Import the module that reads tables. Raises UsageError where its extra is missing."""
     from mjbulk.rows import tables  # noqa: PLC0415  # a large library, for those who use it
 
     return tables
@@ -118,11 +117,11 @@ def _file_source(
     *,
     text: bool = False,
 ) -> Source:
-    """Make a source of bytes; what can be read again can be found again."""
+    """Make a source of bytes. That of a file on disk can be read again, and has a location."""
     path = Path(file).absolute() if isinstance(file, str | os.PathLike) else None
     there = path is not None and path.is_file()
-    rereadable = there or (path is not None and not path.exists())  # that it is missing shows when it is read
-    named = str(path).encode("utf-8", "ignore").decode() == str(path)  # else no journal could keep its name
+    rereadable = there or (path is not None and not path.exists())  # a missing file shows when it is read
+    named = str(path).encode("utf-8", "ignore").decode() == str(path)  # else no journal can keep the path
     location = {"kind": kind, "path": str(path), **how} if there and named else None
     return Source(batches, text=text, rereadable=rereadable, kind=kind, location=location)
 
@@ -132,29 +131,29 @@ _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
 
 
 def reopen(location: Mapping[str, str]) -> Source:
-    """Make the source again of which this is the ``location``. Its file is looked for when it is read."""
+    """Make the source that has this ``location``. Its file is opened when the source is read."""
     how = dict(location)
     make = _KINDS[how.pop("kind")]
     return make(Path(how.pop("path")), **how)
 
 
 def kind_of(path: Path) -> str | None:
-    """Say by its name what a file is: ``csv``, ``jsonl`` (both also packed, ``*.gz``) or ``parquet``."""
+    """Say what a file is, by its name: ``csv`` or ``jsonl``, both also as ``*.gz``, or ``parquet``; None for others."""
     name = path.name.casefold()
     kind = _ENDINGS.get(Path(name.removesuffix(".gz")).suffix)
     return None if kind == "parquet" and name.endswith(".gz") else kind
 
 
 def source_of(rows: Any) -> Source:
-    """Make a source of whatever an import is given.
+    """Make a source of what an import is given.
 
-    Raises UsageError for what can be none.
+    Raises UsageError for what cannot be one.
     """
     if isinstance(rows, Source):
         return rows
     if isinstance(rows, str | os.PathLike):
         return _path_source(Path(rows))
-    if hasattr(rows, "__arrow_c_stream__"):  # first: data frames can be iterated, and give the names of their columns
+    if hasattr(rows, "__arrow_c_stream__"):  # first: a data frame is an iterable too, of column names
         rereadable = hasattr(rows, "__len__")  # a table has a length, a reader has none
         read = _tables().read_table
         return Source(lambda: read(rows, BATCH), rereadable=rereadable, kind="table")
@@ -177,5 +176,5 @@ def _path_source(path: Path) -> Source:
 
 
 def numbered_source(rows: Iterable[tuple[int, Row]], *, text: bool) -> Source:
-    """Make a source of rows that have their numbers already. See `Source` for ``text``."""
+    """Make a source of rows that already have numbers. ``text`` says whether their values came as text."""
     return Source(lambda: numbered_batches(rows, text=text), text=text, kind="numbered rows")

@@ -1,7 +1,7 @@
 """Tables to rows, through the Arrow C stream interface. Needs the extra ``arrow``.
 
-pandas, polars, pyarrow and DuckDB come through one door here, and Parquet files as well. Rows are taken out column by
-column, a few at a time; nothing is copied whole.
+It serves pandas, polars, pyarrow and DuckDB alike, and Parquet files. Rows are taken out column by column, a few at a
+time: no table is copied whole.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ _BUFFER = 64 * 1024
 _READ_ROWS = 8192
 """Rows of a Parquet file that are in memory at once."""
 _INDEX = re.compile(r"__index_level_\d+__")
-"""What pandas names an index without a name. Nobody means it as a column."""
+"""The name that pandas gives to an index without one. It is not meant as a column."""
 
 
 def read_table(table: Any, size: int) -> AsyncGenerator[list[Block], None]:
-    """Give the rows of whatever speaks the Arrow C stream interface, in blocks of a size; of a single column (a
-    Series), addresses.
+    """Give the rows of anything with the Arrow C stream interface, in blocks of ``size`` rows. The values of a single
+    column (a Series) are addresses.
 
-    Raises UsageError where it cannot be given as Arrow, SourceUnreadable where it fails on the way.
+    Raises UsageError where it cannot be given as Arrow, SourceUnreadable where it fails later.
     """
     return _batches(partial(_open_table, table), size)
 
 
 def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
-    """Give the rows of a Parquet file, in blocks of a size.
+    """Give the rows of a Parquet file, in blocks of ``size`` rows.
 
-    Raises UsageError where it cannot be opened, SourceUnreadable where it fails on the way.
+    Raises UsageError where it cannot be opened, SourceUnreadable where it fails later.
     """
     return _batches(partial(_open_parquet, path), size)
 
@@ -52,11 +52,11 @@ def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
 def _open_table(table: Any) -> Iterator[Any]:
     try:
         return iter(pa.RecordBatchReader.from_stream(table))
-    except Exception as why:  # noqa: BLE001  # whatever the library behind the table raises
+    except Exception as why:  # noqa: BLE001  # the table's library may raise anything
         first = why
     try:
         return iter(pa.table({EMAIL: pa.chunked_array(table)}).to_batches())
-    except Exception:  # noqa: BLE001  # as above; the first one tells more
+    except Exception:  # noqa: BLE001  # as above; the first failure says more
         column = re.search(r"for column (.+) with type", " ".join(map(str, first.args)))
         where = f", for its column {column[1]!r}" if column else ""
         what = f"the {type(table).__name__} cannot be given as Arrow ({type(first).__name__}{where})"
@@ -84,7 +84,7 @@ async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenera
             batch = await asyncio.to_thread(next, batches, None)
         except UsageError:
             raise
-        except Exception as failure:  # noqa: BLE001  # whatever the library behind the table raises halts the run
+        except Exception as failure:  # noqa: BLE001  # the table's library may raise anything
             raise unreadable_after(failure) from None
         if batch is None:
             return
@@ -100,7 +100,7 @@ def _block(batch: Any) -> Block:
 
 def _values(column: Any) -> list[Any]:
     """Give the values of a column as Python has them."""
-    with suppress(Exception):  # whatever Arrow cannot do at once is done value by value
+    with suppress(Exception):  # what Arrow cannot do at once is done value by value
         column = _convertible(column)
     try:
         return _as_python(column)
@@ -109,9 +109,9 @@ def _values(column: Any) -> list[Any]:
 
 
 def _convertible(column: Any) -> Any:
-    """Give a column in a form that Python has its values for."""
-    if pa.types.is_dictionary(column.type):  # at once: value by value it is many times slower
-        if pa.types.is_string_view(column.type.value_type):  # as polars has them: Arrow cannot look them up
+    """Give a column in a type whose values Python has."""
+    if pa.types.is_dictionary(column.type):  # at once: value by value takes many times as long
+        if pa.types.is_string_view(column.type.value_type):  # as polars makes them: Arrow cannot decode these
             column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python has no nanoseconds
@@ -133,10 +133,10 @@ def _value(column: Any, index: int) -> Any:
 
 @frozen
 class OddValue:
-    """A value that Python has no form for, as a date after the year 9999: no row can be sent with it."""
+    """A value that Python has no form for, such as a date after the year 9999. A row with one cannot be sent."""
 
     type: str
-    """What Arrow calls it."""
+    """Its type, as Arrow calls it."""
 
     def __str__(self) -> str:
         return f"({self.type} that Python has no form for)"

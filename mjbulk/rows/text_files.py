@@ -1,6 +1,6 @@
 """Text files to batches of rows: CSV and JSON Lines.
 
-A record or a line that is malformed becomes a `BadRow`: it costs its own number, and reading goes on behind it.
+A malformed record or line becomes a `BadRow`: it costs its own number, and reading goes on behind it.
 """
 
 from collections.abc import AsyncGenerator
@@ -21,6 +21,10 @@ from mjbulk.rows.values import RowFault
 
 
 async def csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGenerator[Batch, None]:
+    """Give the rows of CSV. The first record names the columns; the first block has these names and no row.
+
+    Raises UsageError where the first record is missing or cannot be read, SourceUnreadable where the text ends early.
+    """
     records = CsvRecords(delimiter)
     names: tuple[str, ...] | None = None
     async with aclosing(texts_of(pieces, encoding)) as texts:
@@ -29,16 +33,16 @@ async def csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGen
             first = 0
             if names is None and len(found):
                 names, first = _header(found), 1
-                yield [Block(names, [()] * len(names), 0)]  # they are judged also where no row follows
+                yield [Block(names, [()] * len(names), 0)]  # so they are checked even if no row follows
             yield _csv_blocks(found, first, names or (), verbatim=delimiter == ",")
-            if records.waiting > MAX_RECORD:
+            if records.unfinished > MAX_RECORD:
                 raise SourceUnreadable("a line has no end")
     if names is None:
         raise UsageError("the file is empty: its first record has to name the columns")
 
 
 def _header(records: Records) -> tuple[str, ...]:
-    """Take the names of the columns from the first record."""
+    """Give the names of the columns, which the first record has."""
     if 0 in records.faults:
         raise UsageError(f"the first record cannot be read: {records.faults[0]}")
     if "\0" in records.raws[0]:
@@ -47,7 +51,9 @@ def _header(records: Records) -> tuple[str, ...]:
 
 
 def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbatim: bool) -> Batch:
-    """Group the records from ``first`` on; those that are malformed, shorter or longer than the header stand alone."""
+    """Group the records from ``first`` on. Each one that is malformed, or shorter or longer than the header, is a
+    `BadRow`.
+    """
     batch: list[Block | BadRow] = []
     for size, group in groupby(map(len, records.rows[first:])):
         end = first + len(list(group))
@@ -73,6 +79,10 @@ def _bad_record(records: Records, index: int, names: tuple[str, ...]) -> BadRow:
 
 
 async def jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
+    """Give the rows of JSON Lines; blank lines are none.
+
+    Raises UsageError where it begins like UTF-16 or UTF-32, SourceUnreadable where the bytes end early.
+    """
     rest: bytes | None = None
     async with aclosing(with_last(pieces)) as marked:
         async for piece, last in marked:

@@ -1,6 +1,7 @@
-"""What a value may be, and what of it is sent: nulls, and the types of properties.
+"""What the value of a property may be, and how it is sent.
 
-A value that does not fit is a fault of its row. A column whose values are all as they have to be is seen at a glance.
+A value that does not fit is a fault of its row. A column whose values all have the right type already is recognised in
+one pass, and taken as it is.
 """
 
 import math
@@ -22,7 +23,7 @@ _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z
 
 
 class RowFault(Exception):  # a fault of data, not an error of the program
-    """A row cannot be sent. ``field`` names the column that is to blame, ``message`` says why."""
+    """A row cannot be sent. ``field`` names the column at fault, ``message`` says why."""
 
     def __init__(self, field: str | None, message: str) -> None:
         super().__init__()
@@ -31,11 +32,11 @@ class RowFault(Exception):  # a fault of data, not an error of the program
 
 
 class ColumnFault(RowFault):
-    """The names of a row are wrong, not its values: before anything was sent, this refuses the whole run."""
+    """The names of a row are wrong, not its values. Before anything was sent it refuses the whole run."""
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value stands for nothing: None, NaN, and what data frames and arrays have for both."""
+    """Say whether a value stands for nothing: None, NaN, or what data frames and arrays have for either."""
     if value is None:
         return True
     try:
@@ -45,16 +46,16 @@ def is_null(value: Any) -> bool:
             return value.is_nan()
         if isinstance(value, Real) or type(value).__name__ in ("datetime64", "timedelta64"):
             return bool(value != value)  # noqa: PLR0124  # only NaN and NaT differ from themselves
-    except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is looked at
+    except Exception:  # noqa: BLE001  # a user's value may raise anything when it is looked at
         return False
     return type(value).__name__ in ("NAType", "NaTType")
 
 
-# Values
+# Values: each function gives a value of one type, or raises ValueError, whose text comes after "the value"
 
 
 def _as_str(text: str) -> str:
-    """Give a text without what a class of its own may have made of it."""
+    """Give the text itself, whatever a subclass of str makes of it."""
     return str.__str__(text)
 
 
@@ -146,9 +147,11 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "datetime": _to_datetime,
     "any": to_any,
 }
+"""By the types of properties; ``any`` stands for one that is not known."""
 
 
 def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
+    """Convert a value, which may be one of numpy. Raises RowFault where it does not fit."""
     try:
         if type(value).__module__ == "numpy":
             value = _python_value(value)
@@ -157,22 +160,22 @@ def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
         return convert(value)
     except (ValueError, OverflowError, ArithmeticError) as why:
         raise RowFault(source, f"the value {why}") from None
-    except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is read
+    except Exception:  # noqa: BLE001  # a user's value may raise anything when it is read
         raise RowFault(source, f"the value is a {type(value).__name__} that cannot be read") from None
 
 
 def _python_value(value: Any) -> Any:
-    """Give Python's own value for one of an array; what has none stays as it is."""
+    """Give Python's own value for one of numpy; one without such a value stays as it is."""
     unit = str(getattr(value, "dtype", ""))
     if unit.startswith("datetime64") and unit.endswith(_BELOW_MICROSECONDS):
         value = value.astype("datetime64[us]")  # Python has no nanoseconds
     try:
         own = value.item()
-    except (AttributeError, ValueError):  # no value, or many
+    except (AttributeError, ValueError):  # an array of no value, or of many
         return value
-    if unit.startswith("timedelta64") and own is not None:  # a kind of number, to numpy
+    if unit.startswith("timedelta64") and own is not None:  # numpy calls it a number
         raise ValueError("is a timedelta64, which is neither text nor number")
-    no_form = unit.startswith("datetime64") and isinstance(own, int)  # a date that Python does not have is no number
+    no_form = unit.startswith("datetime64") and isinstance(own, int)  # Python has no such date, and gives a number
     return value if no_form else own
 
 
@@ -187,25 +190,31 @@ class Column:
     """A column that sets a property."""
 
     index: int
+    """Its index among the columns of a row."""
     source: str
+    """Its name in the source."""
     target: str
     """The property, as the account spells it."""
     datatype: str
+    """The type of the property, casefolded."""
     convert: Callable[[Any], Any]
     plain: bool
-    """Whether a text can be taken as it is."""
+    """Whether a text is sent as it is."""
 
     def read(self, value: Any, *, text: bool = False) -> Any:
-        """Give a value, converted; None for a null. Raises RowFault where it does not fit."""
+        """Convert a value; a null gives None. With ``text`` an empty text is a null, and nothing else is.
+
+        Raises RowFault where the value does not fit.
+        """
         if value == "" if text else is_null(value):
             return None
         return value if self.plain and type(value) is str else _converted(self.convert, self.source, value)
 
     def read_all(self, values: Sequence[Any], faults: dict[int, RowFault], *, text: bool = False) -> Sequence[Any]:
-        """Give the values of many rows, and note in ``faults`` the places of those that do not fit.
+        """Convert the values of many rows, and note in ``faults``, by index, those that do not fit: they give None.
 
-        A column whose values are all as they have to be is seen at a glance, and taken as it is; of texts that have to
-        be converted, each different one is.
+        A column whose values all have the right type already is returned as it is. Texts that are equal are converted
+        once.
         """
         if text and self.plain:
             return [value or None for value in values] if "" in values else values
@@ -224,12 +233,13 @@ class Column:
         return found
 
     def check_texts(self, texts: Sequence[str], faults: dict[int, RowFault]) -> None:
-        """Note in ``faults`` the places of texts that do not fit."""
+        """Note in ``faults``, by index, the texts that do not fit."""
         known = self._read_texts(set(texts))
         if RowFault in set(map(type, known.values())):
             self.read_all(texts, faults, text=True)
 
     def _read_texts(self, texts: Collection[str]) -> Mapping[str, Any]:
+        """Give for each text its value, or what is wrong with it."""
         matches, make = _FROM_TEXT.get(self.datatype, (None, str))
         if matches is not None and all(map(matches, texts)):
             values = list(map(make, texts))
@@ -238,7 +248,6 @@ class Column:
         return {value: self._value_or_fault(value, text=True) for value in texts}
 
     def _value_or_fault(self, value: Any, *, text: bool = False) -> Any:
-        """Give a value, or what is wrong with it."""
         try:
             return self.read(value, text=text)
         except RowFault as fault:
@@ -249,11 +258,12 @@ _FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
     "int": (_WHOLE.match, int),
     "float": (_REAL.match, float),
 }
+"""What a text must match, and what makes a value of it."""
 _EXACT_TYPE = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 def _fits(datatype: str, values: Sequence[Any]) -> bool:
-    """Whether all values are of exactly the type that they have to be, and none is a null."""
+    """Say whether all values have exactly the type of the property, and can be sent: none is a null."""
     if set(map(type, values)) != {_EXACT_TYPE.get(datatype)}:
         return False
     if datatype == "int":

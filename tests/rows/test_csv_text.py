@@ -84,7 +84,7 @@ def test_a_quote_that_is_never_closed_is_not_waited_for_for_ever() -> None:
     line = "c" * 999_999 + "\n"
     records = CsvRecords()
     records.feed("no end of a line")
-    assert records.waiting == 16
+    assert records.unfinished == 16
     records = CsvRecords()
     found = [records.feed('a,"b\n'), *(records.feed(line) for _ in range(MAX_RECORD // len(line) + 1))]
     faults = [index in some.faults for some in found for index in range(len(some))]
