@@ -1,4 +1,8 @@
-"""One request until it is answered: grant, exchange, judge, send again."""
+"""One request until it is answered: wait for the gate, exchange, judge, retry.
+
+Each attempt ends in an `AttemptResult`. The pure function `decide` says what follows from it: the answer, an error, or
+a retry after a wait. `Transport` does what it says.
+"""
 
 import asyncio
 import random
@@ -8,40 +12,36 @@ from math import inf
 from typing import Any, BinaryIO, Generic, TypeVar
 
 import backoff
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mjbulk.config import Settings
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Emit, Event
-from mjbulk.mailjet.http import Exchange, ExchangeFailed
+from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
 from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped
 from mjbulk.mailjet.replies import UnreadableReply, decode_error
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.retry_budget import RetryBudget
-from mjbulk.mailjet.verdict import (
-    Backoff,
-    Failure,
-    Verdict,
-    judge_failure,
-    judge_status,
-    may_retry,
-    retry_after,
-)
+from mjbulk.mailjet.verdict import Backoff, Failure, Verdict, judge_failure, judge_status, may_retry, retry_after
 
 _T = TypeVar("_T")
 OnAnswer = Callable[[int, Mapping[str, str]], object]
-"""Is told the status and the headers of every answer, before it is judged."""
+"""Takes the status and the headers of every answer, before it is judged."""
 MAX_REPLY = 16 * 2**20
+"""Bytes. A longer answer counts as lost."""
 MAX_ERROR_FILE = 64 * 2**20
-_THROTTLED_AT_MOST = 100
+"""The same for an error file."""
+_MAX_THROTTLED = 100
+"""Answers of "not now" after which one request gives up."""
 _RETRY, _RETRY_AFTER_TIMEOUT = 5.0, 10.0
-"""Tokens of the retry budget."""
+"""Prices of a retry, in tokens of the retry budget."""
+_BACKOFF = Backoff()
 
 
 @define
 class Doubt:
-    """Whether a request may have reached Mailjet without a readable answer. The owner reads it after a cancellation."""
+    """Whether a request may have reached Mailjet without a readable answer. Its owner reads it after a cancellation."""
 
     sent: bool = False
 
@@ -52,21 +52,156 @@ class Patience:
 
     attempts: float
     seconds: float
-    """From its first failure on: one answer that does not come takes as long by itself."""
-    resets: float = float("inf")
-    """Attempts that may end with a connection that is closed without an answer, where that may be for the size of the
-    body: `WasReset` is raised then.
+    """From the first failure on: the wait for a first answer that does not come is not counted."""
+    resets: float = inf
+    """Number of attempts that may end with a connection closed without an answer, where the size of the body may be the
+    reason. Then `WasReset` is raised.
     """
 
     @classmethod
     def of(cls, settings: Settings) -> "Patience":
-        """What the settings say."""
+        """Give the patience that the settings say."""
         return cls(attempts=settings.attempts, seconds=settings.give_up_after)
 
 
+class GaveUp(NoAnswer):
+    """The patience for a request has ended, or no request can succeed: the run halts."""
+
+
+class WasReset(GaveUp):
+    """The connection was closed without an answer as often as the patience allows: the body may be too large."""
+
+
+class Untrusted(GaveUp):
+    """No request can succeed: the server at that address is not Mailjet."""
+
+
+# What follows from an attempt
+
+
+@frozen
+class AttemptResult:
+    """How one attempt ended."""
+
+    verdict: Verdict
+    why: str
+    """What was wrong, without server text; empty where nothing was."""
+    status: int | None = None
+    """The HTTP status of a whole answer."""
+    body: bytes = field(default=b"", repr=False)
+    """The body of a refusal."""
+    asked: float | None = None
+    """Seconds that the server asked to wait."""
+    failure: Failure | None = None
+    """How the exchange failed, where there was no whole answer."""
+    decoded: Any = field(default=None, repr=False)
+    """The decoded answer of an attempt that was applied."""
+
+    @property
+    def throttled(self) -> bool:
+        """The server said "not now"."""
+        return self.status in (429, 503) and self.verdict is Verdict.NOT_APPLIED
+
+
+@frozen(kw_only=True)
+class Tries:
+    """The attempts of one request so far."""
+
+    count: int = 0
+    throttled: int = 0
+    """How many were answered "not now": the patience does not count these."""
+    resets: int = 0
+    """How many ended with a connection closed without an answer."""
+    deadline: float = inf
+    """When the patience ends, by the loop's clock; infinite before the first failure."""
+
+    def after(self, result: AttemptResult, deadline: float) -> "Tries":
+        """Count a result. ``deadline`` is when the patience ends if this is the first failure."""
+        return evolve(
+            self,
+            throttled=self.throttled + result.throttled,
+            resets=self.resets + (result.failure is Failure.RESET),
+            deadline=self.deadline if result.throttled else min(self.deadline, deadline),
+        )
+
+
+@frozen
+class Done:
+    """The request was applied, and its answer is decoded."""
+
+
+@frozen
+class Raise:
+    """The request ends with an error."""
+
+    error: ApiError | NoAnswer
+
+
+@frozen
+class Retry:
+    """The request is tried once more."""
+
+    seconds: float
+    """Wait before the next attempt."""
+    tokens: float = 0.0
+    """Its price, which the retry budget takes before that wait."""
+    within: float = inf
+    """Seconds that the patience leaves for paying."""
+
+
+def decide(
+    result: AttemptResult,
+    tries: Tries,
+    patience: Patience,
+    *,
+    call: str,
+    harmless: bool,
+    in_doubt: bool,
+    now: float,
+    chance: float,
+) -> Done | Raise | Retry:
+    """Say what follows from the last attempt of a call.
+
+    ``tries`` counts that attempt too. ``harmless`` says that applying the request twice does no harm, ``in_doubt`` that
+    it may have been applied. ``now`` is in seconds of the loop's clock, ``chance`` a random number from 0 to 1.
+    """
+    if result.verdict is Verdict.APPLIED:
+        return Done()
+    ended: dict[str, Any] = {"why": result.why, "attempts": tries.count, "sent": in_doubt}
+    if result.verdict in (Verdict.REFUSED, Verdict.FATAL):
+        return Raise(Untrusted(call, **ended) if result.status is None else _refusal(call, result.status, result.body))
+    if not may_retry(result.verdict, harmless=harmless):
+        return Raise(NoAnswer(call, **ended))
+    if tries.throttled >= _MAX_THROTTLED:
+        return Raise(GaveUp(call, **ended))
+    if result.throttled:
+        return Retry(0.0)  # the gate makes it wait
+    attempt = tries.count - tries.throttled
+    seconds = _BACKOFF.seconds(attempt, chance)
+    left = tries.deadline - now - seconds
+    if left < 0 or attempt >= patience.attempts or tries.resets >= patience.resets:
+        may_be_size = result.failure is Failure.RESET and patience.resets < inf
+        return Raise((WasReset if may_be_size else GaveUp)(call, **ended))
+    return Retry(seconds, _RETRY_AFTER_TIMEOUT if result.failure is Failure.TIMED_OUT else _RETRY, left)
+
+
+def _refusal(call: str, status: int, body: bytes) -> ApiError:
+    """Make the error of a request that was answered and not applied."""
+    said = decode_error(body)
+    advice = {
+        401: "the API key or its secret is wrong" if said.code is None else "",
+        403: "this API key may not do that",
+        413: "the request is too large",
+    }.get(status, "it is a redirect, which is never followed" if 300 <= status < 400 else "")
+    return ApiError(status, call=call, code=said.code, text=said.text, advice=advice, lists=said.lists)
+
+
+# Doing it
+
+
 @define(kw_only=True)
-class _SendState(Generic[_T]):
-    """A request on its way: what changes from attempt to attempt."""
+class _Sending(Generic[_T]):
+    """A request that is being sent. Mutable: what changes from attempt to attempt."""
 
     request: Request
     decode: Callable[[bytes], _T]
@@ -76,51 +211,17 @@ class _SendState(Generic[_T]):
     max_reply: float
     sink: BinaryIO | None
     on_answer: OnAnswer | None
-    deadline: float = inf
-    attempt: int = 0
-    throttled: int = 0
-    resets: int = 0
+    tries: Tries = Tries()
     paid: float = 0.0
-    """Tokens for sending it again."""
+    """Tokens that its last retry cost."""
 
-    def gave_up(self, why: str) -> "GaveUp":
+    def gave_up(self, why: str) -> GaveUp:
         """Make the error that ends it."""
-        return GaveUp(self.request.call, why=why, attempts=self.attempt, sent=self.doubt.sent)
-
-
-@frozen
-class AttemptResult:
-    """How one attempt ended."""
-
-    verdict: Verdict
-    why: str
-    status: int | None = None
-    body: bytes = field(default=b"", repr=False)
-    asked: float | None = None
-    """Seconds that the server asked to wait."""
-    failure: Failure | None = None
-    decoded: Any = field(default=None, repr=False)
-
-    @property
-    def throttled(self) -> bool:
-        """Whether the server said "not now"."""
-        return self.status in (429, 503) and self.verdict is Verdict.NOT_APPLIED
-
-
-class GaveUp(NoAnswer):
-    """The patience for a request is at its end, or no request can succeed: the run halts."""
-
-
-class WasReset(GaveUp):
-    """The connection was closed without an answer, as often as the patience allows: the body may be too large."""
-
-
-class Untrusted(GaveUp):
-    """No request can succeed: it is not Mailjet that answers there."""
+        return GaveUp(self.request.call, why=why, attempts=self.tries.count, sent=self.doubt.sent)
 
 
 class _Again(Exception):  # a signal to the loop of attempts
-    """Try once more, after so many seconds."""
+    """Retry after this wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -128,7 +229,7 @@ class _Again(Exception):  # a signal to the loop of attempts
 
 
 class Transport:
-    """The requests of one API key. Mutable state: the count of requests, and what was paid for sending again."""
+    """The requests of one API key. Mutable state: the count of requests, and the retry budget."""
 
     def __init__(self, exchange: Exchange, gate: Gate, settings: Settings, emit: Emit, chance: random.Random) -> None:
         """Send nothing yet. ``chance`` spreads the waits."""
@@ -138,11 +239,10 @@ class Transport:
         self._budget = RetryBudget()
         self._emit = emit
         self._chance = chance
-        self._backoff = Backoff()
         self.requests = 0
 
     async def aclose(self) -> None:
-        """Grant nothing any more, and close the connections."""
+        """Close the gate, then the connections."""
         await self._gate.aclose()
         await self._exchange.aclose()
 
@@ -160,130 +260,134 @@ class Transport:
     ) -> _T:
         """Send a request until it is answered, and give its decoded answer.
 
-        ``harmless`` tells whether it may be sent again after a lost answer (a GET always may). Raises ApiError where
-        Mailjet refuses, NoAnswer where it gives no answer within the patience, or where the answer is lost and it may
-        not be sent again. With a ``sink`` a good answer goes there as it comes, from the beginning at each attempt.
+        ``harmless`` says whether it may be retried after a lost answer (a GET always may). Raises ApiError where
+        Mailjet refuses it; NoAnswer where no answer comes within the patience, or where the answer is lost and a retry
+        could do harm. With a ``sink`` the body of a good answer goes there as it comes; each attempt begins it afresh.
         """
-        patience = patience or Patience.of(self._settings)
-        state = _SendState(
+        sending = _Sending(
             request=request,
             decode=decode,
             harmless=request.method == "GET" if harmless is None else harmless,
-            patience=patience,
+            patience=patience or Patience.of(self._settings),
             doubt=doubt or Doubt(),
             max_reply=max_reply,
             sink=sink,
             on_answer=on_answer,
         )
-        return await self._try(state)  # type: ignore[no-any-return]  # backoff's decorator loses the type
+        return await self._try(sending)  # type: ignore[no-any-return]  # backoff's decorator loses the type
 
     @backoff.on_exception(backoff.runtime, _Again, value=lambda again: again.seconds, jitter=None, logger=None)
-    async def _try(self, state: _SendState[Any]) -> Any:
-        """Make one attempt; `_Again` has it repeated."""
-        end = await self._granted(state)
-        self._tell(state, end)
-        if end.verdict in (Verdict.APPLIED, Verdict.REFUSED):
-            self._budget.refund(state.paid or 1.0)
-        if end.verdict is Verdict.APPLIED:
-            return end.decoded
-        if end.verdict in (Verdict.REFUSED, Verdict.FATAL):
-            raise _refusal(state, end)
-        if not may_retry(end.verdict, harmless=state.harmless):
-            raise NoAnswer(state.request.call, why=end.why, attempts=state.attempt, sent=state.doubt.sent)
-        raise _Again(0.0 if end.throttled else await self._wait(state, end))
+    async def _try(self, sending: _Sending[Any]) -> Any:
+        """Make one attempt. Raises `_Again` to be called once more."""
+        result = await self._granted(sending)
+        self._tell(sending, result)
+        if result.verdict in (Verdict.APPLIED, Verdict.REFUSED):
+            self._budget.refund(sending.paid or 1.0)
+        match self._decide(sending, result):
+            case Done():
+                return result.decoded
+            case Raise(error):
+                raise error
+            case Retry() as retry:
+                await self._pay(sending, retry, result.why)
+                raise _Again(retry.seconds)
 
-    async def _granted(self, state: _SendState[Any]) -> AttemptResult:
-        """Wait for this request's turn, which is no failure of it, and make the attempt."""
+    def _decide(self, sending: _Sending[Any], result: AttemptResult) -> Done | Raise | Retry:
+        now = asyncio.get_running_loop().time()
+        sending.tries = sending.tries.after(result, now + sending.patience.seconds)
+        return decide(
+            result,
+            sending.tries,
+            sending.patience,
+            call=sending.request.call,
+            harmless=sending.harmless,
+            in_doubt=sending.doubt.sent,
+            now=now,
+            chance=self._chance.random(),
+        )
+
+    async def _pay(self, sending: _Sending[Any], retry: Retry, why: str) -> None:
+        """Pay for a retry. Raises GaveUp where the budget has no tokens within the patience."""
+        if not retry.tokens:
+            return
+        sending.paid = retry.tokens
+        try:
+            async with asyncio.timeout(retry.within if retry.within < inf else None):
+                await self._budget.pay(retry.tokens)
+        except TimeoutError:
+            raise sending.gave_up(f"{why}; too many requests fail to send one more") from None
+
+    async def _granted(self, sending: _Sending[Any]) -> AttemptResult:
+        """Make an attempt once the gate grants it. The patience does not count the wait for the grant."""
         loop = asyncio.get_running_loop()
         came = loop.time()
         try:
-            async with self._gate.grant(state.request.kind) as start:
-                state.deadline += loop.time() - came
-                in_doubt_before, state.doubt.sent = state.doubt.sent, True
-                end = await self._attempt(state)
-                if end.verdict is not Verdict.APPLIED:
-                    state.doubt.sent = in_doubt_before or not end.verdict.nothing_applied
-                await self._learn(start, end)
+            async with self._gate.grant(sending.request.kind) as start:
+                sending.tries = evolve(
+                    sending.tries, count=sending.tries.count + 1, deadline=sending.tries.deadline + loop.time() - came
+                )
+                return await self._doubted(sending, start)
         except KeyStopped as stopped:
-            raise state.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
-        state.throttled += end.throttled
-        if state.throttled >= _THROTTLED_AT_MOST:
-            raise state.gave_up(end.why)
-        if end.verdict is Verdict.APPLIED:
-            state.doubt.sent = False
-        return end
+            raise sending.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
 
-    async def _learn(self, start: Start, end: AttemptResult) -> None:
-        """Tell the quota of an answer."""
-        with suppress(Exception):  # an answer is worth more than its lesson; the next grant meets what is wrong
-            if end.throttled:
-                await self._gate.throttled(start, end.asked)
-            elif end.status is not None:
+    async def _doubted(self, sending: _Sending[Any], start: Start) -> AttemptResult:
+        """Make an attempt and keep the doubt true at each moment: a cancellation leaves it as it is then."""
+        before, sending.doubt.sent = sending.doubt.sent, True
+        result = await self._attempt(sending)
+        applied = result.verdict is Verdict.APPLIED
+        if not applied:
+            sending.doubt.sent = before or not result.verdict.nothing_applied
+        await self._learn(start, result)
+        if applied:
+            sending.doubt.sent = False
+        return result
+
+    async def _learn(self, start: Start, result: AttemptResult) -> None:
+        """Tell the gate of an answer."""
+        with suppress(Exception):  # an answer is worth more than its lesson, and the next grant meets the same failure
+            if result.throttled:
+                await self._gate.throttled(start, result.asked)
+            elif result.status is not None:
                 await self._gate.answered(start)
 
-    async def _wait(self, state: _SendState[Any], end: AttemptResult) -> float:
-        """Give the seconds until the next attempt, once it is paid. Raises GaveUp where the patience is at its end."""
-        state.resets += end.failure is Failure.RESET
-        attempt, patience = state.attempt - state.throttled, state.patience
-        state.deadline = min(state.deadline, asyncio.get_running_loop().time() + patience.seconds)
-        seconds = self._backoff.seconds(attempt, self._chance.random())
-        left = state.deadline - asyncio.get_running_loop().time() - seconds
-        if left < 0 or attempt >= patience.attempts or state.resets >= patience.resets:
-            may_be_size = end.failure is Failure.RESET and patience.resets < float("inf")
-            kind = WasReset if may_be_size else GaveUp
-            raise kind(state.request.call, why=end.why, attempts=state.attempt, sent=state.doubt.sent)
-        state.paid = _RETRY_AFTER_TIMEOUT if end.failure is Failure.TIMED_OUT else _RETRY
-        try:
-            async with asyncio.timeout(left if left < float("inf") else None):
-                await self._budget.pay(state.paid)
-        except TimeoutError:
-            raise state.gave_up(f"{end.why}; too many requests fail to send one more") from None
-        return seconds
-
-    async def _attempt(self, state: _SendState[Any]) -> AttemptResult:
-        state.attempt += 1
+    async def _attempt(self, sending: _Sending[Any]) -> AttemptResult:
         self.requests += 1
-        request = state.request
+        request = sending.request
         size = len(request.body or b"")
-        self._emit(Event(name="request.sending", call=request.call, attempt=state.attempt, size=size))
+        self._emit(Event(name="request.sending", call=request.call, attempt=sending.tries.count, size=size))
         try:
-            answer = await self._exchange.once(request, keep=state.harmless, max_reply=state.max_reply, sink=state.sink)
+            response = await self._exchange.once(
+                request, keep=sending.harmless, max_reply=sending.max_reply, sink=sending.sink
+            )
         except ExchangeFailed as failed:
             return AttemptResult(judge_failure(failed.failure), failed.why, failure=failed.failure)
-        if state.on_answer is not None:
-            state.on_answer(answer.status, answer.headers)
-        asked = retry_after(answer.headers)
-        code = decode_error(answer.body).code if answer.status >= 400 else None
-        verdict = judge_status(answer.status, code=code, retry_after=asked is not None)
-        if verdict is not Verdict.APPLIED:
-            return AttemptResult(verdict, f"status {answer.status}", answer.status, answer.body, asked)
-        try:
-            return AttemptResult(verdict, "", answer.status, decoded=state.decode(answer.body))
-        except UnreadableReply as unreadable:
-            return AttemptResult(Verdict.UNKNOWN, str(unreadable), answer.status)
+        if sending.on_answer is not None:
+            sending.on_answer(response.status, response.headers)
+        return _judged(response, sending.decode)
 
-    def _tell(self, state: _SendState[Any], end: AttemptResult) -> None:
+    def _tell(self, sending: _Sending[Any], result: AttemptResult) -> None:
+        """Emit the event of an attempt that has ended."""
         self._emit(
             Event(
                 name="request",
-                call=state.request.call,
-                attempt=state.attempt,
-                verdict=end.verdict.value,
-                status=str(end.status) if end.status else None,
-                cause=end.why or None,
-                size=len(state.request.body or b""),
+                call=sending.request.call,
+                attempt=sending.tries.count,
+                verdict=result.verdict.value,
+                status=str(result.status) if result.status else None,
+                cause=result.why or None,
+                size=len(sending.request.body or b""),
             )
         )
 
 
-def _refusal(state: _SendState[Any], end: AttemptResult) -> ApiError | NoAnswer:
-    call = state.request.call
-    if end.status is None:
-        return Untrusted(call, why=end.why, attempts=state.attempt, sent=state.doubt.sent)
-    said = decode_error(end.body)
-    advice = {
-        401: "the API key or its secret is wrong" if said.code is None else "",
-        403: "this API key may not do that",
-        413: "the request is too large",
-    }.get(end.status, "it is a redirect, which is never followed" if 300 <= end.status < 400 else "")
-    return ApiError(end.status, call=call, code=said.code, text=said.text, advice=advice, lists=said.lists)
+def _judged(response: Response, decode: Callable[[bytes], Any]) -> AttemptResult:
+    """Judge a whole answer, and decode it where the request was applied."""
+    asked = retry_after(response.headers)
+    code = decode_error(response.body).code if response.status >= 400 else None
+    verdict = judge_status(response.status, code=code, retry_after=asked is not None)
+    if verdict is not Verdict.APPLIED:
+        return AttemptResult(verdict, f"status {response.status}", response.status, response.body, asked)
+    try:
+        return AttemptResult(verdict, "", response.status, decoded=decode(response.body))
+    except UnreadableReply as unreadable:
+        return AttemptResult(Verdict.UNKNOWN, str(unreadable), response.status)

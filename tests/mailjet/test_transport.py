@@ -1,0 +1,422 @@
+"""One request until it is answered: what follows from each attempt, and what the transport does about it."""
+
+import asyncio
+from io import BytesIO
+from math import inf
+from random import Random
+from typing import Any, BinaryIO
+
+import pytest
+from attrs import evolve
+from support import settled
+
+from mjbulk.config import Settings
+from mjbulk.errors import ApiError, Error, NoAnswer
+from mjbulk.events import Event
+from mjbulk.mailjet.http import ExchangeFailed, Response
+from mjbulk.mailjet.quota import Gate, LocalQuota, Step
+from mjbulk.mailjet.replies import UnreadableReply
+from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.transport import (
+    AttemptResult,
+    Done,
+    Doubt,
+    GaveUp,
+    Patience,
+    Raise,
+    Retry,
+    Transport,
+    Tries,
+    Untrusted,
+    WasReset,
+    decide,
+)
+from mjbulk.mailjet.verdict import Failure, Verdict
+
+# What follows from an attempt
+
+APPLIED = AttemptResult(Verdict.APPLIED, "", 200)
+REFUSED = AttemptResult(Verdict.REFUSED, "status 400", 400, b'{"ErrorMessage": "MJ19 no"}')
+THROTTLED = AttemptResult(Verdict.NOT_APPLIED, "status 429", 429)
+NOT_NOW = AttemptResult(Verdict.NOT_APPLIED, "status 503", 503, b"", 5.0)
+NEVER_SENT = AttemptResult(Verdict.NOT_APPLIED, "no connection", failure=Failure.NEVER_SENT)
+TIMED_OUT = AttemptResult(Verdict.AMBIGUOUS, "no answer in time", failure=Failure.TIMED_OUT)
+RESET = AttemptResult(Verdict.AMBIGUOUS, "closed", failure=Failure.RESET)
+LOST = AttemptResult(Verdict.AMBIGUOUS, "lost", failure=Failure.LOST)
+SERVER_ERROR = AttemptResult(Verdict.AMBIGUOUS, "status 500", 500)
+UNREADABLE = AttemptResult(Verdict.UNKNOWN, "the reply names no job", 201)
+CERTIFICATE = AttemptResult(Verdict.FATAL, "the certificate is not trusted", failure=Failure.UNTRUSTED)
+NO_KEYS = AttemptResult(Verdict.FATAL, "status 401", 401)
+ONE = Tries(count=1, deadline=160.0)
+USUAL = Patience(attempts=10, seconds=60.0)
+ONE_RESET = evolve(USUAL, resets=1)
+
+
+def decided(result: AttemptResult, tries: Tries = ONE, patience: Patience = USUAL, **said: Any) -> Done | Raise | Retry:
+    """Decide about a GET at second 100."""
+    usual = {"call": "GET job", "harmless": True, "in_doubt": True, "now": 100.0, "chance": 1.0}
+    return decide(result, tries, patience, **{**usual, **said})
+
+
+@pytest.mark.parametrize("harmless", [True, False])
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (APPLIED, Done()),
+        (THROTTLED, Retry(0.0)),
+        (NOT_NOW, Retry(0.0)),
+        (NEVER_SENT, Retry(0.5, 5.0, 59.5)),
+        (REFUSED, ApiError),
+        (NO_KEYS, ApiError),
+        (CERTIFICATE, Untrusted),
+    ],
+)
+def test_what_is_known_is_the_same_for_all_requests(result: AttemptResult, expected: object, *, harmless: bool) -> None:
+    """Where it is known whether the request was applied, it does not matter whether twice would do harm."""
+    decision = decided(result, harmless=harmless)
+    assert (type(decision.error) if isinstance(decision, Raise) else decision) == expected
+
+
+@pytest.mark.parametrize(
+    ("result", "price"), [(LOST, 5.0), (RESET, 5.0), (SERVER_ERROR, 5.0), (UNREADABLE, 5.0), (TIMED_OUT, 10.0)]
+)
+def test_what_is_not_known_is_retried_only_without_harm(result: AttemptResult, price: float) -> None:
+    """An answer that is lost or unreadable: a harmless request is paid for and retried, any other ends in doubt."""
+    assert decided(result) == Retry(0.5, price, 59.5)
+    decision = decided(result, harmless=False)
+    assert isinstance(decision, Raise)
+    assert type(decision.error) is NoAnswer
+    assert decision.error.sent
+
+
+@pytest.mark.parametrize(
+    ("result", "tries", "patience", "expected"),
+    [
+        (LOST, Tries(count=9, deadline=160.0), USUAL, Retry(30.0, 5.0, 30.0)),
+        (LOST, Tries(count=10, deadline=160.0), USUAL, GaveUp),
+        (LOST, Tries(count=60, throttled=51, deadline=160.0), USUAL, Retry(30.0, 5.0, 30.0)),
+        (LOST, Tries(count=9, deadline=130.0), USUAL, Retry(30.0, 5.0, 0.0)),
+        (LOST, Tries(count=9, deadline=129.9), USUAL, GaveUp),
+        (LOST, Tries(count=1, deadline=inf), Patience(attempts=1, seconds=inf), GaveUp),
+        (LOST, Tries(count=2, deadline=inf), Patience(attempts=3, seconds=inf), Retry(1.0, 5.0, inf)),
+        (RESET, Tries(count=1, resets=1, deadline=160.0), ONE_RESET, WasReset),
+        (RESET, Tries(count=10, resets=10, deadline=160.0), USUAL, GaveUp),
+        (RESET, Tries(count=10, resets=1, deadline=160.0), evolve(USUAL, resets=3), WasReset),
+        (LOST, Tries(count=10, resets=1, deadline=160.0), evolve(USUAL, resets=3), GaveUp),
+        (THROTTLED, Tries(count=99, throttled=99, deadline=0.0), USUAL, Retry(0.0)),
+        (THROTTLED, Tries(count=120, throttled=100), USUAL, GaveUp),
+    ],
+)
+def test_patience_ends(result: AttemptResult, tries: Tries, patience: Patience, expected: object) -> None:
+    """By attempts, by seconds or by resets, whichever ends first; a "not now" counts for none of them, up to 100."""
+    decision = decided(result, tries, patience)
+    assert (type(decision.error) if isinstance(decision, Raise) else decision) == expected
+
+
+def test_what_ends_a_request_says_how() -> None:
+    """An error has the call, the cause, the number of attempts and the doubt."""
+    decision = decided(LOST, Tries(count=10, deadline=160.0), in_doubt=False)
+    assert isinstance(decision, Raise)
+    error = decision.error
+    assert isinstance(error, GaveUp)
+    assert (error.call, error.sentence, error.attempts, error.sent) == ("GET job", "lost", 10, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, b'{"ErrorMessage": "MJ19 no"}', "a value cannot be set"),
+        (401, b"", "the API key or its secret is wrong"),
+        (403, b"", "this API key may not do that"),
+        (413, b"", "the request is too large"),
+        (302, b"", "it is a redirect, which is never followed"),
+    ],
+)
+def test_a_refusal_gives_advice(status: int, body: bytes, said: str) -> None:
+    """What Mailjet's code means, or what the status means where that is known."""
+    verdict = Verdict.REFUSED if status in (400, 413) else Verdict.FATAL
+    decision = decided(AttemptResult(verdict, f"status {status}", status, body))
+    assert isinstance(decision, Raise)
+    assert isinstance(decision.error, ApiError)
+    assert decision.error.status == status
+    assert said in str(decision.error)
+
+
+def test_tries_count_what_patience_is_about() -> None:
+    """The deadline comes with the first failure and stays; a "not now" moves neither deadline nor resets."""
+    tries = Tries(count=1).after(THROTTLED, 60.0)
+    assert tries == Tries(count=1, throttled=1)
+    tries = tries.after(RESET, 70.0)
+    assert tries == Tries(count=1, throttled=1, resets=1, deadline=70.0)
+    assert tries.after(LOST, 99.0) == tries
+
+
+# Doing it
+
+
+class Longest(Random):
+    """Chance by which every wait is as long as it may be."""
+
+    def random(self) -> float:
+        return 1.0
+
+
+class FakeExchange:
+    """Gives answers, or raises failures, in order; the last one stays."""
+
+    def __init__(self, *answers: Response | Exception, seconds: float = 1.0) -> None:
+        """``seconds`` is how long an exchange takes."""
+        self._answers = list(answers)
+        self._seconds = seconds
+        self.calls: list[tuple[float, Request, bool, float]] = []
+        self.closed = False
+
+    async def once(self, request: Request, *, keep: bool, max_reply: float, sink: BinaryIO | None) -> Response:
+        self.calls.append((asyncio.get_running_loop().time(), request, keep, max_reply))
+        await asyncio.sleep(self._seconds)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if sink is not None:
+            sink.write(answer.body)
+        return answer
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def transport_of(
+    exchange: FakeExchange, events: list[Event] | None = None, quota: LocalQuota | None = None, **said: Any
+) -> Transport:
+    gate = Gate(quota or LocalQuota(), "key", concurrency=8, chance=Longest())
+    emit = (lambda _: None) if events is None else events.append
+    fake: Any = exchange
+    return Transport(fake, gate, Settings(**said), emit, Longest())
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def failed(failure: Failure) -> ExchangeFailed:
+    return ExchangeFailed(failure, failure.value)
+
+
+GET = Request(method="GET", path="/v3/REST/contact/somebody%40example.org", call="GET contact", kind="poll")
+POST = Request(method="POST", path="/v3/REST/contact", call="POST contact", body=b"12345", kind="submit")
+OK = answer(200, b"fine")
+
+
+def unreadable(_: bytes) -> object:
+    raise UnreadableReply("the reply names no job")
+
+
+async def test_an_answer_is_decoded() -> None:
+    """One request, one answer; a GET may use a kept connection, a POST that may do harm may not."""
+    exchange = FakeExchange(OK)
+    transport = transport_of(exchange)
+    assert await transport.send(GET, bytes.decode) == "fine"
+    assert await transport.send(POST, bytes.decode, max_reply=9.0) == "fine"
+    assert [(request, keep) for _, request, keep, _ in exchange.calls] == [(GET, True), (POST, False)]
+    assert exchange.calls[1][3] == 9.0
+    assert transport.requests == 2
+
+
+async def test_a_good_answer_goes_into_the_sink() -> None:
+    """The transport hands the sink on, and decodes what is left of the body."""
+    sink = BytesIO()
+    await transport_of(FakeExchange(OK)).send(GET, bytes, sink=sink)
+    assert sink.getvalue() == b"fine"
+
+
+async def test_a_harmless_request_is_retried_until_it_is_answered() -> None:
+    """After a lost answer, a server error and a time-out; the wait doubles each time."""
+    exchange = FakeExchange(failed(Failure.LOST), answer(500), failed(Failure.TIMED_OUT), OK)
+    assert await transport_of(exchange).send(POST, bytes, harmless=True) == b"fine"
+    assert [when for when, *_ in exchange.calls] == [0.0, 1.5, 3.5, 6.5]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [failed(Failure.LOST)],
+        [answer(500)],
+        [failed(Failure.NEVER_SENT), failed(Failure.RESET)],
+        [answer(429), failed(Failure.TIMED_OUT)],
+    ],
+)
+async def test_a_request_that_may_do_harm_ends_in_doubt(answers: list[Response | Exception]) -> None:
+    """What did not reach Mailjet is retried; after a lost answer the request ends, and is known to be in doubt."""
+    exchange, doubt = FakeExchange(*answers, OK), Doubt()
+    with pytest.raises(NoAnswer) as caught:
+        await transport_of(exchange).send(POST, bytes, doubt=doubt)
+    assert type(caught.value) is NoAnswer
+    assert (caught.value.sent, caught.value.attempts) == (True, len(answers))
+    assert doubt.sent
+    assert len(exchange.calls) == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("answers", "in_doubt"),
+    [
+        ((OK,), False),
+        ((answer(400),), False),
+        ((failed(Failure.LOST), OK), False),
+        ((failed(Failure.LOST), answer(400)), True),
+        ((answer(503, Retry_After="1"), answer(400)), False),
+    ],
+)
+async def test_a_doubt_ends_with_a_good_answer_alone(answers: tuple[Any, ...], in_doubt: bool) -> None:  # noqa: FBT001
+    """A refusal says nothing about an attempt before it whose answer was lost."""
+    doubt = Doubt()
+    await asyncio.gather(
+        transport_of(FakeExchange(*answers)).send(POST, bytes, harmless=True, doubt=doubt), return_exceptions=True
+    )
+    assert doubt.sent is in_doubt
+
+
+@pytest.mark.parametrize(("seconds", "in_doubt"), [(0.5, True), (1.25, False), (1.75, True)])
+async def test_a_cancellation_leaves_the_doubt_of_that_moment(seconds: float, in_doubt: bool) -> None:  # noqa: FBT001
+    """Cancelled during an exchange, or in the wait between two of them: no byte of the first one left."""
+    doubt = Doubt()
+    transport = transport_of(FakeExchange(failed(Failure.NEVER_SENT)))
+    task = asyncio.create_task(transport.send(POST, bytes, doubt=doubt, patience=Patience(attempts=9, seconds=60)))
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert doubt.sent is in_doubt
+
+
+async def test_an_unreadable_answer_means_that_it_was_applied() -> None:
+    """A POST ends in doubt and says why; a GET is asked once more."""
+    exchange = FakeExchange(OK)
+    with pytest.raises(NoAnswer, match="the reply names no job"):
+        await transport_of(exchange).send(POST, unreadable)
+    with pytest.raises(GaveUp):
+        await transport_of(exchange).send(GET, unreadable, patience=Patience(attempts=3, seconds=60))
+    assert len(exchange.calls) == 4
+
+
+async def test_a_429_is_waited_for_and_is_no_failure() -> None:
+    """It stops the key for as long as the server asks, and costs neither patience nor tokens."""
+    exchange = FakeExchange(*[answer(429, Retry_After="60")] * 5, OK)
+    patience = Patience(attempts=1, seconds=1.0)
+    assert await transport_of(exchange).send(POST, bytes, patience=patience) == b"fine"
+    assert [when for when, *_ in exchange.calls] == pytest.approx([67.0 * number for number in range(6)])
+
+
+async def test_a_hundred_429s_end_a_request() -> None:
+    """A server that always says "not now" does not hold a request for ever; each attempt has its event."""
+    events: list[Event] = []
+    with pytest.raises(GaveUp, match="status 429"):
+        await transport_of(FakeExchange(answer(429)), events).send(POST, bytes)
+    assert [event.name for event in events] == ["request.sending", "request"] * 100
+
+
+async def test_a_key_that_is_stopped_for_long_ends_a_request() -> None:
+    """A pause of more than two minutes is not waited for: the error says how long it lasts."""
+    exchange = FakeExchange(answer(429, Retry_After="600"))
+    with pytest.raises(GaveUp, match=r"Mailjet has stopped this key for another [56]\d\d s"):
+        await transport_of(exchange).send(POST, bytes)
+    assert len(exchange.calls) == 1
+
+
+async def test_patience_begins_with_the_first_failure() -> None:
+    """An answer that does not come for long is no failure yet; then the patience of the settings runs."""
+    exchange = FakeExchange(failed(Failure.TIMED_OUT), seconds=100.0)
+    with pytest.raises(GaveUp) as caught:
+        await transport_of(exchange, give_up_after=150.0).send(GET, bytes)
+    assert caught.value.attempts == 3
+    assert asyncio.get_running_loop().time() == pytest.approx(301.5)
+
+
+async def test_patience_stands_still_while_the_gate_waits() -> None:
+    """A pause that another request's 429 has brought takes nothing of it."""
+    exchange = FakeExchange(failed(Failure.NEVER_SENT), answer(429, Retry_After="100"), failed(Failure.NEVER_SENT), OK)
+    assert await transport_of(exchange, give_up_after=10.0).send(POST, bytes) == b"fine"
+    assert asyncio.get_running_loop().time() > 100
+
+
+async def test_resets_that_may_be_for_the_size_end_early() -> None:
+    """As often as the patience says; without such a bound a reset is a failure as others are."""
+    exchange = FakeExchange(failed(Failure.RESET))
+    with pytest.raises(WasReset):
+        await transport_of(exchange).send(POST, bytes, harmless=True, patience=evolve(USUAL, resets=2))
+    assert len(exchange.calls) == 2
+    with pytest.raises(GaveUp) as caught:
+        await transport_of(exchange).send(POST, bytes, harmless=True, patience=evolve(USUAL, attempts=3))
+    assert type(caught.value) is GaveUp
+
+
+async def test_retries_share_a_budget() -> None:
+    """After a hundred retries at once a request waits for tokens, and gives up where its patience ends before."""
+    transport = transport_of(FakeExchange(failed(Failure.NEVER_SENT)))
+    hasty = [transport.send(POST, bytes, patience=Patience(attempts=11, seconds=9999.0)) for _ in range(14)]
+    await asyncio.gather(*hasty, return_exceptions=True)
+    with pytest.raises(GaveUp, match="no connection; too many requests fail to send one more"):
+        await transport.send(POST, bytes, patience=Patience(attempts=9, seconds=5.0))
+
+
+async def test_a_success_gives_back_what_it_cost() -> None:
+    """Requests that succeed with their second attempt do not use up the budget."""
+    answers: list[Response | Exception] = [failed(Failure.NEVER_SENT), OK] * 300
+    transport = transport_of(FakeExchange(*answers))
+    for _ in range(300):
+        assert await transport.send(POST, bytes) == b"fine"
+    assert asyncio.get_running_loop().time() == pytest.approx(300 * 2.5)
+
+
+async def test_every_answer_is_shown_before_it_is_judged() -> None:
+    """Refusals and "not now" too; a failure without an answer is not."""
+    seen: list[tuple[int, str | None]] = []
+    exchange = FakeExchange(answer(429, X_Limit="5"), failed(Failure.NEVER_SENT), answer(400))
+    with pytest.raises(ApiError):
+        await transport_of(exchange).send(
+            POST, bytes, on_answer=lambda status, headers: seen.append((status, headers.get("X-Limit")))
+        )
+    assert seen == [(429, "5"), (400, None)]
+
+
+async def test_events_tell_each_attempt_and_no_address() -> None:
+    """Two events an attempt: its number, verdict, status and cause, by the name of the call."""
+    events: list[Event] = []
+    await transport_of(FakeExchange(answer(500), OK), events).send(GET, bytes)
+    assert [(one.name, one.attempt, one.verdict, one.status, one.cause) for one in events] == [
+        ("request.sending", 1, None, None, None),
+        ("request", 1, "ambiguous", "500", "status 500"),
+        ("request.sending", 2, None, None, None),
+        ("request", 2, "applied", "200", None),
+    ]
+    assert "somebody" not in repr(events)
+
+
+class Deaf(LocalQuota):
+    """A quota that fails at its second step: the first grants a request, the second learns of its answer."""
+
+    steps = 0
+
+    async def change(self, key: str, step: Step[Any]) -> Any:
+        self.steps += 1
+        if self.steps == 2:
+            raise Error("the quota cannot be reached")
+        return await super().change(key, step)
+
+
+async def test_an_answer_is_worth_more_than_its_lesson() -> None:
+    """Where the quota fails to learn of a 429, the request goes on all the same."""
+    exchange = FakeExchange(answer(429), OK)
+    assert await transport_of(exchange, quota=Deaf()).send(POST, bytes) == b"fine"
+    assert len(exchange.calls) == 2
+
+
+async def test_closing_ends_requests_that_wait_and_the_connections() -> None:
+    """A request that waits for the gate raises; the exchange is closed."""
+    exchange = FakeExchange(OK)
+    transport = transport_of(exchange)
+    under_way = [asyncio.create_task(transport.send(GET, bytes)) for _ in range(9)]
+    await settled()
+    await transport.aclose()
+    assert exchange.closed
+    results = await asyncio.gather(*under_way, return_exceptions=True)
+    assert results[:8] == [b"fine"] * 8
+    assert str(results[8]) == "the client was closed"
