@@ -104,7 +104,7 @@ def proxy_page(status: int, title: str, *, headers: Mapping[str, str] | None = N
 
 
 def reset() -> EmulatedAnswer:
-    """Make an answer that is none: the server resets the connection."""
+    """Make the server reset the connection instead of answering."""
     return EmulatedAnswer(0, connection="reset")
 
 

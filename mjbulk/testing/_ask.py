@@ -30,7 +30,7 @@ class Ask:
     method: str
     route: Route
     query: Mapping[str, str] = attrs.field(factory=dict)
-    """Names in lower case. Of a repeated parameter, the first value counts (documented)."""
+    """Names in lower case. If a parameter is repeated, its first value counts (documented)."""
     body: bytes = attrs.field(default=b"", repr=False)
 
     @property

@@ -128,7 +128,7 @@ class _ScriptedFault:
 
 
 class FaultScript:
-    """Which of the coming requests get which fault. Of several that match, the one that was added first is used."""
+    """Which of the coming requests get which fault. If several match, the one that was added first is used."""
 
     def __init__(self) -> None:
         self._entries: list[_ScriptedFault] = []

@@ -26,7 +26,7 @@ class EmulatedContact:
     """List ID to the action that put the person there: "addnoforce" or "addforce", or "unsub" once unsubscribed."""
 
     def subscribed(self, list_id: int) -> bool:
-        """Whether the person is on the list and has not unsubscribed."""
+        """Tell whether the person is on the list and has not unsubscribed."""
         return self.lists.get(list_id, "unsub") != "unsub"
 
 
