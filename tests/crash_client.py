@@ -41,11 +41,11 @@ class Case:
     action: Any = "addnoforce"
     resend: Any = "safe"
     in_turn: bool = False
-    """Whether one chunk is on its way at a time."""
+    """Whether only one chunk is in flight at a time."""
 
     @property
     def converges(self) -> bool:
-        """Whether every chunk may be sent again."""
+        """Whether every chunk may be retried."""
         return bool(self.resend == "safe" and self.action == "addnoforce")
 
 

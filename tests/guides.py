@@ -1,4 +1,4 @@
-"""The curl commands of Mailjet's guides, as they stand; only host, credentials and placeholders are filled in."""
+"""The curl commands of Mailjet's guides, unchanged except for host, credentials and placeholders."""
 
 COMMANDS = {
     "exclude one": r"""

@@ -152,11 +152,11 @@ MUTANTS = (
 
 
 class Changed(Exception):
-    """The code has changed so that a fault cannot be put in as it stands here."""
+    """The code has changed, so that a fault of this table cannot be put in."""
 
 
 def put_in(mutant: Mutant, root: Path) -> None:
-    """Put the fault into the code under a folder. Raises Changed where its function or its code is not there once."""
+    """Put the fault into the code under a folder. Raises Changed if its function or its code is not there once."""
     module, _, names = mutant.function.partition(":")
     file = root.joinpath(*module.split(".")).with_suffix(".py")
     if not file.exists():

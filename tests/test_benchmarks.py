@@ -1,4 +1,4 @@
-"""The sink counts truthfully whoever sends, and the command prints ratios of figures that it has checked."""
+"""The sink counts the rows of each client truthfully, and the command prints ratios of figures that it has checked."""
 
 import asyncio
 import csv

@@ -310,7 +310,7 @@ def test_a_repr_of_settings_shows_no_password() -> None:
 
 
 def test_the_careful_choices() -> None:
-    """What nobody could observe is assumed in the way that loses nothing."""
+    """Where Mailjet's behaviour is unknown, the assumption is the one that loses nothing."""
     assumed = Assumptions()
     assert (assumed.count_includes_rejected, assumed.csv_count_includes_rejected) == (None, None)
     assert assumed.errors_are_announced is False

@@ -126,7 +126,7 @@ def test_every_exception_is_exported_and_has_one_base() -> None:
     [(CredentialsRefused, ApiError), (CredentialsRefused, UsageError), (ImportTimeout, ImportHalted)],
 )
 def test_the_tree(kind: type[Error], base: type[Error]) -> None:
-    """Who catches the general finds the special."""
+    """Catching the general error catches the special ones too."""
     assert issubclass(kind, base)
 
 

@@ -69,7 +69,7 @@ def test_all_commands_are_here() -> None:
 
 
 def test_contacts_by_json(shop: Shop) -> None:
-    """Contacts go onto lists, the job is watched, and its error file is asked for."""
+    """Contacts go onto lists, the job is watched, and its error file is requested."""
     job = shop.row("manage many")["JobID"]
     state = shop.ended("many: job", JOBID=job)
     assert (state["Status"], state["Count"], state["Error"]) == ("Completed", 2, "")

@@ -364,12 +364,12 @@ def test_what_the_csv_way_cannot(lists: Any, how: Mapping[str, Any], problem: st
 
 
 def test_the_exclusion_list_needs_no_list_on_the_csv_way() -> None:
-    """Who is put on the exclusion list by CSV goes onto no list."""
+    """People who are put on the exclusion list by CSV go onto no other list."""
     assert RunSpec.of(None, {"via": "csv"}, excluded=False).lists is None
 
 
 def test_every_keyword_has_its_term() -> None:
-    """Each keyword of an import is a term of its spec, but for the names of the run."""
+    """Each keyword of an import is a term of its spec, except the names of the run."""
     terms = {f.name for f in attrs.fields(RunSpec)}
     assert set(RunKeywords.__annotations__) - terms == {"run_id", "partition"}
 

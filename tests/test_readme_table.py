@@ -1,4 +1,4 @@
-"""Each call of the guides, by each method and each command that the README's table has for it, as they stand there."""
+"""Each call of the guides, by each method and each command that the README's table has for it, unchanged."""
 
 import asyncio
 import re

@@ -123,7 +123,7 @@ def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
 
 
 def test_dropping_after_the_end_does_nothing(spill: Spill) -> None:
-    """Who drops a value after all was forgotten does no harm."""
+    """Dropping a value after everything was forgotten does no harm."""
     ref = spill.put(b"x" * spilling._SEGMENT)
     spill.close()
     assert ref.segment.file.closed
@@ -192,7 +192,7 @@ def odd() -> Any:
     ],
 )
 def test_what_cannot_be_pickled_becomes_a_text(spill: Spill, value: Any, kept: Any) -> None:
-    """Of a value that cannot be written, only the part that cannot is replaced by its text."""
+    """If a part of a value cannot be written, only this part is replaced by its text."""
     assert spill.get(spill.put(value)) == kept
 
 

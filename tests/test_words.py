@@ -63,7 +63,7 @@ for certain                              what is known, and by whom     an error
 \bsay(s)? (themselves|itself|not)\b      say what it is                 what rows do not say themselves
 \bRaises?\b~(?<!say )\bwhere\b           Raises ... if                  Raises Error where it fails
 
-^It does\b                               an imperative sentence         It does: nobody else writes.
+^It does:                                 an imperative sentence         It does: nobody else writes.
 @Of (an?|the|one|all|each|several)\b     the subject first              Of a file all rows are read.
 @Who (?!calls it:)                       the caller that                It ends. Who cancels it waits.
 @(Never|Only|Nor|Not|So)\b~ IS IT\b      subject, verb, object          Only then are they read.

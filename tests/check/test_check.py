@@ -179,7 +179,7 @@ async def test_a_wait_that_was_too_short_becomes_twice_what_was_seen(world: Worl
 
 
 async def test_an_error_file_that_no_job_tells_of(world: World) -> None:
-    """Where a file is there and nothing announced it, it has to be asked for after each job."""
+    """If a file exists and nothing announced it, each job has to be followed by a request for it."""
 
     def silent(body: bytes) -> bytes:
         return re.sub(rb'"ErrorFile" : "[^"]+"', b'"ErrorFile" : ""', body)
@@ -210,7 +210,7 @@ async def test_a_bad_row_that_becomes_a_contact_settles_no_count(world: World) -
 
 
 async def test_nothing_personal_is_in_the_text(world: World) -> None:
-    """Neither addresses, keys, values nor IDs are shown, nor words of the server but for statuses."""
+    """No addresses, keys, values or IDs are shown, and no words of the server except statuses."""
     world.emulator.knobs = Knobs(error_file_form="foreign", running_word=f"Importing {CANARY}")
     findings = await check(world, canary=CANARY)
     assert CANARY in world.emulator.contacts
@@ -238,7 +238,7 @@ async def test_without_consent_nothing_is_requested(world: World) -> None:
 
 
 async def test_it_tells_of_its_steps(world: World) -> None:
-    """Each step is told before it begins; a step that was not asked for is not."""
+    """Each step is announced before it begins, and only steps that are made."""
     steps: list[str] = []
     await check(world, tell=steps.append)
     assert len(steps) == len(set(steps)) == 10
@@ -309,7 +309,7 @@ async def test_cancelling_it_removes_what_it_made(world: World) -> None:
 
 
 async def test_a_job_that_does_not_end_settles_nothing(world: World) -> None:
-    """Its time is bounded; an import that runs is aborted, lest it makes a removed property anew."""
+    """Its time is bounded; an import that still runs is aborted, because it could create a removed property again."""
     async with world.turned(import_seconds=10_000.0) as turned:
         findings = await check(turned, patience=30.0)
         assert turned.emulator.now < 300

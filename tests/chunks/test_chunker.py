@@ -121,7 +121,7 @@ def test_every_row_is_in_one_chunk_in_its_order(rows: Any, most: int, size: int,
 @LAW
 @given(ROWS, st.integers(1, 12), st.integers(120, 400), st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_chunks_do_not_depend_on_how_rows_come(rows: Any, most: int, size: int, batches: list[int]) -> None:
-    """The same rows make the same chunks, however they are grouped on their way."""
+    """The same rows make the same chunks, however the source groups them."""
     limits = Limits(rows=most, bytes=size)
     one, _ = chunks_of(rows, limits, batches)
     two, _ = chunks_of(rows, limits, [1])

@@ -1,4 +1,4 @@
-"""No person is in two chunks that are on their way."""
+"""No person is in two chunks in flight."""
 
 from random import Random
 
@@ -32,7 +32,7 @@ class Model:
         del self.people[chunk], self.waits[chunk]
 
     def check(self) -> None:
-        """Whoever may be on its way now shares nobody with any other that may."""
+        """Check that no two chunks that may be in flight now share a person."""
         ready = self.ready()
         taken = [person for chunk in ready for person in self.people[chunk]]
         assert len(taken) == len(set(taken))

@@ -166,7 +166,7 @@ def test_wrong_arguments_exit_2_before_anything_is_sent(
     "arguments", [[], ["import"], ["nonsense"], ["import", "--jsn"], ["watch", "113"], ["errors", "contact:0"]]
 )
 def test_a_wrong_command_exits_2(arguments: list[str], mailjet: Mailjet, capsys: Output) -> None:
-    """A command that is none, or lacks what it is about, is refused (no command at all shows the help)."""
+    """An unknown command, and one without its arguments, is refused (no command at all shows the help)."""
     assert main(arguments) == (2 if arguments else 0)
     assert "Traceback" not in capsys.readouterr().err
     assert mailjet.requests == 0
@@ -372,7 +372,7 @@ def test_a_signal_stops_an_import_and_accounts_for_it(mailjet: Mailjet, write: W
 
 
 def test_a_signal_ends_an_import_from_a_silent_pipe(mailjet: Mailjet) -> None:
-    """Nobody has to close the pipe for the import to end."""
+    """The import ends although the pipe stays open."""
     with running("import", "-", *TO_LIST, stdin=subprocess.PIPE) as process:
         wait_for(lambda: mailjet.requests >= 2)
         process.send_signal(signal.SIGINT)
@@ -461,7 +461,7 @@ def test_errors_prints_rejected_rows(mailjet: Mailjet, write: Write, capsys: Out
 
 
 def test_a_job_that_failed_exits_1(mailjet: Mailjet, capsys: Output) -> None:
-    """A job that ended in Error is said to have failed; what it says of itself is shown where it was asked for."""
+    """A job that ended in Error is said to have failed; its error text is shown by the command that shows errors."""
     mailjet.emulator.knobs = Knobs(queue_seconds=0.01, abort_after=1, abort_error="out of order")
     mailjet.reject("p0@example.org", "Mailbox does not exist")
     job = str(asyncio.run(submit("p0@example.org", "p1@example.org")))
@@ -671,7 +671,7 @@ def test_an_account_is_checked_with_consent_alone(mailjet: Mailjet, tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_check_that_is_interrupted_removes_what_it_made(mailjet: Mailjet, number: int) -> None:
-    """Whoever stops it does not have to tidy up; what could not be removed is named."""
+    """A check that is stopped tidies up, and names what it could not remove."""
     mailjet.emulator.knobs = Knobs(import_seconds=60.0)
     if number == signal.SIGTERM:
         mailjet.emulator.fault("DELETE contactslist", Fault.answer(403), times=None)
@@ -698,7 +698,7 @@ def test_what_was_found_of_an_account_holds_for_an_import(mailjet: Mailjet, writ
 
 
 def test_a_csvimport_is_aborted(mailjet: Mailjet, write: Write, capsys: Output) -> None:
-    """A job that takes long is aborted by its id; one that is none of these is refused."""
+    """A job that takes long is aborted by its ID; a job of another kind is refused."""
     mailjet.emulator.knobs = Knobs(import_seconds=60.0)
     assert main(["import", write(people(1)), *TO_LIST, "--via", "csv", "--timeout", "0.5"]) == 3
     capsys.readouterr()
@@ -756,7 +756,7 @@ def test_the_sandbox_takes_an_import_and_ends_at_ctrl_c(write: Write, monkeypatc
 
 
 def test_the_sandbox_stays_on_this_machine(capsys: Output) -> None:
-    """An address that others can reach has to be asked for twice; a port that is taken is said."""
+    """An address that other machines can reach needs a second option; a port in use gives an error."""
     for host in ("0.0.0.0", "mailjet.example"):
         assert main(["sandbox", "--host", host]) == 2
         assert "--expose" in capsys.readouterr().err

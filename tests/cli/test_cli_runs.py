@@ -85,7 +85,7 @@ def test_nothing_is_kept_where_that_is_said(
 def test_no_place_for_a_journal(
     mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who cannot write there is told so before anything is sent, and what to say instead."""
+    """If the journal cannot be written, the command says so before anything is sent, and what to do instead."""
     monkeypatch.setenv("XDG_STATE_HOME", file)
     assert main(["import", file, *TO_LIST]) == 2
     assert "say --journal FILE, or --no-journal; nothing was sent" in capsys.readouterr().err
@@ -111,7 +111,7 @@ def test_without_a_state_folder_it_is_under_home(tmp_path: Path, mailjet: Mailje
 
 @pytest.mark.parametrize("again", [["resume", "r"], ["import", "FILE", *TO_LIST, "--run-id", "r"]])
 def test_a_run_goes_on_after_kill(mailjet: Mailjet, file: str, again: list[str], shown: Shown, capsys: Output) -> None:
-    """By its name, with its file found again, or by the same command; nothing that was settled is sent again."""
+    """By its name, with its file found again, or by the same command; no settled row is sent twice."""
     mailjet.emulator.knobs = Knobs(queue_seconds=0.4)
     with running("import", file, *TO_LIST, "--run-id", "r", "--chunk-size", "10", "--max-jobs", "2") as process:
         wait_for(lambda: len(mailjet.emulator.jobs) > 2)
@@ -176,7 +176,7 @@ def test_a_run_from_a_pipe_goes_on(mailjet: Mailjet, file: str, shown: Shown, ca
 
 
 def test_a_run_in_doubt_is_settled_by_the_callers_word(mailjet: Mailjet, file: str, capsys: Output) -> None:
-    """What could do harm twice is not sent again until that is said."""
+    """A request that could do harm twice is not retried without the option for it."""
     mailjet.drop_answer(POST)
     words = ["import", file, "--list", "1", "--action", "addforce", "--run-id", "r", "--chunk-size", "10"]
     assert main(words) == 3

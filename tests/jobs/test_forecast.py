@@ -79,7 +79,7 @@ def test_words_that_end_a_job(status: str) -> None:
     "status", ["", "Allocated", "Upload", "Prepare", "Importing", "In Progress", "Saving", "Complete", "Errors", "None"]
 )
 def test_any_other_word_means_that_it_runs(status: str) -> None:
-    """A word that is none of those, also an unknown one, ends no job."""
+    """Any other word, also an unknown one, ends no job."""
     assert not finished(status, WORDS)
 
 
@@ -220,14 +220,14 @@ def test_uneven_work_is_forecast_with_more_doubt() -> None:
 
 
 def test_rows_that_stand_still_may_stand_as_long_again() -> None:
-    """A job with all rows done that does not end, or one that stopped in the middle, is not asked for ever faster."""
+    """A job that does not end with all rows done, or that stopped in the middle, is not polled faster and faster."""
     for count in (1000, 500):
         track = seen((0.5, running(0)), *((now, running(count)) for now in (100.0, 200.0, 400.0, 800.0, 1600.0)))
         assert look(track).wait > 80
 
 
 def test_where_rows_should_be_seen_and_none_is_done_the_end_is_far() -> None:
-    """A kind of job that shows its rows is asked for less while it prepares than one that does not."""
+    """A kind of job that shows its rows is polled less while it prepares than one that does not."""
     learned = after_jobs(3, 10.0, 50.0)
     track = seen((5.0, running(0)))
     assert learned.seen_rows
@@ -302,7 +302,7 @@ def test_a_job_that_was_just_created_may_not_be_found() -> None:
 
 
 def test_a_job_that_was_seen_may_be_lost_for_a_while() -> None:
-    """Of one that was seen, the fourth 404 in a row counts; a reply in between begins anew."""
+    """For a job that was seen, the fourth 404 in a row counts; after a reply counting begins again."""
     track = seen((1.0, QUEUED))
     for _ in range(3):
         track = track.after_404()
@@ -347,7 +347,7 @@ def test_job_start_and_job_end_tell_the_time_of_the_import() -> None:
 
 
 def test_of_a_job_that_others_created_only_the_import_is_learned() -> None:
-    """Nobody knows how long it had been waiting. Without rows, not even that tells anything."""
+    """It is not known how long it had been waiting. Without rows, its import says nothing either."""
     learned = learn(JobStatistics(), seen((5.0, running(0)), age_known=False), DONE, 10.0)
     assert learned.queue == Regression()
     assert learned.work.weight == 1
@@ -356,7 +356,7 @@ def test_of_a_job_that_others_created_only_the_import_is_learned() -> None:
 
 
 def test_a_forecast_is_judged_only_where_it_says_something() -> None:
-    """Rows that were done at once, or seen in the last moment, teach nothing of unevenness."""
+    """Rows that were done at once, or seen in the last moment, say nothing about unevenness."""
     assert not learn(JobStatistics(), seen((1.0, running(500)), posted=1.0), DONE, 5.0).seen_rows
     assert not learn(JobStatistics(), seen((50.0, running(999))), DONE, 50.0).seen_rows
     assert learn(JobStatistics(), seen((50.0, running(500))), DONE, 90.0).seen_rows

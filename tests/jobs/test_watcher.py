@@ -133,7 +133,7 @@ async def trace(seed: int) -> list[tuple[float, int]]:
 
 
 def test_the_trace_is_the_same_for_one_seed() -> None:
-    """Who is asked when depends on what was answered, and on nothing else."""
+    """The order and the times of polls depend on the answers, and on nothing else."""
     traces = []
     for seed in (2, 2, 3):
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
@@ -142,7 +142,7 @@ def test_the_trace_is_the_same_for_one_seed() -> None:
 
 
 async def test_a_hundred_jobs_of_twelve_hours(world: World) -> None:
-    """Half a day of polling is seconds of work: each job is asked for some forty times, and found ended soon."""
+    """Half a day of polling is seconds of work: each job is polled some forty times, and its end is seen soon."""
     began = time.process_time()
     async with world.turned(import_seconds=12 * 3600.0) as other, other.client(poll_max=None) as client:
         watchers = [await client.submit_contacts(people(1000), lists=ADD) for _ in range(100)]
@@ -161,7 +161,7 @@ def test_few_looks_find_ends_soon_through_a_real_client() -> None:
 
 
 async def test_polls_are_no_burst_above_the_quota(world: World) -> None:
-    """Taken up again all at once, jobs are asked for at the rate that is set, and not above."""
+    """Jobs that are all resumed at once are polled at the rate that is set, and not faster."""
     async with world.turned(import_seconds=30.0) as other:
         async with other.client() as first:
             refs = [(await first.submit_contacts(people(1), lists=ADD)).ref for _ in range(100)]
@@ -174,7 +174,7 @@ async def test_polls_are_no_burst_above_the_quota(world: World) -> None:
         assert most_within(0.999, times) <= 10
 
 
-# Who goes first
+# Which job goes first
 
 
 async def test_who_has_most_likely_ended_is_asked_first() -> None:
@@ -208,7 +208,7 @@ async def test_a_job_that_nobody_waits_for_is_not_asked_for() -> None:
 
 
 async def test_changes_do_not_bring_looks_forward() -> None:
-    """Who waits for one change after the other makes no more looks than who waits for the end."""
+    """A waiter for each change causes no more polls than a waiter for the end."""
     mailjet = FakeMailjet()
     scheduler = mailjet.scheduler()
     mailjet.jobs[1] = lambda now: DONE if now > 1000 else JobReply(status="Importing", count=int(now))
@@ -241,7 +241,7 @@ async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> N
     ids=repr,
 )
 async def test_what_no_waiting_mends_ends_the_watching(failure: Exception) -> None:
-    """A server that is not trusted, unlike an outage; and what nobody has foreseen."""
+    """A server that is not trusted, unlike an outage; and an unforeseen error."""
     mailjet = FakeMailjet()
     scheduler = mailjet.scheduler()
     mailjet.jobs[1] = lambda _: failure
@@ -251,7 +251,7 @@ async def test_what_no_waiting_mends_ends_the_watching(failure: Exception) -> No
 
 
 async def test_an_error_file_that_is_late_holds_up_nobody() -> None:
-    """It is asked for again as a job is, and takes no room from the looks of others; one that stays away is told."""
+    """It is requested again as a job is polled, and delays no other job; one that never comes is reported."""
     mailjet = FakeMailjet()
     scheduler = mailjet.scheduler(at_once=1)
     mailjet.jobs = {
@@ -289,7 +289,7 @@ async def test_an_end_that_was_none_is_waited_for() -> None:
 
 
 async def test_jobs_that_ended_teach_when_to_look() -> None:
-    """The tenth job of a kind is asked for a few times; what was learned can be put into another scheduler."""
+    """The tenth job of a kind is polled only a few times; what was learned can be given to another scheduler."""
     mailjet, loop = FakeMailjet(), asyncio.get_running_loop()
     scheduler = mailjet.scheduler()
     looks = []
@@ -367,7 +367,7 @@ async def test_words_and_numbers_in_any_form(world: World) -> None:
 
 
 async def test_an_outage_of_hours_costs_few_requests(world: World) -> None:
-    """While nobody answers, a job is asked for less and less; afterwards it is found ended within minutes."""
+    """During an outage a job is polled less and less; after it the end is seen within minutes."""
     async with world.turned(import_seconds=3600.0) as other, other.client() as client:
         watcher = await client.submit_contacts(people(10), lists=ADD)
         waiting = asyncio.create_task(watcher.wait())

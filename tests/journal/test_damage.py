@@ -157,7 +157,7 @@ async def test_a_record_that_is_found_no_more(stopped: Stopped) -> None:
 
 
 async def test_what_was_written_beside_it_is_overwritten_or_cut(stopped: Stopped) -> None:
-    """From there on it is lost, as after a loss of power: chunks may be sent again, but nothing false is claimed."""
+    """From there on it is lost, as after a loss of power: chunks may be sent twice, but nothing false is claimed."""
     for wal in damaged(stopped.wal, Random(2)):
         stopped.lay(stopped.database, wal)
         report = await stopped.go_on()
@@ -165,7 +165,7 @@ async def test_what_was_written_beside_it_is_overwritten_or_cut(stopped: Stopped
 
 
 async def test_what_was_written_beside_it_is_gone(stopped: Stopped) -> None:
-    """The run begins anew, as after a loss of power: all of it is sent again, and nothing false is claimed."""
+    """The run starts over, as after a loss of power: all rows are sent a second time, and nothing false is claimed."""
     stopped.lay(stopped.database)
     report = await stopped.go_on()
     assert report is not None
@@ -269,8 +269,8 @@ async def test_a_disk_that_is_full(world: World, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("once", [False, True])
 async def test_an_error_at_each_commit(world: World, tmp_path: Path, *, once: bool) -> None:
-    """As a disk gives one that fails: halted, with all that is known in the report; nothing is written after it, for
-    nobody could say what is on disk.
+    """As a disk gives one that fails: halted, with all that is known in the report; nothing is written after it,
+    because it is not known what is on disk.
     """
     for number in count(1):
         commits = count(1)

@@ -1,4 +1,4 @@
-"""What users are told of a run that a journal knows."""
+"""What users see of a run that is in a journal."""
 
 from mjbulk import RunInfo
 from mjbulk.journal.info import together

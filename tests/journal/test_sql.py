@@ -143,7 +143,7 @@ async def test_who_is_cancelled_has_written(place: Place) -> None:
 
 
 async def test_rejections_are_read_some_at_a_time(place: Place) -> None:
-    """Of one chunk or of the whole run, each once and in order, however they lie on the pages."""
+    """Rejections of one chunk or of the whole run are read once each and in order, however pages cut them."""
     async with opened(place.url) as journal:
         await journal.open_run(RUN)
         records = [rejection(RUN, chunk, number) for chunk in (0, 2, 7) for number in range(1, 1001)]
@@ -172,7 +172,7 @@ async def test_the_books_of_runs(place: Place) -> None:
         assert await journal.find("r", "", "b") is None
 
 
-# Who may
+# Which process may open a run
 
 
 async def test_a_run_is_open_once(place: Place) -> None:
@@ -285,7 +285,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o177, 0o777])
 async def test_files_are_for_their_owner_alone(tmp_path: Path, mask: int) -> None:
-    """Whatever the umask: the database, what SQLite puts beside it, and locks. So is a file that was open to all."""
+    """Whatever the umask: the database, what SQLite puts beside it, and locks. A file that was open to all is too."""
     file = tmp_path / "imports.db"
     before = os.umask(mask)
     try:
@@ -363,7 +363,7 @@ def seen(file: str) -> tuple[bytes, int]:
 
 
 async def test_tables_of_others(place: Place) -> None:
-    """In PostgreSQL they may lie beside; a SQLite file that has them alone is none of ours, and is left as it is."""
+    """In PostgreSQL they may stand beside ours; a SQLite file that has only such tables is refused unchanged."""
     place.sql("create table customers (id integer)")
     if "://" in place.url:
         await written(place)
@@ -395,7 +395,7 @@ async def test_a_server_that_is_not_there(postgres: Postgres) -> None:
 
 
 async def test_after_an_error_nothing_is_written_until_all_runs_have_ended(place: Place) -> None:
-    """Nobody could say what is on disk. Then the journal is opened afresh, and knows what it was told before."""
+    """It is not known what is on disk. After that the journal is opened again, and has what was written before."""
     other = run_of("other")
     async with opened(place.url) as journal:
         for run in (RUN, other):

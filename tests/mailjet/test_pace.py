@@ -19,7 +19,7 @@ Server = Callable[[float], bool]
 
 
 def fixed_window(limit: int, seconds: float = 1.0) -> Server:
-    """So many in each second of its clock; those that it refuses count as well."""
+    """Allow ``limit`` requests in each second of its clock; refused ones count too."""
     counts = Counter[int]()
 
     def ask(now: float) -> bool:
@@ -30,7 +30,7 @@ def fixed_window(limit: int, seconds: float = 1.0) -> Server:
 
 
 def sliding_window(limit: int) -> Server:
-    """So many in any second; those that it refuses do not count."""
+    """Allow ``limit`` requests in any second; refused ones do not count."""
     taken = list[float]()
 
     def ask(now: float) -> bool:
@@ -43,7 +43,7 @@ def sliding_window(limit: int) -> Server:
 
 
 def bucket(limit: int) -> Server:
-    """So many a second on average, and as many at once."""
+    """Allow ``limit`` requests a second on average, and as many at once."""
     tokens, last = float(limit), 0.0
 
     def ask(now: float) -> bool:
@@ -89,7 +89,7 @@ def test_a_limit_that_nobody_names_is_learned(
 
 
 def test_a_limit_by_the_minute_is_used_up_and_waited_for() -> None:
-    """Pauses grow until the minute is over: all that is allowed gets through, and few requests are in vain."""
+    """Pauses grow until the minute is over: the whole limit is used, and few requests are refused."""
     found = answers(fixed_window(1200, 60.0), since=120, until=720)
     assert found.count(True) >= 0.95 * 10 * 1200
     assert found.count(False) <= 0.02 * len(found)
@@ -128,7 +128,7 @@ def test_without_a_rate_nobody_waits() -> None:
 
 
 def burst(count: int, now: float = 10.0) -> tuple[Pace, Start]:
-    """So many requests at once, and the last of them."""
+    """Reserve ``count`` starts at once, and give the pace after them and the last start."""
     pace, start = Pace(), Start(at=0.0, wait=0.0)
     for _ in range(count):
         pace, start = pace.reserve(now, inf)
@@ -190,7 +190,7 @@ def test_a_key_that_was_stopped_waits() -> None:
 
 
 def test_a_start_is_confirmed_unless_the_key_was_stopped() -> None:
-    """Who has waited for a start asks again: it holds, or a later one takes its place."""
+    """After waiting for its start a request asks again: the start still holds, or a later one replaces it."""
     pace, _ = Pace().reserve(10.0, 1.0)
     pace, start = pace.reserve(10.0, 1.0)
     assert start.wait == 1.0
@@ -238,7 +238,7 @@ def test_who_is_not_held_back_does_not_try_the_limit() -> None:
 
 
 def test_a_rate_that_is_set_is_never_passed() -> None:
-    """What a 429 teaches holds where it is lower, what the user sets where that is."""
+    """The lower of two limits holds: the one learned from a 429, and the one that the user sets."""
     pace, start = burst(40)
     pace = pace.throttled(10.0, start.at, 1.0, inf)
     for most, apart in [(5.0, 0.2), (1000.0, 1 / 36)]:

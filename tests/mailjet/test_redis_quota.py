@@ -41,7 +41,7 @@ async def gates(url: str, count: int = 1, *, max_rate: float = 1000.0) -> AsyncI
 
 
 async def starts_of(made: list[Gate], count: int) -> list[float]:
-    """Give when each of so many requests was granted, spread over gates that all want more."""
+    """Give the times at which ``count`` requests were granted, spread over gates that all want more."""
     found, clock = list[float](), asyncio.get_running_loop()
 
     async def request(number: int) -> None:
@@ -63,7 +63,7 @@ async def test_all_who_share_it_are_paced_together(server: RedisServer) -> None:
 
 @pytest.mark.real_time
 async def test_a_429_to_one_stops_and_slows_all(server: RedisServer) -> None:
-    """Who has not met it waits as well, and goes on at the rate that was learned."""
+    """A process without a 429 waits as well, and goes on at the rate that was learned."""
     async with gates(server.url, 2) as (one, other):
         await starts_of([one, other], 40)
         async with one.grant("poll") as start:
@@ -76,7 +76,7 @@ async def test_a_429_to_one_stops_and_slows_all(server: RedisServer) -> None:
 
 @pytest.mark.real_time
 async def test_a_start_that_was_reserved_before_a_429_of_another_is_not_taken(server: RedisServer) -> None:
-    """Who sleeps until its start asks again, and learns that the key was stopped meanwhile."""
+    """A process that slept until its start asks again, and sees that the key was stopped meanwhile."""
     async with gates(server.url, 2, max_rate=5.0) as (one, other):
         clock = asyncio.get_running_loop()
         async with one.grant("poll") as start:
@@ -114,7 +114,7 @@ async def test_redis_may_die_and_come_back(server: RedisServer) -> None:
         server.start()
         starts = await requests
     assert len(starts) == 60
-    assert starts[-1] - starts[0] > 57 / 50  # at its pace, but for what was lost with its memory
+    assert starts[-1] - starts[0] > 57 / 50  # at its pace, except for what was lost with its memory
 
 
 async def test_a_redis_that_stays_away_is_an_error_in_the_end() -> None:
@@ -207,7 +207,7 @@ async def test_a_cancelled_request_disturbs_no_other(server: RedisServer) -> Non
 
 @pytest.mark.real_time
 async def test_a_step_that_is_cancelled_leaves_the_connection_clean(server: RedisServer) -> None:
-    """The step is cancelled while its answer is on the way; the next step gets its own answer."""
+    """The step is cancelled before its answer arrives; the next step gets its own answer."""
     quota = RedisQuota(server.url, max_rate=10.0)
     for steps in range(40):
         task = asyncio.create_task(quota.change("key", lambda pace, now: (pace, now)))

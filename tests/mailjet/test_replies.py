@@ -43,7 +43,7 @@ NO_IDS += ["9223372036854775808", "1" + "0" * 30, '"' + "9" * 25 + '"', "1" * 50
 
 @pytest.mark.parametrize("value", NO_IDS, ids=lambda value: value[:24])
 def test_what_is_no_id(value: str) -> None:
-    """A JobID or DataID that is none, or that no request could carry, is UnreadableReply: it is never made up."""
+    """A value that is no JobID or DataID, or that no request could carry, is UnreadableReply: it is never made up."""
     with pytest.raises(UnreadableReply):
         replies.decode_job_id(b'{"Data":[{"JobID":%s}]}' % value.encode())
     with pytest.raises(UnreadableReply):

@@ -36,7 +36,7 @@ STATUSES = {
     **dict.fromkeys(range(500, 1000), X),
     **dict.fromkeys((-1, 0, 1, 99), X),
 }
-"""Every HTTP status, without a code of Mailjet's and without a pause that was asked for."""
+"""Every HTTP status, without a code of Mailjet's and without a pause that the server requests."""
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_verdict_of_each_failure(failure: Failure, verdict: Verdict) -> None
 def test_when_the_same_bytes_go_again(
     verdict: Verdict, *, certain: bool, again: bool, again_where_harmless: bool
 ) -> None:
-    """What may have been applied is sent again only where applying it twice does no harm."""
+    """A request that may have been applied is retried only if applying it twice does no harm."""
     assert verdict.nothing_applied is certain
     assert may_retry(verdict, harmless=False) is again
     assert may_retry(verdict, harmless=True) is again_where_harmless
@@ -183,7 +183,7 @@ def test_a_throttled_pause_is_never_short(attempt: int, chance: float, seconds: 
 @LAW
 @given(st.integers(1, 10**6), CHANCES, st.floats(min_value=0, max_value=1e6), st.booleans())
 def test_what_was_asked_for_is_never_cut_short(attempt: int, chance: float, asked: float, throttled: bool) -> None:  # noqa: FBT001
-    """A pause that was asked for is stretched by a tenth at most, and is never below the first wait."""
+    """A pause that the server requests is stretched by a tenth at most, and is never below the first wait."""
     pause = Backoff()
     wanted = max(asked, pause.throttled if throttled else pause.first)
     assert wanted <= pause.seconds(attempt, chance, asked=asked, throttled=throttled) <= wanted * 1.1 + 1e-9

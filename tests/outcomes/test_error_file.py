@@ -30,7 +30,7 @@ def said(file: ErrorFile) -> list[tuple[str | None, str, str | None]]:
     return [(error.email, error.message, error.field) for error in file.errors]
 
 
-# Files that are none
+# Bytes that are no error file
 
 
 @pytest.mark.parametrize("csv_file", [False, True])
@@ -185,7 +185,7 @@ def test_only_a_line_feed_ends_a_line(separator: str) -> None:
 
 @pytest.mark.parametrize("deep", [33, 500, 1000])
 def test_json_of_many_levels(deep: int) -> None:
-    """Levels without end are not looked into: there is an error, and nobody knows of which row."""
+    """Levels without end are not looked into: there is an error, and it is not known of which row."""
     for opening, closing in ((b"[", b"]"), (b'{"Data":[', b"]}"), (b'{"contact":', b"}"), (b'{"Error":[', b"]}")):
         file = of_json(opening * deep + b"7" + closing * deep)
         assert len(file.errors) == 1 or file.problem
@@ -196,7 +196,7 @@ def test_json_of_many_levels(deep: int) -> None:
 
 
 def test_the_file_of_the_guides() -> None:
-    """A short line under a header: the error is the last cell, and nobody knows which cell is missing."""
+    """A short line under a header: the error is the last cell, and it is not known which cell is missing."""
     file = of_csv('email,age,error\n"bar@example.com", ###Too few columns at line\n')
     assert file == ErrorFile(
         errors=[
@@ -294,7 +294,7 @@ def test_a_cell_larger_than_the_csv_module_takes() -> None:
 
 
 def written(names: Sequence[str], rows: Sequence[Sequence[str]], errors: Sequence[tuple[str, str]]) -> str:
-    """A file as Mailjet writes it: failing lines as they came, and behind each the error."""
+    """A file as Mailjet writes it: failing lines as they were sent, each with its error added."""
     text = io.StringIO(newline="")
     text.write(",".join([*names, "error"]) + "\n")
     for row, (message, field) in zip(rows, errors, strict=True):
@@ -315,7 +315,7 @@ ERRORS = st.tuples(
 @LAW
 @given(ROWS, st.data())
 def test_what_is_written_is_read(rows: list[tuple[str, str, str]], data: st.DataObject) -> None:
-    """Whatever the cells hold: each line gives its cells, its address for certain, its message and its field."""
+    """Whatever the cells hold: each line gives its cells, its address, its message and its field."""
     errors = [data.draw(ERRORS) for _ in rows]
     file = of_csv(written(["x", "email", "y"], rows, errors))
     assert file.problem is None

@@ -40,7 +40,7 @@ def test_a_ledger_adds_up() -> None:
 
 
 def test_a_note_is_no_outcome() -> None:
-    """An error that means no row for certain is reported, and no row is counted as rejected for it."""
+    """An error that cannot be assigned to a row is reported, and no row is counted as rejected for it."""
     ledger = Ledger()
     ledger.keep_unassigned(Rejection(row=None, message="x", match="unmatched"))
     assert (ledger.settled, len(ledger.rejections)) == (0, 1)

@@ -88,7 +88,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:
-    """Who has put a link where the file is prepared does not get another file overwritten."""
+    """A link at the path of the temporary file does not get another file overwritten."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     (tmp_path / "rejects.csv.partial").symlink_to(victim)

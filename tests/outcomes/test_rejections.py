@@ -52,7 +52,7 @@ def test_several_may_iterate_at_once() -> None:
 
 
 def test_it_may_grow_while_it_is_iterated() -> None:
-    """Who iterates sees what was there at the beginning: nothing is missed, and nothing comes twice."""
+    """An iterator gives what was there at its beginning: nothing is missed, and nothing comes twice."""
     store = RejectionStore([rejection(row) for row in range(1999)])
     them = iter(store)
     seen = [next(them).row for _ in range(10)]

@@ -155,7 +155,7 @@ def test_two_errors_of_one_row_are_one_rejection() -> None:
 
 
 def test_unassigned_errors_are_kept() -> None:
-    """An error of which nobody can say what it means is kept, with the entries that it may mean."""
+    """An error that cannot be assigned to an entry is kept, with the entries that it may mean."""
     file = ErrorFile(errors=[RowError(cells=PEOPLE[:2]), RowError(message="x")])
     settled = settle(done(), file, PEOPLE, sent=4)
     assert [(found.match, tuple(found.indexes)) for found in settled.unassigned] == [

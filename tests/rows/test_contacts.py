@@ -82,8 +82,8 @@ def test_a_text_that_cannot_be_sent_costs_its_own_row() -> None:
     ],
 )
 def test_half_a_character(contact: Mapping[str, Any], field: str | None) -> None:
-    """Half a character is no text that could be sent: the row is refused, and its column named, unless that is to
-    blame."""
+    """Half a character is no text that could be sent: the row is refused, and its column named, unless the column
+    has it."""
     with pytest.raises(RowFault) as caught:
         encode(contact)
     assert (caught.value.field, caught.value.message) == (field, "the value is no valid Unicode text")

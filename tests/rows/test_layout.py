@@ -90,7 +90,7 @@ GOOD = [
 
 @pytest.mark.parametrize("address", [*GOOD, '"a b"@c.de', f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 60}"])
 def test_addresses_that_are_taken(address: str) -> None:
-    """What can be an address is sent as it stands, without the blanks around it."""
+    """An address is sent unchanged, but without the blanks around it."""
     assert check_address(address) == address
     assert check_address(f" \t{address}\r\n") == address
 
@@ -132,7 +132,7 @@ BAD = [
     [*BAD, "a b@c.de", "a@b c.de", "a\n@b.de", "a@b.de\nx", "a\0@b.de", "a@b\u2028.de", '"a\nb"@c.de', "a\u00a0b@c.de"],
 )
 def test_what_is_no_address(address: str) -> None:
-    """What can be none is refused, in words that do not repeat it."""
+    """Any other text is refused, with a message that does not repeat it."""
     with pytest.raises(RowFault) as caught:
         check_address(address)
     assert (caught.value.field, caught.value.message) == ("email", "this is no e-mail address")
@@ -654,7 +654,7 @@ ALMOST = st.text(st.sampled_from("aA0._+-@é \n\u00a0"), max_size=8)
     st.lists(st.sampled_from([A, "b-c@d-e.f.gh", "é@b.de", "a@b.de\nc@d.ef"]) | ALMOST, min_size=1, max_size=3)
 )
 def test_addresses_that_are_seen_at_a_glance_are_addresses(values: list[str]) -> None:
-    """Whatever passes together would pass alone, and as it stands."""
+    """Addresses that pass together also pass one by one, and unchanged."""
     if are_addresses(values):
         assert all(map(is_address, values))
     assert are_addresses(values) or not all(value in (A, "b-c@d-e.f.gh") for value in values)

@@ -106,7 +106,7 @@ async def test_encodings_are_not_guessed() -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-17", "base64", "hex"])
 def test_encodings_that_are_none(encoding: str) -> None:
-    """A name that nobody knows, and codecs that are no encodings of text."""
+    """An unknown name, and codecs that are no encodings of text."""
     with pytest.raises(mjbulk.UsageError, match="no encoding"):
         mjbulk.csv_source("a.csv", encoding=encoding)
 
@@ -309,7 +309,7 @@ async def test_ever_new_names_do_not_stay_in_memory(world: World) -> None:
 
 
 async def test_a_source_is_not_asked_again_after_its_end() -> None:
-    """However many rows it has; and rows that are none cost their own numbers only."""
+    """The number of rows does not matter; a row that cannot be read costs only its own number."""
 
     class Once:
         def __init__(self, size: int) -> None:

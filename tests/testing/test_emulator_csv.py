@@ -43,7 +43,7 @@ async def test_octet_stream_uploads_as_well() -> None:
 
 
 async def test_the_csv_error_file_is_as_recorded() -> None:
-    """Header bare with ",error"; failing lines as they came, then ", ###message###field", the field optional."""
+    """Header bare with ",error"; failing lines as they were sent, then ", ###message###field", the field optional."""
     async with served() as api:
         text = '"email","age"\n"foo@example.org",42\n"bar@example.com"\n"sam@ple.co.uk",37\nfoo@example.org,"4,2"\n'
         row = await api.run_csv(text)
@@ -73,7 +73,7 @@ async def test_csv_lines_that_are_rejected() -> None:
 
 
 async def test_quoted_line_ends_stay_in_one_record() -> None:
-    """A quoted cell may hold line ends and quotes; a failing one is copied as it came."""
+    """A quoted cell may hold line ends and quotes; a failing record is copied unchanged."""
     async with served() as api:
         text = 'email,note\r\n"a@example.org","x\r\ny ""z"""\r\n"bad","one\ntwo"\r\n'
         row = await api.run_csv(text)

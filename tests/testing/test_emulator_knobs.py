@@ -409,7 +409,7 @@ async def test_gzip_bodies(*, reads: bool) -> None:
 
 
 async def test_requests_per_connection() -> None:
-    """A connection may be closed after so many answers; each of them is whole."""
+    """A connection may be closed after a number of answers; each of them is whole."""
     async with served(turned(requests_per_connection=2)) as api:
         closed = [(await api("GET", "REST/contactslist")).headers.get("Connection") for _ in range(4)]
         assert closed == [None, "close", None, "close"]

@@ -97,7 +97,7 @@ def test_a_dropped_answer_has_had_its_effect(mailjet: Mailjet) -> None:
 
 
 def test_a_port_in_use_is_told_to_the_caller() -> None:
-    """A server that cannot start raises where it was asked for."""
+    """If the server cannot start, the thread that wants it gets the error."""
     with serve_in_thread(QUICK) as served:
         port = int(served.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"), serve_in_thread(QUICK, port=port):

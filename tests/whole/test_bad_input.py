@@ -43,7 +43,7 @@ BAD: list[tuple[dict[str, Any], str | None, str]] = [
     ({"note": -math.inf}, "note", "the value is infinite"),
     ({"note": "x" * 3000}, None, "the row is larger than a chunk of 2000 bytes"),
 ]
-"""What is wrong with a row, the column to blame, and what is said."""
+"""What is wrong with a row, in which column, and the message about it."""
 BAD_JSON: list[tuple[Any, str | None, str]] = [
     ({"email": "a@example.org", "note": "\ud800"}, "note", "the value is no valid Unicode text"),
     ({"Email": "a@example.org", "Properties": [1]}, "Properties", "Properties is no mapping of names to values"),

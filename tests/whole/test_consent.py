@@ -1,6 +1,6 @@
-"""Who left after their row was first sent stays away: no way of retry, resume or repair subscribes them again.
+"""People who left after their row was first sent stay unsubscribed: no retry, resume or repair subscribes them again.
 
-The caller's explicit ``resend="always"`` alone does.
+Only the caller's explicit ``resend="always"`` does.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ def subscribed(world: World) -> bool:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("lost", LOST)
 async def test_a_lost_answer(quick: World, tmp_path: Path, via: str, lost: str, way: Go) -> None:
-    """What was applied is not sent again, in the run or after it."""
+    """A request that was applied is not retried, in the run or after it."""
     quick.emulator.fault(CARRIERS[via], leaving(quick.emulator, LOST[lost]))
     how: Any = {"lists": {1: "addforce"}, "run_id": "r", "via": via}
     for go in (the_same_call, way):
@@ -90,13 +90,13 @@ async def test_a_lost_answer(quick: World, tmp_path: Path, via: str, lost: str, 
 
 
 async def test_the_word_of_the_caller(quick: World, tmp_path: Path, via: str) -> None:
-    """It alone sends again, and then whoever has left is subscribed."""
+    """Only this word retries, and then people who have left are subscribed."""
     quick.emulator.fault(CARRIERS[via], leaving(quick.emulator, LOST["dropped"]))
     how: Any = {"lists": {1: "addforce"}, "run_id": "r", "via": via}
     async with mjbulk.Client(KEYS, quick.settings(), journal=tmp_path / "imports.db") as client:
         report = balanced(await client.import_contacts(ROWS, **how, resend="always"))
         assert report.ok
-        assert subscribed(quick) == (via == "json")  # as CSV the import is found: nothing has to be sent again
+        assert subscribed(quick) == (via == "json")  # as CSV the import is found: nothing has to be retried
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -129,7 +129,7 @@ def client_of(world: World, journal: Any) -> mjbulk.Client:
 
 @pytest.mark.parametrize("resend", ["safe", "never", "always"])
 async def test_a_repair(quick: World, via: str, resend: Any) -> None:
-    """A row was rejected, its person leaves, and the mended row is sent."""
+    """A row was rejected, its person leaves, and the corrected row is sent."""
     emulator = quick.emulator
     emulator.reject(LEFT, "Invalid email")
     async with quick.client() as client:
@@ -147,7 +147,7 @@ async def test_a_repair(quick: World, via: str, resend: Any) -> None:
 async def test_the_exclusion_list(
     quick: World, tmp_path: Path, via: Any, *, by_row: bool, source_at_hand: bool
 ) -> None:
-    """Whoever was put on it meanwhile is not taken off it again, by its own call or by a value of a row."""
+    """People who were put on it meanwhile are not taken off it, by its own call or by a value of a row."""
     emulator = quick.emulator
 
     def exclude(body: bytes) -> bytes:
@@ -172,7 +172,7 @@ async def test_the_exclusion_list(
 
 @pytest.mark.parametrize("resend", ["safe", "always"])
 async def test_a_mended_row_takes_nobody_off_the_exclusion_list(quick: World, resend: Any) -> None:
-    """A row that says so in a column is refused in a repair, also where it was mended twice; others of it go."""
+    """A row that says so in a column is refused in a repair, also if it was corrected twice; other rows are sent."""
     emulator = quick.emulator
     for who in (LEFT, "b@example.org"):
         emulator.reject(who, "Invalid email")
@@ -191,7 +191,7 @@ async def test_a_mended_row_takes_nobody_off_the_exclusion_list(quick: World, re
 
 
 async def test_single_requests(quick: World) -> None:
-    """They are not sent again by themselves either."""
+    """They are not retried either."""
     emulator = quick.emulator
     async with quick.client() as client:
         for call, submit in (
@@ -208,7 +208,7 @@ async def test_single_requests(quick: World) -> None:
 
 @pytest.mark.real_time
 async def test_the_command_line(quick: World, tmp_path: Path, via: str) -> None:
-    """``mjbulk import`` and ``mjbulk resume``: the caller's word alone sends again."""
+    """``mjbulk import`` and ``mjbulk resume``: only the caller's word retries."""
     file, emulator = tmp_path / "people.csv", quick.emulator
     file.write_text("email\n" + "".join(f"{row['email']}\n" for row in ROWS))
     emulator.unsubscribe(LEFT)

@@ -196,7 +196,7 @@ async def test_lists_go_by_id_address_or_name(world: World) -> None:
 
 
 async def test_wrong_keys_are_one_request_and_a_clear_error(world: World) -> None:
-    """Mailjet blocks whoever tries wrong keys again: there is no second try."""
+    """Mailjet blocks clients that try wrong keys again: there is no second try."""
     async with world.turned(credentials={"right": "right"}) as other, other.client() as client:
         with pytest.raises(mjbulk.CredentialsRefused, match="API key or its secret is wrong") as caught:
             await client.import_contacts(people(3000), lists=ADD)
@@ -218,7 +218,7 @@ async def test_a_server_that_is_down_halts_the_run(world: World) -> None:
 
 
 async def test_a_server_that_goes_down_in_the_middle_loses_nothing(world: World) -> None:
-    """What was refused a connection is not_sent, what has a job that nobody could watch is unknown."""
+    """Rows whose request got no connection are not_sent; rows of a job that could not be watched are unknown."""
     world.emulator.fault("POST contact/managemanycontacts", Fault.answer(502), times=None, after=2)
     async with world.client(give_up_after=5) as client:
         with pytest.raises(mjbulk.ImportHalted) as caught:
@@ -241,7 +241,7 @@ async def test_imports_run_side_by_side(world: World) -> None:
 
 
 async def test_a_hundred_awaiters_make_one_poll_stream(world: World) -> None:
-    """However many wait for a watcher, its job is asked for as if one did."""
+    """However many wait for a watcher, its job is polled as for one."""
     polls = []
     for waiters in (1, 100):
         async with world.turned(import_seconds=300.0) as other, other.client() as client:
@@ -302,7 +302,7 @@ async def test_nobody_is_in_two_unfinished_jobs(world: World) -> None:
 
 
 async def test_a_lost_answer_is_sent_again_where_that_is_harmless(world: World) -> None:
-    """addnoforce converges: after a lost answer it is sent again, and the rows are accepted."""
+    """addnoforce converges: after a lost answer it is retried, and the rows are accepted."""
     world.emulator.drop_answer("contact/managemanycontacts")
     async with world.client() as client:
         report = balanced(await client.import_contacts(people(10), lists=ADD))
@@ -312,7 +312,7 @@ async def test_a_lost_answer_is_sent_again_where_that_is_harmless(world: World) 
 
 @pytest.mark.parametrize("action", ["addforce", "remove", "unsub"])
 async def test_a_lost_answer_leaves_rows_unknown_where_twice_does_harm(world: World, action: Any) -> None:
-    """What a person chose meanwhile is not undone: such a chunk is not sent again, and its rows are unknown."""
+    """What a person chose meanwhile is not undone: such a chunk is not retried, and its rows are unknown."""
     world.emulator.drop_answer("contact/managemanycontacts")
     async with world.client() as client:
         report = balanced(await client.import_contacts(people(1500), lists={1: action}))
@@ -323,7 +323,7 @@ async def test_a_lost_answer_leaves_rows_unknown_where_twice_does_harm(world: Wo
 
 
 async def test_resend_is_the_callers_word(world: World) -> None:
-    """resend="always" sends addforce again, resend="never" does not send even addnoforce again."""
+    """resend="always" retries addforce, resend="never" does not even retry addnoforce."""
     async with world.client() as client:
         world.emulator.drop_answer("contact/managemanycontacts")
         always = await client.import_contacts(people(5), lists={1: "addforce"}, resend="always")
@@ -342,7 +342,7 @@ async def test_a_row_that_excludes_is_not_sent_again(world: World) -> None:
 
 
 async def test_a_reply_without_a_job_is_not_a_success(world: World) -> None:
-    """201 with nothing that names a job: applied, but nobody can say how; addforce is not sent again."""
+    """201 with nothing that names a job: applied, but its outcome is not known; addforce is not retried."""
     world.emulator.fault("contact/managemanycontacts", Fault.garbage(b'{"Count":1,"Data":[{"JobID":0}],"Total":1}'))
     async with world.client() as client:
         report = balanced(await client.import_contacts(people(3), lists={1: "addforce"}))
@@ -350,7 +350,7 @@ async def test_a_reply_without_a_job_is_not_a_success(world: World) -> None:
 
 
 async def test_a_refusal_of_everything_is_not_halved_for_ever(world: World) -> None:
-    """When all halves are refused no row is to blame: the run halts, and says what Mailjet answered."""
+    """When all halves are refused, no row is at fault: the run halts, and says what Mailjet answered."""
     world.emulator.fault("POST contact/managemanycontacts", Fault.answer(400), times=None)
     async with world.client() as client:
         with pytest.raises(mjbulk.ImportHalted) as caught:
@@ -428,7 +428,7 @@ async def test_on_mismatch_accept_keeps_rows_and_says_so(world: World) -> None:
 
 @pytest.mark.parametrize("word", ["Abort", "Aborted"])
 async def test_a_job_that_was_aborted_leaves_rows_unknown(world: World, word: str) -> None:
-    """Abort ends a job like Error does: nobody can say which rows got through."""
+    """Abort ends a job like Error does: it is not known which rows were applied."""
     async with world.turned(aborted_word=word, abort_after=5) as other:
         for number in range(1, 10):
             other.emulator.reject(f"u{number}@example.org", "No")
@@ -438,8 +438,8 @@ async def test_a_job_that_was_aborted_leaves_rows_unknown(world: World, word: st
 
 
 async def test_an_error_file_is_asked_for_where_there_may_be_one(world: World) -> None:
-    """A job that ended badly is asked for it unless it says that it has one; a good job only where nobody knows
-    whether that is announced.
+    """After a failed job it is requested unless the job announces it; after a good job only if it is not known
+    whether files are announced.
     """
 
     async def settled(other: World, *, announced: bool) -> mjbulk.Report:
@@ -463,7 +463,7 @@ async def test_a_job_may_not_be_found_at_first(world: World) -> None:
 
 
 async def test_an_outage_of_hours_is_survived_while_waiting(world: World) -> None:
-    """Polls are asked for without end: an outage is not the failure of a job."""
+    """Polls go on without end: an outage is not the failure of a job."""
     world.emulator.fault("GET contact/managemanycontacts", Fault.drop_before(reset=True), times=700)
     async with world.client() as client:
         assert (await client.import_contacts(people(3), lists=ADD)).ok
@@ -695,7 +695,7 @@ async def test_no_address_and_no_key_is_logged_or_shown(world: World, caplog: py
 
 
 async def test_mended_rows_go_again_under_their_numbers(world: World) -> None:
-    """What the caller mends is sent on the run's own terms; what is still wrong is rejected by its old number."""
+    """A corrected row is sent with the keywords of its run; what is still wrong is rejected by its old number."""
     rows = people(1200, city="Graz", ltv=7)
     for number in (3, 500, 900):
         rows[number - 1]["email"] = f"u{number}@example,org"
@@ -719,7 +719,7 @@ async def test_mended_rows_go_again_under_their_numbers(world: World) -> None:
 
 
 async def test_a_mended_row_of_a_csv_file_is_read_as_the_file_was(world: World) -> None:
-    """An empty cell leaves a property alone, a number is a text; and what the caller mended may be a number."""
+    """An empty cell leaves a property alone, a number is a text; and a corrected value may be a number."""
     world.emulator.create_property("kids", "int")
     async with world.client() as client:
         await client.import_contacts([{"email": "p@example.org", "city": "Graz", "age": 5}], lists=ADD)
@@ -789,7 +789,7 @@ async def test_a_row_that_is_listed_without_an_error_is_not_rejected_for_certain
 
 
 async def test_a_header_alone_is_checked_as_well(world: World) -> None:
-    """Of a file without a row too: a wrong column refuses it, and right ones are an import of nothing."""
+    """A file without rows is refused for a wrong column too; with good columns it is an import of nothing."""
     async with world.client() as client:
         for header, why in ((b"mail,city\n", "no column 'email'"), (b"email,nope\n", "no property 'nope'")):
             with pytest.raises(mjbulk.UsageError, match=why):

@@ -80,7 +80,7 @@ async def test_a_stop_waits_for_requests_and_not_for_jobs(world: World, begin: B
 
 
 async def test_a_stop_sends_no_other_half(world: World, begin: Begin) -> None:
-    """Of a chunk that was halved the half that is under way is answered; the other one waits for the run to go on."""
+    """If a chunk was halved, the half in flight gets its answer; the other half waits until the run is resumed."""
     world.emulator.knobs = Knobs(queue_seconds=60.0)
     world.emulator.fault("POST contact/managemanycontacts", Fault.answer(413))
     world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=2.0), times=None)
@@ -184,7 +184,7 @@ async def test_two_at_one_run(world: World, begin: Begin) -> None:
 
 @pytest.mark.parametrize("action", ["addforce", "remove", "unsub"])
 async def test_a_lost_answer_that_could_do_harm(world: World, begin: Begin, action: mjbulk.ActionWord) -> None:
-    """It is not sent again, in the run or by going on; the caller's word settles it, from the same source."""
+    """It is not retried, in the run or when it is resumed; the caller's word settles it, from the same source."""
     world.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), after=1)
     async with begin() as client:
         report = balanced(await client.import_contacts(ROWS, lists={1: action}, run_id="r"))
@@ -281,7 +281,7 @@ async def test_an_import_whose_answer_was_lost_is_found_by_its_data(
 async def test_an_import_that_never_was(
     world: World, begin: Begin, action: mjbulk.ActionWord, posts: int, unknown: int
 ) -> None:
-    """It is not found: what converges is sent again, with the data that were uploaded; the rest is unknown."""
+    """It is not found: what converges is retried, with the data that were uploaded; other rows are unknown."""
     world.emulator.fault("POST csvimport", Fault.drop_before(), after=1)
     async with begin() as client:
         report = balanced(await client.import_contacts(ROWS, lists={1: action}, run_id="r", via="csv"))
@@ -290,7 +290,7 @@ async def test_an_import_that_never_was(
 
 
 async def test_an_exclusion_that_was_lost(world: World, begin: Begin) -> None:
-    """The exclusion list is not sent again, as JSON, nor within a row; as CSV it is found."""
+    """An exclusion as JSON is not retried, nor is one within a row; as CSV it is found."""
     world.emulator.drop_answer("POST contact/managemanycontacts")
     world.emulator.drop_answer("POST csvimport")
     people = [row["email"] for row in ROWS]
@@ -304,7 +304,7 @@ async def test_an_exclusion_that_was_lost(world: World, begin: Begin) -> None:
 
 
 async def test_a_disk_that_is_full_halts_the_run(world: World, begin: Begin) -> None:
-    """Rows can't be put aside any more: what is known stands in the report, and the run can go on later."""
+    """Rows cannot be stored any more: the report has what is known, and the run can be resumed later."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     rows = [{"email": f"p{n}@example.org", "city": f"{n:04}" * 250} for n in range(1, 301)]
     async with begin(settings={"chunk_rows": 60}) as client:
@@ -320,7 +320,7 @@ async def test_a_disk_that_is_full_halts_the_run(world: World, begin: Begin) -> 
 
 
 async def test_what_jobs_taught_is_known_to_the_next_process(world: World, begin: Begin) -> None:
-    """A new client knows how long jobs take before its first look; what cannot be read is learned anew."""
+    """A new client knows how long jobs take before its first look; what cannot be read is learned again."""
     world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=600, import_seconds=60)
     async with begin() as client:
         await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="first")
@@ -346,7 +346,7 @@ async def test_a_run_that_was_refused_leaves_nothing(world: World, begin: Begin)
 
 
 async def test_a_run_that_goes_on_again_is_not_settled(world: World, begin: Begin) -> None:
-    """Its source was not at hand, and now is: while it sends it is running, and when it is stopped it can go on."""
+    """Its source was missing, and is given now: while it sends it is running, and after a stop it can be resumed."""
     world.emulator.knobs = Knobs(queue_seconds=30)
     async with begin(settings={"max_jobs": 3}) as client:
         await stopped_after(client.start_import(rows_once(), lists={1: "addnoforce"}, run_id="r"), 1)
@@ -363,7 +363,7 @@ async def test_a_run_that_goes_on_again_is_not_settled(world: World, begin: Begi
 
 
 async def test_jobs_that_are_watched_again_are_in_the_report(world: World, begin: Begin) -> None:
-    """As they are in the stored one: whoever looks for them at Mailjet finds all of them."""
+    """They are in the stored report too, so that all of them can be found at Mailjet."""
     world.emulator.knobs = type(world.emulator.knobs)(queue_seconds=30)
     async with begin() as client:
         run = client.start_import(ROWS, lists={1: "addnoforce"}, run_id="r")
@@ -380,8 +380,8 @@ async def test_jobs_that_are_watched_again_are_in_the_report(world: World, begin
 
 @pytest.mark.parametrize("alone", [False, True])
 async def test_a_row_that_is_refused_when_it_is_sent_again(world: World, begin: Begin, *, alone: bool) -> None:
-    """It is rejected where others of its chunk are taken; of a chunk in which it is alone nobody knows what became
-    before. It is not sent a third time: Mailjet has said what it does to it.
+    """It is rejected if other rows of its chunk are accepted. If it is alone in its chunk, it is not known what the
+    first request did. It is not sent a third time: Mailjet has said what it does to it.
     """
     rows = ROWS[6:7] if alone else ROWS[:10]
     counts = (0, 0, 1) if alone else (9, 1, 0)
@@ -435,7 +435,7 @@ async def test_a_later_row_that_has_not_gone_out_keeps_nothing_back(world: World
 async def test_a_row_that_was_refused_and_is_good_now_counts_once(
     world: World, begin: Begin, *, bad_before: bool
 ) -> None:
-    """Rows after the last chunk that was cut are read anew: what they are now counts, in the stored report as well."""
+    """Rows after the last known chunk are read again: what they are now counts, in the stored report as well."""
     now, before = list(ROWS), list(ROWS)
     (before if bad_before else now)[44] = {"email": "no address"}
 

@@ -136,7 +136,7 @@ async def test_tenants_do_not_slow_each_other(world: World) -> None:
 @pytest.mark.parametrize("fault", [Fault.answer(502), Fault.drop_before(), Fault.drop_unread(), Fault.stall()])
 @pytest.mark.parametrize("chunks", [1, 16, 200])
 async def test_an_outage_does_not_double_the_load(world: World, fault: Fault, chunks: int) -> None:
-    """Nothing gets through: the run halts after the time that one submit is tried, and what was sent again in vain is
+    """Nothing gets through: the run halts after the time that one submit is tried, and the number of useless retries is
     bounded.
     """
     world.emulator.fault(POST, fault, times=None)
@@ -170,7 +170,7 @@ async def test_one_answer_that_never_comes_halts_no_run(world: World, via: Any, 
 
 
 async def test_a_network_outage_of_hours_is_survived(world: World) -> None:
-    """Jobs are under watch when the network goes: it is asked for every half minute, and when it is back all ends."""
+    """Jobs are watched when the network fails: it is tried every half minute, and when it is back all jobs end."""
     async with world.turned(queue_seconds=60.0) as other, other.client(chunk_rows=10) as client:
         run = client.start_import(people(1000), lists=ADD)
         await asyncio.sleep(10)

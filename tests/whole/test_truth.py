@@ -1,6 +1,6 @@
 """Random imports against the emulator's truth: the outcome of every row is what really became of it.
 
-``MJBULK_CASES=50000 python -m pytest tests/whole/test_truth.py`` tries so many cases instead of
+``MJBULK_CASES=50000 python -m pytest tests/whole/test_truth.py`` tries 50,000 cases instead of
 2,000, other ones each time.
 """
 
@@ -41,7 +41,7 @@ class Row:
         return not good or self.age in ("old", "3.5") or (in_file and self.ragged != 0)
 
     def record(self) -> str:
-        """As it stands in a file, by the rules of CSV, and not with the code under test."""
+        """Write the row as a record of a file, by the rules of CSV, and not with the code under test."""
         cells = [self.email, self.city, self.age, "more"][: 3 + self.ragged]
         return ",".join('"' + cell.replace('"', '""') + '"' for cell in cells) + "\r\n"
 
