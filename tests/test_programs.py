@@ -1,4 +1,4 @@
-"""Programs that users want to write run as they stand, and so does the README's code."""
+"""Programs that users want to write run unchanged, and so does the README's code."""
 
 import asyncio
 import importlib.util
@@ -97,7 +97,7 @@ async def test_parallel_imports(mailjet: Mailjet, tmp_path: Path, capsys: pytest
 
 
 async def begun(journal: Path, *run_ids: str) -> None:
-    """Begin runs, and stop them on their way."""
+    """Begin runs, and stop them before their end."""
     settings = mjbulk.Settings(chunk_rows=5, max_jobs=2)
     async with mjbulk.Client(settings=settings, journal=journal) as client:
         for run_id in run_ids:
@@ -144,7 +144,7 @@ def test_a_task_that_is_tried_again(mailjet: Mailjet, tmp_path: Path, monkeypatc
 
 
 def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
-    """Rejected rows are mended by the caller's function and sent again."""
+    """The caller's function corrects rejected rows, and they are imported."""
     with_list_42(mailjet)
     (tmp_path / "contacts.csv").write_text('email\na@example.org\n"b@example,org"\n')
     ended = run(str(PROGRAMS / "p05_retry.py"), cwd=tmp_path)
@@ -213,7 +213,7 @@ async def test_low_level_calls(mailjet: Mailjet) -> None:
 
 @pytest.mark.parametrize("number", range(len(CODE)))
 def test_the_readme(mailjet: Mailjet, tmp_path: Path, number: int) -> None:
-    """What the README shows runs as it stands."""
+    """The README's code runs unchanged."""
     (tmp_path / "contacts.csv").write_text("email\nann@example.org\nnot an address\n")
     name = "test_readme.py" if "def test_" in CODE[number] else "readme.py"
     (tmp_path / name).write_text(CODE[number])
