@@ -118,6 +118,7 @@ _HOMES = {
     "run.run": ("ImportRun",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF["RejectionStore"] = "outcomes.rejections"  # not public: reports that were pickled name it
 
 __all__ = [
     "Action",

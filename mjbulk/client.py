@@ -31,6 +31,7 @@ from mjbulk.models import (
 )
 from mjbulk.outcomes.rejections import sorted_by_row
 from mjbulk.outcomes.report import Report
+from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.run.engine import Engine, open_journal
@@ -39,6 +40,7 @@ from mjbulk.run.run import Beginning, ImportRun
 from mjbulk.run.run_log import RunLog
 
 
+@public
 class Client(Calls):
     """Mailjet's bulk calls for one API key.
 
@@ -343,6 +345,7 @@ def _found(location: str) -> Source | None:
     return reopen(known) if known and Path(known["path"]).is_file() else None
 
 
+@public
 async def import_contacts(
     source: Rows,
     *,

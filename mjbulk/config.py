@@ -15,6 +15,7 @@ import attrs
 from attrs import field, frozen
 
 from mjbulk.errors import UsageError
+from mjbulk.public import public
 
 _T = TypeVar("_T")
 JSON_ROWS = 1000
@@ -22,6 +23,7 @@ JSON_ROWS = 1000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+@public
 @frozen(repr=False, eq=False)
 class Credentials:
     """An API key and its secret. Neither is in its repr, and it cannot be pickled."""
@@ -106,6 +108,7 @@ _real = _number(float)
 _text = _number(str)
 
 
+@public
 @frozen(kw_only=True)
 class Settings:
     """Numbers and addresses. What is not said comes from ``MJBULK_<NAME>``, then from the defaults.
@@ -203,6 +206,7 @@ class Settings:
             )
 
 
+@public
 @frozen(kw_only=True)
 class Assumptions:
     """What nobody could yet observe of the API, one field each, with the careful choice as default.

@@ -20,11 +20,10 @@ wrote stands in the attribute ``text``. All of them survive pickling.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from mjbulk.models import Job
-    from mjbulk.outcomes.report import Report
+import mjbulk  # reports and jobs are loaded when somebody asks for type hints
+from mjbulk.public import public
 
 _MEANINGS = {
     "MJ03": "a value is missing",
@@ -37,28 +36,8 @@ _MEANINGS = {
 }
 """What Mailjet's codes mean, as observed, and two statuses without one."""
 
-__all__ = [
-    "ApiError",
-    "CredentialsRefused",
-    "Error",
-    "ImportHalted",
-    "ImportTimeout",
-    "JobFailed",
-    "JournalError",
-    "JournalRefused",
-    "NoAnswer",
-    "RowsRejected",
-    "SourceError",
-    "UsageError",
-]
 
-
-def _rebuild(cls: type["Error"], fields: dict[str, Any]) -> "Error":
-    error = cls.__new__(cls)
-    error.__dict__.update(fields)
-    return error
-
-
+@public
 class Error(Exception):
     """The base of all: a sentence without anybody's data in it."""
 
@@ -74,9 +53,17 @@ class Error(Exception):
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.__dict__)
+        return self._of, (self.__dict__,)
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Self:
+        """Make an error of its fields: what comes out of a pickle."""
+        error = cls.__new__(cls)
+        error.__dict__.update(fields)
+        return error
 
 
+@public
 class UsageError(Error):
     """A keyword, a column, a setting or a list is wrong. Nothing was sent."""
 
@@ -84,6 +71,7 @@ class UsageError(Error):
         return f"{self.sentence}; nothing was sent"
 
 
+@public
 class SourceError(Error):
     """The source failed, or a record in it cannot be read.
 
@@ -103,6 +91,7 @@ class SourceError(Error):
         return f"the source failed{where}: {self.sentence}"
 
 
+@public
 class ApiError(Error):
     """Mailjet answered and refused.
 
@@ -135,10 +124,12 @@ class ApiError(Error):
         return f"Mailjet answered {answer} to {self.call}" + (f"; {self.sentence}" if self.sentence else "")
 
 
+@public
 class CredentialsRefused(ApiError, UsageError):
     """Mailjet does not take these keys. Nothing was sent."""
 
 
+@public
 class NoAnswer(Error):
     """Mailjet gave no usable answer.
 
@@ -159,10 +150,11 @@ class NoAnswer(Error):
         return f"no usable answer to {self.call} after {tried} ({self.sentence}); {doubt}"
 
 
+@public
 class JobFailed(Error):
     """A background job ended in another state than ``Completed``; ``job`` has its status and its error."""
 
-    def __init__(self, job: "Job") -> None:
+    def __init__(self, job: "mjbulk.Job") -> None:
         """Keep the job."""
         super().__init__()
         self.job = job
@@ -171,10 +163,11 @@ class JobFailed(Error):
         return f"job {self.job.ref} ended as {self.job.status!r}; what it says stands in .job.error"
 
 
+@public
 class ImportHalted(Error):
     """A run stopped before its end. ``report`` has what is known of every row; ``__cause__`` says why it stopped."""
 
-    def __init__(self, report: "Report", run_id: str, *, why: str = "") -> None:
+    def __init__(self, report: "mjbulk.Report", run_id: str, *, why: str = "") -> None:
         """Keep the books as far as they go."""
         super().__init__(why)
         self.report = report
@@ -185,14 +178,16 @@ class ImportHalted(Error):
         return f"import {self.run_id} stopped before its end ({self.report.summary()}){why}"
 
 
+@public
 class ImportTimeout(ImportHalted):
     """The ``timeout`` of a run ran out. Jobs that Mailjet has taken go on there."""
 
 
+@public
 class RowsRejected(Error):
     """More rows were rejected than the caller allows; ``report`` has them."""
 
-    def __init__(self, report: "Report", *, allowed: int) -> None:
+    def __init__(self, report: "mjbulk.Report", *, allowed: int) -> None:
         """Keep the report."""
         super().__init__()
         self.report = report
@@ -202,10 +197,12 @@ class RowsRejected(Error):
         return f"{self.report.rejected} rows were rejected, {self.allowed} are allowed"
 
 
+@public
 class JournalError(Error):
     """The durable record of a run cannot be used: damaged, foreign, locked or full."""
 
 
+@public
 class JournalRefused(JournalError, UsageError):
     """A journal, or a run in it, is not what it has to be: damaged, foreign, open elsewhere, or begun on other terms.
 

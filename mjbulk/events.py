@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from attrs import frozen
 
 from mjbulk.models import JobRef
+from mjbulk.public import public
 
 EventName = Literal[
     "run.started",
@@ -24,6 +25,7 @@ EventName = Literal[
 ]
 
 
+@public
 @frozen(kw_only=True)
 class Event:
     """Something that happened. What does not apply is None."""
@@ -46,6 +48,7 @@ class Event:
     cause: str | None = None
 
 
+@public
 class Hook(Protocol):
     """Called with every event, in the event loop: it must be quick, and what it raises is logged and dropped."""
 

@@ -11,6 +11,7 @@ import attrs
 from attrs import frozen
 
 from mjbulk.errors import JobFailed, UsageError
+from mjbulk.public import public
 
 JobKind = Literal["contact", "contactslist", "csvimport"]
 Datatype = Literal["str", "int", "float", "bool", "datetime"]
@@ -19,6 +20,7 @@ Origin = Literal["mjbulk", "mailjet"]
 Resend = Literal["safe", "never", "always"]
 
 
+@public
 class Action(StrEnum):
     """What becomes of a contact's subscription to a list (the guides' words)."""
 
@@ -49,6 +51,7 @@ class _Items(Protocol[_K_co, _V_co]):
 ListActions = _Items[ListRef, ActionLike]
 
 
+@public
 class SupportsRow(Protocol):
     """A row: a dict, an asyncpg Record, a SQLAlchemy RowMapping."""
 
@@ -56,12 +59,14 @@ class SupportsRow(Protocol):
     def __getitem__(self, key: str, /) -> Any: ...
 
 
+@public
 class SupportsArrow(Protocol):
     """Whatever speaks the Arrow C stream interface: tables of pandas, polars, pyarrow, DuckDB."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
+@public
 @frozen
 class Contact:
     """One contact, as Mailjet takes it."""
@@ -79,6 +84,7 @@ class Contact:
 Row = SupportsRow | Contact
 
 
+@public
 class RunKeywords(TypedDict, total=False):
     """The keywords of an import. ``Client.import_contacts`` says what each of them means."""
 
@@ -102,6 +108,7 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= _MAX_ID
 
 
+@public
 @frozen
 class JobRef:
     """Which background job: enough to find it again at any time. ``str(ref)`` and ``JobRef.parse`` are inverse."""
@@ -132,6 +139,7 @@ class JobRef:
         return f"{self.kind}:{f'{self.list_id}/' if self.list_id is not None else ''}{self.id}"
 
 
+@public
 @frozen(kw_only=True)
 class Rejection:
     """One row that was refused, here or by Mailjet."""
@@ -155,6 +163,7 @@ class Rejection:
     """The row as it was given, with the columns that were not sent; None where the rows are not known here."""
 
 
+@public
 @frozen(kw_only=True)
 class Unsettled:
     """Rows of which nobody can say what became of them, or which were not sent, and why."""
@@ -167,6 +176,7 @@ class Unsettled:
     """The job that has them, where one is known: it can be watched again."""
 
 
+@public
 @frozen(kw_only=True)
 class Counts:
     """The books of a run: every row has exactly one outcome, and they add up to ``rows``."""
@@ -192,6 +202,7 @@ class Counts:
 COUNT_NAMES = tuple(f.name for f in attrs.fields(Counts))
 
 
+@public
 @frozen(kw_only=True)
 class Progress(Counts):
     """A snapshot of a run. What was read and has no outcome yet is in none of the outcomes."""
@@ -214,6 +225,7 @@ class Progress(Counts):
         return self.accepted + self.rejected + self.superseded + self.unknown + self.not_sent
 
 
+@public
 @frozen(kw_only=True)
 class RunSpec:
     """What was asked for. A report carries it, so that its rejected rows can be sent again on the same terms."""
@@ -345,6 +357,7 @@ def action_of(word: ActionLike) -> Action:
         raise UsageError(f"an action is one of {', '.join(Action)}") from None
 
 
+@public
 class Rejections(Iterable[Rejection], Protocol):
     """Rejected rows: iterated any number of times, and readable after the client has closed."""
 
@@ -352,6 +365,7 @@ class Rejections(Iterable[Rejection], Protocol):
     def __len__(self) -> int: ...
 
 
+@public
 @frozen(kw_only=True)
 class Job:
     """A background job as Mailjet last showed it."""
@@ -381,6 +395,7 @@ class Job:
         return self
 
 
+@public
 @frozen(kw_only=True)
 class ImportOptions:
     """How a csvimport reads dates. The CSV then goes without its header row: ``field_names`` stand for it.
@@ -405,6 +420,7 @@ class ImportOptions:
             raise UsageError("field_names are the names of the columns, in their order")
 
 
+@public
 @frozen(kw_only=True)
 class ContactsList:
     """One list of the account."""
@@ -418,6 +434,7 @@ class ContactsList:
     created: datetime | None = None
 
 
+@public
 @frozen(kw_only=True)
 class Property:
     """One contact property of the account."""
@@ -430,6 +447,7 @@ class Property:
     """``static`` or ``historic``; only static ones can be set in bulk."""
 
 
+@public
 @frozen(kw_only=True)
 class Subscription:
     """One list that a contact is on."""
@@ -440,6 +458,7 @@ class Subscription:
     subscribed_at: datetime | None = None
 
 
+@public
 @frozen(kw_only=True)
 class ContactInfo:
     """One contact of the account."""

@@ -9,10 +9,12 @@ from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook
 from mjbulk.mailjet.quota import Quota
+from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.run.engine import open_journal
 
 
+@public
 class SessionPool:
     """Clients for many tenants: ``async with SessionPool(settings) as pool: pool.client(credentials)``.
 

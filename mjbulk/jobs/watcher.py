@@ -10,8 +10,10 @@ from mjbulk.models import Job, JobRef, Rejection
 from mjbulk.outcomes.error_file import ErrorFile
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.settle import match_errors, relevant_file
+from mjbulk.public import public
 
 
+@public
 class JobWatcher:
     """What you await for a job: ``await watcher``, ``await watcher.wait(timeout=...)``, or ``async for job in
     watcher``.

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from mjbulk.models import COUNT_NAMES, Counts, JobRef
+from mjbulk.public import public
 
 PartState = Literal["unsent", "sending", "watched", "halved", "settled"]
 RunState = Literal["running", "resumable", "settled"]
@@ -13,6 +14,7 @@ SUMS = ("rows", "accepted", "rejected", "superseded", "unknown")
 """What is known of a part in numbers."""
 
 
+@public
 @frozen(kw_only=True)
 class RunInfo(Counts):
     """A run as its journal knows it. What is under way counts as unknown."""
@@ -31,6 +33,7 @@ class RunInfo(Counts):
         return {**about, **super().as_dict()}
 
 
+@public
 @frozen(kw_only=True)
 class ChunkInfo(Counts):
     """A chunk of a run as its journal knows it, or a part of one that was halved. ``rows`` is how many rows it has."""

@@ -31,6 +31,7 @@ from mjbulk.errors import Error
 from mjbulk.mailjet.pace import Pace, Start
 from mjbulk.mailjet.requests import Kind
 from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Backoff
+from mjbulk.public import public
 
 _T = TypeVar("_T")
 Step = Callable[[Pace, float], tuple[Pace, _T]]
@@ -43,6 +44,7 @@ _LONGEST_PAUSE = 3600.0
 """Seconds. A longer Retry-After is taken as this."""
 
 
+@public
 class Quota(Protocol):
     """Keeps the pace of API keys, with a clock of its own: in this process by default, or in a `RedisQuota`."""
 

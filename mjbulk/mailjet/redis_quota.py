@@ -20,6 +20,7 @@ from attrs import astuple
 from mjbulk.errors import Error, UsageError
 from mjbulk.mailjet.pace import Pace
 from mjbulk.mailjet.quota import Step
+from mjbulk.public import public
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -41,6 +42,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
 """Seconds between two attempts, the first time and at most."""
 
 
+@public
 class RedisQuota:
     """One quota for many processes and machines: ``Client(quota=RedisQuota("redis://...", max_rate=20))``.
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from mjbulk.models import Rejection, Rejections
+from mjbulk.public import public
 from mjbulk.rows.block import weight
 from mjbulk.spill import Spill, SpillRef
 
@@ -18,6 +19,7 @@ _SORTED_AT_ONCE = 20_000
 _READ_AT_ONCE = 100
 
 
+@public  # it is not, but a report that was pickled names it
 class RejectionStore(Rejections):
     """Rejections in the order in which they became known: in memory, and each full thousand in a file without a name;
     fewer where their rows are wide.

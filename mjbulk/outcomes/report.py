@@ -13,8 +13,10 @@ from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, RunSpec, SupportsArrow, Unsettled
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.outcomes.rejections import RejectionStore
+from mjbulk.public import public
 
 
+@public
 @frozen(kw_only=True)
 class Report(Counts):
     """What became of every row of a run. Plain data: it can be read and pickled after the client has closed."""

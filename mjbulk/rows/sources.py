@@ -13,11 +13,13 @@ from typing import Any
 
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow
+from mjbulk.public import public
 from mjbulk.rows.files import File, Path_, SourceUnreadable, pieces_of
 from mjbulk.rows.iterables import BATCH, Batch, async_batches, iterable_batches, numbered_batches
 from mjbulk.rows.text_files import csv_batches, jsonl_batches
 
 
+@public
 class Source:
     """Rows to read. Made by `csv_source` or `jsonl_source`, or from what an import is given."""
 
@@ -69,6 +71,7 @@ Addresses = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row] 
 Rows = Path_ | Source | SupportsArrow | Iterable[Row] | AsyncIterable[Row]
 
 
+@public
 def csv_source(file: File, *, encoding: str = "utf-8", delimiter: str = ",") -> Source:
     """Read contacts from CSV: a path, a file opened for bytes, or bytes that come in pieces (``request.stream()``).
 
@@ -89,6 +92,7 @@ def csv_source(file: File, *, encoding: str = "utf-8", delimiter: str = ",") -> 
     return _file_source("csv", file, how, lambda: csv_batches(pieces(), name, delimiter), text=True)
 
 
+@public
 def jsonl_source(file: File) -> Source:
     """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as by `csv_source`."""
     pieces = pieces_of(file)

@@ -9,11 +9,13 @@ from mjbulk.chunks.people import Lanes
 from mjbulk.errors import UsageError
 from mjbulk.models import Action, Rejections, RunSpec
 from mjbulk.outcomes.rejections import RejectionStore
+from mjbulk.public import public
 from mjbulk.rows.sources import Source
 from mjbulk.run.engine import Engine
 from mjbulk.run.reader import Intake
 
 
+@public
 @frozen(kw_only=True)
 class Plan:
     """What an import would send, and what would go wrong. No contact was sent to find that out."""

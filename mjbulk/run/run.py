@@ -33,6 +33,7 @@ from mjbulk.journal.records import rejection_of
 from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
+from mjbulk.public import public
 from mjbulk.rows.sources import Source
 from mjbulk.run.engine import Engine
 from mjbulk.run.pipeline import GRACE, Deliveries
@@ -51,6 +52,7 @@ class Beginning:
     log: RunLog
 
 
+@public
 class ImportRun:
     """One import under way: ``await run``, ``await run.wait()``, or ``async for progress in run``.
 

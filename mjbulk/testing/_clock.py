@@ -6,7 +6,10 @@ import selectors
 import time
 from typing import Any
 
+from mjbulk.public import public
 
+
+@public
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock jumps to the next timer when nothing else can run.
 

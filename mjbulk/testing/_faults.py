@@ -5,9 +5,12 @@ from typing import Literal
 
 import attrs
 
+from mjbulk.public import public
+
 _BAD_GATEWAY = b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
 
 
+@public
 @attrs.frozen(kw_only=True)
 class Fault:
     """What happens to a request, stage by stage: read, wait, apply, wait, answer, end.

@@ -5,31 +5,32 @@ program, shows it. GUESS: it was never recorded; tests should try other values.
 """
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
 
-if TYPE_CHECKING:
-    from mjbulk.testing._jobs import EmulatedJob
+from mjbulk.public import public
+from mjbulk.testing._jobs import EmulatedJob
 
 
-def _half_a_second_and_a_little_per_row(job: "EmulatedJob") -> float:
+def _half_a_second_and_a_little_per_row(job: EmulatedJob) -> float:
     return 0.5 + job.total * 1e-5
 
 
+@public
 @attrs.frozen(kw_only=True)
 class Knobs:
     """The settings of the emulator; durations are float seconds of the event loop's clock."""
 
     # The stages of a job.
-    queue_seconds: "float | Callable[[EmulatedJob], float]" = 0.3
+    queue_seconds: float | Callable[[EmulatedJob], float] = 0.3
     """How long a job is Allocated (a csvimport: Upload); a number, or a function of the job. GUESS: real jobs of 100
     rows took one to two minutes."""
     prepare_seconds: float = 0.1
     """How long it is in Prepare. GUESS."""
-    import_seconds: "float | Callable[[EmulatedJob], float]" = _half_a_second_and_a_little_per_row
+    import_seconds: float | Callable[[EmulatedJob], float] = _half_a_second_and_a_little_per_row
     """How long it is Importing; a number, or a function of the job. GUESS."""
-    progress: "Callable[[EmulatedJob, float], float] | None" = None
+    progress: Callable[[EmulatedJob, float], float] | None = None
     """A function of the job and the share of its import time that has passed: it gives the share of its rows that are
     done. None: both shares are the same. GUESS."""
     running_jobs: int | None = None

@@ -7,9 +7,10 @@ import orjson
 from mjbulk.testing._answers import EmulatedAnswer, error, invalid, not_found, reset, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
 from mjbulk.testing._import_csv import OPTION_KEYS
-from mjbulk.testing._jobs import EmulatedJob, Sight, look
+from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._paging import at_least, at_most, equals, page
 from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
+from mjbulk.testing._stages import Sight, look
 
 _SMALLINT = 32_767
 _EXCLUSIONS = ("excludemarketing", "includemarketing")

@@ -8,9 +8,11 @@ from typing import Any
 
 import attrs
 
+from mjbulk.public import public
 from mjbulk.testing._rules import person
 
 
+@public
 @attrs.frozen(kw_only=True)
 class EmulatedContact:
     """A person as the emulator had them at one moment."""

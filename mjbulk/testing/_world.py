@@ -19,6 +19,7 @@ from mjbulk.testing._import_json import JsonImport
 from mjbulk.testing._jobs import EmulatedJob, RowError
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import person, stamp
+from mjbulk.testing._stages import schedule
 from mjbulk.testing._state import EmulatedAccount
 
 _SHARED = "shared"
@@ -108,7 +109,7 @@ class World:
         )
         queue = self.knobs.queue_seconds
         waits = queue(job) if callable(queue) else queue
-        job.schedule(self._free_slot(account, now + waits), self.knobs)
+        schedule(job, self._free_slot(account, now + waits), self.knobs)
         if self.knobs.running_jobs is not None:
             heapq.heappush(self._slots[account], job.ends)
         self.jobs[job.id] = job

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import attrs
 from aiohttp import web
 
+from mjbulk.public import public
 from mjbulk.testing._answers import EmulatedAnswer, proxy_page, reset
 from mjbulk.testing._dispatch import Dispatcher
 from mjbulk.testing._edge import altered, read_body, send, sleep, unpacked
@@ -41,6 +42,7 @@ class Call:
     key: str = attrs.field(default="", repr=False)
 
 
+@public
 class Emulator:
     """A server that stands in for Mailjet.
 
@@ -251,6 +253,7 @@ class Emulator:
         )
 
 
+@public
 async def serve(
     host: str = "127.0.0.1",
     port: int = 0,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import attrs
 
+from mjbulk.public import public
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._state import EmulatedContact
 from mjbulk.testing.emulator import Emulator
@@ -23,6 +24,7 @@ class Served:
     emulator: Emulator
 
 
+@public
 @contextmanager
 def serve_in_thread(knobs: Knobs | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
     """Serve an emulator in a thread with an event loop of its own, until the ``with`` block ends."""
@@ -61,6 +63,7 @@ def serve_in_thread(knobs: Knobs | None = None, *, host: str = "127.0.0.1", port
         thread.join()
 
 
+@public
 class Mailjet:
     """What the pytest fixture ``mailjet`` gives: a stand-in for Mailjet that a test can inspect and disturb.
 
