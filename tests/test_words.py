@@ -14,8 +14,6 @@ NOT_YET = (
     "mjbulk/run/",
     "mjbulk/chunks/chunker.py",
     "mjbulk/chunks/people.py",
-    "mjbulk/rows/",
-    "mjbulk/mailjet/",
     "mjbulk/jobs/",
     "mjbulk/outcomes/",
     "mjbulk/journal/",
@@ -56,7 +54,7 @@ for certain                              what is known, and by whom     an error
 \bmend(s|ed|ing)?\b                      fix, correct                   it sends mended rows
 \bto blame\b                             bad, at fault                  the row was to blame
 \bmeets? an? (outage|error)\b            fails because of               it meets an outage
-\bteach(es)?\b                           lowers the limit; learns from  a large body teaches nothing
+\bteach(es)? (no|only|nothing)\b         lowers the limit; learns from  a large body teaches nothing
 \bprice of an?\b                         the formula, with its units    lateness is the price of a look
 \bwhose time has come\b                  due                            a start whose time has come
 \bhowever (little|much) of\b             included, too                  however little of them is sent
@@ -64,10 +62,10 @@ for certain                              what is known, and by whom     an error
 \bsay(s)? (themselves|itself|not)\b      say what it is                 what rows do not say themselves
 \bRaises?\b~(?<!say )\bwhere\b           Raises ... if                  Raises Error where it fails
 
-^It does:                                 an imperative sentence         It does: nobody else writes.
+^It does:                                an imperative sentence         It does: nobody else writes.
 @Of (an?|the|one|all|each|several)\b     the subject first              Of a file all rows are read.
 @Who (?!calls it:)                       the caller that                It ends. Who cancels it waits.
-@(Never|Only|Nor|Not|So)\b~ IS IT\b      subject, verb, object          Only then are they read.
+@(Never|Only|Nor|Not)\b~ IS IT\b         subject, verb, object          Only then are they read.
 """
 """Patterns, what to write instead, and words that the pattern finds. Case is ignored, except in a pattern with @."""
 SHORT = {

@@ -57,7 +57,7 @@ class AccountCalls:
         return None
 
     async def any_list(self) -> int:
-        """Give the ID of any list. Raises UsageError where the account has none."""
+        """Give the ID of any list. Raises UsageError if the account has none."""
         async for one in self.lists():
             if not one.deleted:
                 return one.id

@@ -47,7 +47,7 @@ class SinkFailed(Exception):  # carries the OSError of a local file, which is no
     """The answer could not be written to the sink."""
 
     def __init__(self, why: OSError) -> None:
-        """``why`` is what writing raised."""
+        """Take the error that writing raised."""
         super().__init__()
         self.why = why
 
@@ -56,7 +56,7 @@ class ExchangeFailed(Exception):  # a signal to the transport: it holds nothing 
     """An exchange ended without a whole answer."""
 
     def __init__(self, failure: Failure, why: str) -> None:
-        """``why`` is a sentence without headers, bodies or addresses."""
+        """Take the kind of failure, and a sentence about it without headers, bodies or addresses."""
         super().__init__()
         self.failure = failure
         self.why = why

@@ -1,4 +1,4 @@
-"""When the next request of an API key may start: at a rate that the user sets, or that 429s teach.
+"""When the next request of an API key may start: at a rate that the user sets, or that is learned from 429s.
 
 The theory.
 
@@ -12,7 +12,7 @@ Before the first 429 only the user's own rate applies, if there is one. After it
 
 - The whole key stops: at least for Retry-After, or for a wait that doubles with each 429 in a row.
 - The rate at which the key was sending becomes `Pace.ceiling` (after the first 429: the requests of the second before),
-  and the key goes on at 0.9 of it. One overrun is one lesson: a 429 teaches nothing new if its request started before
+  and the key goes on at 0.9 of it. One overrun is one lesson: a 429 changes nothing if its request started before
   the last lesson, or if no good answer came since.
 - The rate grows back along a cubic curve, as in CUBIC for TCP (RFC 9438) and in botocore's adaptive mode:
 
@@ -46,7 +46,7 @@ _SPAN_PAUSES = 30.0
 _SPAN_REQUESTS = 150.0
 """The same in requests, for low limits."""
 _LEAST_CEILING = 10.0
-"""Requests a second. The first 429 teaches no lower ceiling: it may have met a single request, which says little."""
+"""Requests a second. The first 429 sets no lower ceiling: it may have met a single request, which says little."""
 
 
 @frozen(kw_only=True)

@@ -83,7 +83,7 @@ class KeyStopped(Exception):  # a signal to the transport, which knows the reque
     """The server has stopped this key for more than `MAX_RETRY_AFTER` seconds: no request waits that long."""
 
     def __init__(self, seconds: float) -> None:
-        """``seconds`` is how long the key stays stopped."""
+        """Take the seconds for which the key stays stopped."""
         super().__init__()
         self.seconds = seconds
 
@@ -111,7 +111,7 @@ class Gate:
     async def grant(self, kind: Kind) -> AsyncIterator[Start]:
         """Wait for a grant, and hold its slot while the request is under way.
 
-        Raises KeyStopped where the server has stopped the key for too long, and whatever the quota raises.
+        Raises KeyStopped if the server has stopped the key for too long, and whatever the quota raises.
         """
         start = await self._turn(kind)
         try:

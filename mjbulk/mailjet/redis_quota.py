@@ -7,7 +7,7 @@ processes see, and one clock. A rate limiter from a library was the alternative:
 the shared stop beside it, in a second script with a second theory.
 
 When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
-forgotten, and 429s teach them once more.
+lost too, and are learned from 429s again.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class RedisQuota:
     async def change(self, key: str, step: Step[_T]) -> _T:
         """Apply a step to the pace of a key; see `Quota.change`.
 
-        Waits up to half a minute for a Redis that does not answer, then raises Error; raises Error at once where Redis
+        Waits up to half a minute for a Redis that does not answer, then raises Error; raises Error at once if Redis
         refuses the client.
         """
         try:

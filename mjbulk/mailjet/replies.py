@@ -58,7 +58,7 @@ class ErrorReply:
 def decode_job_id(body: bytes) -> int:
     """Read the JobID of a managemanycontacts POST.
 
-    Raises UnreadableReply where there is no usable one; the request was applied nevertheless.
+    Raises UnreadableReply if there is no usable one; the request was applied nevertheless.
     """
     row = _first_row(body)
     job_id = _int(row.get("jobid", row.get("id")))

@@ -260,9 +260,9 @@ class Transport:
     ) -> _T:
         """Send a request until it is answered, and give its decoded answer.
 
-        ``harmless`` says whether it may be retried after a lost answer (a GET always may). Raises ApiError where
-        Mailjet refuses it; NoAnswer where no answer comes within the patience, or where the answer is lost and a retry
-        could do harm. With a ``sink`` the body of a good answer goes there as it comes; each attempt begins it afresh.
+        ``harmless`` says whether it may be retried after a lost answer (a GET always may). Raises ApiError if Mailjet
+        refuses it; NoAnswer if no answer comes within the patience, or if the answer is lost and a retry could do harm.
+        With a ``sink`` the body of a good answer is streamed there; each attempt begins it again.
         """
         sending = _Sending(
             request=request,
@@ -307,7 +307,7 @@ class Transport:
         )
 
     async def _pay(self, sending: _Sending[Any], retry: Retry, why: str) -> None:
-        """Pay for a retry. Raises GaveUp where the budget has no tokens within the patience."""
+        """Pay for a retry. Raises GaveUp if the budget has no tokens within the patience."""
         if not retry.tokens:
             return
         sending.paid = retry.tokens

@@ -45,7 +45,7 @@ def are_addresses(values: Sequence[Any]) -> bool:
 def check_address(value: Any) -> str:
     """Give an address without the blanks around it.
 
-    Raises RowFault where it is missing or cannot be an address.
+    Raises RowFault if it is missing or cannot be an address.
     """
     if is_null(value):
         raise RowFault(EMAIL, "the address is missing")

@@ -15,7 +15,7 @@ EXCLUDED = "isexcludedfromcampaigns"
 PROPERTIES = "properties"
 """Casefolded names of what a contact has beside its address."""
 _WEIGHED = 64
-"""One row in so many is weighed, for all of them."""
+"""One row in this many is weighed, for all of them."""
 
 
 def weight(values: Iterable[Any]) -> int:
@@ -49,7 +49,7 @@ class Block:
     size: int
     """How many rows it has."""
     raws: Sequence[str] | None = field(default=None, repr=False)
-    """Each record exactly as it stands in a CSV file, with its line end; None for rows of another source."""
+    """Each record exactly as in its CSV file, with its line end; None for rows of another source."""
     number: int | None = None
     """The number of the first row, where the rows already have numbers; with None the reader counts on."""
 

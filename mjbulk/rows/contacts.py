@@ -112,7 +112,7 @@ def _in_columns(pieces: Iterable[str | Sequence[str]]) -> Iterator[Iterable[str]
 def encode(contact: Mapping[str, Any]) -> bytes:
     """Encode one contact.
 
-    Raises RowFault where a text in it is no valid Unicode.
+    Raises RowFault if a text in it is no valid Unicode.
     """
     try:
         return orjson.dumps(contact)

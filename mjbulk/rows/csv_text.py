@@ -25,7 +25,7 @@ class Records:
     rows: Sequence[Sequence[str]] = field(repr=False)
     """The cells of each; none of a malformed one."""
     raws: Sequence[str] = field(repr=False)
-    """Each exactly as it stands in the file, with its line end, which is added where the last line lacks it."""
+    """Each exactly as in the file, with its line end, which is added if the last line lacks it."""
     faults: Mapping[int, str]
     """What is wrong with each malformed one, by its index."""
 
@@ -34,7 +34,7 @@ class Records:
 
 
 class _NeedMore(Exception):  # a signal from an iterator to its owner
-    """The lines at hand end within a record."""
+    """The lines so far end within a record."""
 
 
 class CsvRecords:
@@ -47,7 +47,7 @@ class CsvRecords:
     """
 
     def __init__(self, delimiter: str = ",") -> None:
-        """``delimiter`` is one character."""
+        """Take the delimiter, one character."""
         self._delimiter = delimiter
         self._pending: list[str] = []
         self._rest = ""

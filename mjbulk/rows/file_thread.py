@@ -13,7 +13,7 @@ class FileThread(Executor):
     """A daemon thread that makes one call after the other. To open or read a pipe may take forever: neither a run nor
     the end of the program waits for it.
 
-    Mutable state: the calls that it was asked for, and the future of the last one.
+    Mutable state: the queue of calls, and the future of the last one.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Bytes of paths, open files and streams, a piece at a time: gzip is unpacked, text is decoded.
 
-A failure while they are read becomes `SourceUnreadable`: whoever counts the rows adds at which row it was.
+A failure while they are read becomes `SourceUnreadable`; the caller, which counts the rows, adds the row number.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _BOMS = {
 """Byte order marks; no text in UTF-8 begins with one of them."""
 
 
-class SourceUnreadable(Exception):  # a signal to whoever counts the rows, not an error of the program
+class SourceUnreadable(Exception):  # a signal to the reader of the rows, not an error of the program
     """A source cannot be read to its end. ``cause`` is what was raised, if anything was."""
 
     def __init__(self, problem: str, cause: BaseException | None = None) -> None:
@@ -43,7 +43,7 @@ Failures = (Exception, asyncio.CancelledError)
 
 
 def unreadable_after(failure: Exception | asyncio.CancelledError) -> SourceUnreadable:
-    """Give the signal for what a user's source has raised. Raise the failure itself where it cancels the task that
+    """Give the signal for what a user's source has raised. Raise the failure itself if it cancels the task that
     reads, and not something within the source.
     """
     reader = asyncio.current_task()
@@ -114,7 +114,7 @@ async def _pieces_of_stream(stream: AsyncIterable[Any]) -> Pieces:
 
 
 async def _unpacked(packed: Pieces, *, required: bool = False) -> Pieces:
-    """Unpack gzip, and pass on anything else. Raises UsageError where gzip is ``required`` and it is none."""
+    """Unpack gzip, and pass on anything else. Raises UsageError if gzip is ``required`` and it is none."""
     async with aclosing(packed):
         head = b""
         async for piece in packed:
@@ -215,7 +215,7 @@ def _up_to_fault(decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
 
 
 def refuse_bom(beginning: bytes, advice: str) -> None:
-    """Raise UsageError where bytes begin like UTF-16 or UTF-32. The name replaces ``{}`` in ``advice``."""
+    """Raise UsageError if bytes begin like UTF-16 or UTF-32. The name replaces ``{}`` in ``advice``."""
     for mark, name in _BOMS.items():
         if beginning.startswith(mark):
             raise UsageError(f"it begins with the byte order mark of {name.upper()}: {advice.format(name)}")

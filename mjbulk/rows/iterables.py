@@ -23,7 +23,7 @@ BATCH = 500
 _BYTES = 2**20
 """About how many bytes the rows of a batch may weigh: wide rows come a few at a time."""
 _UNWEIGHED = 32
-"""After so many rows, at the latest, one is weighed again."""
+"""After this many rows, at the latest, one is weighed again."""
 
 
 @frozen
@@ -64,7 +64,7 @@ def _given_or_bad(row: Any) -> Given | BadRow:
 async def iterable_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an iterable; ``group`` makes a batch of some. Raises SourceUnreadable where it fails."""
+    """Give the rows of an iterable; ``group`` makes a batch of some. Raises SourceUnreadable if it fails."""
     iterator = _start(iter, rows)
     while True:
         batch, end = _pull(iterator)
@@ -126,7 +126,7 @@ def _weight(row: Any) -> int:
 
 
 async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an async iterable. Raises SourceUnreadable where it fails."""
+    """Give the rows of an async iterable. Raises SourceUnreadable if it fails."""
     batch: list[Any] = []
     iterator = _start(aiter, rows)
     fill = _Fill()

@@ -74,7 +74,7 @@ class Layout:
     def contact(self, values: Sequence[Any]) -> dict[str, Any]:
         """Give the contact of one row as Mailjet takes it.
 
-        Raises RowFault where a value does not fit.
+        Raises RowFault if a value does not fit.
         """
         faults: dict[int, RowFault] = {}
         contacts = self.contacts([[value] for value in values], 1, faults)
@@ -102,7 +102,7 @@ class Layout:
         return Contacts(fields, properties, self.rules.nulls == "unassign")
 
     def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
-        """Give the addresses of ``size`` rows, and note in ``faults``, by index, those that are none."""
+        """Give the addresses of ``size`` rows, and note the bad ones in ``faults``, by index."""
         values: Sequence[Any] = [None] * size if self.email is None else columns[self.email]
         if are_addresses(values):
             return values
@@ -131,7 +131,7 @@ def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[
 def flatten(row: Given, nested: int) -> Given:
     """Replace a row's mapping of properties by its items, which come after the other values.
 
-    Raises RowFault where it is no mapping.
+    Raises RowFault if it is no mapping.
     """
     inner = row.values[nested]
     if is_null(inner):
@@ -152,7 +152,7 @@ def flatten(row: Given, nested: int) -> Given:
 def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
     """Say which column is what in rows with these names.
 
-    Raises ColumnFault where two columns mean the same thing, where a property is not defined or not static, and where
+    Raises ColumnFault if two columns mean the same thing, if a property is not defined or not static, and if
     rows that are sent as CSV, or whose columns were picked, cannot have such a column.
     """
     roles: dict[str, int] = {}

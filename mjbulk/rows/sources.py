@@ -1,7 +1,7 @@
 """Anything that an import can read, as a source of rows. No source is read whole: rows come a batch at a time.
 
-A source gives its rows in order, and whoever reads it numbers them from 1. A malformed row (a record that is no CSV, a
-line that is no JSON) comes as a `BadRow`, so that it costs only its own number.
+A source gives its rows in order, and its reader numbers them from 1. A malformed row (a record that is no CSV, a line
+that is no JSON) comes as a `BadRow`, so that it costs only its own number.
 """
 
 import codecs
@@ -32,7 +32,9 @@ class Source:
         kind: str = "",
         location: Mapping[str, str] | None = None,
     ) -> None:
-        """``text`` says whether all values are texts, ``rereadable`` whether it can be read more than once. With the
+        """Take a function that reads the rows.
+
+        ``text`` says whether all values are texts, ``rereadable`` whether it can be read more than once. With the
         ``location`` of its file `reopen` makes the same source, in another process too.
         """
         self.location = location
@@ -46,7 +48,7 @@ class Source:
         return f"Source({self.kind})"
 
     def batches(self) -> AsyncGenerator[Batch, None]:
-        """Give the rows. Raises UsageError where they were read before and can be read only once."""
+        """Give the rows. Raises UsageError if they were read before and can be read only once."""
         if self._begun and not self.rereadable:
             raise UsageError("this source was read before and can be read only once")
         self._begun = True
@@ -54,7 +56,7 @@ class Source:
 
 
 async def _halting(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
-    """Raise SourceError, with the number of the row, where a source is unreadable."""
+    """Raise SourceError, with the number of the row, if a source is unreadable."""
     rows = 0
     async with aclosing(batches):
         try:
@@ -107,7 +109,7 @@ def parquet_source(path: Path_) -> Source:
 
 
 def _tables() -> Any:
-    """Import the module that reads tables. Raises UsageError where its extra is missing."""
+    """Import the module that reads tables. Raises UsageError if its extra is missing."""
     from mjbulk.rows import tables  # noqa: PLC0415  # a large library, for those who use it
 
     return tables

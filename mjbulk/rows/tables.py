@@ -36,7 +36,7 @@ def read_table(table: Any, size: int) -> AsyncGenerator[list[Block], None]:
     """Give the rows of anything with the Arrow C stream interface, in blocks of ``size`` rows. The values of a single
     column (a Series) are addresses.
 
-    Raises UsageError where it cannot be given as Arrow, SourceUnreadable where it fails later.
+    Raises UsageError if it cannot be given as Arrow, SourceUnreadable if it fails later.
     """
     return _batches(partial(_open_table, table), size)
 
@@ -44,7 +44,7 @@ def read_table(table: Any, size: int) -> AsyncGenerator[list[Block], None]:
 def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
     """Give the rows of a Parquet file, in blocks of ``size`` rows.
 
-    Raises UsageError where it cannot be opened, SourceUnreadable where it fails later.
+    Raises UsageError if it cannot be opened, SourceUnreadable if it fails later.
     """
     return _batches(partial(_open_parquet, path), size)
 

@@ -23,7 +23,7 @@ from mjbulk.rows.values import RowFault
 async def csv_batches(pieces: Pieces, encoding: str, delimiter: str) -> AsyncGenerator[Batch, None]:
     """Give the rows of CSV. The first record names the columns; the first block has these names and no row.
 
-    Raises UsageError where the first record is missing or cannot be read, SourceUnreadable where the text ends early.
+    Raises UsageError if the first record is missing or cannot be read, SourceUnreadable if the text ends early.
     """
     records = CsvRecords(delimiter)
     names: tuple[str, ...] | None = None
@@ -81,7 +81,7 @@ def _bad_record(records: Records, index: int, names: tuple[str, ...]) -> BadRow:
 async def jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
     """Give the rows of JSON Lines; blank lines are none.
 
-    Raises UsageError where it begins like UTF-16 or UTF-32, SourceUnreadable where the bytes end early.
+    Raises UsageError if it begins like UTF-16 or UTF-32, SourceUnreadable if the bytes end early.
     """
     rest: bytes | None = None
     async with aclosing(with_last(pieces)) as marked:

@@ -151,7 +151,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
 
 
 def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
-    """Convert a value, which may be one of numpy. Raises RowFault where it does not fit."""
+    """Convert a value, which may be one of numpy. Raises RowFault if it does not fit."""
     try:
         if type(value).__module__ == "numpy":
             value = _python_value(value)
@@ -204,7 +204,7 @@ class Column:
     def read(self, value: Any, *, text: bool = False) -> Any:
         """Convert a value; a null gives None. With ``text`` an empty text is a null, and nothing else is.
 
-        Raises RowFault where the value does not fit.
+        Raises RowFault if the value does not fit.
         """
         if value == "" if text else is_null(value):
             return None
