@@ -12,7 +12,7 @@ from attrs import frozen
 from mjbulk.config import Assumptions
 
 ASSUMED = Assumptions()
-"""What is assumed where nothing was observed."""
+"""The assumptions that hold as long as nothing is observed."""
 _EITHER = ("count_includes_rejected", "csv_count_includes_rejected")
 """Fields whose default None allows both values: to see one of the two contradicts nothing."""
 

@@ -81,7 +81,7 @@ class Emulator:
         await self.aclose()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Start to listen; port 0 takes a free one. A start after `aclose` keeps the state."""
+        """Start listening; port 0 takes a free one. A start after `aclose` keeps the state."""
         self._loop = loop = asyncio.get_running_loop()
         self._closing.clear()
         if self._began is None:
@@ -96,7 +96,7 @@ class Emulator:
         self._world.url = self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
 
     async def aclose(self) -> None:
-        """Stop to listen, and cut open requests. The state can still be read."""
+        """Stop listening, and cut open requests. The state can still be read."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
