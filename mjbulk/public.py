@@ -2,7 +2,7 @@
 
 So a pickle, a traceback and a repr name ``mjbulk.Report``, and survive every later move of the code.
 
-One thing has to be mended for it. `inspect` looks for the source of a class in the file of the module that the class
+This needs one correction. `inspect` looks for the source of a class in the file of the module that the class
 names, here ``mjbulk/__init__.py``, and reads that file through `linecache`. So the lines that `linecache` has of it go
 on, after its own, with those of the modules in which public classes are defined. They are read when somebody asks for a
 source, and not before.
