@@ -1,5 +1,5 @@
 #!/bin/sh
-# Mailjet reports the refused lines of a CSV import in a CSV file: the lines as they came, each with ` ###message###field`
+# Mailjet reports the refused lines of a CSV import in a CSV file: the lines unchanged, each with ` ###message###field`
 # as one more cell. A line that had too few cells stays short. Common readers make something else of a file with such a line:
 # some give the message to another column, one refuses the file, and DuckDB either takes `#` for the beginning of a comment,
 # and reads no row at all, or takes each line as one cell, as the other lines have it. It says nothing in both cases.
