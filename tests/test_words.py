@@ -29,7 +29,7 @@ TABLE = r"""
 instead of                               write                          for example in
 ---------------------------------------  -----------------------------  ---------------------------------
 for certain                              what is known, and by whom     an error that means no row for certain
-\banew\b                                 again                          make the table anew
+\b(anew|afresh)\b                        again                          make the table anew
 \b(puts?|laid)\b~\baside\b               keep, store                    put the rows of a chunk aside
 \bnobody (yet )?(can|could|knows)\b      it is not known                nobody can say what became of them
 \bnobody (wants|would|has)\b             say what is done instead       nobody wants to know
@@ -66,6 +66,7 @@ for certain                              what is known, and by whom     an error
 @Of (an?|the|one|all|each|several)\b     the subject first              Of a file all rows are read.
 @Who (?!calls it:)                       the caller that                It ends. Who cancels it waits.
 @(Never|Only|Nor|Not)\b~ IS IT\b         subject, verb, object          Only then are they read.
+@(So|Nor) (is|are|do|does|has|have)\b    subject, verb, object          It is private. So is the folder.
 """
 """Patterns, what to write instead, and words that the pattern finds. Case is ignored, except in a pattern with @."""
 SHORT = {

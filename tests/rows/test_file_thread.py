@@ -52,7 +52,7 @@ def test_a_thread_without_a_call_closes_at_once() -> None:
 
 
 async def test_an_idle_thread_closes_at_once() -> None:
-    """So does one whose calls have all come back."""
+    """A thread whose calls have all come back closes at once too."""
     calls, closed_in = FileThread(), []
     await calls.ask(int)
     calls.end(lambda: closed_in.append(threading.current_thread()))
