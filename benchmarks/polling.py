@@ -8,7 +8,8 @@ from functools import partial
 from statistics import fmean, median
 
 from benchmarks.jobs import ModelJob, mix
-from mjbulk.jobs.forecast import Bounds, JobStatistics, OtherJobs, Track, learn, next_look
+from mjbulk.jobs.forecast import Bounds, JobStatistics, OtherJobs, learn, next_look
+from mjbulk.jobs.track import Track
 
 SEEDS = (1, 2, 3, 4, 5)
 ALONE = 1e5

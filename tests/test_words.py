@@ -14,7 +14,6 @@ NOT_YET = (
     "mjbulk/run/",
     "mjbulk/chunks/chunker.py",
     "mjbulk/chunks/people.py",
-    "mjbulk/jobs/",
     "mjbulk/outcomes/",
     "mjbulk/journal/",
     "mjbulk/config.py",

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from mjbulk.check._findings import ASSUMED
-from mjbulk.jobs.forecast import finished
+from mjbulk.jobs.track import finished
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef
 from mjbulk.outcomes.error_file import parse

@@ -1,4 +1,21 @@
-"""How long something takes: what is thought of it, what is learned of it, and what is left after some time."""
+"""How long something takes: a distribution of durations, learned from ended jobs, and the time that is left.
+
+Symbols, the same in each formula of this module:
+
+=======  ===================================================================  =============
+symbol   meaning                                                              unit
+=======  ===================================================================  =============
+T, t     a duration (random), and a value of it                               s
+a, r     the age of something that has not ended, and the time it has left    s
+m, k     median and shape of a `LogLogistic`                                  s, none
+x, y     ``ln(rows)`` and ``ln(seconds)`` of one ended job                    none
+w, W     the weight of one job, and the sum of all weights                    jobs
+b        the slope of y over x                                                none
+v        a variance of y                                                      none
+=======  ===================================================================  =============
+
+Durations of jobs differ by orders of magnitude, so everything is computed with their logarithms.
+"""
 
 import math
 from typing import Self
@@ -6,53 +23,88 @@ from typing import Self
 from attrs import frozen
 
 FORGETTING = 0.98
-"""What an observation counts after the next one: about the last fifty jobs decide."""
+"""Factor by which the weight of older jobs shrinks with each new one: W is at most 1 / (1 - 0.98) = 50 jobs."""
 _LATE_WEIGHT = 4
-"""What one that is not known yet, and will be longer, counts against those that are known."""
+"""Weight of one overdue unfinished job against finished ones, in jobs."""
 _STRANGE = 0.05
-"""Share of cases that are thought to follow no spread that was learned."""
+"""Share of jobs that are expected to follow no learned spread."""
+_RIDGE = 1.0
+"""Strength of the prior slope: that of one job whose ln(rows) is 1 away from the mean."""
+_LEAST_SHAPE, _MOST_SHAPE = 0.5, 60.0
+"""Bounds of k: below, the middle half spans more than a factor of 81; above, it spans 4 %."""
+_LEAST_AGE, _LEAST_LEFT = 1e-9, 1e-3
+"""Seconds, so that logarithms and quotients are finite."""
+_MOST_EXPONENT = 600.0
+"""The largest argument of exp() here: at 710 it overflows."""
 
 
 @frozen
 class LogLogistic:
-    """A log-logistic distribution of seconds."""
+    """A log-logistic distribution of seconds: ln T has a logistic distribution.
+
+    ::
+
+        S(t) = P(T > t) = 1 / (1 + (t / m)^k)
+
+    Its tail is heavy: once ``a`` is far beyond ``m``, the time left is in proportion to ``a``. The quantiles of the
+    time left have a closed form, which those of the similar log-normal distribution have not.
+
+    Source: S. Bennett, Log-logistic regression models for survival data, Applied Statistics 32 (1983), pages 165-171.
+    """
 
     median: float
+    """m, in s."""
     shape: float
-    """Large where times are alike."""
+    """k. The larger it is, the more alike the durations are."""
 
     @classmethod
     def of(cls, log_mean: float, variance: float) -> Self:
-        """Make one of the mean and the variance of the logarithm."""
+        """Make the distribution in which ln T has this mean and variance: ``k = pi / sqrt(3 v)``."""
         shape = math.pi / math.sqrt(3 * variance)
-        return cls(math.exp(log_mean), min(max(shape, 0.5), 60.0))
+        return cls(math.exp(log_mean), min(max(shape, _LEAST_SHAPE), _MOST_SHAPE))
 
     def left(self, age: float, share: float) -> float:
-        """Give the seconds that are left after ``age`` in all but ``share`` of those cases that last so long."""
-        log_ratio = math.log(max(age, 1e-9) / self.median)
+        """Give the r with ``P(T > a + r | T > a) = share``, in s.
+
+        With the odds ``o(t) = (t / m)^k``, of having ended by t, that is ``1 + o(a + r) = (1 + o(a)) / share``. It is
+        computed in logarithms, because the odds themselves overflow.
+        """
+        log_ratio = math.log(max(age, _LEAST_AGE) / self.median)
         shape = self._shape_after(log_ratio)
-        grown = shape * log_ratio
-        odds = max(grown, 0.0) + math.log1p(math.exp(-abs(grown))) - math.log(share)
-        reached = odds + math.log(-math.expm1(-odds))
-        return max(self.median * math.exp(reached / shape) - age, 1e-3)
+        log_odds = shape * log_ratio
+        log_sum = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds))) - math.log(share)  # ln(1 + o(a + r))
+        log_odds_then = log_sum + math.log(-math.expm1(-log_sum))  # ln(o(a + r))
+        return max(self.median * math.exp(log_odds_then / shape) - age, _LEAST_LEFT)
 
     def _shape_after(self, log_ratio: float) -> float:
-        """Trust the spread less where it is exceeded by far: that may be one of the strange cases."""
+        """Give the shape to use at ``ln(a / m)``: an age far beyond the spread makes the spread less credible.
+
+        A share e (`_STRANGE`) of jobs follows a wide distribution, with shape ``min(k, 1)`` and survival S1. By Bayes,
+        a job of this age is one of them with ``p = e S1 / (e S1 + (1 - e) S)``. As p goes from e to 1, the scale 1 / k
+        goes from the learned one to the wide one.
+        """
         wide = min(self.shape, 1.0)
-        lasts = (1 - _STRANGE) / (1 + math.exp(min(self.shape * log_ratio, 600.0)))
-        strange = _STRANGE / (1 + math.exp(min(wide * log_ratio, 600.0)))
-        doubt = max(strange / (strange + lasts) - _STRANGE, 0.0) / (1 - _STRANGE)
+        usual = (1 - _STRANGE) / (1 + math.exp(min(self.shape * log_ratio, _MOST_EXPONENT)))
+        strange = _STRANGE / (1 + math.exp(min(wide * log_ratio, _MOST_EXPONENT)))
+        doubt = max(strange / (strange + usual) - _STRANGE, 0.0) / (1 - _STRANGE)
         return 1 / (doubt / wide + (1 - doubt) / self.shape)
 
     def log_left(self, age: float) -> tuple[float, float]:
-        """Give median and variance of the logarithm of what is left after ``age``."""
+        """Give the median and the variance of ``ln r`` at an age.
+
+        The variance is that of the logistic distribution with the same quartiles. Those lie ``2 ln(3) / k`` apart, and
+        its variance is ``(pi / k)^2 / 3``.
+        """
         middle, upper, lower = (self.left(age, share) for share in (0.5, 0.25, 0.75))
         return math.log(middle), (math.log(upper / lower) / (2 * math.log(3)) * math.pi) ** 2 / 3
 
 
 @frozen(kw_only=True)
 class Regression:
-    """A line through logarithms of seconds over logarithms of rows, as weighted sums."""
+    """A line of y over x through ended jobs, as weighted sums: least squares with exponential forgetting.
+
+    The fields are the sums of w, w x, w y, w x^2, w x y and w y^2.
+    """
 
     weight: float = 0.0
     x: float = 0.0
@@ -62,32 +114,40 @@ class Regression:
     yy: float = 0.0
 
     def with_point(self, x: float, y: float) -> "Regression":
-        """Take in one more, and let the others fade."""
+        """Add one job with weight 1, and shrink the weights of the others."""
         point = {"weight": 1.0, "x": x, "y": y, "xx": x * x, "xy": x * y, "yy": y * y}
         return Regression(**{name: FORGETTING * getattr(self, name) + value for name, value in point.items()})
 
-    def predict(self, guess: "Prior", x: float | None, late: int = 0) -> LogLogistic:
-        """Forecast for one more at ``x`` (None: not known).
+    def predict(self, prior: "Prior", x: float | None, late: int = 0) -> LogLogistic:
+        """Give the distribution for one more job at ``x``, or at the mean if x is not known (None).
 
-        The ``guess`` counts less, the more points there are, and more, the more are ``late``: not ended yet, and longer
-        under way than these.
+        The prior counts as ``(1 + 4 late) / (1 + W)`` jobs: less, the more jobs have ended; more, the more are
+        ``late``, which are those that run for longer than usual. Of jobs that were posted together the short ones end
+        first, and say little about the others.
+
+        With that pseudo-job among the sums, means x' and y', and centred sums Sxx, Sxy, Syy::
+
+            b = (Sxy + prior slope) / (Sxx + 1), kept in 0 to 1     ridge regression: no slope from a single size
+            s = (Syy - 2 b Sxy + b^2 Sxx + prior v) / W             variance around the line
+            v = s (1 + 1 / W + (x - x')^2 / (Sxx + 1))              variance of a prediction
+            ln m = y' + b (x - x')
         """
-        faint = (1 + _LATE_WEIGHT * late) / (1 + self.weight)
-        weight = self.weight + faint
-        mean_x, mean_y = (self.x + faint * guess.x) / weight, (self.y + faint * guess.y) / weight
-        xx = self.xx + faint * guess.x**2 - weight * mean_x**2
-        xy = self.xy + faint * guess.x * guess.y - weight * mean_x * mean_y
-        yy = self.yy + faint * guess.y**2 - weight * mean_y**2
-        slope = min(max((xy + guess.slope) / (xx + 1.0), 0.0), 1.0)
-        off = max(yy - 2 * slope * xy + slope**2 * xx, 0.0)
+        prior_weight = (1 + _LATE_WEIGHT * late) / (1 + self.weight)
+        weight = self.weight + prior_weight
+        mean_x, mean_y = (self.x + prior_weight * prior.x) / weight, (self.y + prior_weight * prior.y) / weight
+        s_xx = self.xx + prior_weight * prior.x**2 - weight * mean_x**2
+        s_xy = self.xy + prior_weight * prior.x * prior.y - weight * mean_x * mean_y
+        s_yy = self.yy + prior_weight * prior.y**2 - weight * mean_y**2
+        slope = min(max((s_xy + prior.slope) / (s_xx + _RIDGE), 0.0), 1.0)
+        residuals = max(s_yy - 2 * slope * s_xy + slope**2 * s_xx, 0.0)
         away = 0.0 if x is None else x - mean_x
-        variance = (off + faint * guess.variance) / weight * (1 + 1 / weight + away**2 / (xx + 1.0))
-        return LogLogistic.of(mean_y + slope * away, variance)
+        around = (residuals + prior_weight * prior.variance) / weight
+        return LogLogistic.of(mean_y + slope * away, around * (1 + 1 / weight + away**2 / (s_xx + _RIDGE)))
 
 
 @frozen
 class Prior:
-    """What is thought of a time before anything is learned."""
+    """What is assumed of a duration before any job has ended: one point of the line, its slope, and a variance of y."""
 
     x: float
     y: float

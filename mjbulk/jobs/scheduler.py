@@ -1,8 +1,10 @@
 """One scheduler behind all watchers of an API key.
 
-It keeps the jobs under watch in a heap, by the time of their next look, and one task that takes them from it. Those
-that are due wait in a second heap for one of a few looks that may be under way: who has most likely ended goes first.
-However many wait for a job, it is asked for once at a time; a job that nobody waits for is not asked for.
+It keeps the watched jobs in a heap by the time of their next look, and one task takes them out when they are due. Due
+jobs go into a second heap, where they wait for one of the few looks that may be under way: the job that has most likely
+ended goes first. However many callers wait for a job, it has one look at a time. A job for which nobody waits has none.
+
+A look asks for the state of the job (FACTS 2.1), and after its end for its error file (FACTS 3.1, 6.1).
 """
 
 import asyncio
@@ -16,17 +18,8 @@ from attrs import define, field, frozen
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, Event
-from mjbulk.jobs.forecast import (
-    Bounds,
-    JobStatistics,
-    NextLook,
-    OtherJobs,
-    Track,
-    finished,
-    learn,
-    next_look,
-    wait_after_failures,
-)
+from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
+from mjbulk.jobs.track import Track, finished
 from mjbulk.mailjet.replies import JobReply, decode_job
 from mjbulk.mailjet.requests import error_file_request, job_request
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, GaveUp, Patience, Transport, Untrusted
@@ -35,48 +28,53 @@ from mjbulk.outcomes.error_file import MISSING, ErrorFile, parse
 from mjbulk.outcomes.settle import announces_errors
 
 _PATIENCE = Patience(attempts=1, seconds=float("inf"))
-"""Of one look. Then other jobs have their turn: the answer to one may be broken for good."""
+"""The patience of one look: after one attempt other jobs have their turn, in case that this one always fails."""
 _FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
-"""An error file may appear after its job has ended: waits as shares of the time that is assumed."""
-_NOTHING = JobStatistics()
+"""Waits for an error file that appears after the end of its job, as shares of `Assumptions.error_file_seconds`."""
 _FIRST_LOOKS = 20.0
-"""Jobs a second that are looked at for the first time when many are taken up at once."""
+"""First looks a second, when many older jobs are watched at once."""
+_NOTHING = JobStatistics()
 
 
 @frozen(kw_only=True)
 class EndedJob:
-    """A job that has ended, with its error file where one was announced or asked for."""
+    """A job that has ended."""
 
     reply: JobReply
+    """The reply that showed its end."""
     file: ErrorFile | None
+    """Its error file; None if none was expected."""
 
 
 @define(eq=False)
 class WatchedJob:
-    """A job under watch. All of it is mutable, and the scheduler's own."""
+    """A job that is watched. The scheduler alone changes it."""
 
     ref: JobRef
     track: Track
     ends: float
-    """When it will have ended as likely as not."""
+    """When it is expected to end (the median), by the loop's clock."""
     reply: JobReply | None = None
-    """What it said last."""
+    """Its last reply."""
     waiters: list[asyncio.Future[None]] = field(factory=list)
+    """One for each caller that waits for news."""
     busy: bool = False
-    """Whether it is in a heap, or looked at."""
-    last: JobReply | None = None
-    """The reply with which it ended, while its error file is awaited."""
+    """It is in a heap, or a look at it is under way."""
+    final: JobReply | None = None
+    """The reply that showed its end, while its error file is awaited."""
     late: bool = False
-    """Whether it has been under way for longer than is usual."""
-    file_looks: int = 0
-    """How often its error file was not there."""
-    again: bool = False
-    """Whether it had ended before, and is asked for once more."""
+    """It has run for longer than is usual."""
+    file_misses: int = 0
+    """Looks that did not find its error file."""
+    reopened: bool = False
+    """It seemed to have ended before, and is watched once more."""
     ended: EndedJob | None = None
+    """What its end was."""
     failure: Exception | None = None
+    """What ended its watching before."""
 
     def notify(self) -> None:
-        """Wake all who wait for news."""
+        """Wake all callers that wait for news."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -84,16 +82,19 @@ class WatchedJob:
 
 
 class Scheduler:
-    """Looks at jobs when they are due. Mutable state: the two heaps, the jobs under watch, what was learned of jobs
-    that ended, its tasks, and how many looks in a row had no answer: then one at a time is tried, after a rest.
+    """Looks at jobs when they are due.
+
+    While Mailjet does not answer, it tries one look at a time, with growing waits. Mutable state: the two heaps, the
+    watched jobs and how many of each kind are late, the statistics, its tasks, when the next first look may be, and the
+    outage: how many looks in a row had no answer, and until when it waits.
     """
 
     def __init__(
         self, transport: Transport, bounds: Bounds, assumptions: Assumptions, at_once: int, emit: Emit
     ) -> None:
-        """``at_once`` is how many looks may be under way."""
+        """Watch nothing yet. At most ``at_once`` looks are under way."""
         self.statistics: dict[JobKind, JobStatistics] = {}
-        """What ended jobs have taught, by their kind. It may be put here before the first look."""
+        """What was learned from ended jobs, by kind. Known statistics may be added before the first look."""
         self._assumptions = assumptions
         self._transport = transport
         self._bounds = bounds
@@ -108,15 +109,15 @@ class Scheduler:
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._next_first = 0.0
-        self._failing = 0
-        self._rest_until = 0.0
+        self._failures = 0
+        self._wait_until = 0.0
         self._closed = False
 
     def watch(self, ref: JobRef, rows: int = 0, *, new: bool = False, resumed: bool = False) -> WatchedJob:
-        """Give the one record of a job.
+        """Give the one record of a job; there is no look before somebody waits for it.
 
-        ``new`` says that it was created just now, or not long ago by another process (``resumed``): it may not be found
-        yet.
+        ``new`` says that the job was created just now, or a short time ago by another process (``resumed``): Mailjet
+        may not find it yet.
         """
         known = self._watched.get(ref)
         if known is None:
@@ -127,7 +128,7 @@ class Scheduler:
         return known
 
     async def changes(self, job: WatchedJob) -> None:
-        """Wait for news of a job. Raises what its watching failed with."""
+        """Wait for news of a job. Raises what ended its watching."""
         if self._closed:
             raise Error("the client was closed; the job goes on at Mailjet")
         if job.failure is None and job.ended is None:
@@ -144,20 +145,20 @@ class Scheduler:
             raise job.failure
 
     async def end_of(self, job: WatchedJob, on_news: Callable[[], object] = lambda: None) -> EndedJob:
-        """Wait for a job's end. ``on_news`` is called whenever there is news."""
+        """Wait for a job's end, and call ``on_news`` whenever there is news. Raises what ended its watching."""
         while job.ended is None:
             await self.changes(job)
             on_news()
         return job.ended
 
     async def look_again(self, job: WatchedJob) -> EndedJob:
-        """Ask for a job that has ended, and for its error file, once more: it may not have been the end."""
-        job.ended, job.last, job.again = None, None, True
+        """Watch a job once more that seemed to have ended, and read its error file once more."""
+        job.ended, job.final, job.reopened = None, None, True
         self._watched[job.ref] = job
         return await self.end_of(job)
 
     async def aclose(self) -> None:
-        """Stop looking. Those who wait are told."""
+        """Stop all looks. Callers that wait raise Error."""
         self._closed = True
         tasks = [*self._looks, *([self._task] if self._task else [])]
         for task in tasks:
@@ -169,12 +170,13 @@ class Scheduler:
     # When
 
     def _first_look(self, job: WatchedJob) -> float:
-        """Give the seconds until the first look at a job that somebody waits for (again).
+        """Give the seconds until the first look at a job for which somebody has begun to wait.
 
-        Of jobs that were created before, at once; of many of them one after the other.
+        A job that was posted here gets a forecast. Any other may have ended already, so its look comes at once, but
+        those of many jobs come one after the other.
         """
         now = asyncio.get_running_loop().time()
-        if job.track.age_known and not job.track.looks and not job.again:
+        if job.track.age_known and not job.track.looks and not job.reopened:
             return self._decide(job).wait
         self._next_first = max(self._next_first, now)
         wait = self._next_first - now
@@ -182,22 +184,24 @@ class Scheduler:
         return wait
 
     def _decide(self, job: WatchedJob) -> NextLook:
+        """Decide when to look at a job next, and note what is expected of it."""
         now = asyncio.get_running_loop().time()
         others = OtherJobs(count=len(self._watched) - 1, late=self._late[job.ref.kind] - job.late)
-        look = next_look(job.track, self._learned(job), now, self._bounds, others)
+        look = next_look(job.track, self._statistics(job), now, self._bounds, others)
         job.ends = now + look.left
-        self._note(job, late=look.late)
+        self._count_late(job, late=look.late)
         return look
 
-    def _note(self, job: WatchedJob, *, late: bool) -> None:
-        """Keep the number of late jobs of each kind."""
+    def _count_late(self, job: WatchedJob, *, late: bool) -> None:
+        """Keep count of the late jobs of each kind."""
         self._late[job.ref.kind] += late - job.late
         job.late = late
 
-    def _learned(self, job: WatchedJob) -> JobStatistics:
+    def _statistics(self, job: WatchedJob) -> JobStatistics:
         return self.statistics.get(job.ref.kind, _NOTHING)
 
     def _queue(self, job: WatchedJob, seconds: float) -> None:
+        """Put a job into the first heap, due in ``seconds``."""
         job.busy = True
         due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._waiting, (due, next(self._sequence), job))
@@ -206,6 +210,7 @@ class Scheduler:
             self._task = asyncio.create_task(self._run(), name="mjbulk polls")
 
     async def _run(self) -> None:
+        """Start looks whenever some are due, or something has changed."""
         while True:
             self._news.clear()
             wait = self._start_looks()
@@ -216,13 +221,13 @@ class Scheduler:
                 pass
 
     def _start_looks(self) -> float | None:
-        """Start the looks that are due, as far as there is room, and give the seconds until the next may be."""
+        """Start the looks that are due, as many as may be, and give the seconds until the next one may start."""
         now = asyncio.get_running_loop().time()
         while self._waiting and self._waiting[0][0] <= now:
             _, number, job = heapq.heappop(self._waiting)
             heapq.heappush(self._due, (job.ends, number, job))
-        room = 1 if self._failing else self._at_once
-        while self._due and len(self._looks) < room and self._rest_until <= now:
+        most = 1 if self._failures else self._at_once
+        while self._due and len(self._looks) < most and self._wait_until <= now:
             _, _, job = heapq.heappop(self._due)
             job.busy = bool(job.waiters)
             if job.busy:
@@ -230,8 +235,8 @@ class Scheduler:
                 self._looks.add(task)
                 task.add_done_callback(self._looked)
         times = [self._waiting[0][0]] if self._waiting else []
-        if self._due and self._rest_until > now:
-            times.append(self._rest_until)
+        if self._due and self._wait_until > now:
+            times.append(self._wait_until)
         return min(times) - now if times else None
 
     # A look
@@ -241,35 +246,35 @@ class Scheduler:
         self._news.set()
 
     async def _look(self, job: WatchedJob) -> None:
-        """Take the next step with a job, and put it back where it has not ended."""
+        """Take the next step with a job, and queue it for the next look unless it has ended."""
         try:
             wait = await self._step(job)
         except Untrusted as failure:
             self._fail(job, failure)
         except GaveUp:
-            self._failing += 1
-            self._rest_until = asyncio.get_running_loop().time() + wait_after_failures(self._failing, self._bounds)
+            self._failures += 1
+            self._wait_until = asyncio.get_running_loop().time() + wait_after_failures(self._failures, self._bounds)
             job.track = job.track.after_failure()
             self._queue(job, wait_after_failures(job.track.failures, self._bounds))
-        except Exception as failure:  # noqa: BLE001  # it belongs to those who wait for the job
+        except Exception as failure:  # noqa: BLE001  # it goes to the callers that wait for the job
             self._fail(job, failure)
         else:
-            self._failing, self._rest_until = 0, 0.0
+            self._failures, self._wait_until = 0, 0.0
             if wait is not None:
                 self._queue(job, wait)
 
     async def _step(self, job: WatchedJob) -> float | None:
-        """Ask for a job's state, or for its error file, and give the seconds until the next step."""
-        news = job.last is None and await self._ask(job)
-        if job.last is not None:
-            return await self._finish(job, job.last)
+        """Ask for a job's state or its error file; give the seconds until the next step, None if it has ended."""
+        news = job.final is None and await self._ask(job)
+        if job.final is not None:
+            return await self._finish(job, job.final)
         wait = self._decide(job).wait
         if news:
             job.notify()
         return wait
 
     async def _ask(self, job: WatchedJob) -> bool:
-        """Ask for a job's state, and tell whether there is news for those who wait."""
+        """Ask for a job's state, and say whether there is news for callers."""
         loop = asyncio.get_running_loop()
         try:
             reply = await self._transport.send(job_request(job.ref), decode_job, patience=_PATIENCE)
@@ -282,28 +287,28 @@ class Scheduler:
         if changed:
             self._emit(Event(name="job", job=job.ref, status=reply.status, rows=reply.count))
         if finished(reply.status, self._assumptions.terminal_statuses):
-            job.last = reply
-            if not job.again:
-                self.statistics[job.ref.kind] = learn(self._learned(job), job.track, reply, loop.time())
+            job.final = reply
+            if not job.reopened:
+                self.statistics[job.ref.kind] = learn(self._statistics(job), job.track, reply, loop.time())
         else:
             job.track = job.track.after(reply, loop.time())
         return changed or job.track.stalled != stalled
 
-    async def _finish(self, job: WatchedJob, last: JobReply) -> float | None:
-        """Fetch the error file of a job that has ended. One that was announced may not be there yet."""
-        file, announced = None, announces_errors(last)
-        ended_badly = last.status.strip().casefold() != "completed"
+    async def _finish(self, job: WatchedJob, final: JobReply) -> float | None:
+        """Read the error file of a job that has ended, if it may have one. One that was announced may come later."""
+        file, announced = None, announces_errors(final)
+        ended_badly = final.status.strip().casefold() != "completed"
         if announced or ended_badly or not self._assumptions.errors_are_announced:
             file = await self._error_file(job.ref)
-            if file is MISSING and announced and not job.again and job.file_looks < len(_FILE_WAITS):
-                job.file_looks += 1
-                return _FILE_WAITS[job.file_looks - 1] * self._assumptions.error_file_seconds
-        job.ended = EndedJob(reply=last, file=file)
-        self._leave(job)
+            if file is MISSING and announced and not job.reopened and job.file_misses < len(_FILE_WAITS):
+                job.file_misses += 1
+                return _FILE_WAITS[job.file_misses - 1] * self._assumptions.error_file_seconds
+        job.ended = EndedJob(reply=final, file=file)
+        self._forget(job)
         return None
 
     async def _error_file(self, ref: JobRef) -> ErrorFile:
-        """Fetch an error file by the id of its job."""
+        """Read an error file by the ID of its job."""
         request = error_file_request(ref)
         try:
             data = await self._transport.send(request, bytes, patience=_PATIENCE, max_reply=MAX_ERROR_FILE)
@@ -315,11 +320,11 @@ class Scheduler:
 
     def _fail(self, job: WatchedJob, failure: Exception) -> None:
         job.failure = failure
-        self._leave(job)
+        self._forget(job)
 
-    def _leave(self, job: WatchedJob) -> None:
-        """Take a job from under watch, and tell those who wait."""
+    def _forget(self, job: WatchedJob) -> None:
+        """Stop watching a job, and wake its callers."""
         job.busy = False
-        self._note(job, late=False)
+        self._count_late(job, late=False)
         self._watched.pop(job.ref, None)
         job.notify()

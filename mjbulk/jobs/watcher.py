@@ -1,4 +1,4 @@
-"""JobWatcher: what users hold of a job, and await."""
+"""JobWatcher, with which users wait for a job."""
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
@@ -15,16 +15,15 @@ from mjbulk.public import public
 
 @public
 class JobWatcher:
-    """What you await for a job: ``await watcher``, ``await watcher.wait(timeout=...)``, or ``async for job in
-    watcher``.
+    """A job to wait for: ``await watcher``, ``await watcher.wait(timeout=...)`` or ``async for job in watcher``.
 
-    Any number may wait for one watcher. Giving up waiting stops that wait alone: the job goes on at Mailjet.
+    Any number of callers may wait for one watcher. Cancelling a wait ends that wait only: the job goes on at Mailjet.
     """
 
     def __init__(self, ref: JobRef, scheduler: Scheduler, rows: int = 0, *, new: bool = False) -> None:
-        """Nothing is asked until somebody waits."""
+        """Ask Mailjet nothing before somebody waits."""
         self.ref = ref
-        """Which job: ``str(watcher.ref)`` can be kept, and given to ``Client.watch`` at any time."""
+        """The job. Keep ``str(watcher.ref)`` to watch it at any later time with ``Client.watch``."""
         self._scheduler = scheduler
         self._job = scheduler.watch(ref, rows, new=new)
 
@@ -33,15 +32,15 @@ class JobWatcher:
 
     @property
     def latest(self) -> Job | None:
-        """The job as it was last seen, or None."""
+        """The job as the last look saw it, or None before the first look."""
         if self._job.ended is not None:
             return job_of(self.ref, self._job.ended.reply, self._job.ended.file, ended=True)
         return job_of(self.ref, self._job.reply, None) if self._job.reply else None
 
     async def wait(self, timeout: float | None = None) -> Job:
-        """Wait for the job's end and give it, whatever it says.
+        """Wait for the job's end and give the job, whatever its outcome.
 
-        Raises the builtin TimeoutError after ``timeout`` seconds; ApiError where Mailjet does not know the job.
+        Raises the built-in TimeoutError after ``timeout`` seconds, and ApiError if Mailjet does not know the job.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -56,10 +55,11 @@ class JobWatcher:
         return self._wait_well().__await__()
 
     async def _wait_well(self) -> Job:
+        """Wait for the job's end. Raises JobFailed if it did not end well."""
         return (await self.wait()).raise_for_status()
 
     async def __aiter__(self) -> AsyncIterator[Job]:
-        """Give the job whenever it has changed, and for the last time when it has ended."""
+        """Give the job whenever it has changed, and a last time when it has ended."""
         shown: Job | None = None
         while True:
             latest = self.latest
@@ -73,7 +73,7 @@ class JobWatcher:
 
 
 def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None, *, ended: bool = False) -> Job:
-    """Make the record that users hold. Its rejections have no row numbers: the rows are not known here."""
+    """Make the record for users. Its rejections have no row numbers, because the rows are not known here."""
     file = relevant_file(reply, file)
     problem = (file.problem or "") if file else ""
     errors = file.errors if file else ()
@@ -81,11 +81,11 @@ def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None, *, ended: bool 
         Rejection(row=None, email=m.error.email, field=m.error.field, message=m.error.message, match=m.match)
         for m in match_errors(errors, ())
     ]
-    count_ = reply.count if reply.count is not None else reply.current or 0
+    done = reply.count if reply.count is not None else reply.current or 0
     return Job(
         ref=ref,
         status=reply.status,
-        count=count_,
+        count=done,
         error=reply.error or problem,
         rejections=RejectionStore(rejections),
         ended=ended,

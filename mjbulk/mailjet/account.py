@@ -1,4 +1,4 @@
-"""Calls about an account: its lists and properties, page by page."""
+"""Calls about an account: its lists and properties, page by page (FACTS 8.1, 8.2, 9.8)."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
@@ -42,11 +42,11 @@ class AccountCalls:
         """Find the ID of the csvimport of a DataID, or None.
 
         Ask batchjob with a filter first, then read every page of csvimport. The DataID of each reply is compared,
-        because Mailjet ignores a filter that it does not know.
+        because Mailjet ignores a filter that it does not know (FACTS 5.7).
         """
         try:
             filtered = await self._transport.send(page_request("batchjob", 0, Data=str(data_id)), decode_jobs)
-        except ApiError:  # not every key may read batchjobs
+        except ApiError:  # not every key may read batchjobs (FACTS 7.2)
             filtered = []
         for job in filtered:
             if job.data_id == data_id and job.id is not None:

@@ -7,8 +7,8 @@ The theory.
 (the generic cell rate algorithm, GCRA, with a burst of one): no second, wherever it begins, holds more than
 ``rate + 1`` starts.
 
-**What a 429 teaches.** Mailjet limits requests by key and time, names no number, and sends no Retry-After (observed).
-Before the first 429 only the user's own rate applies, if there is one. After it:
+**What is learned from a 429.** Mailjet limits requests by key and time, names no number, and sends no Retry-After
+(FACTS 9.9). Before the first 429 only the user's own rate applies, if there is one. After it:
 
 - The whole key stops: at least for Retry-After, or for a wait that doubles with each 429 in a row.
 - The rate at which the key was sending becomes `Pace.ceiling` (after the first 429: the requests of the second before),
@@ -22,7 +22,7 @@ Before the first 429 only the user's own rate applies, if there is one. After it
   flat near the ceiling, where the limit must be, and steep far from it. Requests that were not held back do not count:
   they have not tried the limit.
 - The span, after which the rate is at the ceiling again, is the number of requests of 30 s (each try of the limit costs
-  a few 429s and a pause), of 30 pauses where the server makes long ones, and never less than 150.
+  a few 429s and a pause), of 30 pauses if the server makes long ones, and never less than 150.
 
 With a fixed limit of 20 a second that means one or two 429s in about 600 answers, and 0.975 (the mean of the curve)
 less 1/30 (the pauses) of the limit is used. When the limit has moved up, the rate has almost doubled after three spans.

@@ -4,7 +4,7 @@ The theory. Mailjet limits an API key, so all requests of one key pass one `Gate
 all. The gate grants a request when it has three things, in this order:
 
 1. a free slot: at most ``concurrency`` requests are under way;
-2. a start time, from `mjbulk.mailjet.pace`, which knows the rate and what 429s have taught;
+2. a start time, from `mjbulk.mailjet.pace`, which knows the rate and what was learned from 429s;
 3. a request that waits.
 
 The gate picks the request last, when slot and start time are ready: a request that is cancelled while it waits wastes
@@ -39,7 +39,7 @@ Step = Callable[[Pace, float], tuple[Pace, _T]]
 _SECOND: tuple[Kind, ...] = ("poll", "download")
 """The kinds of the second queue."""
 _FLOOR = 4
-"""One grant in this many goes to the second queue, where a request waits there."""
+"""One grant in this many goes to the second queue, if a request waits there."""
 _LONGEST_PAUSE = 3600.0
 """Seconds. A longer Retry-After is taken as this."""
 
@@ -122,8 +122,8 @@ class Gate:
     async def throttled(self, start: Start, asked: float | None) -> None:
         """Stop the key, after a 429 to the request that had this start.
 
-        The stop lasts ``asked`` seconds where the server asked for that (Retry-After), else for a wait that doubles
-        with each 429 in a row.
+        The stop lasts ``asked`` seconds if the server asked for that (Retry-After); otherwise it doubles with each 429
+        in a row.
         """
         chance = self._chance.random()
 
@@ -166,7 +166,7 @@ class Gate:
         self._wake()
 
     def _wake(self) -> None:
-        """Start the task that grants, where it may find something to do."""
+        """Start the task that grants, if it may find something to do."""
         if self._granting is None and self._free_slots:
             self._granting = asyncio.create_task(self._grant())
 
@@ -204,7 +204,7 @@ class Gate:
         return any(self._queues)
 
     def _next(self) -> asyncio.Future[Start] | None:
-        """Take the next request out of its queue; None where none waits."""
+        """Take the next request out of its queue; None if none waits."""
         if not self._waiting():
             return None
         first, second = self._queues

@@ -1,10 +1,10 @@
 """The quota of API keys in Redis: one pace for many processes and machines.
 
 Redis holds the pace of a key as one value. A step is a compare-and-swap: read the value and the time, apply the step
-here, write the result unless another process has written meanwhile, else start over. So the code that paces, stops and
-learns is the same as within one process (`mjbulk.mailjet.pace`). Redis adds what one process lacks: a value that all
-processes see, and one clock. A rate limiter from a library was the alternative: it would still need the learning and
-the shared stop beside it, in a second script with a second theory.
+here, write the result unless another process has written meanwhile, else start over. The code that paces, stops and
+learns is therefore the same as within one process (`mjbulk.mailjet.pace`). Redis adds what one process lacks: a value
+that all processes see, and one clock. A rate limiter from a library was the alternative: it would still need the
+learning and the shared stop beside it, in a second script with a second theory.
 
 When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
 lost too, and are learned from 429s again.
@@ -47,7 +47,7 @@ class RedisQuota:
     """One quota for many processes and machines: ``Client(quota=RedisQuota("redis://...", max_rate=20))``.
 
     ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``. ``max_rate`` is the limit in requests a
-    second for one API key, over all processes together. Where it is too high, a 429 to one process stops and slows them
+    second for one API key, over all processes together. If it is too high, a 429 to one process stops and slows them
     all. Redis holds fingerprints of API keys and never a key itself. Raises UsageError.
     """
 
@@ -79,7 +79,7 @@ class RedisQuota:
         await self._redis.aclose()
 
     async def _try(self, name: str, step: Step[_T]) -> _T:
-        """Try until it works. Where an answer is lost, the step may be applied twice, which costs one start."""
+        """Try until it works. If an answer is lost, the step may be applied twice, which costs one start."""
         from redis import exceptions as known  # noqa: PLC0415  # the constructor has imported redis
 
         wait = _FIRST_WAIT

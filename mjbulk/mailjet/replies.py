@@ -1,8 +1,9 @@
 """Replies of Mailjet, decoded to records or errors.
 
-A reply is read by its body and never by its content type. Mailjet sends JSON as text/csv, HTML from its proxy, numbers
-and booleans as strings, ``""`` for a missing value, and keys in any case. A field that a record needs is converted
-strictly: ``true``, ``3.9`` and full-width digits are no numbers.
+A reply is read by its body and never by its content type (FACTS 9.14). Mailjet sends JSON as text/csv, HTML from its
+proxy (FACTS 9.10), numbers and booleans as strings (FACTS 9.2), and ``""`` for a missing value (FACTS 2.7); keys are
+read in any case (FACTS 1.10). A field that a record needs is converted strictly: ``true``, ``3.9`` and full-width
+digits are no numbers.
 """
 
 import re
@@ -56,7 +57,7 @@ class ErrorReply:
 
 
 def decode_job_id(body: bytes) -> int:
-    """Read the JobID of a managemanycontacts POST.
+    """Read the JobID of a managemanycontacts POST (FACTS 1.7).
 
     Raises UnreadableReply if there is no usable one; the request was applied nevertheless.
     """
@@ -68,7 +69,7 @@ def decode_job_id(body: bytes) -> int:
 
 
 def decode_data_id(body: bytes) -> int:
-    """Read the DataID of an upload: ``{ "ID": n }``, without an envelope. Raises UnreadableReply."""
+    """Read the DataID of an upload: ``{ "ID": n }`` without an envelope (FACTS 4.1). Raises UnreadableReply."""
     reply = _json(body)
     data_id = _int(reply.get("id")) if isinstance(reply, dict) else None
     if data_id is None or not 0 < data_id <= MAX_ID:
@@ -97,7 +98,7 @@ def decode_lists(body: bytes) -> list[ContactsList]:
 
 
 def decode_contact(body: bytes) -> ContactInfo | None:
-    """Read one contact, or None from an empty body (a 304 has one). Raises UnreadableReply."""
+    """Read one contact, or None from an empty body, as a 304 has (FACTS 9.7). Raises UnreadableReply."""
     return _structure(_first_row(body), ContactInfo) if body else None
 
 
@@ -129,7 +130,7 @@ def decode_properties(body: bytes) -> list[Property]:
 
 
 def decode_error(body: bytes) -> ErrorReply:
-    """Read the body of a refusal: JSON of several shapes, HTML, or nothing. Never raises."""
+    """Read the body of a refusal: JSON of several shapes (FACTS 9.3), HTML, or nothing. Never raises."""
     text = body.decode("utf-8", "replace")
     try:
         reply = _json(body)
@@ -145,7 +146,7 @@ def decode_error(body: bytes) -> ErrorReply:
 
 
 def _list_errors(reply: Any) -> dict[int, str]:
-    """Find what is said about single lists: ErrorInfo has it as observed, ErrorMessage as documented."""
+    """Find what is said about single lists: ErrorInfo has it, or ErrorMessage (FACTS 1.8)."""
     errors = {}
     for key in ("errorinfo", "errormessage") if isinstance(reply, dict) else ():
         info = _lower(reply.get(key))
@@ -229,9 +230,9 @@ def _str(value: Any) -> str:
 
 
 def decode_time(value: Any) -> datetime | None:
-    """Read a timestamp: ISO 8601 (UTC where it has no zone), or Unix seconds.
+    """Read a timestamp (FACTS 2.7): ISO 8601, in UTC if it has no zone, or Unix seconds.
 
-    Gives None for anything else, and for the year 1, by which Mailjet means "never".
+    Gives None for anything else, and for the year 1, by which a server means "never".
     """
     if isinstance(value, str) and not _DIGITS.match(value):
         try:
@@ -265,7 +266,7 @@ _converter.register_structure_hook_func(lambda cls: cls == (datetime | None), la
 
 
 def _or_none(read: Callable[[Any], _T], value: Any) -> _T | None:
-    """Read an optional field, None where that fails: a record must not be lost for a field that it can do without."""
+    """Read an optional field, None if that fails: a record must not be lost for a field that it can do without."""
     try:
         return read(value)
     except UnreadableReply:

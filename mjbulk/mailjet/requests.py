@@ -1,4 +1,4 @@
-"""Requests to Mailjet: their addresses and bodies."""
+"""Requests to Mailjet: their addresses and bodies, as in FACTS.md."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -12,7 +12,7 @@ from mjbulk.models import Action, ImportOptions, JobRef
 JSON = "application/json"
 TEXT = "text/plain"
 PAGE = 1000
-"""Rows of a page: the largest Limit that Mailjet documents."""
+"""Rows of a page: the largest Limit that Mailjet documents (FACTS 9.8)."""
 
 Kind = Literal["submit", "poll", "download", "account"]
 """What a request is for: the quota grants by it."""
@@ -50,13 +50,13 @@ _JOBS = {
 
 
 def contacts_request(body: Content) -> Request:
-    """POST contact/managemanycontacts: contacts for any number of lists, or none."""
+    """POST contact/managemanycontacts: contacts for any number of lists, or none (FACTS 1.1)."""
     path = "/v3/REST/contact/managemanycontacts"
     return Request(method="POST", path=path, call=_post("contact"), body=body, kind="submit")
 
 
 def list_contacts_request(list_id: int, body: bytes) -> Request:
-    """POST contactslist/{ID}/managemanycontacts: contacts for one list."""
+    """POST contactslist/{ID}/managemanycontacts: contacts for one list (FACTS 1.1)."""
     path = f"/v3/REST/contactslist/{list_id:d}/managemanycontacts"
     return Request(method="POST", path=path, call=_post("contactslist"), body=body, kind="submit")
 
@@ -66,7 +66,7 @@ def _post(kind: str) -> str:
 
 
 def job_request(ref: JobRef) -> Request:
-    """GET the state of a job. The path of a ``contactslist`` job has both IDs."""
+    """GET the state of a job. The path of a ``contactslist`` job has both IDs (FACTS 2.1)."""
     path = {
         "contact": f"/v3/REST/contact/managemanycontacts/{ref.id:d}",
         "contactslist": f"/v3/REST/contactslist/{ref.list_id or 0:d}/managemanycontacts/{ref.id:d}",
@@ -76,7 +76,7 @@ def job_request(ref: JobRef) -> Request:
 
 
 def error_file_request(ref: JobRef) -> Request:
-    """GET the error file of a job by its ID. A URL in a reply is never followed."""
+    """GET the error file of a job by its ID (FACTS 3.1, 6.1). A URL in a reply is never followed."""
     if ref.kind == "csvimport":
         path, call = f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", "GET CSVError"
     else:
@@ -85,7 +85,7 @@ def error_file_request(ref: JobRef) -> Request:
 
 
 def upload_request(list_id: int, body: Content) -> Request:
-    """POST DATA contactslist/{ID}/CSVData: upload the CSV text, which an import then names by its DataID."""
+    """POST DATA contactslist/{ID}/CSVData: upload CSV text, which an import then names by its DataID (FACTS 4.1)."""
     path = f"/v3/DATA/contactslist/{list_id:d}/CSVData/text:plain"
     call = "POST contactslist/CSVData"
     return Request(method="POST", path=path, call=call, body=body, content_type=TEXT, kind="submit")
@@ -99,7 +99,10 @@ def csvimport_request(
     options: ImportOptions | None = None,
     error_threshold: int | None = None,
 ) -> Request:
-    """POST csvimport. The methods for the exclusion list take no list; options are JSON inside a string."""
+    """POST csvimport (FACTS 5.1).
+
+    The methods for the exclusion list take no list (FACTS 5.2); options are JSON inside a string (FACTS 5.3).
+    """
     body: dict[str, Any] = {"DataID": data_id, "Method": method}
     if list_id is not None:
         body["ContactsListID"] = list_id
@@ -134,13 +137,13 @@ def contact_request(contact: str | int) -> Request:
 
 
 def exclude_request(contact: str | int, *, excluded: bool) -> Request:
-    """PUT contact: put it on the exclusion list or take it off. A 304 means that nothing had to change."""
+    """PUT contact: put it on the exclusion list or take it off. A 304 means that nothing had to change (FACTS 8.5)."""
     body = orjson.dumps({"IsExcludedFromCampaigns": excluded})
     return Request(method="PUT", path=f"/v3/REST/{contact_path(contact)}", call="PUT contact", body=body)
 
 
 def subscriptions_request(contact: str | int, offset: int) -> Request:
-    """GET one page of contact/{ID}/getcontactslists."""
+    """GET one page of contact/{ID}/getcontactslists (FACTS 8.6)."""
     path = f"/v3/REST/{contact_path(contact)}/getcontactslists?Limit={PAGE}&Offset={offset:d}"
     return Request(method="GET", path=path, call="GET contact/getcontactslists")
 
@@ -153,7 +156,7 @@ def subscribe_request(contact: str | int, lists: Sequence[tuple[int, Action]]) -
 
 
 def abort_request(job_id: int) -> Request:
-    """PUT csvimport/{ID} with the only status that Mailjet accepts there: "Abort", not "Aborted"."""
+    """PUT csvimport/{ID} with the only status that Mailjet accepts there: "Abort" (FACTS 5.6)."""
     body = orjson.dumps({"Status": "Abort"})
     return Request(method="PUT", path=f"/v3/REST/csvimport/{job_id:d}", call="PUT csvimport", body=body)
 

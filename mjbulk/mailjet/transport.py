@@ -54,7 +54,7 @@ class Patience:
     seconds: float
     """From the first failure on: the wait for a first answer that does not come is not counted."""
     resets: float = inf
-    """Number of attempts that may end with a connection closed without an answer, where the size of the body may be the
+    """Number of attempts that may end with a connection closed without an answer, if the size of the body may be the
     reason. Then `WasReset` is raised.
     """
 
@@ -85,7 +85,7 @@ class AttemptResult:
 
     verdict: Verdict
     why: str
-    """What was wrong, without server text; empty where nothing was."""
+    """What was wrong, without server text; empty if nothing was."""
     status: int | None = None
     """The HTTP status of a whole answer."""
     body: bytes = field(default=b"", repr=False)
@@ -93,7 +93,7 @@ class AttemptResult:
     asked: float | None = None
     """Seconds that the server asked to wait."""
     failure: Failure | None = None
-    """How the exchange failed, where there was no whole answer."""
+    """How the exchange failed, if there was no whole answer."""
     decoded: Any = field(default=None, repr=False)
     """The decoded answer of an attempt that was applied."""
 
@@ -381,7 +381,7 @@ class Transport:
 
 
 def _judged(response: Response, decode: Callable[[bytes], Any]) -> AttemptResult:
-    """Judge a whole answer, and decode it where the request was applied."""
+    """Judge a whole answer, and decode it if the request was applied."""
     asked = retry_after(response.headers)
     code = decode_error(response.body).code if response.status >= 400 else None
     verdict = judge_status(response.status, code=code, retry_after=asked is not None)

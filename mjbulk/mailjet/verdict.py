@@ -10,11 +10,11 @@ NOT_APPLIED  it never left, or Mailjet says "not now"            retry the same 
 REFUSED      Mailjet read it and will never accept these bytes   nothing was applied; never retry the same bytes
 FATAL        no request can succeed (keys, TLS, redirects)       the run halts; nothing of this request was applied
 UNKNOWN      Mailjet applied it, its answer is unreadable        it was applied, by a job whose ID is not known
-AMBIGUOUS    the answer was lost, or says nothing                retry only where applying it twice does no harm
+AMBIGUOUS    the answer was lost, or says nothing                retry only if applying it twice does no harm
 ===========  ==================================================  =====================================================
 
-Whether twice does harm depends on the request (``harmless``). Adding a person again is harmful where that person may
-have left in between.
+Whether twice does harm depends on the request (``harmless``). Adding a person again is harmful if that person may
+have left in between. Nothing at Mailjet recognises a repeated POST (FACTS 9.13).
 """
 
 from collections.abc import Iterable, Mapping
@@ -75,7 +75,7 @@ def judge_status(status: int, *, code: str | None, retry_after: bool) -> Verdict
     """Judge a whole answer by its HTTP status.
 
     ``code`` is Mailjet's own code (MJ19), if the answer has one: a 401 with a code is about the data, one without is
-    about the keys. ``retry_after`` says whether the server asked for a pause: a 503 with it means "not now".
+    about the keys (FACTS 9.5). ``retry_after`` says whether the server asked for a pause: then a 503 means "not now".
     """
     if 200 <= status < 300 or status == 304:
         return Verdict.APPLIED
@@ -98,7 +98,8 @@ def may_retry(verdict: Verdict, *, harmless: bool) -> bool:
 def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
     """Say whether a chunk may be retried when it is not known whether it was applied.
 
-    ``addnoforce`` and an update without a list converge: applied twice, they leave the same state as applied once.
+    ``addnoforce`` and an update without a list converge: applied twice, they leave the same state as applied once
+    (FACTS 1.3).
     ``addforce``, ``remove``, ``unsub`` and changes of the exclusion list may undo what a person chose in between: these
     are retried only with ``resend="always"``.
     """
@@ -110,7 +111,7 @@ def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Rese
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read for how many seconds the server asks to wait (Retry-After).
 
-    The header holds digits, or an HTTP date, which is compared with the answer's own Date. Gives None where it is
+    The header holds digits, or an HTTP date, which is compared with the answer's own Date. Gives None if it is
     missing or holds neither.
     """
     text = headers.get("Retry-After", "").strip()

@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 from benchmarks.jobs import mix
 from benchmarks.polling import WAYS, predictive
 from mjbulk.jobs.durations import LogLogistic, Regression
-from mjbulk.jobs.forecast import (
-    Bounds,
-    JobStatistics,
-    NextLook,
-    OtherJobs,
-    Track,
-    finished,
-    learn,
-    next_look,
-    wait_after_failures,
-)
+from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
+from mjbulk.jobs.track import Track, finished
 from mjbulk.mailjet.replies import JobReply
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
@@ -62,7 +53,7 @@ def after_jobs(number: int, queue: float, work: float, **more: Any) -> JobStatis
 def look(
     track: Track, learned: JobStatistics | None = None, bounds: Bounds = NO_BOUND, now: float | None = None
 ) -> NextLook:
-    return next_look(track, learned or JobStatistics(), track.seen if now is None else now, bounds)
+    return next_look(track, learned or JobStatistics(), track.seen_at if now is None else now, bounds)
 
 
 # Words
@@ -98,7 +89,7 @@ def test_any_other_word_means_that_it_runs(status: str) -> None:
 )
 def test_what_shows_that_a_job_has_begun(reply: JobReply, *, begun: bool) -> None:
     """A word of the queue, no JobStart and no row done: the job has not begun. Any other word: it has."""
-    assert (seen((5.0, reply)).begun is not None) is begun
+    assert (seen((5.0, reply)).begun_at is not None) is begun
 
 
 @pytest.mark.parametrize(
@@ -230,7 +221,7 @@ def test_where_rows_should_be_seen_and_none_is_done_the_end_is_far() -> None:
     """A kind of job that shows its rows is polled less while it prepares than one that does not."""
     learned = after_jobs(3, 10.0, 50.0)
     track = seen((5.0, running(0)))
-    assert learned.seen_rows
+    assert learned.shows_rows
     assert look(track, learned).wait > look(track, attrs.evolve(learned, uneven_weight=3.0)).wait
 
 
@@ -238,7 +229,7 @@ def test_a_job_that_goes_back_is_forecast_anew() -> None:
     """Going back to the queue, or losing rows, is survived: it counts from there."""
     begun = seen((10.0, running(0)), (20.0, running(500)))
     queued = begun.after(QUEUED, 30.0)
-    assert (queued.begun, queued.first, queued.probe, queued.share) == (None, None, None, 0.0)
+    assert (queued.begun_at, queued.first, queued.probe, queued.share) == (None, None, None, 0.0)
     fewer = begun.after(running(100), 30.0)
     assert fewer.first == (30.0, 0.1)
     for track in (queued, fewer):
@@ -271,7 +262,7 @@ def test_the_wait_is_within_bounds(looks: Any, kind: Any, rows: int, past: Any, 
     for now, reply in sorted(looks, key=lambda one: one[0]):
         track = track.after(reply, now)
         learned = learn(learned, track, DONE, now)
-    said = look(track, learned, BOUNDS, now=track.seen + later)
+    said = look(track, learned, BOUNDS, now=track.seen_at + later)
     assert BOUNDS.least <= said.wait <= BOUNDS.most
     assert 0 < said.left < math.inf
 
@@ -308,7 +299,7 @@ def test_a_job_that_was_seen_may_be_lost_for_a_while() -> None:
         track = track.after_404()
     assert not track.gone(1e6, 60.0)
     assert track.after_404().gone(1e6, 60.0)
-    assert track.after(QUEUED, 2.0).lost == 0
+    assert track.after(QUEUED, 2.0).not_found == 0
 
 
 def test_looks_without_an_answer_come_apart() -> None:
@@ -357,9 +348,9 @@ def test_of_a_job_that_others_created_only_the_import_is_learned() -> None:
 
 def test_a_forecast_is_judged_only_where_it_says_something() -> None:
     """Rows that were done at once, or seen in the last moment, say nothing about unevenness."""
-    assert not learn(JobStatistics(), seen((1.0, running(500)), posted=1.0), DONE, 5.0).seen_rows
-    assert not learn(JobStatistics(), seen((50.0, running(999))), DONE, 50.0).seen_rows
-    assert learn(JobStatistics(), seen((50.0, running(500))), DONE, 90.0).seen_rows
+    assert not learn(JobStatistics(), seen((1.0, running(500)), posted=1.0), DONE, 5.0).shows_rows
+    assert not learn(JobStatistics(), seen((50.0, running(999))), DONE, 50.0).shows_rows
+    assert learn(JobStatistics(), seen((50.0, running(500))), DONE, 90.0).shows_rows
 
 
 def test_what_was_learned_can_be_kept() -> None:
@@ -387,7 +378,7 @@ def test_what_was_damaged_is_not_taken(damage: dict[str, Any]) -> None:
     if damage == {"queue": {}}:
         assert JobStatistics.of(known) == JobStatistics()
         return
-    with pytest.raises(ValueError, match="nothing that was learned"):
+    with pytest.raises(ValueError, match="no statistics"):
         JobStatistics.of(known)
 
 
