@@ -1,4 +1,4 @@
-"""Sources: rows of files, streams and iterables, in batches."""
+"""Sources: what can be one, whether it is read again, and where it fails."""
 
 import asyncio
 import gc
@@ -27,8 +27,10 @@ async def rows_of(source: Source) -> list[dict[str, Any]]:
     return [dict(zip(block.names, row, strict=True)) for block in blocks for row in block.rows]  # type: ignore[union-attr]
 
 
-async def test_a_file_is_found_again_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of a file has all that makes the same source of it, wherever the process stands; a stream has none."""
+async def test_a_file_is_found_again_by_its_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The location of a file has all that makes the same source of it, whatever the working directory; a stream has
+    none.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.csv").write_bytes("email;name\na@example.org;Zoë\n".encode("latin-1"))
     (tmp_path / "a.jsonl").write_text('{"email":"a@example.org"}\n')
@@ -82,6 +84,42 @@ async def test_packed_streams_and_files() -> None:
         assert len(await rows_of(source)) == 10_000
 
 
+@pytest.mark.parametrize("rows", [7, None, b"a@example.org", {"email": "a@example.org"}])
+def test_what_is_no_source(rows: Any) -> None:
+    """What has no rows, and a single row, is refused by its type."""
+    with pytest.raises(mjbulk.UsageError, match=f"a {type(rows).__name__} is no source of rows"):
+        source_of(rows)
+
+
+@pytest.mark.parametrize("delimiter", ["", ",,", '"', "\n"])
+def test_delimiters_that_are_none(delimiter: str) -> None:
+    """A delimiter is one character that CSV has no other use for."""
+    with pytest.raises(mjbulk.UsageError, match="delimiter= is one character"):
+        mjbulk.csv_source("a.csv", delimiter=delimiter)
+
+
+async def test_what_is_read_once_and_what_again() -> None:
+    """A list can be read again; an iterator and an open file cannot, and say so at once."""
+    rows = [{"email": "a@example.org"}]
+    again = source_of(rows)
+    assert again.rereadable
+    assert [await rows_of(again) for _ in range(2)] == [rows, rows]
+    for once in (source_of(iter(rows)), mjbulk.csv_source(io.BytesIO(b"email\na@example.org\n"))):
+        assert not once.rereadable
+        assert await rows_of(once) == rows
+        with pytest.raises(mjbulk.UsageError, match="can be read only once"):
+            once.batches()
+
+
+async def test_rows_with_numbers_are_a_source() -> None:
+    """It is read once, and its rows keep their numbers."""
+    source = numbered_source([(7, {"email": "a@example.org", "age": 8})], text=True)
+    assert (source.text, source.rereadable, repr(source)) == (True, False, "Source(numbered rows)")
+    (batch,) = [batch async for batch in source.batches()]
+    (block,) = batch
+    assert (block.number, block.rows) == (7, [("a@example.org", "8")])  # type: ignore[union-attr]  # no row is bad
+
+
 # Encodings
 
 
@@ -112,6 +150,19 @@ def test_encodings_that_are_none(encoding: str) -> None:
 
 
 # Failures
+
+
+async def test_a_source_says_at_which_row_it_failed() -> None:
+    """Rows count from 1, and the row that is missing is named; where the source names one, its word stands."""
+
+    def rows(failure: Exception) -> Iterator[str]:
+        yield from ["a@example.org"] * 3
+        raise failure
+
+    for failure, row in ((LookupError(), 4), (mjbulk.SourceError("it is damaged", row=9), 9)):
+        with pytest.raises(mjbulk.SourceError) as caught:
+            await rows_of(source_of(rows(failure)))
+        assert caught.value.row == row
 
 
 def failing_rows() -> Iterator[dict[str, str]]:
@@ -166,7 +217,7 @@ FAILING: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("kind", FAILING)
 async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kind: str) -> None:
-    """What was sent is in the report, what was not is not_sent, and the cause says at which row it was."""
+    """Rows that were sent are in the report, the others are not_sent, and the cause says at which row it failed."""
     make, problem = FAILING[kind]
     async with world.client(chunk_rows=500) as client:
         with pytest.raises(mjbulk.ImportHalted) as caught:
@@ -182,29 +233,29 @@ async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kin
 
 
 class Unwilling:
-    """An iterable that cannot even be begun with."""
+    """An iterable whose iteration cannot begin."""
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         raise LookupError
 
 
 class UnwillingAsync:
-    """The same, for those who wait."""
+    """The same, for those who await its rows."""
 
     def __aiter__(self) -> AsyncIterator[dict[str, str]]:
         raise LookupError
 
 
 @pytest.mark.parametrize("rows", [Unwilling, UnwillingAsync])
-async def test_a_source_that_cannot_be_begun_with_halts_the_run(world: World, rows: Callable[[], Any]) -> None:
-    """That is a failure at its first row."""
+async def test_a_source_that_cannot_begin_halts_the_run(world: World, rows: Callable[[], Any]) -> None:
+    """It fails at its first row."""
     async with world.client() as client:
         with pytest.raises(mjbulk.ImportHalted, match="failed at row 1: it raised LookupError"):
             await client.import_contacts(rows(), lists=ADD)
 
 
 def given_as(how: str, rows: Iterator[dict[str, str]]) -> Any:
-    """The same addresses as rows, as rows that are waited for, or as bytes of a file."""
+    """Give the same addresses as rows, as rows that are awaited, or as bytes of a file."""
 
     async def async_rows() -> AsyncIterator[dict[str, str]]:
         for row in rows:
@@ -228,8 +279,8 @@ class Strange(BaseException):
 async def test_a_source_that_is_cancelled_does_not_look_whole(
     world: World, failure: type[BaseException], how: str, size: int
 ) -> None:
-    """Something within a source was cancelled, or raised what is no Exception: rows that were not read are missing, so
-    there is no report that says the import is complete.
+    """Something within a source was cancelled, or raised what is no Exception. Rows are missing then, so no report says
+    that the import is complete.
     """
 
     def rows() -> Iterator[dict[str, str]]:
@@ -246,45 +297,12 @@ async def test_a_source_that_is_cancelled_does_not_look_whole(
             assert caught.value.report.rows == size
 
 
-# Wide rows
-
-
-@pytest.mark.parametrize("how", ["rows", "async rows", "mended rows"])
-async def test_wide_rows_come_a_few_at_a_time(how: str) -> None:
-    """A batch has 500 rows, or about a MiB of them; where wide rows follow others, some more at first."""
-    widths = [10] * 1_100 + [2**20] * 100 + [100_000] * 100 + [10] * 1_000
-    most = 0
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for n, width in enumerate(widths):
-            yield {"email": f"p{n}@example.org", "text": f"{n:{width}}"}
-
-    async def async_rows() -> AsyncIterator[dict[str, Any]]:
-        for row in rows():
-            yield row
-
-    sources = {
-        "rows": source_of(rows()),
-        "async rows": source_of(async_rows()),
-        "mended rows": numbered_source(enumerate(rows()), text=False),
-    }
-    sizes = []
-    texts = []
-    async for batch in sources[how].batches():
-        some = [row[1] for block in batch for row in block.rows]  # type: ignore[union-attr]  # no row is bad
-        most = max(most, sum(map(len, some)))
-        sizes.append(len(some))
-        texts += [int(text) for text in some]
-    assert texts == list(range(len(widths)))
-    assert sizes[:2] == [500, 500]
-    assert sizes.count(1) >= 50
-    assert max(sizes) == 500
-    assert most <= 32 * 2**20 + 10_000
+# Memory
 
 
 async def test_ever_new_names_do_not_stay_in_memory(world: World) -> None:
-    """Of thousands of rows, each with names of its own, not one costs memory for good; the column that was picked and
-    stands in the first row alone was there, and rows that are refused still have their addresses.
+    """Of thousands of rows, each with names of its own, none takes memory for good. A picked column counts as found
+    where the first row alone has it, and a refused row still has its address.
     """
     layouts = before = 0
 
@@ -308,34 +326,12 @@ async def test_ever_new_names_do_not_stay_in_memory(world: World) -> None:
     assert [(found.row, found.email) for found in report.rejections] == [(3_002, "a@example.org")]
 
 
-async def test_a_source_is_not_asked_again_after_its_end() -> None:
-    """The number of rows does not matter; a row that cannot be read costs only its own number."""
-
-    class Once:
-        def __init__(self, size: int) -> None:
-            self.left = size
-
-        def __iter__(self) -> "Once":
-            return self
-
-        def __next__(self) -> Any:
-            self.left -= 1
-            assert self.left >= -1
-            if self.left < 0:
-                raise StopIteration
-            return 7 if self.left % 2 else "a@example.org"
-
-    for size in (0, 1, 2, 3, 31, 499, 500, 501, 1_000):
-        batches = [batch async for batch in source_of(Once(size)).batches()]
-        assert sum(len(block) for batch in batches for block in batch) == size
-
-
 # Reading pauses
 
 
 @pytest.mark.parametrize("kind", ["rows", "async rows", "bytes"])
 async def test_reading_pauses_when_the_pipeline_is_full(world: World, kind: str) -> None:
-    """With room for a few jobs no more rows are read than those, and what waits for room; nothing for an hour."""
+    """With room for a few jobs, their rows are read and a few that wait for room; then no row is read for an hour."""
     taken = 0
 
     def rows() -> Iterator[dict[str, str]]:

@@ -1,0 +1,181 @@
+"""Rows as they were given, and blocks of them."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]  # it brings no types
+import pytest
+
+from mjbulk.models import Contact
+from mjbulk.rows.block import Block, Given, blocks_of, take_apart, weight
+from mjbulk.rows.values import RowFault
+
+A = "ann@example.org"
+
+
+# A row
+
+
+class Record:
+    """As a database gives rows: keys() and [], and no mapping."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+
+    def keys(self) -> Iterable[str]:
+        return self.fields.keys()
+
+    def __getitem__(self, key: str) -> Any:
+        return self.fields[key]
+
+
+def shown(row: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    taken = take_apart(row)
+    return taken.names, tuple(taken.values)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"email": A, "age": 7},
+        OrderedDict(email=A, age=7),
+        Record(email=A, age=7),
+        type("Sub", (dict,), {})(email=A, age=7),
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_rows_that_can_be_taken_apart(row: Any) -> None:
+    """Anything with keys() and [] is a row."""
+    assert shown(row) == (("email", "age"), (A, 7))
+    assert take_apart(row).as_dict() == {"email": A, "age": 7}
+
+
+def test_a_bare_address_is_a_row() -> None:
+    """A text is a row of an address."""
+    assert shown(A) == (("email",), (A,))
+
+
+def test_contacts_are_rows() -> None:
+    """A Contact gives what it was given, and nothing for what was left out."""
+    assert shown(Contact(A)) == (("email", "properties"), (A, {}))
+    assert shown(Contact(A, name="Ann", properties={"x": 1}, excluded=False)) == (
+        ("email", "properties", "name", "isexcludedfromcampaigns"),
+        (A, {"x": 1}, "Ann", False),
+    )
+
+
+class Liar:
+    """Names a value that it does not have."""
+
+    def keys(self) -> list[Any]:
+        return ["email"]
+
+    def __getitem__(self, key: Any) -> Any:
+        raise KeyError(key)
+
+
+class Short(Liar):
+    """The same, as a sequence says it."""
+
+    def __getitem__(self, key: Any) -> Any:
+        raise IndexError(key)
+
+
+class Unhashable(Liar):
+    """Has a name that cannot be a name."""
+
+    def keys(self) -> list[Any]:
+        return [["email"]]
+
+    def __getitem__(self, key: Any) -> Any:
+        return A
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        (None, "NoneType"),
+        (7, "int"),
+        ((A, 7), "tuple"),
+        ([A], "list"),
+        (b"a@b.de", "bytes"),
+        (Liar(), "Liar"),
+        (Short(), "Short"),
+        (Unhashable(), "Unhashable"),
+    ],
+)
+def test_what_is_no_row(row: Any, kind: str) -> None:
+    """Anything else is refused, by its type alone."""
+    with pytest.raises(RowFault) as caught:
+        take_apart(row)
+    assert (caught.value.field, caught.value.message) == (None, f"a row has keys() and []; this is {kind}")
+
+
+def test_a_repr_of_a_row_shows_no_value() -> None:
+    """The values of a row are not in its repr, nor in that of a block."""
+    assert "example" not in repr(Given(("email",), (A,)))
+    assert "example" not in repr(Block.of(("email",), [(A,)], [f"{A}\n"]))
+
+
+# Blocks
+
+
+def test_a_block_gives_its_rows() -> None:
+    """Of many rows with the same names each can be had."""
+    block = Block.of(("email", "age"), [(A, 7), ("b@c.de", 8)], number=5)
+    assert (len(block), block.number, block.rows) == (2, 5, [(A, 7), ("b@c.de", 8)])
+    assert block.given(1).as_dict() == {"email": "b@c.de", "age": 8}
+    assert block.at([1]).rows == [("b@c.de", 8)]
+    assert list(map(list, block.kept(slice(1, 2)))) == [["b@c.de"], [8]]
+
+
+def test_a_block_of_a_csv_file_has_its_records() -> None:
+    """They go where their rows go, and are what is kept of them."""
+    block = Block.of(("email",), [(A,), ("b@c.de",), ("d@e.de",)], [f"{A}\n", "b@c.de\n", "d@e.de\n"])
+    some = block.at([2, 0])
+    assert (some.rows, some.raws, some.kept(slice(0, 2))) == (
+        [("d@e.de",), (A,)],
+        ["d@e.de\n", f"{A}\n"],
+        f"d@e.de\n{A}\n",
+    )
+
+
+def test_rows_without_names_are_rows() -> None:
+    """A block of them knows how many there are."""
+    assert Block.of((), [(), ()]).rows == [(), ()]
+
+
+def test_what_values_weigh() -> None:
+    """Each is a reference; of texts and bytes the length counts, in a mapping as well."""
+    assert weight([7, None, "four", b"abc", {"x": "ab", "y": 1}]) == 5 * 8 + 4 + 3 + 2
+
+
+def test_what_rows_weigh() -> None:
+    """A record weighs its length; without records all rows weigh the mean of a sample, of one row in 64."""
+    records = Block.of(("email",), [(A,), ("b@c.de",)], [f"{A}\n", "b@c.de\n"])
+    assert records.weights() == [len(A) + 1, 7]
+    rows = Block.of(("text",), [("x" * 100 if n in (0, 64) else "",) for n in range(129)])
+    assert rows.weights() == [(108 + 108 + 8) // 3] * 129
+    assert Block(("text",), [()], 0).weights() == []
+
+
+def test_rows_with_the_same_names_make_a_block() -> None:
+    """Consecutive ones are put together, and what is no row stands alone."""
+    one, two, other = Given(("email",), (A,)), Given(("email",), ["b@c.de"]), Given(("email", "x"), (A, 7))
+    found = list(blocks_of([one, two, "none", "none", one, other, other]))
+    assert found == [
+        Block.of(("email",), [(A,), ("b@c.de",)]),
+        "none",
+        "none",
+        Block.of(("email",), [(A,)]),
+        Block.of(("email", "x"), [(A, 7), (A, 7)]),
+    ]
+    assert list(blocks_of([])) == []
+    assert list(blocks_of(["none"])) == ["none"]
+
+
+def test_names_that_cannot_be_compared_make_a_block_of_their_own() -> None:
+    """The rows beside such a row are not touched."""
+    rows = [Given(("email",), (A,)), Given((pd.NA,), (A,)), Given(("email",), (A,))]
+    assert [len(block) for block in blocks_of(rows)] == [1, 1, 1]

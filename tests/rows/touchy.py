@@ -1,0 +1,53 @@
+"""Values that raise whatever is asked of them, as a user's own may."""
+
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+
+class Touchy:
+    """A value that raises whatever is asked of it."""
+
+    def _raise(self, *_: Any) -> Any:
+        raise RuntimeError("do not touch")
+
+    __eq__ = __bool__ = __str__ = __repr__ = __float__ = __len__ = _raise
+    __hash__ = object.__hash__
+
+
+class TouchyText(str):
+    """A text that does the same."""
+
+    __slots__ = ()
+    __eq__ = __bool__ = __str__ = __repr__ = __len__ = strip = Touchy._raise
+    __hash__ = str.__hash__
+
+
+class TouchyFloat(float):
+    """A number that does the same."""
+
+    __ne__ = __eq__ = __str__ = __float__ = __floordiv__ = Touchy._raise
+    __hash__ = float.__hash__
+
+
+class TouchyWord(Enum):
+    """A member of an enumeration that has no value to give."""
+
+    RED = "red"
+
+    @property
+    def value(self) -> Any:
+        raise RuntimeError("do not touch")
+
+
+MANY = np.array([1, 2])
+ODD_VALUES = [
+    Touchy(),
+    TouchyFloat(1),
+    TouchyWord.RED,
+    MANY,
+    np.array(["x", "y"]),
+    np.array([]),
+    np.timedelta64(5, "ns"),
+]
