@@ -27,7 +27,7 @@ class AccountCalls:
         self._transport = transport
 
     def lists(self) -> AsyncIterator[ContactsList]:
-        """Give the lists. Deleted ones may be among them: `ContactsList.deleted` says so."""
+        """Give the lists. Deleted ones may be among them: `ContactsList.deleted` says so (FACTS 8.1)."""
         return self._pages(lambda offset: page_request("contactslist", offset), decode_lists)
 
     def properties(self) -> AsyncIterator[Property]:
@@ -57,14 +57,14 @@ class AccountCalls:
         return None
 
     async def any_list(self) -> int:
-        """Give the ID of any list. Raises UsageError if the account has none."""
+        """Give the ID of any list: uploads need one (FACTS 5.2). Raises UsageError if the account has none."""
         async for one in self.lists():
             if not one.deleted:
                 return one.id
         raise UsageError("the account has no list, and CSV data has to be uploaded under one")
 
     async def _pages(self, request: Callable[[int], Request], decode: Callable[[bytes], list[_T]]) -> AsyncIterator[_T]:
-        """Read pages until one is not full: Count and Total are of the page itself and do not tell how many follow."""
+        """Read pages until one is not full: Count and Total are of the page, not of all rows (FACTS 9.8)."""
         offset = 0
         while True:
             page = await self._transport.send(request(offset), decode)
@@ -83,7 +83,7 @@ class AccountCalls:
         return (await self._transport.send(create_property_request(name, datatype, namespace), decode_properties))[0]
 
     async def known_properties(self) -> dict[str, Property]:
-        """Give the properties by casefolded name."""
+        """Give the properties by casefolded name (FACTS 1.10)."""
         return {known.name.casefold(): known async for known in self.properties()}
 
     async def resolve(self, lists: Sequence[tuple[ListRef, Action]]) -> list[tuple[int, Action]]:

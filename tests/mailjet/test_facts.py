@@ -15,7 +15,7 @@ LABELS = {"documented", "observed", "inferred", "unknown"}
 _SECTION = re.compile(r"^### (\d+)\.(\d+) \S.*$", re.MULTILINE)
 _FACT = re.compile(r"\*\*(\w+)\*\* \(((?:\[[^]]+\]|[^()])+)\) \S")
 _ADDRESS = re.compile(r"^\[([^]]+)\]: (\S+) \"([^\"]+)\"$", re.MULTILINE)
-_NAMED = re.compile(r"FACTS((?:(?:,| and)? \d+\.\d+)+)")
+_NAMED = re.compile(r"FACTS((?:(?:,| and)?\s+\d+\.\d+)+)")
 _WHY_NOT = ("no page", "no recording", "from ", "asked for", "the issue does not")
 """How a fact without an address says why it has none."""
 
