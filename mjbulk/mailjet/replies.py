@@ -30,7 +30,7 @@ class UnreadableReply(ValueError):
 
 @frozen(kw_only=True)
 class JobReply:
-    """The state of a job of any kind in one reply. None means that the reply does not say."""
+    """The state of a job of any kind in one reply (FACTS 2.2, 5.4). None means that the reply does not say."""
 
     status: str = ""
     count: int | None = None
@@ -49,7 +49,7 @@ class ErrorReply:
     """What Mailjet says when it refuses a request."""
 
     code: str | None
-    """Mailjet's own code, such as MJ08."""
+    """Mailjet's own code, such as MJ08 (FACTS 9.4)."""
     text: str = field(repr=False)
     """ErrorMessage and ErrorInfo in one text, whatever their shape; for HTML the text without tags."""
     lists: Mapping[int, str] = field(factory=dict, repr=False)
@@ -117,7 +117,7 @@ def decode_contact_data(body: bytes) -> dict[str, Any]:
 
 
 def decode_batchjob(body: bytes) -> dict[str, Any]:
-    """Read a batchjob as Mailjet shows it, with keys in Mailjet's spelling. Raises UnreadableReply."""
+    """Read a batchjob as Mailjet shows it, with keys in Mailjet's spelling (FACTS 7.1). Raises UnreadableReply."""
     _first_row(body)
     reply = orjson.loads(_without_bom(body))
     row: dict[str, Any] = [value for key, value in reply.items() if key.casefold() == "data"][-1][0]

@@ -76,7 +76,7 @@ def job_request(ref: JobRef) -> Request:
 
 
 def error_file_request(ref: JobRef) -> Request:
-    """GET the error file of a job by its ID (FACTS 3.1, 6.1). A URL in a reply is never followed."""
+    """GET the error file of a job by its ID (FACTS 3.1, 6.1). A URL in a reply is never followed (FACTS 2.6)."""
     if ref.kind == "csvimport":
         path, call = f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", "GET CSVError"
     else:
@@ -120,14 +120,14 @@ def csvimport_request(
 
 
 def page_request(resource: str, offset: int, **filters: str) -> Request:
-    """GET one page of a resource."""
+    """GET one page of a resource (FACTS 9.8)."""
     more = "".join(f"&{name}={quote(value, safe='')}" for name, value in filters.items())
     path = f"/v3/REST/{resource}?Limit={PAGE}&Offset={offset:d}{more}"
     return Request(method="GET", path=path, call=f"GET {resource}")
 
 
 def contact_path(contact: str | int) -> str:
-    """Give the path of one contact, by its ID or its address."""
+    """Give the path of one contact, by its ID or its address (FACTS 8.4)."""
     return f"contact/{contact:d}" if isinstance(contact, int) else f"contact/{quote(contact, safe='')}"
 
 
@@ -149,7 +149,7 @@ def subscriptions_request(contact: str | int, offset: int) -> Request:
 
 
 def subscribe_request(contact: str | int, lists: Sequence[tuple[int, Action]]) -> Request:
-    """POST contact/{ID}/managecontactslists."""
+    """POST contact/{ID}/managecontactslists (FACTS 8.6)."""
     body = orjson.dumps({"ContactsLists": [{"ListID": number, "Action": action.value} for number, action in lists]})
     path = f"/v3/REST/{contact_path(contact)}/managecontactslists"
     return Request(method="POST", path=path, call="POST contact/managecontactslists", body=body)
@@ -162,18 +162,18 @@ def abort_request(job_id: int) -> Request:
 
 
 def batchjob_request(job_id: int) -> Request:
-    """GET batchjob/{ID}."""
+    """GET batchjob/{ID} (FACTS 7.1)."""
     return Request(method="GET", path=f"/v3/REST/batchjob/{job_id:d}", call="GET batchjob")
 
 
 def create_property_request(name: str, datatype: str, namespace: str) -> Request:
-    """POST contactmetadata."""
+    """POST contactmetadata (FACTS 8.2)."""
     body = orjson.dumps({"Name": name, "Datatype": datatype, "NameSpace": namespace})
     return Request(method="POST", path="/v3/REST/contactmetadata", call="POST contactmetadata", body=body)
 
 
 def create_list_request(name: str) -> Request:
-    """POST contactslist."""
+    """POST contactslist (FACTS 8.1)."""
     body = orjson.dumps({"Name": name})
     return Request(method="POST", path="/v3/REST/contactslist", call="POST contactslist", body=body)
 
@@ -184,11 +184,11 @@ def delete_list_request(list_id: int) -> Request:
 
 
 def delete_property_request(property_id: int) -> Request:
-    """DELETE contactmetadata/{ID}. Its values are deleted with it."""
+    """DELETE contactmetadata/{ID}. Its values are deleted with it (FACTS 8.2)."""
     return Request(method="DELETE", path=f"/v3/REST/contactmetadata/{property_id:d}", call="DELETE contactmetadata")
 
 
 def contact_data_request(contact: str | int) -> Request:
-    """GET contactdata: the values of one contact."""
+    """GET contactdata: the values of one contact (FACTS 8.3)."""
     who = contact_path(contact).removeprefix("contact/")
     return Request(method="GET", path=f"/v3/REST/contactdata/{who}", call="GET contactdata")

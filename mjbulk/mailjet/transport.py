@@ -55,7 +55,7 @@ class Patience:
     """From the first failure on: the wait for a first answer that does not come is not counted."""
     resets: float = inf
     """Number of attempts that may end with a connection closed without an answer, if the size of the body may be the
-    reason. Then `WasReset` is raised.
+    reason (FACTS 1.9). Then `WasReset` is raised.
     """
 
     @classmethod

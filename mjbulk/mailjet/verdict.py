@@ -57,7 +57,7 @@ class Failure(Enum):
     TIMED_OUT = "the answer did not come in time"
     """The request had left, at least in part."""
     RESET = "the connection was closed without an answer"
-    """The request had left, at least in part. A server may also do this to a body that is too large."""
+    """The request had left, at least in part. A server may also do this to a body that is too large (FACTS 1.9)."""
 
 
 def judge_failure(failure: Failure) -> Verdict:

@@ -30,7 +30,7 @@ class Ask:
     method: str
     route: Route
     query: Mapping[str, str] = attrs.field(factory=dict)
-    """Names in lower case. If a parameter is repeated, its first value counts (documented)."""
+    """Names in lower case. If a parameter is repeated, its first value counts (documented: FACTS 9.8)."""
     body: bytes = attrs.field(default=b"", repr=False)
 
     @property
@@ -72,7 +72,7 @@ class Ask:
         return found
 
     def subscriptions(self, given: Any) -> list[tuple[int, str]]:
-        """Read list IDs and actions from ContactsLists. One wrong item refuses them all (recorded)."""
+        """Read list IDs and actions from ContactsLists. One wrong item refuses them all (recorded: FACTS 8.6)."""
         if not isinstance(given, list):
             raise Refused(invalid({"ContactsLists": "MJ08 Property ContactsLists is invalid"}))
         items = [fold_keys(item, ("ListID", "Action")) if isinstance(item, dict) else {} for item in given]

@@ -9,7 +9,7 @@ _UPLOAD_TYPES = ("text/plain", "application/octet-stream")
 
 
 def upload_csv(ask: Ask) -> EmulatedAnswer:
-    """Answer POST DATA/contactslist/{ID}/CSVData/text:plain: 200 and ``{ "ID": n }``, no envelope (recorded)."""
+    """Answer POST DATA/contactslist/{ID}/CSVData/text:plain: 200 and ``{ "ID": n }`` (recorded: FACTS 4.1)."""
     found = ask.account.usable_list(whole_number(ask.route.id))
     if found is None or ask.route.mime not in _UPLOAD_TYPES:
         raise Refused(source_not_found(ask.route.mime or "text/plain"))
@@ -18,13 +18,13 @@ def upload_csv(ask: Ask) -> EmulatedAnswer:
 
 
 def json_error(ask: Ask) -> EmulatedAnswer:
-    """Answer GET DATA/batchjob/{JobID}/JSONError/application:json/LAST (documented); its content is a guess."""
+    """Answer GET DATA/batchjob/{JobID}/JSONError/application:json/LAST (documented); its content is a guess (FACTS 3.2)."""
     fits = ask.route.mime == "application/json" and ask.route.extra == "last"
     return _error_file(ask, fits, "contact", "contactslist")
 
 
 def csv_error(ask: Ask) -> EmulatedAnswer:
-    """Answer GET DATA/BatchJob/{ID}/CSVError/text:csv (documented). That /LAST works here too is a guess."""
+    """Answer GET DATA/BatchJob/{ID}/CSVError/text:csv (documented: FACTS 6.1). That /LAST works here too is a guess."""
     return _error_file(ask, ask.route.mime == "text/csv" and ask.route.extra in {"", "last"}, "csvimport")
 
 

@@ -51,7 +51,7 @@ class Dispatcher:
             return refused.answer
 
     def _too_fast(self, key: str) -> EmulatedAnswer | None:
-        """Give the 429 for a key that calls too often: a page of the proxy without a Retry-After (observed)."""
+        """Give the 429 for a key that calls too often: a page of the proxy without a Retry-After (FACTS 9.9)."""
         knobs, second = self._world.knobs, int(self._world.elapsed())
         if knobs.rate_limit is None:
             return None

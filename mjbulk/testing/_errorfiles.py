@@ -1,4 +1,4 @@
-"""Error files. The CSV form is documented and observed; a real one of the JSON form was never published."""
+"""Error files. The CSV form is documented and observed (FACTS 6.2), the JSON form a guess (FACTS 3.2)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

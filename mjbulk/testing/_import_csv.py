@@ -1,7 +1,8 @@
 """The end of a csvimport: one synchronous pass reads its file, and rejects or applies each line.
 
-The rules of the header, the texts of a failed import and the error cells are documented or observed. The texts "Too
-many columns at line" and "Could not convert value" are guesses, modelled on the known ones.
+The rules of the header, the texts of a failed import and the error cells are documented or observed (FACTS 4.4,
+4.6, 6.2, 6.3). The texts "Too many columns at line" and "Could not convert value" are guesses, modelled on the known
+ones.
 """
 
 import csv
@@ -206,7 +207,7 @@ class CsvImport:
 
 
 def _is_json_string(body: bytes) -> bool:
-    """Tell whether the CSV was sent as a JSON string (observed: such an import fails)."""
+    """Tell whether the CSV was sent as a JSON string (observed: such an import fails, FACTS 4.3)."""
     bare = body.strip()
     if not (bare.startswith(b'"') and bare.endswith(b'"') and b"\\" in bare) or b"\n" in bare:
         return False

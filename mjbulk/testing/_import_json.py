@@ -1,6 +1,6 @@
 """The end of a managemanycontacts job: one synchronous pass rejects or applies each row.
 
-The job judges rows, and the call does not (observed): a 201 says nothing about them.
+The job judges rows, and the call does not (FACTS 1.7): a 201 says nothing about them.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ class JsonImport:
 
     def _properties(self, given: Any) -> dict[str, Any]:
         """Convert Properties. A JSON string is ignored (observed on a similar call); a list of names and values fails
-        the job (observed).
+        the job (observed: FACTS 1.4).
         """
         if given is None or isinstance(given, str):
             return {}
@@ -149,7 +149,7 @@ class JsonImport:
 
 
 def set_properties(who: Person, values: Mapping[str, Any]) -> None:
-    """Set property values, and unassign those that are None (documented)."""
+    """Set property values, and unassign those that are None (documented: FACTS 1.4)."""
     for name, value in values.items():
         if value is None:
             who.properties.pop(name, None)

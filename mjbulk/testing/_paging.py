@@ -1,4 +1,4 @@
-"""Query parameters of lists: filters, sorting, pages (documented; recorded where the code says so)."""
+"""Query parameters of lists: filters, sorting, pages (documented; recorded where the code says so: FACTS 9.8)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -57,7 +57,7 @@ def read_contacts(ask: Ask) -> EmulatedAnswer:
 
 
 def create_contact(ask: Ask) -> EmulatedAnswer:
-    """Answer POST contact; the refusal of a known address is recorded."""
+    """Answer POST contact; the refusal of a known address is recorded (FACTS 8.4)."""
     if ask.route.id:
         return error(405, "Method not allowed")
     body = _fields(ask)
@@ -72,7 +72,7 @@ def create_contact(ask: Ask) -> EmulatedAnswer:
 
 
 def change_contact(ask: Ask) -> EmulatedAnswer:
-    """Answer PUT contact/{ID or address}, which acts like a patch (documented): 304 if nothing changes (recorded)."""
+    """Answer PUT contact/{ID or address}, which acts like a patch (documented): 304 if nothing changes (FACTS 8.5)."""
     who = ask.known_person()
     return ask.writer.data([_row(who)]) if _change(ask, who, _fields(ask)) else unchanged()
 

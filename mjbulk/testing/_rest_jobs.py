@@ -19,7 +19,7 @@ _LIMIT_TEXT = "Number of contacts exceeds maximum allowed for free accounts"
 
 
 def manage_many(ask: Ask) -> EmulatedAnswer:
-    """Answer POST contact/managemanycontacts: 201 and a JobID (observed), even if every row is bad.
+    """Answer POST contact/managemanycontacts: 201 and a JobID (FACTS 1.7), even if every row is bad.
 
     It is a guess that empty or missing Contacts give a 400, and so is its text.
     """
@@ -54,9 +54,9 @@ def _submit(ask: Ask, kind: Any, body: dict[str, Any], actions: list[tuple[int, 
 
 
 def managed(ask: Ask) -> EmulatedAnswer:
-    """Answer GET .../managemanycontacts/{JobID}, which does not repeat the ID of the job (observed).
+    """Answer GET .../managemanycontacts/{JobID}, which does not repeat the ID of the job (observed: FACTS 2.2).
 
-    A job of a list is found only under that list (documented: it needs both IDs).
+    A job of a list is found only under that list (documented: it needs both IDs, FACTS 2.1).
     """
     kind = ask.route.name.partition("/")[0]
     job = ask.world.find_job(whole_number(ask.route.extra), ask.key, kind)
@@ -101,7 +101,7 @@ def _unix(ask: Ask, seconds: float | None) -> int:
 
 
 def create_import(ask: Ask) -> EmulatedAnswer:
-    """Answer POST csvimport: 201 and the job (observed). Texts about wrong fields are guesses unless noted."""
+    """Answer POST csvimport: 201 and the job (FACTS 5.1). Texts about wrong fields are guesses unless noted."""
     body = ask.json(_CSV_KEYS)
     method = str(body.get("Method", "Unknown")).casefold()
     if method not in (*SUBSCRIPTION_ACTIONS, *_EXCLUSIONS):
@@ -132,7 +132,7 @@ def _import_list(ask: Ask, body: dict[str, Any], method: str) -> int:
     if method in _EXCLUSIONS:
         if given:
             text = "Exclusion of contacts from marketing campaign is a global status and can not be applied to a list"
-            raise Refused(invalid(f"MJ08 Property ContactsList is invalid: {text}"))  # documented
+            raise Refused(invalid(f"MJ08 Property ContactsList is invalid: {text}"))  # documented: FACTS 5.2
         return 0
     if not given:
         raise Refused(invalid("MJ08 Property ContactsList is invalid: MJ03 A non-empty value is required"))
@@ -153,7 +153,7 @@ def _treshold(body: dict[str, Any]) -> int:
 
 
 def _options(body: dict[str, Any]) -> str:
-    """Check ImportOptions, which is JSON in a string (documented); with FieldNames the file has no header."""
+    """Check ImportOptions, which is JSON in a string (FACTS 5.3); with FieldNames the file has no header."""
     given = body.get("ImportOptions") or "{}"
     try:
         options = orjson.loads(given) if isinstance(given, str) else None
@@ -172,14 +172,14 @@ def _sane(options: dict[str, Any]) -> bool:
 
 
 def _check_status(body: dict[str, Any], allowed: str) -> None:
-    """Refuse a wrong Status. The text is recorded, and misleading: it says Upload for a PUT too."""
+    """Refuse a wrong Status. The text is recorded (FACTS 5.6), and misleading: it says Upload for a PUT too."""
     given = body.get("Status")
     if given is not None and str(given).casefold() != allowed.casefold():
         raise Refused(error(400, f'Invalid value for Status: "{given}". Status can only be set to Upload'))
 
 
 def read_imports(ask: Ask) -> EmulatedAnswer:
-    """Answer GET csvimport[/{ID}]. The list has pages and no filters (documented)."""
+    """Answer GET csvimport[/{ID}]. The list has pages and no filters (documented: FACTS 5.7)."""
     if not ask.route.id:
         mine = [job for job in ask.world.jobs.values() if job.kind == "csvimport" and _mine(ask, job)]
         return page((_import_row(ask, job) for job in mine), ask.query, ask.writer, sorts=())
@@ -258,7 +258,7 @@ _BATCH_FILTERS = {
 
 
 def read_batchjobs(ask: Ask) -> EmulatedAnswer:
-    """Answer GET batchjob[/{ID}]: jobs of all kinds, times as Unix integers (recorded), with filters and sorting by ID
+    """Answer GET batchjob[/{ID}]: jobs of all kinds, times as Unix integers (FACTS 7.1), with filters and sorting by ID
     (documented).
     """
     if ask.route.id:

@@ -25,7 +25,7 @@ def _list_row(ask: Ask, item: EmulatedList) -> dict[str, Any]:
 
 
 def read_lists(ask: Ask) -> EmulatedAnswer:
-    """Answer GET contactslist[/{ID or address}]; a deleted list can still be read (recorded)."""
+    """Answer GET contactslist[/{ID or address}]; a deleted list can still be read (FACTS 8.1)."""
     if ask.route.id:
         return ask.writer.data([_list_row(ask, ask.known_list(deleted=True))])
     filters = {
@@ -109,7 +109,7 @@ def create_property(ask: Ask) -> EmulatedAnswer:
 
 
 def change_property(ask: Ask) -> EmulatedAnswer:
-    """Answer PUT contactmetadata/{ID}: stored values stay as they are (documented)."""
+    """Answer PUT contactmetadata/{ID}: stored values do not change (documented: FACTS 8.2)."""
     item = _known(ask)
     datatype = _datatype(_property_fields(ask), item.datatype)
     if datatype == item.datatype:
@@ -119,7 +119,7 @@ def change_property(ask: Ask) -> EmulatedAnswer:
 
 
 def delete_property(ask: Ask) -> EmulatedAnswer:
-    """Answer DELETE contactmetadata/{ID}: 204, and the values are deleted too (documented)."""
+    """Answer DELETE contactmetadata/{ID}: 204, and the values are deleted too (documented: FACTS 8.2)."""
     ask.account.delete_property(_known(ask))
     return deleted()
 

@@ -1,4 +1,4 @@
-"""From paths to names of routes. Resources and actions are matched without case (observed)."""
+"""From paths to names of routes. Resources and actions are matched without case (observed: FACTS 1.10)."""
 
 from urllib.parse import unquote
 

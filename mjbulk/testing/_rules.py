@@ -37,7 +37,7 @@ def person(address: str) -> str:
 
 
 def truth(value: Any) -> bool | None:
-    """Read a boolean as Mailjet does (observed: ``true`` and ``"true"``); give None for anything else."""
+    """Read a boolean as Mailjet does (FACTS 1.10: ``true`` and ``"true"``); give None for anything else."""
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.casefold())
     return value if isinstance(value, bool) else None
@@ -107,7 +107,7 @@ _TOKENS = {"yyyy": "%Y", "yy": "%y", "mm": "%m", "dd": "%d", "hh": "%H", "nn": "
 
 
 def datetime_reader(fmt: str, offset_hours: int) -> "DateTimeReader":
-    """Make a reader for the DateTimeFormat of ImportOptions (documented: yy mm dd hh nn ss, any case)."""
+    """Make a reader for the DateTimeFormat of ImportOptions (FACTS 5.3: yy mm dd hh nn ss, any case)."""
     pattern = re.sub("|".join(_TOKENS), lambda m: _TOKENS[m[0].lower()], fmt.replace("%", "%%"), flags=re.IGNORECASE)
     return DateTimeReader(pattern, timezone(timedelta(hours=offset_hours)))
 

@@ -1,8 +1,8 @@
 """How a background job moves from stage to stage, and what it shows in each.
 
-The stages Allocated (a csvimport: Upload), Prepare, Importing, Completed, Error, Abort are documented; how long each
-takes is a guess. A job has all its effects at once, when its import ends. If two unfinished jobs hold the same person,
-the job that ends last wins.
+The stages Allocated (a csvimport: Upload), Prepare, Importing, Completed, Error, Abort are documented (FACTS 2.3, 5.5);
+how long each takes is a guess (FACTS 2.10). A job has all its effects at once, when its import ends. If two unfinished
+jobs hold the same person, the job that ends last wins.
 """
 
 import attrs

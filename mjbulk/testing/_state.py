@@ -63,7 +63,7 @@ class Person:
             self.excluded, self.excluded_at = excluded, now
 
     def act(self, list_id: int, action: str, now: str) -> None:
-        """Do an action on a list, as documented: addforce resets an unsubscription, addnoforce leaves it."""
+        """Do an action on a list (FACTS 1.3): addforce resets an unsubscription, addnoforce leaves it."""
         if action == "remove":
             self.lists.pop(list_id, None)
             self.subscribed_at.pop(list_id, None)
@@ -74,7 +74,7 @@ class Person:
 
 @attrs.define(eq=False)
 class EmulatedList:
-    """A contacts list. A deleted list can still be read (observed), but no longer used."""
+    """A contacts list. A deleted list can still be read (observed: FACTS 8.1), but no longer used."""
 
     id: int
     name: str
@@ -119,7 +119,7 @@ class EmulatedAccount:
         return known
 
     def create_list(self, name: str, now: str) -> EmulatedList:
-        """Create a list; its address is nine random letters (observed)."""
+        """Create a list; its address is nine random letters (FACTS 8.1)."""
         address = "".join(self._random.choices(string.ascii_lowercase, k=9))
         made = EmulatedList(id=len(self.lists) + 1, name=name, address=address, created=now)
         self.lists[made.id] = made
@@ -148,7 +148,7 @@ class EmulatedAccount:
         return made
 
     def delete_property(self, which: EmulatedProperty) -> None:
-        """Delete a property and all its values (documented)."""
+        """Delete a property and all its values (documented: FACTS 8.2)."""
         del self.properties[which.name.casefold()]
         for who in self.people.values():
             who.properties.pop(which.name, None)
