@@ -18,7 +18,7 @@ def upload_csv(ask: Ask) -> EmulatedAnswer:
 
 
 def json_error(ask: Ask) -> EmulatedAnswer:
-    """Answer GET DATA/batchjob/{JobID}/JSONError/application:json/LAST (documented); its content is a guess (FACTS 3.2)."""
+    """Answer GET DATA/batchjob/{JobID}/JSONError/application:json/LAST; its content is a guess (FACTS 3.1, 3.2)."""
     fits = ask.route.mime == "application/json" and ask.route.extra == "last"
     return _error_file(ask, fits, "contact", "contactslist")
 
