@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from mjbulk.mailjet.quota import Quota
     from mjbulk.mailjet.redis_quota import RedisQuota
     from mjbulk.models import (
-        Action,
-        ActionLike,
-        ActionWord,
         Contact,
         ContactInfo,
         ContactsList,
@@ -44,15 +41,11 @@ if TYPE_CHECKING:
         ImportOptions,
         Job,
         JobRef,
-        ListActions,
-        ListRef,
         Progress,
         Property,
         Rejection,
         Rejections,
         Row,
-        RunKeywords,
-        RunSpec,
         Subscription,
         SupportsArrow,
         SupportsRow,
@@ -63,6 +56,7 @@ if TYPE_CHECKING:
     from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, jsonl_source
     from mjbulk.run.plan import Plan
     from mjbulk.run.run import ImportRun
+    from mjbulk.terms import Action, ActionLike, ActionWord, ListActions, ListRef, RunKeywords, RunSpec
 
 _HOMES = {
     "events": ("Event", "Hook"),
@@ -88,9 +82,6 @@ _HOMES = {
     ),
     "jobs.watcher": ("JobWatcher",),
     "models": (
-        "Action",
-        "ActionLike",
-        "ActionWord",
         "Contact",
         "ContactInfo",
         "ContactsList",
@@ -98,20 +89,17 @@ _HOMES = {
         "ImportOptions",
         "Job",
         "JobRef",
-        "ListActions",
-        "ListRef",
         "Progress",
         "Property",
         "Rejection",
         "Rejections",
         "Row",
-        "RunKeywords",
-        "RunSpec",
         "Subscription",
         "SupportsArrow",
         "SupportsRow",
         "Unsettled",
     ),
+    "terms": ("Action", "ActionLike", "ActionWord", "ListActions", "ListRef", "RunKeywords", "RunSpec"),
     "run.plan": ("Plan",),
     "pool": ("SessionPool",),
     "outcomes.report": ("Report",),

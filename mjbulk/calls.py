@@ -27,26 +27,7 @@ from mjbulk.mailjet.requests import (
     upload_request,
 )
 from mjbulk.mailjet.verdict import harmless_to_retry
-from mjbulk.models import (
-    Action,
-    ActionLike,
-    ContactInfo,
-    ContactsList,
-    Datatype,
-    ImportOptions,
-    Job,
-    JobRef,
-    ListActions,
-    ListRef,
-    Property,
-    Row,
-    RunSpec,
-    Subscription,
-    action_of,
-    check_method,
-    list_actions,
-    list_ref,
-)
+from mjbulk.models import ContactInfo, ContactsList, ImportOptions, Job, JobRef, Property, Row, Subscription
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.rows.addresses import check_address
 from mjbulk.rows.block import take_apart
@@ -55,6 +36,18 @@ from mjbulk.rows.layout import ColumnRules, flatten, layout_of
 from mjbulk.rows.values import RowFault
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import JsonSender, Passage
+from mjbulk.terms import (
+    Action,
+    ActionLike,
+    Datatype,
+    ListActions,
+    ListRef,
+    RunSpec,
+    action_of,
+    check_method,
+    list_actions,
+    list_ref,
+)
 
 
 class Calls(ABC):

@@ -20,15 +20,7 @@ from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
 from mjbulk.journal.records import RunRecord, decode_spec, encode_spec, number_of
 from mjbulk.mailjet.quota import Quota
-from mjbulk.models import (
-    ListActions,
-    Rejection,
-    Resend,
-    Row,
-    RunKeywords,
-    RunSpec,
-    repair_spec,
-)
+from mjbulk.models import Rejection, Row
 from mjbulk.outcomes.rejections import sorted_by_row
 from mjbulk.outcomes.report import Report
 from mjbulk.public import public
@@ -38,6 +30,7 @@ from mjbulk.run.engine import Engine, open_journal
 from mjbulk.run.plan import Plan, make_plan
 from mjbulk.run.run import Beginning, ImportRun
 from mjbulk.run.run_log import RunLog
+from mjbulk.terms import ListActions, Resend, RunKeywords, RunSpec, repair_spec
 
 
 @public

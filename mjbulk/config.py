@@ -2,7 +2,6 @@
 
 import hmac
 import json
-import math
 import os
 import ssl as ssl_module
 import tomllib
@@ -13,9 +12,11 @@ from urllib.parse import urlsplit
 
 import attrs
 from attrs import field, frozen
+from attrs.validators import matches_re, optional
 
 from mjbulk.errors import UsageError
 from mjbulk.public import public
+from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checked
 
 _T = TypeVar("_T")
 JSON_ROWS = 1000
@@ -23,23 +24,20 @@ JSON_ROWS = 1000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+_KEY = checked(matches_re("[!-9;-~]+"), "the {} key is empty, or has a blank, a colon or a line end in it")
+"""Without it, a line end that was read from a file would only show as a 401."""
+
+
 @public
 @frozen(repr=False, eq=False)
 class Credentials:
-    """An API key and its secret. Neither is in its repr, and it cannot be pickled."""
+    """An API key and its secret. Neither is in its repr, and it cannot be pickled.
 
-    public: str
-    private: str
+    Raises UsageError for what cannot be a key.
+    """
 
-    def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be a key: a line end from a file would only show as a 401.
-
-        Raises UsageError.
-        """
-        for name, value in (("public", self.public), ("private", self.private)):
-            usable = value and value.isascii() and value.isprintable() and not set(value) & {" ", ":"}
-            if not usable:
-                raise UsageError(f"the {name} key is empty, or has a blank, a colon or a line end in it")
+    public: str = field(validator=_KEY)
+    private: str = field(validator=_KEY)
 
     @classmethod
     def load(cls) -> Self:
@@ -83,10 +81,6 @@ def _config_file() -> dict[str, Any]:
         raise UsageError("the file that MJBULK_CONFIG names is no TOML") from None
 
 
-def _number(kind: Callable[[str], _T]) -> Callable[[str], _T]:
-    return lambda text: kind(text.strip())
-
-
 def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str = "", **more: Any) -> _T:
     """Make a field that, where nothing is said, comes from the environment and then from the default."""
     where = variable or f"MJBULK_{name.upper()}"
@@ -103,9 +97,14 @@ def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str
     return field(factory=from_environment, **more)  # type: ignore[no-any-return]
 
 
-_whole = _number(int)
-_real = _number(float)
-_text = _number(str)
+_COUNT = checked(POSITIVE_INT, "{} is a whole number above 0")
+_COUNT_OR_NONE = checked(optional(POSITIVE_INT), "{} is a whole number above 0")
+_SECONDS = checked(NOT_NEGATIVE, "{} is a number of seconds")
+_SECONDS_OR_NONE = checked(optional(NOT_NEGATIVE), "{} is a number of seconds")
+_BOOL = checked(BOOL, "{} is true or false")
+_BOOL_OR_NONE = checked(optional(BOOL), "{} is true or false")
+_NUMBER = checked(POSITIVE, "{} is a number above 0")
+_NUMBER_OR_NONE = checked(optional(POSITIVE), "{} is a number above 0")
 
 
 @public
@@ -116,74 +115,50 @@ class Settings:
     Raises UsageError for a value that cannot be.
     """
 
-    api_url: str = _setting("api_url", "https://api.mailjet.com", _text, variable="MJ_API_URL")
+    api_url: str = _setting("api_url", "https://api.mailjet.com", str.strip, variable="MJ_API_URL")
     """Scheme, host and port: https, or http to loopback alone or to ``insecure_host``."""
-    concurrency: int = _setting("concurrency", 8, _whole)
+    concurrency: int = _setting("concurrency", 8, int, validator=_COUNT)
     """Requests under way per API key."""
-    max_jobs: int = _setting("max_jobs", 256, _whole)
+    max_jobs: int = _setting("max_jobs", 256, int, validator=_COUNT)
     """Unfinished jobs per API key."""
-    max_rows: int = _setting("max_rows", 1_000_000, _whole)
+    max_rows: int = _setting("max_rows", 1_000_000, int, validator=_COUNT)
     """Rows in unfinished jobs per API key."""
-    attempts: int = _setting("attempts", 10, _whole)
+    attempts: int = _setting("attempts", 10, int, validator=_COUNT)
     """How often one submit is sent at most; polls and downloads are asked for without end."""
-    give_up_after: float = _setting("give_up_after", 60.0, _real)
+    give_up_after: float = _setting("give_up_after", 60.0, float, validator=_NUMBER)
     """Seconds after its first failure at which a submit is given up; the run then halts."""
-    max_rate: float | None = _setting("max_rate", None, _real)
+    max_rate: float | None = _setting("max_rate", None, float, validator=_NUMBER_OR_NONE)
     """Requests a second per API key; None lets a 429 teach the rate."""
-    chunk_rows: int | None = _setting("chunk_rows", None, _whole)
+    chunk_rows: int | None = _setting("chunk_rows", None, int, validator=_COUNT_OR_NONE)
     """Rows of a chunk; not said: 1,000 on the JSON way, bytes alone on the CSV way."""
-    chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, _whole)
+    chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, int, validator=_COUNT)
     """Bytes of a chunk, encoded."""
-    poll_min: float = _setting("poll_min", 1.0, _real)
+    poll_min: float = _setting("poll_min", 1.0, float, validator=_SECONDS)
     """Seconds between two looks at one job, at least."""
-    poll_max: float | None = _setting("poll_max", 300.0, _real)
+    poll_max: float | None = _setting("poll_max", 300.0, float, validator=_NUMBER_OR_NONE)
     """Seconds between two looks at one job, at most; None for no bound."""
-    drain: float | None = _setting("drain", None, _real)
+    drain: float | None = _setting(
+        "drain", None, float, validator=checked(optional(NOT_NEGATIVE), "{} is a number of seconds")
+    )
     """Seconds that leaving a client waits for its runs; None waits for their end."""
-    connect_timeout: float = _setting("connect_timeout", 10.0, _real)
+    connect_timeout: float = _setting("connect_timeout", 10.0, float, validator=_NUMBER)
     """Seconds to connect."""
-    read_timeout: float = _setting("read_timeout", 60.0, _real)
+    read_timeout: float = _setting("read_timeout", 60.0, float, validator=_NUMBER)
     """Seconds without a byte of an answer."""
-    min_upload_rate: float = _setting("min_upload_rate", 64 * 1024.0, _real)
+    min_upload_rate: float = _setting("min_upload_rate", 64 * 1024.0, float, validator=_NUMBER)
     """Bytes a second: a request may take ``read_timeout`` and its bytes by this rate in all."""
-    proxy: str | None = _setting("proxy", None, _text, repr=False)
+    proxy: str | None = _setting("proxy", None, str.strip, repr=False)
     """Address of an HTTP proxy; proxies of the environment are not used."""
     ssl: ssl_module.SSLContext | None = field(default=None, repr=False)
     """A context with a private CA. There is no way to turn checking off."""
-    insecure_host: str | None = _setting("insecure_host", None, _text)
+    insecure_host: str | None = _setting("insecure_host", None, str.strip)
     """A host to which plain http is allowed."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot work."""
-        self._check_numbers()
+        """Refuse where keys could be read by others. No setting of attrs turns this off."""
         self._check_url()
         if self.ssl is not None:
             self._check_ssl(self.ssl)
-
-    def _check_numbers(self) -> None:
-        whole = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
-        real = (
-            "give_up_after",
-            "max_rate",
-            "poll_min",
-            "poll_max",
-            "drain",
-            "connect_timeout",
-            "read_timeout",
-            "min_upload_rate",
-        )
-        for name in whole:
-            value = getattr(self, name)
-            optional = name == "chunk_rows" and value is None
-            if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise UsageError(f"{name} is a whole number above 0")
-        for name in real:
-            value = getattr(self, name)
-            if value is None and name in ("max_rate", "poll_max", "drain"):
-                continue
-            least = 0.0 if name in ("drain", "poll_min") else math.ulp(0.0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
-                raise UsageError(f"{name} is a number above 0")
 
     def _check_ssl(self, context: object) -> None:
         if not isinstance(context, ssl_module.SSLContext):
@@ -206,6 +181,12 @@ class Settings:
             )
 
 
+def _are_status_words(_: object, attribute: object, words: Any) -> None:  # noqa: ARG001  # as attrs calls it
+    folded = isinstance(words, tuple) and all(isinstance(word, str) and word == word.casefold() for word in words)
+    if not folded or "completed" not in words:
+        raise ValueError
+
+
 @public
 @frozen(kw_only=True)
 class Assumptions:
@@ -215,48 +196,31 @@ class Assumptions:
     that cannot be.
     """
 
-    count_includes_rejected: bool | None = None
+    count_includes_rejected: bool | None = field(default=None, validator=_BOOL_OR_NONE)
     """Whether Count of a JSON job counts rows that were rejected; None takes either reading, where it agrees."""
-    csv_count_includes_rejected: bool | None = None
+    csv_count_includes_rejected: bool | None = field(default=None, validator=_BOOL_OR_NONE)
     """The same of Count of a csvimport, where Mailjet's own pages contradict each other."""
-    errors_are_announced: bool = False
+    errors_are_announced: bool = field(default=False, validator=_BOOL)
     """Whether ErrorFile, Error or Errcount tells of every error file. With False it is asked for after each job: one
     request more, and no row counts as accepted that stands in a file nobody spoke of."""
-    csv_empty_cell_keeps: bool = True
+    csv_empty_cell_keeps: bool = field(default=True, validator=_BOOL)
     """Whether an empty cell of a csvimport leaves a property alone. With False, rows with one are refused on the CSV
     way."""
-    terminal_statuses: tuple[str, ...] = ("completed", "error", "abort", "aborted")
+    terminal_statuses: tuple[str, ...] = field(
+        default=("completed", "error", "abort", "aborted"),
+        validator=checked(_are_status_words, "{} are words in lower case, and 'completed' is one of them"),
+    )
     """The words that end a job, in lower case."""
-    new_job_seconds: float = 60.0
+    new_job_seconds: float = field(default=60.0, validator=_SECONDS)
     """For how long a job that was just created may answer 404."""
-    counts_lag_seconds: float = 42.0
+    counts_lag_seconds: float = field(default=42.0, validator=_SECONDS)
     """For how long after a job's end its counts may be behind."""
-    error_file_seconds: float = 63.0
+    error_file_seconds: float = field(default=63.0, validator=_SECONDS)
     """For how long after a job's end its error file may not be there."""
-    max_body_bytes: int | None = None
+    max_body_bytes: int | None = field(default=None, validator=_COUNT_OR_NONE)
     """The largest body that Mailjet takes; chunks stay below it."""
-    max_rows: int | None = None
+    max_rows: int | None = field(default=None, validator=_COUNT_OR_NONE)
     """The most contacts that one JSON request may have; chunks stay below it."""
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be."""
-        words = self.terminal_statuses
-        optional_words = ("count_includes_rejected", "csv_count_includes_rejected")
-        folded = isinstance(words, tuple) and all(isinstance(word, str) and word == word.casefold() for word in words)
-        if not folded or "completed" not in words:
-            raise UsageError("terminal_statuses are words in lower case, and 'completed' is one of them")
-        for name in ("new_job_seconds", "counts_lag_seconds", "error_file_seconds"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise UsageError(f"{name} is a number of seconds")
-        for name in (*optional_words, "csv_empty_cell_keeps", "errors_are_announced"):
-            optional = name in optional_words and getattr(self, name) is None
-            if not optional and not isinstance(getattr(self, name), bool):
-                raise UsageError(f"{name} is true or false")
-        for name in ("max_body_bytes", "max_rows"):
-            most = getattr(self, name)
-            if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-                raise UsageError(f"{name} is a whole number above 0")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -94,7 +94,7 @@ MUTANTS = (
     ),
     Mutant(
         "a repair forces",
-        "mjbulk.models:repair_spec",
+        "mjbulk.terms:repair_spec",
         "{Action.ADDFORCE: Action.ADDNOFORCE}",
         "{}",
         "whole/test_consent.py",

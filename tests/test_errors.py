@@ -20,9 +20,10 @@ from mjbulk.errors import (
     SourceError,
     UsageError,
 )
-from mjbulk.models import Job, JobRef, Rejection, RunSpec
+from mjbulk.models import Job, JobRef, Rejection
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.report import Report
+from mjbulk.terms import RunSpec
 
 ADDRESS = "somebody@example.org"
 SECRET = "0123456789abcdef"

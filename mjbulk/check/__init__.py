@@ -10,7 +10,6 @@ has to refuse, records what is not known of the API, and removes what it has cre
 """
 
 import asyncio
-import math
 from collections.abc import Callable
 
 from mjbulk.check._experiments import experiments
@@ -21,6 +20,7 @@ from mjbulk.client import Client
 from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import check_address
 from mjbulk.rows.values import RowFault
+from mjbulk.validators import POSITIVE, fits
 
 __all__ = ["Conclusion", "Findings", "Observation", "check_account"]
 
@@ -50,7 +50,7 @@ async def check_account(
     if consent is not True:
         raise UsageError("the check makes a list, properties and a contact in this account: it needs consent=True")
     for name, seconds in (("patience", patience), ("linger", linger)):
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        if not fits(POSITIVE, seconds):
             raise UsageError(f"{name} is a number of seconds above 0")
     lab = Lab.start(client, canary and _address(canary), patience=patience, linger=linger, tell=tell)
     try:

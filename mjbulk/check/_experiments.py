@@ -27,7 +27,7 @@ from mjbulk.mailjet.requests import (
     upload_request,
 )
 from mjbulk.mailjet.transport import Patience
-from mjbulk.models import Action
+from mjbulk.terms import Action
 
 SIZES = tuple(2**power for power in range(16, 25))
 """64 KiB to 16 MiB."""

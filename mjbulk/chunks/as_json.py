@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from mjbulk.chunks.chunker import Limits
 from mjbulk.chunks.frame import contacts_frame
 from mjbulk.config import JSON_ROWS, Settings
-from mjbulk.models import Action, RunSpec
 from mjbulk.rows.block import Block
 from mjbulk.rows.contacts import Contacts, merge
 from mjbulk.rows.layout import Layout
 from mjbulk.rows.values import RowFault
+from mjbulk.terms import Action, RunSpec
 
 
 class JsonEncoder:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import orjson
 from attrs import frozen
 
-from mjbulk.models import Action
+from mjbulk.terms import Action
 
 
 @frozen

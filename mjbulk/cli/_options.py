@@ -11,7 +11,7 @@ from docstring_parser import parse_from_object
 
 from mjbulk.config import Assumptions, Settings
 from mjbulk.errors import UsageError
-from mjbulk.models import RunKeywords
+from mjbulk.terms import RunKeywords
 
 if TYPE_CHECKING:
     from mjbulk.client import Client

@@ -13,7 +13,8 @@ from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.cli._source import BY_ITS_NAME, Form
 from mjbulk.errors import UsageError
-from mjbulk.models import COUNT_NAMES, Counts, Resend
+from mjbulk.models import COUNT_NAMES, Counts
+from mjbulk.terms import Resend
 
 if TYPE_CHECKING:
     from mjbulk.journal.info import ChunkInfo, RunInfo

@@ -10,8 +10,8 @@ from attrs import frozen
 from cyclopts import Group, Parameter
 
 from mjbulk.errors import UsageError
-from mjbulk.models import ActionWord
 from mjbulk.rows.file_thread import FileThread
+from mjbulk.terms import ActionWord
 
 if TYPE_CHECKING:
     from mjbulk.rows.sources import Source

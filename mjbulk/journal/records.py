@@ -28,7 +28,8 @@ from attrs import frozen
 
 from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal.info import PartState
-from mjbulk.models import Action, Match, Origin, Rejection, RunSpec
+from mjbulk.models import Match, Origin, Rejection
+from mjbulk.terms import Action, RunSpec
 
 FORMAT = 1
 """The version of what is written. A journal of another one is refused."""

@@ -21,6 +21,7 @@ from mjbulk.errors import Error, UsageError
 from mjbulk.mailjet.pace import Pace
 from mjbulk.mailjet.quota import Step
 from mjbulk.public import public
+from mjbulk.validators import POSITIVE, fits
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -53,7 +54,7 @@ class RedisQuota:
 
     def __init__(self, url: str, *, max_rate: float) -> None:
         """Open no connection yet."""
-        if isinstance(max_rate, bool) or not isinstance(max_rate, int | float) or not 0 < max_rate < float("inf"):
+        if not fits(POSITIVE, max_rate):
             raise UsageError("max_rate is a number above 0")
         self.max_rate = float(max_rate)
         self._redis = _client(url)

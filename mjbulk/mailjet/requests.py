@@ -7,7 +7,8 @@ from urllib.parse import quote
 import orjson
 from attrs import field, frozen
 
-from mjbulk.models import Action, ImportOptions, JobRef
+from mjbulk.models import ImportOptions, JobRef
+from mjbulk.terms import Action
 
 JSON = "application/json"
 TEXT = "text/plain"

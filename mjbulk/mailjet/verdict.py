@@ -23,7 +23,7 @@ from enum import Enum
 
 from attrs import frozen
 
-from mjbulk.models import Action, Resend
+from mjbulk.terms import Action, Resend
 
 MAX_RETRY_AFTER = 120.0
 """Longest pause in seconds that requests wait for. When the server asks for more, the run halts and says how long."""

@@ -10,10 +10,11 @@ import attrs
 from attrs import frozen
 
 from mjbulk.errors import Error, RowsRejected, UsageError
-from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, RunSpec, SupportsArrow, Unsettled
+from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, SupportsArrow, Unsettled
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.public import public
+from mjbulk.terms import RunSpec
 
 
 @public

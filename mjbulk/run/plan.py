@@ -7,12 +7,13 @@ from attrs import field, frozen
 
 from mjbulk.chunks.people import Lanes
 from mjbulk.errors import UsageError
-from mjbulk.models import Action, Rejections, RunSpec
+from mjbulk.models import Rejections
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.public import public
 from mjbulk.rows.sources import Source
 from mjbulk.run.engine import Engine
 from mjbulk.run.reader import Intake
+from mjbulk.terms import Action, RunSpec
 
 
 @public

@@ -13,7 +13,7 @@ from mjbulk.chunks.chunker import Chunk, Chunker, SizeLimit
 from mjbulk.chunks.encoder import Encoder
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.mailjet.account import property_problems
-from mjbulk.models import EXCLUSIONS, Action, Property, Rejection, RunSpec
+from mjbulk.models import Property, Rejection
 from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block, Given, blocks_of
 from mjbulk.rows.iterables import BadRow
@@ -31,6 +31,7 @@ from mjbulk.rows.sources import Source
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import CsvSender, JsonSender, Sender
+from mjbulk.terms import EXCLUSIONS, Action, RunSpec
 
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""

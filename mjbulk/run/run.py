@@ -30,7 +30,7 @@ from mjbulk.events import Event
 from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.protocol import CLOSING
 from mjbulk.journal.records import rejection_of
-from mjbulk.models import Progress, Rejection, RunSpec, Unsettled
+from mjbulk.models import Progress, Rejection, Unsettled
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
 from mjbulk.public import public
@@ -40,6 +40,7 @@ from mjbulk.run.pipeline import GRACE, Deliveries
 from mjbulk.run.reader import Intake
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.submission import Desk
+from mjbulk.terms import RunSpec
 
 
 @frozen

@@ -18,7 +18,8 @@ from mjbulk.journal.history import History
 from mjbulk.journal.protocol import Journal, NoJournal
 from mjbulk.journal.records import ChunkRecord, PartRecord, Record, RejectionRecord, damaged, record_of
 from mjbulk.mailjet.verdict import harmless_to_retry
-from mjbulk.models import Action, Rejection, RunSpec
+from mjbulk.models import Rejection
+from mjbulk.terms import Action, RunSpec
 
 _BEHIND = 1000
 """Rejected rows that may wait to be written until something else is."""

@@ -11,8 +11,9 @@ from mjbulk.mailjet.replies import decode_data_id, decode_job_id
 from mjbulk.mailjet.requests import Content, contacts_request, csvimport_request, upload_request
 from mjbulk.mailjet.transport import Doubt, Patience, Transport
 from mjbulk.mailjet.verdict import harmless_to_retry
-from mjbulk.models import EXCLUSIONS, Action, ImportOptions, JobRef, Resend, RunSpec
+from mjbulk.models import ImportOptions, JobRef
 from mjbulk.run.engine import Engine
+from mjbulk.terms import EXCLUSIONS, Action, Resend, RunSpec
 
 
 async def _unheard(_: int) -> None:

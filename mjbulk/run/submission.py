@@ -14,13 +14,14 @@ from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Event
 from mjbulk.mailjet.requests import Content
 from mjbulk.mailjet.transport import GaveUp, Patience, WasReset
-from mjbulk.models import JobRef, RunSpec
+from mjbulk.models import JobRef
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.run.engine import Engine
 from mjbulk.run.part import Part, Rows
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.senders import Sender
 from mjbulk.spill import Spill, SpillRef, Stored
+from mjbulk.terms import RunSpec
 
 _REFUSED_IN_A_ROW = 100
 """When so many rows were refused alone and none was taken in between, no row is to blame: the run halts."""

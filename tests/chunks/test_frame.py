@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk.chunks.frame import Frame, contacts_frame, csv_frame, list_contacts_frame
-from mjbulk.models import Action
+from mjbulk.terms import Action
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
 

@@ -26,7 +26,7 @@ from pyarrow import parquet
 from mjbulk import Client, Contact, JobRef
 from mjbulk.cli import main
 from mjbulk.config import Assumptions, Settings
-from mjbulk.models import RunKeywords
+from mjbulk.terms import RunKeywords
 from mjbulk.testing import Fault, Knobs, Mailjet
 
 BOOKS = ("rows", "accepted", "rejected", "superseded", "unknown", "not_sent")

@@ -18,7 +18,7 @@ from mjbulk.journal.records import (
     record_of,
     rejection_of,
 )
-from mjbulk.models import Action
+from mjbulk.terms import Action
 
 SPEC = RunSpec(lists=((42, Action.ADDNOFORCE), ("news", Action.REMOVE)), columns={"E-Mail": "email"})
 RUN = RunRecord(

@@ -203,7 +203,7 @@ HOLD = """
 import asyncio, sys
 from mjbulk.journal.sql import SqlJournal
 from mjbulk.journal.records import RunRecord, encode_spec, number_of
-from mjbulk.models import RunSpec
+from mjbulk.terms import RunSpec
 
 async def hold():
     journal = SqlJournal(sys.argv[1], lambda event: None)

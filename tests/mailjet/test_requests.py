@@ -9,7 +9,8 @@ from hypothesis import settings
 
 from mjbulk.mailjet import requests as wire
 from mjbulk.mailjet.requests import Request
-from mjbulk.models import Action, ImportOptions, JobRef
+from mjbulk.models import ImportOptions, JobRef
+from mjbulk.terms import Action
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
 ADDRESS = "somebody@example.org"

@@ -16,7 +16,7 @@ from mjbulk.mailjet.verdict import (
     may_retry,
     retry_after,
 )
-from mjbulk.models import Action
+from mjbulk.terms import Action
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
 A, N, R, F, X = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL, Verdict.AMBIGUOUS

@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from mjbulk.models import Rejection, RunSpec
+from mjbulk.models import Rejection
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.report import Report
+from mjbulk.terms import RunSpec
 
 A = "ann@example.org"
 
