@@ -1,4 +1,4 @@
-"""From rows to the CSV records of an upload to CSVData."""
+"""From rows to the CSV records of an upload to CSVData (FACTS 4.3, 4.4)."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from mjbulk.rows.csv_text import decode_record, encode_record, write_records
 from mjbulk.rows.layout import Layout
 from mjbulk.rows.values import Column, ColumnFault, RowFault
 
-DATETIME_FORMAT = "yyyy/mm/dd hh:nn:ss"
+DATETIME_FORMAT = "yyyy/mm/dd hh:nn:ss"  # FACTS 5.3
 
 
 class CsvEncoder:
@@ -22,7 +22,7 @@ class CsvEncoder:
 
     The columns are those of the first row. Records of a CSV file are passed on unchanged, unless columns are left out,
     dates are converted or the file has another delimiter: then they are written from their cells. An empty cell leaves
-    a property alone.
+    a property alone (FACTS 4.4).
     """
 
     def __init__(self, settings: Settings, first: Layout, *, empty_cell_keeps: bool) -> None:
@@ -35,7 +35,7 @@ class CsvEncoder:
         self.meaning = encode_record(self._header)
         self._plans = WeakKeyDictionary[Layout, list[Column | None]]()
         self.options: ImportOptions | None = None
-        """How the csvimport reads dates; None if no column has dates."""
+        """How the csvimport reads dates (FACTS 4.5); None if no column has dates."""
         if any(column.datatype == "datetime" for column in first.properties):
             self.options = ImportOptions(datetime_format=DATETIME_FORMAT, timezone_offset=0, field_names=self._header)
         self.frame = csv_frame(b"" if self.options else self.meaning)

@@ -1,4 +1,4 @@
-"""From rows to the contacts of contact/managemanycontacts."""
+"""From rows to the contacts of contact/managemanycontacts (FACTS 1.2)."""
 
 from collections.abc import Sequence
 

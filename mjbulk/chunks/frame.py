@@ -29,14 +29,14 @@ class Frame:
 
 
 def contacts_frame(lists: Sequence[tuple[int, Action]] | None) -> Frame:
-    """Make the frame for contact/managemanycontacts."""
+    """Make the frame for contact/managemanycontacts (FACTS 1.1)."""
     actions = [{"ListID": list_id, "Action": action.value} for list_id, action in lists or ()]
     head = b'{"ContactsLists":' + orjson.dumps(actions) + b',"Contacts":[' if actions else b'{"Contacts":['
     return Frame(head, b",", b"]}")
 
 
 def list_contacts_frame(action: Action) -> Frame:
-    """Make the frame for contactslist/{ID}/managemanycontacts."""
+    """Make the frame for contactslist/{ID}/managemanycontacts (FACTS 1.1)."""
     return Frame(b'{"Action":' + orjson.dumps(action.value) + b',"Contacts":[', b",", b"]}")
 
 

@@ -1,4 +1,4 @@
-"""Contacts in JSON, as Mailjet takes them.
+"""Contacts in JSON, as Mailjet takes them (FACTS 1.2, 1.4).
 
 A block of contacts is encoded column by column; one contact is an object like any other.
 """
@@ -28,7 +28,7 @@ class Contacts:
     """``Email``, which comes first and is never None; ``Name`` and ``IsExcludedFromCampaigns``."""
     properties: Mapping[str, Sequence[Any]] = field(factory=dict, repr=False)
     nulls: bool = False
-    """Whether a property that is None is sent as null, which unassigns it."""
+    """Whether a property that is None is sent as null, which unassigns it (FACTS 1.4)."""
 
     @property
     def addresses(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What the value of a property may be, and how it is sent.
+"""What the value of a property may be, and how it is sent (FACTS 8.2).
 
 A value that does not fit is a fault of its row. A column whose values all have the right type already is recognised in
 one pass, and taken as it is.
