@@ -112,7 +112,7 @@ async def test_an_error_file_is_whole_or_not_there(world: World, tmp_path: Path)
         with pytest.raises(mjbulk.ApiError):
             await client.save_error_file(job.ref, path)
         assert path.read_text() == "mine"
-        assert not path.with_name("errors.csv.partial").exists()
+        assert [found.name for found in tmp_path.iterdir()] == ["errors.csv"]
 
 
 async def test_one_answer_a_connection(world: World) -> None:

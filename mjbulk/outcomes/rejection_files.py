@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
 
 import orjson
 
@@ -17,27 +18,28 @@ REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
 
 
 @contextmanager
-def whole_or_not_at_all(target: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name when it is whole, readable for its owner alone, or not at all."""
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
+def whole_or_not_at_all(target: Path) -> Iterator[IO[bytes]]:
+    """Write a file that appears under its name when it is whole, or not at all. Only its owner can read it.
+
+    It is written beside its place, under a name that no other file has: two writers of one file do not meet.
+    """
+    with NamedTemporaryFile(dir=target.parent, prefix=".mjbulk-", suffix=".partial", delete=False) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            Path(file.name).replace(target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
 
 
-def write_jsonl(rejections: Rejections, file: BinaryIO) -> None:
+def write_jsonl(rejections: Rejections, file: IO[bytes]) -> None:
     """Write one object a line."""
     file.writelines(_object(rejection) + b"\n" for rejection in rejections)
 
 
-def write_json(head: Mapping[str, Any], rejections: Rejections, file: BinaryIO) -> None:
+def write_json(head: Mapping[str, Any], rejections: Rejections, file: IO[bytes]) -> None:
     """Write one object: what is said of the whole, and the rejections as a list, each in a line of its own."""
     file.write(as_json(head)[:-1] + b',"rejections":[')
     file.writelines((b",\n" if number else b"\n") + _object(rejection) for number, rejection in enumerate(rejections))
@@ -77,7 +79,7 @@ def _text(value: Any) -> str:
         return f"({type(value).__name__})"
 
 
-def write_csv(rejections: Rejections, file: BinaryIO) -> None:
+def write_csv(rejections: Rejections, file: IO[bytes]) -> None:
     """Write a table that is safe to open in a spreadsheet."""
     columns: dict[str, None] = {}
     for rejection in rejections:
@@ -94,7 +96,7 @@ def write_csv(rejections: Rejections, file: BinaryIO) -> None:
 class _Lines:
     """Lets the csv module write to a file of bytes."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def write(self, text: str) -> int:

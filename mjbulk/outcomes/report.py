@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, Self
 
 import attrs
 from attrs import frozen
@@ -93,7 +93,7 @@ class Report(Counts):
             write(self.rejections, file)
         return len(self.rejections)
 
-    def _writers(self) -> dict[str, Callable[[Rejections, BinaryIO], None]]:
+    def _writers(self) -> dict[str, Callable[[Rejections, IO[bytes]], None]]:
         return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self._head())}
 
     def _head(self) -> dict[str, Any]:

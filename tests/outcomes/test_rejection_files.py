@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -87,14 +88,38 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["x"]
 
 
+def test_two_may_write_one_file(tmp_path: Path) -> None:
+    """Each writes a file of its own beside it; the one that is ready last stays, whole."""
+    path = tmp_path / "x"
+    with whole_or_not_at_all(path) as slow:
+        slow.write(b"slow, ")
+        with whole_or_not_at_all(path) as fast:
+            fast.write(b"fast")
+        assert path.read_bytes() == b"fast"
+        slow.write(b"and whole")
+    assert path.read_bytes() == b"slow, and whole"
+    assert [found.name for found in tmp_path.iterdir()] == ["x"]
+
+
+def test_only_its_owner_can_read_it_from_the_beginning(tmp_path: Path) -> None:
+    """A file is private while it is being written, whatever the process allows others."""
+    before = os.umask(0)
+    try:
+        with whole_or_not_at_all(tmp_path / "x"):
+            (part,) = tmp_path.iterdir()
+            assert part.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:
-    """A link at the path of the temporary file does not get another file overwritten."""
+    """A link under the name of the file is replaced, and what it leads to is not overwritten."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    (tmp_path / "rejects.csv.partial").symlink_to(victim)
-    with pytest.raises(OSError):
-        report().write_rejections(tmp_path / "rejects.csv")
+    (tmp_path / "rejects.csv").symlink_to(victim)
+    report().write_rejections(tmp_path / "rejects.csv")
     assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "rejects.csv").is_symlink()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
