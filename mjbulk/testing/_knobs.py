@@ -25,8 +25,8 @@ class Knobs:
 
     # The stages of a job.
     queue_seconds: float | Callable[[EmulatedJob], float] = 0.3
-    """How long a job is Allocated (a csvimport: Upload); a number, or a function of the job. GUESS: real jobs of 100
-    rows took one to two minutes (FACTS 2.10)."""
+    """How long a job is Allocated (a csvimport: Upload); a number, or a function of the job. GUESS: a program
+    waits for one to two minutes for jobs of 100 rows (FACTS 2.10)."""
     prepare_seconds: float = 0.1
     """How long it is in Prepare. GUESS (FACTS 2.10)."""
     import_seconds: float | Callable[[EmulatedJob], float] = _half_a_second_and_a_little_per_row
