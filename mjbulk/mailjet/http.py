@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from math import inf
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -122,7 +122,7 @@ class Exchange:
         for session in sessions:
             await session.close()
 
-    async def once(self, request: Request, *, keep: bool, max_reply: float, sink: BinaryIO | None) -> Response:
+    async def once(self, request: Request, *, keep: bool, max_reply: float, sink: IO[bytes] | None) -> Response:
         """Send the bytes once, and read the whole answer. With a ``sink`` the body of a 200 goes there.
 
         ``keep`` allows a connection that was used before. An answer of more than ``max_reply`` bytes counts as lost.
@@ -188,7 +188,7 @@ class Exchange:
         return self._sessions[keep]
 
 
-async def _read(response: aiohttp.ClientResponse, most: float, sink: BinaryIO | None) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: float, sink: IO[bytes] | None) -> bytes:
     """Read a body to its end. A single read could return early and hide that the body was cut."""
     file = sink if sink is not None and response.status == 200 else BytesIO()
     file.seek(0)

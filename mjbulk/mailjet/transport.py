@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import backoff
 from attrs import define, evolve, field, frozen
@@ -209,7 +209,7 @@ class _Sending(Generic[_T]):
     patience: Patience
     doubt: Doubt
     max_reply: float
-    sink: BinaryIO | None
+    sink: IO[bytes] | None
     on_answer: OnAnswer | None
     tries: Tries = Tries()
     paid: float = 0.0
@@ -255,7 +255,7 @@ class Transport:
         patience: Patience | None = None,
         doubt: Doubt | None = None,
         max_reply: float = MAX_REPLY,
-        sink: BinaryIO | None = None,
+        sink: IO[bytes] | None = None,
         on_answer: OnAnswer | None = None,
     ) -> _T:
         """Send a request until it is answered, and give its decoded answer.
