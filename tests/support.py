@@ -17,6 +17,16 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+def most_within(seconds: float, times: list[float]) -> int:
+    """Count the times that lie within that many seconds of each other, at most."""
+    first, most = 0, 0
+    for last, when in enumerate(times):
+        while times[first] < when - seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
 @frozen
 class Place:
     """A database for the journal of one test."""
