@@ -14,13 +14,6 @@ NOT_YET = (
     "mjbulk/run/",
     "mjbulk/chunks/chunker.py",
     "mjbulk/chunks/people.py",
-    "mjbulk/outcomes/",
-    "mjbulk/journal/",
-    "mjbulk/config.py",
-    "mjbulk/errors.py",
-    "mjbulk/events.py",
-    "mjbulk/models.py",
-    "mjbulk/spill.py",
     "tests/run/",
 )
 

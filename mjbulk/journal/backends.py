@@ -1,6 +1,6 @@
-"""The two databases that a journal may lie in, and what differs between them.
+"""The two databases that can hold a journal, and the differences between them.
 
-All of it is called in the journal's own thread.
+The thread of the journal calls all of this.
 """
 
 import os
@@ -28,34 +28,34 @@ _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
 
 class Backend(Protocol):
-    """What differs between them. All of it is called in the journal's own thread."""
+    """What differs between the databases."""
 
     insert: Insert
 
     def connect(self) -> Connection: ...
     def check(self, connection: Connection) -> None:
-        """Look at what is there, before the tables are; nobody makes them until this transaction ends."""
+        """Check the database before the tables are made. Nobody else can make them until this transaction ends."""
 
     def snapshot(self, connection: Connection) -> None:
-        """Have a transaction that has just begun see one state of the database."""
+        """Let a transaction that has just begun see one state of the database."""
 
     def lock(self, connection: Connection, run: int) -> bool:
-        """Take a run; False where somebody has it. It is let go of where the process or its connection ends."""
+        """Lock a run; give False if somebody else has locked it. It is unlocked when the process or connection ends."""
 
     def unlock(self, connection: Connection, run: int) -> None:
-        """Let go of a run."""
+        """Unlock a run."""
 
     def is_locked(self, connection: Connection, run: int) -> bool:
-        """Whether somebody has a run."""
+        """Tell whether somebody has locked a run."""
 
 
 class _Sqlite:
-    """One file, readable for its owner alone, and beside it a lock file for each run that is open."""
+    """One file that only its owner can read, and beside it a lock file for each run that is open."""
 
     insert: Insert = staticmethod(sqlite.insert)
 
     def __init__(self, path: Path | None, patience: float) -> None:
-        """None is a database in memory."""
+        """Take the path of the file; None is a database in memory."""
         self._path = path
         self._patience = patience
         self._locks: dict[int, FileLock] = {}
@@ -72,7 +72,7 @@ class _Sqlite:
         return engine.connect()
 
     def _make(self, path: Path) -> None:
-        """Make the file, if it is not there: whole under its name, or not at all."""
+        """Make the file if it is not there. It appears under its name when it is whole."""
         if path.exists():
             if not path.is_file():
                 raise JournalRefused("the journal is to be a file, and there is something else in its place")
@@ -92,21 +92,21 @@ class _Sqlite:
             Path(name).unlink()
 
     def check(self, connection: Connection) -> None:
-        """Raise JournalRefused for a file that is not a journal, which is left as it is, or one that is damaged."""
+        """Raise JournalRefused for a file that is not a journal, without changing it, and for a damaged one."""
         names = set(inspect(connection).get_table_names())
         if names and not any(name.startswith(PREFIX) for name in names):
             raise JournalRefused("this file is a database of something else, not a journal of mjbulk")
-        if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":  # a quick one skips the indexes
+        if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":  # quick_check skips the indexes
             raise damaged("the file is malformed")
         for name in _SIDE_FILES if self._path is not None else ():
-            with suppress(OSError):  # of somebody else, or not there
+            with suppress(OSError):  # it belongs to somebody else, or is not there
                 Path(f"{self._path}{name}").chmod(0o600)
 
     def snapshot(self, connection: Connection) -> None:
-        """It does: nobody else writes meanwhile."""
+        """Do nothing: ``BEGIN IMMEDIATE`` already gives one consistent state."""
 
-    def lock(self, connection: Connection, run: int) -> bool:  # noqa: ARG002  # the file system knows who has it
-        """Take a run; False where somebody has it. The system lets go of it when the process ends."""
+    def lock(self, connection: Connection, run: int) -> bool:  # noqa: ARG002  # the lock is a file
+        """Lock a run; give False if somebody else has locked it. The system unlocks it when the process ends."""
         if (lock := self._lock_of(run)) is None:
             return True
         try:
@@ -117,13 +117,13 @@ class _Sqlite:
         return True
 
     def unlock(self, connection: Connection, run: int) -> None:  # noqa: ARG002
-        """Let go of a run."""
+        """Unlock a run."""
         if (lock := self._locks.pop(run, None)) is not None:
-            Path(lock.lock_file).unlink(missing_ok=True)  # whoever waits for it sees that it has no name any more
+            Path(lock.lock_file).unlink(missing_ok=True)  # a process that waits for it sees that its name is gone
             lock.release()
 
     def is_locked(self, connection: Connection, run: int) -> bool:
-        """Whether somebody has a run: its lock file alone does not say so."""
+        """Tell whether somebody has locked a run. A lock file may also be left over from a process that was killed."""
         lock = self._lock_of(run)
         if lock is None or not Path(lock.lock_file).exists():
             return False
@@ -148,7 +148,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 class _Postgres:
-    """Tables named mjbulk_*; a run that is open is held by an advisory lock of the connection."""
+    """Tables named mjbulk_*, and for each run that is open an advisory lock of the connection."""
 
     insert: Insert = staticmethod(postgresql.insert)
 
@@ -159,16 +159,18 @@ class _Postgres:
         return create_engine(self._url, hide_parameters=True).connect()
 
     def check(self, connection: Connection) -> None:
-        """Keep others from making the tables at the same time; of a server's files nothing can be said from here."""
+        """Keep others from making the tables at the same time. The files of a server cannot be checked."""
         connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": _MAKING})
 
     def snapshot(self, connection: Connection) -> None:
-        """Each statement would see what others have written meanwhile."""
+        """Set the isolation level. By default, each statement sees what others have written meanwhile."""
         connection.execute(text("set transaction isolation level repeatable read read only"))
 
     def lock(self, connection: Connection, run: int) -> bool:
-        """Take a run; False where somebody has it. The server lets go of it when the connection ends, which it may see
-        a moment later than who begins a killed process anew.
+        """Lock a run; give False if somebody else has locked it.
+
+        The server unlocks it when the connection ends. If a process is killed and started again at once, the server may
+        notice the end of the old connection a moment later, so this waits for a second.
         """
         last = time.monotonic() + _SERVER_SECONDS
         while not self._ask(connection, "select pg_try_advisory_lock(:run)", run=run):
@@ -178,11 +180,11 @@ class _Postgres:
         return True
 
     def unlock(self, connection: Connection, run: int) -> None:
-        """Let go of a run."""
+        """Unlock a run."""
         self._ask(connection, "select pg_advisory_unlock(:run)", run=run)
 
     def is_locked(self, connection: Connection, run: int) -> bool:
-        """Whether somebody has a run, without taking it: who comes at this moment must not be refused."""
+        """Tell whether somebody has locked a run, without locking it: another process may be about to lock it."""
         return bool(self._ask(connection, _IS_LOCKED, high=run >> 32, low=run & 0xFFFFFFFF))
 
     def _ask(self, connection: Connection, statement: str, **values: int) -> Any:
@@ -191,7 +193,7 @@ class _Postgres:
 
 
 _MAKING = 0x6D6A62756C6B
-"""The advisory lock of who makes the tables: "mjbulk"."""
+"""The advisory lock for making the tables: "mjbulk" in ASCII."""
 _IS_LOCKED = """
     select count(*) from pg_locks
     where locktype = 'advisory' and granted and objsubid = 1
@@ -201,7 +203,7 @@ _IS_LOCKED = """
 
 
 def backend_of(where: str | os.PathLike[str], patience: float) -> Backend:
-    """Choose by a path or a URL. Raises UsageError for any other database."""
+    """Choose the database of a path or a URL. Raises UsageError for any other database."""
     if not isinstance(where, str) or "://" not in where:
         return _Sqlite(Path(where).resolve(), patience)
     try:
@@ -216,7 +218,7 @@ def backend_of(where: str | os.PathLike[str], patience: float) -> Backend:
 
 
 def _with_driver(url: URL) -> URL:
-    """Raise UsageError where the driver of a URL is missing, or is none for threads."""
+    """Give a URL whose driver can be used. Raises UsageError if its driver is missing, or is made for coroutines."""
     try:
         driver = url.get_dialect()
         driver.import_dbapi()

@@ -1,4 +1,4 @@
-"""What a journal knows of a run: its chunks and their parts, and what they add up to."""
+"""What a journal knows about a run: its chunks, their parts, and the counts of their rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,18 +11,18 @@ from mjbulk.models import Counts, JobRef, Unsettled
 
 @frozen(kw_only=True)
 class History:
-    """What a journal knows of a run when it is opened."""
+    """What a journal knows about a run when the run is opened."""
 
     run: RunRecord
     chunks: Mapping[int, ChunkRecord] = field(factory=dict, repr=False)
     parts: Mapping[int, Sequence[PartRecord]] = field(factory=dict, repr=False)
-    """The parts of each chunk in the order of its entries, without those that were halved."""
+    """The parts of each chunk in the order of its entries. Parts that were halved are left out."""
     refused: int = 0
-    """How many rows were refused here."""
+    """How many rows mjbulk refused."""
 
     @classmethod
     def of(cls, run: RunRecord, chunks: Sequence[ChunkRecord], parts: Sequence[PartRecord], refused: int) -> "History":
-        """Put together what was read. Raises JournalRefused where a record is missing."""
+        """Combine the records of a run. Raises JournalRefused if a record is missing."""
         numbers = [chunk.number for chunk in chunks]
         by_chunk: dict[int, list[PartRecord]] = {number: [] for number in numbers}
         for part in parts:
@@ -40,11 +40,11 @@ class History:
 
     @property
     def last(self) -> int:
-        """The number of the last chunk that was cut."""
+        """The number of the last chunk."""
         return len(self.chunks)
 
     def counts(self) -> Counts:
-        """Give the books as far as they are known: what is under way counts as unknown."""
+        """Count the rows of the run by their outcomes. Rows of parts in flight count as unknown."""
         rows = sum(chunk.rows for chunk in self.chunks.values())
         parts = [part for parts in self.parts.values() for part in parts]
         return sum_counts(rows, self.refused, [(part.state, *(getattr(part, name) for name in SUMS)) for part in parts])
@@ -55,7 +55,7 @@ class History:
             yield from (JobRef.parse(part.job) for part in parts if part.job)
 
     def chunk_infos(self) -> Iterator[ChunkInfo]:
-        """Say how each chunk stands, or each part of one that was halved."""
+        """Give the state of each chunk, or of each part of a chunk that was halved."""
         for number, chunk in self.chunks.items():
             for part in self.parts[number]:
                 figures = (part.state, *(getattr(part, name) for name in SUMS))
@@ -70,7 +70,7 @@ class History:
                 )
 
     def unsettled(self) -> Iterator[Unsettled]:
-        """Say why rows are unknown or were not sent."""
+        """Give the rows that are unknown or were not sent, with the cause."""
         for info in self.chunk_infos():
             cause = info.cause or _UNSETTLED.get(info.state)
             if cause:

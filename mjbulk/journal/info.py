@@ -1,4 +1,4 @@
-"""What users are told of a run that a journal knows, and how its books are added up."""
+"""What users see of a run in a journal, and how its rows are counted."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -11,19 +11,19 @@ from mjbulk.public import public
 PartState = Literal["unsent", "sending", "watched", "halved", "settled"]
 RunState = Literal["running", "resumable", "settled"]
 SUMS = ("rows", "accepted", "rejected", "superseded", "unknown")
-"""What is known of a part in numbers."""
+"""The counts of a part that the journal has."""
 
 
 @public
 @frozen(kw_only=True)
 class RunInfo(Counts):
-    """A run as its journal knows it. What is under way counts as unknown."""
+    """A run in a journal. Rows in flight count as unknown."""
 
     run_id: str
     partition: str | None = None
     state: RunState
-    """``running`` here or in another process; ``resumable``; ``settled``: nothing more can be done, or not without
-    its source."""
+    """``running``: in this process or another one. ``resumable``: it can go on. ``settled``: nothing more can be done,
+    or nothing without its source."""
     created: str = ""
     """When it began, in RFC 3339."""
 
@@ -36,19 +36,19 @@ class RunInfo(Counts):
 @public
 @frozen(kw_only=True)
 class ChunkInfo(Counts):
-    """A chunk of a run as its journal knows it, or a part of one that was halved. ``rows`` is how many rows it has."""
+    """A chunk of a run in a journal, or a part of a chunk that was halved. ``rows`` is the number of its rows."""
 
     partition: str | None = None
     number: int
     """Its number in the run, from 1."""
     span: range
-    """The rows of the whole chunk. Those that were refused here lie in between, and do not count."""
+    """The range of rows of the whole chunk. Rows in it that mjbulk refused are not counted."""
     state: PartState
     """``unsent``; ``sending``: it may have been applied; ``watched``: its job is known; ``settled``."""
     job: JobRef | None = None
     """The job that took it."""
     cause: str = ""
-    """Why rows are unknown, or what does not agree."""
+    """Why rows are unknown, or which counts do not agree."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as plain data, for JSON; the span as its first and last row."""
@@ -64,7 +64,7 @@ class ChunkInfo(Counts):
 
 
 def together(parts: Sequence[RunInfo]) -> RunInfo:
-    """Add up the partitions of a run: it is settled when all are, and running while one is."""
+    """Combine the partitions of a run: it is running while one of them is, and settled when all are."""
     states = {part.state for part in parts}
     sums = {name: sum(getattr(part, name) for part in parts) for name in COUNT_NAMES}
     state = next(state for state in ("running", "resumable", "settled") if state in states)
@@ -72,9 +72,10 @@ def together(parts: Sequence[RunInfo]) -> RunInfo:
 
 
 def sum_counts(rows: int, refused: int, parts: Iterable[tuple[str, int, int, int, int, int]]) -> Counts:
-    """Add up the books of a run: its chunks' rows, the rows refused here, and state and `SUMS` of its parts.
+    """Count the rows of a run by their outcomes.
 
-    What is under way counts as unknown, what was cut and is not on its way as not sent.
+    ``rows`` are those of its chunks, ``refused`` those that mjbulk refused; ``parts`` gives the state and the `SUMS` of
+    parts. Rows of parts in flight count as unknown, other rows without an outcome as not sent.
     """
     sums = [0] * len(SUMS)
     under_way = 0

@@ -1,4 +1,4 @@
-"""What the rest of mjbulk asks of a journal, and the one that keeps nothing."""
+"""What mjbulk needs of a journal, and the journal that keeps nothing."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -9,47 +9,50 @@ from mjbulk.journal.info import RunInfo
 from mjbulk.journal.records import Record, RejectionRecord, RunRecord
 
 CLOSING = 30.0
-"""Seconds that a journal may take to write its last records: a server may have stopped without a word."""
+"""Seconds that a journal may take to write its last records. Its server may no longer answer."""
 
 
 class Journal(Protocol):
-    """Keeps records. Every call is durable when it has returned; all raise JournalError where that cannot be."""
+    """Keeps records. What a call has written is durable when the call returns.
+
+    All calls raise JournalError if the journal cannot be used.
+    """
 
     async def open_run(self, asked: RunRecord) -> History:
-        """Begin a run, or find it as it stands; nobody else can open it until it is released.
+        """Begin a run, or give what is known about it. Nobody else can open it until it is released.
 
-        Raises JournalRefused where it is open elsewhere, or was begun on other terms.
+        Raises JournalRefused if somebody else has it open, or if it was begun on other terms.
         """
 
     async def release(self, run: RunRecord) -> None:
         """Let others open a run."""
 
     def later(self, *records: Record) -> None:
-        """Have records written with what is put next, before it."""
+        """Keep records in memory until the next `put`, which writes them before its own."""
 
     async def put(self, *records: Record) -> None:
-        """Write records, each in place of the one with its key."""
+        """Write records. A record replaces the one with the same key."""
 
     async def forget_refused(self, run: int, after: int) -> None:
-        """Forget the rows after this one that were refused here."""
+        """Forget the rejections of rows after this one that mjbulk refused."""
 
     async def find(self, run_id: str, partition: str, account: str) -> History | None:
-        """Give a run as it stands, without opening it."""
+        """Give what is known about a run, without opening it."""
 
     def rejections(self, run: int, chunk: int | None = None) -> AsyncIterator[RejectionRecord]:
-        """Give the rejections of one chunk, or of the whole run, some at a time."""
+        """Give the rejections of a chunk, or of the whole run. Few of them are in memory at once."""
 
     async def runs(self, account: str, run_id: str | None = None) -> Sequence[RunInfo]:
-        """Give the runs of an account, the oldest first; or the partitions of one."""
+        """Give the runs of an account, or the partitions of one run. The oldest comes first."""
 
     async def purge(self, run: RunRecord) -> None:
-        """Forget a run. Raises JournalRefused where it is open."""
+        """Forget a run. Raises JournalRefused if somebody has it open."""
 
     async def notes(self, account: str) -> Mapping[str, str]:
-        """Give what was learned of an account."""
+        """Give the texts about an account by their names."""
 
     async def aclose(self) -> None:
-        """Write what waits, and let go of everything."""
+        """Write the records that wait, and close."""
 
 
 class _Nothing(AsyncIterator[Any]):
@@ -58,14 +61,14 @@ class _Nothing(AsyncIterator[Any]):
 
 
 class NoJournal:
-    """Keeps nothing: a run ends with its process."""
+    """A journal that keeps nothing: no run can go on after its process has ended."""
 
     async def open_run(self, asked: RunRecord) -> History:
         """Begin a run."""
         return History(run=asked)
 
     async def release(self, *_: Any) -> None:
-        """Nobody else could open it."""
+        """Do nothing: nobody else could open it."""
 
     def later(self, *_: Any) -> None:
         """Write nothing."""
@@ -74,26 +77,26 @@ class NoJournal:
         """Write nothing."""
 
     async def forget_refused(self, *_: Any) -> None:
-        """Know of none."""
+        """Forget nothing."""
 
     async def find(self, *_: Any) -> History | None:
-        """Raise JournalRefused: whoever asks for a run wants one that was kept."""
+        """Raise JournalRefused: no run was kept."""
         raise JournalRefused("this client has no journal: say journal= to keep runs")
 
     def rejections(self, *_: Any) -> AsyncIterator[RejectionRecord]:
-        """Know nothing."""
+        """Give nothing."""
         return _Nothing()
 
     async def runs(self, *_: Any) -> Sequence[RunInfo]:
-        """Know nothing."""
+        """Give nothing."""
         return ()
 
     async def purge(self, *_: Any) -> None:
         """Forget nothing."""
 
     async def notes(self, *_: Any) -> Mapping[str, str]:
-        """Know nothing."""
+        """Give nothing."""
         return {}
 
     async def aclose(self) -> None:
-        """Let go of nothing."""
+        """Close nothing."""

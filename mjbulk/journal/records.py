@@ -1,21 +1,22 @@
-"""The journal: what was sent and what is known of it, so that a run goes on after its process has ended.
+"""The records of a journal: what was sent and what is known of it. They let a run go on after its process has ended.
 
-The rules. A run is a row of `RunRecord`; its chunks are a `ChunkRecord` each, numbered from 1 without a gap, with the
-range of its rows and a digest of what they were; the entries of a chunk go out in one part, or in several where it was
-halved, and each part walks through these states:
+The rules. A run has one `RunRecord`. Each of its chunks has a `ChunkRecord`; chunks are numbered from 1 without a gap,
+and the record has the range of the chunk's rows and a digest of them. The entries of a chunk are sent in one part, or
+in several if the chunk was halved. Each part has a `PartRecord`, which goes through these states:
 
-========  ===========================================================  ================================================
+========  ===========================================================  ===============================================
 state     what is on disk before anything else happens                 after a crash
-========  ===========================================================  ================================================
-unsent    nothing of it was applied, for certain                       it is sent
-sending   the intent: written before the first byte leaves             in doubt: sent again only where that is harmless
-watched   the job that took it: written before the job is asked for    the job is watched again
-halved    two other parts have its entries                             they count, it does not
-settled   the outcome: written before it is counted                    it is skipped, its outcome stands
-========  ===========================================================  ================================================
+========  ===========================================================  ===============================================
+unsent    the part; none of its entries was applied                    it is sent
+sending   the intent to send it, before the first byte leaves          in doubt: it is retried only if that is harmless
+watched   the job that took it, before the job is polled               the job is watched again
+halved    two other parts, which have its entries                      the other parts count, this one does not
+settled   its outcome, before that is counted                          it is skipped, and keeps its outcome
+========  ===========================================================  ===============================================
 
-What waits is written together, in one transaction. A record holds numbers, digests and words of ours or, with addresses
-masked, of Mailjet's; never a contact, a value or a key. Each carries a check sum, and what does not add up is refused.
+Records that wait are written together, in one transaction. A record holds numbers, digests, words of mjbulk and, with
+addresses masked, words of Mailjet; never a contact, a value or a key. Each record has a check sum. A journal with a
+record that does not match its check sum is refused.
 """
 
 import re
@@ -32,10 +33,10 @@ from mjbulk.models import Match, Origin, Rejection
 from mjbulk.terms import Action, RunSpec
 
 FORMAT = 1
-"""The version of what is written. A journal of another one is refused."""
+"""The version of the tables. A journal of another version is refused."""
 
 
-# Records: mjbulk.journal.tables says how they are stored
+# Records: mjbulk.journal.tables defines how they are stored
 
 
 @frozen(kw_only=True)
@@ -43,25 +44,25 @@ class RunRecord:
     """One run, or one partition of it."""
 
     run: int
-    """Its number: `number_of` its names."""
+    """Its number: `number_of` its run_id and partition."""
     run_id: str
     partition: str = ""
     account: str
     """A fingerprint of the API key."""
     spec: str
-    """What was asked for, as JSON."""
+    """Its terms, as JSON."""
     source: str = ""
-    """Where its rows can be read again, as JSON; empty where nobody knows."""
+    """Where its rows can be read again, as JSON; empty if that is not known."""
     targets: str = ""
-    """The lists by their IDs, as JSON."""
+    """Its lists by their IDs, as JSON."""
     created: str
     """When it began, in RFC 3339."""
     whole: bool = False
     """Whether the source was read to its end."""
     rows: int = 0
-    """How many rows it had, once it was."""
+    """How many rows the source had, if it was read to its end."""
     settled: bool = False
-    """Whether nothing more can be done, or not without its source."""
+    """Whether nothing more can be done, or nothing without its source."""
     requests: int = 0
     milliseconds: int = 0
 
@@ -76,12 +77,12 @@ class ChunkRecord:
     """Its first row."""
     last: int
     rows: int
-    """How many rows; those that were refused here lie in between and do not count."""
+    """How many rows. Rows between them that mjbulk refused are not counted."""
     entries: int
     digest: str
 
     def whole(self) -> "PartRecord":
-        """Give the one part that it is before it was sent."""
+        """Give the chunk as one part, as it is before it is sent."""
         return PartRecord(run=self.run, chunk=self.number, first=0, end=self.entries, rows=self.rows)
 
 
@@ -97,12 +98,12 @@ class PartRecord:
     """How many rows its entries stand for."""
     state: PartState = "unsent"
     attempts: int = 0
-    """How often it was about to be sent."""
+    """How often the intent to send it was written."""
     data_id: int | None = None
-    """What was uploaded on the CSV way: it has no effect before a csvimport names it."""
+    """The ID of the data that was uploaded for a csvimport. Data has no effect before a csvimport names it."""
     job: str = ""
     overtaken: bool = False
-    """Whether a later row of one of its people went out while it was in doubt."""
+    """Whether a later row of one of its people was sent while it was in doubt."""
     accepted: int = 0
     rejected: int = 0
     superseded: int = 0
@@ -112,18 +113,18 @@ class PartRecord:
 
     @property
     def indexes(self) -> slice:
-        """Its entries."""
+        """Which entries of the chunk it has."""
         return slice(self.first, self.end)
 
 
 @frozen(kw_only=True)
 class RejectionRecord:
-    """One rejection. Those of rows that were refused here stand under chunk 0, numbered by their rows."""
+    """One rejection. Rows that mjbulk refused are in chunk 0, and the number of each is its row."""
 
     run: int
     chunk: int
     first: int
-    """The part, by its first entry."""
+    """The first entry of its part."""
     number: int
     row: int | None = None
     candidates: str = ""
@@ -136,7 +137,7 @@ class RejectionRecord:
 
 @frozen(kw_only=True)
 class NoteRecord:
-    """Something that was learned of an account."""
+    """A text about an account, under a name: what its jobs have taught."""
 
     account: str
     name: str
@@ -152,9 +153,9 @@ def check_sum(values: Sequence[Any]) -> str:
 
 
 def number_of(run_id: str, partition: str) -> int:
-    """Give the number of a run: the same name has the same one, in every journal.
+    """Give the number of a run. The same names have the same number in every journal.
 
-    Raises UsageError for a name that no database could keep.
+    Raises UsageError for a name that a database could not store.
     """
     for name in (run_id, partition):
         if not isinstance(name, str) or "\0" in name or not name.isprintable():
@@ -163,20 +164,20 @@ def number_of(run_id: str, partition: str) -> int:
 
 
 def fingerprint(public_key: str) -> str:
-    """Give the form in which a journal knows an account: the key cannot be found from it."""
+    """Give the name of an account in a journal. The key cannot be derived from it."""
     return blake2b(public_key.encode(), digest_size=12, person=b"mjbulk account").hexdigest()
 
 
 _ADDRESS = re.compile(r'"[^"@]*"@[^\s<>()\[\],;:"\'@]+|[^\s<>()\[\],;:"\'@][^\s<>()\[\],;:"@]*@[^\s<>()\[\],;:"\'@]+')
-"""Also with a local part in quotes. An apostrophe belongs to the local part, unless it begins it."""
+"""An e-mail address, also with a local part in quotes. An apostrophe belongs to it, except at its beginning."""
 
 
 def mask(text: str) -> str:
-    """Take addresses out of a text, and what no database could keep."""
+    """Mask the addresses in a text, and replace what a database could not store."""
     return _ADDRESS.sub("***@***", text.replace("\0", "\ufffd").encode("utf-8", "replace").decode())
 
 
-# What was asked for
+# Terms
 
 
 _SPEC_ON_DISK = {
@@ -194,13 +195,13 @@ _SPEC_ON_DISK = {
     "text": "text",
     "repairs": "repairs",
 }
-"""The fields of a spec by their names on disk, which stay."""
+"""The fields of a spec by their names on disk, which never change."""
 _TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "types")
-"""What must be the same whenever a run goes on; the other keywords are the caller's to change."""
+"""What has to be the same whenever a run goes on. The caller may change the other keywords."""
 
 
 def encode_spec(spec: RunSpec) -> str:
-    """Write down what was asked for. Raises UsageError for names that cannot be."""
+    """Give the terms of a run as JSON. Raises UsageError for names that are not texts."""
     try:
         return orjson.dumps({name: getattr(spec, of) for name, of in _SPEC_ON_DISK.items()}).decode()
     except TypeError:
@@ -208,7 +209,7 @@ def encode_spec(spec: RunSpec) -> str:
 
 
 def decode_spec(text: str) -> RunSpec:
-    """Read what was asked for."""
+    """Give the terms of a run from their JSON."""
     found = orjson.loads(text)
     if found["lists"] is not None:
         found["lists"] = tuple((ref, Action(word)) for ref, word in found["lists"])
@@ -216,7 +217,7 @@ def decode_spec(text: str) -> RunSpec:
 
 
 def check_terms(run: RunRecord, asked: RunRecord) -> None:
-    """Raise JournalRefused where a run cannot go on as it is asked for now."""
+    """Raise JournalRefused if the account or the terms of a run are not those that it was begun with."""
     if run.account != asked.account:
         raise JournalRefused(f"run {run.run_id!r} belongs to another account: take another run_id")
     before, now = decode_spec(run.spec), decode_spec(asked.spec)
@@ -226,7 +227,7 @@ def check_terms(run: RunRecord, asked: RunRecord) -> None:
 
 
 def _meaning(spec: RunSpec, name: str) -> Any:
-    """Give a term so that two that mean the same are equal: in which order lists are named means nothing."""
+    """Give a term so that two with the same meaning are equal: the order of lists has no meaning."""
     term = getattr(spec, _SPEC_ON_DISK[name])
     return dict(term) if name == "lists" and term is not None else term
 
@@ -235,7 +236,7 @@ def _meaning(spec: RunSpec, name: str) -> Any:
 
 
 def record_of(rejection: Rejection, run: int, chunk: int, first: int, number: int) -> RejectionRecord:
-    """Write down a rejection: its row, not its data."""
+    """Make the record of a rejection, without the address and the data of its row."""
     return RejectionRecord(
         run=run,
         chunk=chunk,
@@ -251,8 +252,8 @@ def record_of(rejection: Rejection, run: int, chunk: int, first: int, number: in
 
 
 def rejection_of(record: RejectionRecord) -> Rejection:
-    """Read a rejection: its address and its data are not known."""
-    match: Match = record.match  # type: ignore[assignment]  # what was written down
+    """Make the rejection of a record. Its address and its data are not known."""
+    match: Match = record.match  # type: ignore[assignment]  # one of the words that record_of wrote
     origin: Origin = record.origin  # type: ignore[assignment]
     ranges = orjson.loads(record.candidates) if record.candidates else ()
     return Rejection(
@@ -276,7 +277,7 @@ def _ranges(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def damaged(what: str) -> JournalRefused:
-    """Give the error for a journal that cannot be trusted."""
+    """Give the error for a journal that is damaged."""
     return JournalRefused(
         f"the journal is damaged ({what}): restore a copy of it, or take a new one with a new run_id, after you have "
         "seen at Mailjet what was sent"

@@ -1,7 +1,7 @@
 """The journal in a database: a SQLite file of its own, or tables in PostgreSQL.
 
-All of it is done by one thread with one connection. What is put while that thread is at work waits, and is then written
-together, in one transaction: so many chunks cost one commit.
+One thread with one connection does all of the work. Records that are put while that thread is busy wait, and are then
+written together, in one transaction. So the records of many chunks cost one commit.
 """
 
 import asyncio
@@ -40,14 +40,13 @@ _PAGE = 1000
 class SqlJournal:
     """A `Journal` in a database. Mutable state: what waits to be written, the connection, and the runs that are open.
 
-    After an error in writing nothing more is written, for nobody could say what is on disk. When the runs that were
-    open have ended, it is opened afresh.
+    After an error in writing, nothing more is written, because it is not known what is on disk. When all runs that were
+    open have ended, the journal is opened again.
     """
 
     def __init__(self, where: str | os.PathLike[str], emit: Emit, *, patience: float = 10.0) -> None:
-        """``where`` is a path or a URL; ``patience`` the seconds to wait for a file that another process has locked.
-
-        Nothing is opened yet.
+        """Open nothing yet. ``where`` is a path or a URL, ``patience`` the seconds to wait for a file that another
+        process has locked.
         """
         self._backend: Backend = backend_of(where, patience)
         self._emit = emit
@@ -61,7 +60,7 @@ class SqlJournal:
         self._closed = False
 
     async def open_run(self, asked: RunRecord) -> History:
-        """Begin a run, or find it as it stands."""
+        """Begin a run, or give what is known about it."""
         if asked.run in self._open:
             raise JournalRefused(f"run {asked.run_id!r} is under way in this process")
         self._open.add(asked.run)
@@ -83,27 +82,27 @@ class SqlJournal:
             self._waiting, self._failure = [], None
 
     def later(self, *records: Record) -> None:
-        """Have records written with what is put next."""
+        """Keep records in memory until the next `put`."""
         self._waiting.extend(records)
 
     async def put(self, *records: Record) -> None:
-        """Write records. Whoever is cancelled has written them all the same."""
+        """Write records. They are written even if the caller is cancelled."""
         self._waiting.extend(records)
         if self._next is None:
             self._next = asyncio.create_task(self._commit())
         await asyncio.shield(self._next)
 
     async def forget_refused(self, run: int, after: int) -> None:
-        """Forget the rows after this one that were refused here."""
+        """Forget the rejections of rows after this one that mjbulk refused."""
         await self._in_thread(self._forget_refused, run, after)
 
     async def find(self, run_id: str, partition: str, account: str) -> History | None:
-        """Give a run as it stands."""
+        """Give what is known about a run; None if it is not there, or is of another account."""
         history = await self._in_thread(self._load, number_of(run_id, partition))
         return history if history is not None and history.run.account == account else None
 
     async def rejections(self, run: int, chunk: int | None = None) -> AsyncIterator[RejectionRecord]:
-        """Give the rejections of one chunk, or of the whole run, some at a time."""
+        """Give the rejections of a chunk, or of the whole run, a page at a time."""
         which = {"run": run} if chunk is None else {"run": run, "chunk": chunk}
         after: tuple[int, int, int] | None = None
         while True:
@@ -115,7 +114,7 @@ class SqlJournal:
             after = (page[-1].chunk, page[-1].first, page[-1].number)
 
     async def runs(self, account: str, run_id: str | None = None) -> Sequence[RunInfo]:
-        """Give the runs of an account, the oldest first; or the partitions of one."""
+        """Give the runs of an account, or the partitions of one run. The oldest comes first."""
         which = {"account": account} if run_id is None else {"account": account, "run_id": run_id}
         return await self._in_thread(self._runs, which)
 
@@ -124,11 +123,11 @@ class SqlJournal:
         await self._in_thread(self._purge, run)
 
     async def notes(self, account: str) -> Mapping[str, str]:
-        """Give what was learned of an account."""
+        """Give the texts about an account by their names."""
         return await self._in_thread(self._notes, account)
 
     async def aclose(self) -> None:
-        """Write what waits, and let go of everything."""
+        """Write the records that wait, and close."""
         if self._closed:
             return
         self._closed = True
@@ -145,19 +144,19 @@ class SqlJournal:
     # In the loop
 
     async def _commit(self) -> None:
-        """Write all that waits, when it is its turn."""
+        """Write all records that wait, after the writes before it."""
         async with self._turn:
             records, self._waiting, self._next = self._waiting, [], None
             self._emit(Event(name="journal.writing", rows=len(records)))
             try:
                 await self._in_thread(self._write, records)
-            except Exception as failure:  # noqa: BLE001  # whatever it is, nobody could say what is on disk
+            except Exception as failure:  # noqa: BLE001  # after any error it is not known what is on disk
                 self._failure = _writing_failed(failure)
                 raise self._failure from None
             self._emit(Event(name="journal.written", rows=len(records)))
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: Any) -> _T:
-        """Call a function in the journal's thread, after it has been opened there. Raises JournalError."""
+        """Call a function in the journal's thread, which first opens the journal if needed. Raises JournalError."""
         if self._failure is not None:
             raise self._failure
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._do, call, arguments)
@@ -207,7 +206,7 @@ class SqlJournal:
             connection.engine.dispose()
 
     def _unlock(self, run: int) -> None:
-        """Let go of a run, also after an error in writing."""
+        """Release a run, also after an error in writing."""
         if self._connection is not None:
             with suppress(SQLAlchemyError, OSError):
                 self._backend.unlock(self._connection, run)
@@ -219,7 +218,7 @@ class SqlJournal:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """Give the connection in a transaction that sees one state of the database."""
+        """Give the connection, in a transaction that sees one state of the database."""
         connection = self._opened()
         with connection.begin():
             self._backend.snapshot(connection)
@@ -283,12 +282,12 @@ class SqlJournal:
         ]
 
     def _is_open(self, run: int) -> bool:
-        """Whether somebody has a run open."""
+        """Tell whether somebody has a run open."""
         return run in self._open or self._backend.is_locked(self._opened(), run)
 
 
 def _writing_failed(failure: Exception) -> JournalError:
-    """Give the error for what was not written. A JournalRefused would say that nothing was sent."""
+    """Give the error for records that could not be written. A JournalRefused would say that nothing was sent."""
     if isinstance(failure, JournalError) and not isinstance(failure, JournalRefused):
         return failure
     why = failure.sentence if isinstance(failure, JournalError) else type(failure).__name__
@@ -296,7 +295,7 @@ def _writing_failed(failure: Exception) -> JournalError:
 
 
 def _error(why: SQLAlchemyError) -> JournalError:
-    """Say what went wrong, of PostgreSQL by its code alone: its sentences quote values."""
+    """Give the error of a database. The sentences of PostgreSQL quote values, so only its code is given."""
     original = why.orig if isinstance(why, DBAPIError) else None
     if isinstance(original, sqlite3.Error):
         return _sqlite_error(original)
@@ -316,11 +315,11 @@ _OF_THE_SYSTEM = frozenset(
         sqlite3.SQLITE_READONLY,
     )
 )
-"""What SQLite says of a file that is not to blame. All else means that it is not what we wrote."""
+"""The errors of SQLite that come from the system. All others mean that the file is damaged, or not a journal."""
 
 
 def _sqlite_error(why: sqlite3.Error) -> JournalError:
-    """Say what went wrong, in SQLite's own sentence where that quotes nothing of the file."""
+    """Give the error of SQLite, in its own sentence if that quotes nothing of the file."""
     code = getattr(why, "sqlite_errorcode", 0)
     if code & 0xFF in _OF_THE_SYSTEM and code != sqlite3.SQLITE_IOERR_SHORT_READ:
         return JournalError(f"the journal cannot be used: {why}")

@@ -1,8 +1,8 @@
-"""The tables of a journal, what is written to them, and read.
+"""The tables of a journal, and how records are written to them and read.
 
-Every name here is a name on disk, and stays: journals that users have are read by it. What a class or a field of a
-record is called is another matter: a column belongs to the field of its ``key``, which is its name where nothing else
-is said. Check sums are made in the order of the columns.
+The names here are those on disk. They never change, because users have journals with them. Classes and fields of
+records may get other names: the ``key`` of a column is the name of its field, and is the name of the column by default.
+A check sum covers the values in the order of the columns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ PREFIX = "mjbulk_"
 """How the names of all tables begin."""
 _T = TypeVar("_T")
 Insert = Callable[[Table], Any]
-"""A database's own insert, which knows what to do about a key that is there."""
+"""The insert of a database, which can replace a record with the same key."""
 
 
 def _key(name: str, kind: type[BigInteger | Text]) -> Column[Any]:
@@ -132,13 +132,13 @@ TABLES: Mapping[type[Any], Table] = {
     RejectionRecord: _REJECTIONS,
     NoteRecord: _NOTES,
 }
-"""Where records of each kind lie."""
+"""The table of each kind of record."""
 
 
 _FIELDS = {cls: [c.key for c in table.columns if c.name != "sum"] for cls, table in TABLES.items()}
 """The fields of each kind of record in the order of their columns."""
 _KEYS = {cls: attrgetter(*(c.key for c in table.primary_key.columns)) for cls, table in TABLES.items()}
-"""Gives the key of a record of each kind."""
+"""A function for each kind of record that gives the key of one."""
 
 
 def _values(record: Record) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _values(record: Record) -> dict[str, Any]:
 
 
 def _read(cls: type[_T], row: Sequence[Any]) -> _T:
-    """Make a record of a row. Raises JournalRefused where it is not what was written."""
+    """Make a record of a row. Raises JournalRefused if its check sum is wrong."""
     *values, found = row
     if any(isinstance(value, bytes) for value in values) or check_sum(values) != found:
         raise damaged("a record is not what was written")
@@ -155,7 +155,7 @@ def _read(cls: type[_T], row: Sequence[Any]) -> _T:
 
 
 def write(connection: Connection, insert: Insert, records: Sequence[Record]) -> None:
-    """Write records, each in place of the one with its key; of several with one key the last."""
+    """Write records. A record replaces the one with the same key; of several with one key the last is written."""
     by_kind: dict[type[Any], dict[Any, Record]] = {}
     for record in records:
         by_kind.setdefault(type(record), {})[_KEYS[type(record)](record)] = record
@@ -179,7 +179,7 @@ def delete_run(connection: Connection, run: int) -> None:
 
 
 def delete_refused(connection: Connection, run: int, after: int) -> None:
-    """Forget the rows after this one that were refused here."""
+    """Forget the rejections of rows after this one that mjbulk refused."""
     connection.execute(delete(_REJECTIONS).filter_by(run=run, chunk=0).where(_REJECTIONS.c.row > after))
 
 
@@ -212,7 +212,7 @@ def counts_by_run(connection: Connection, which: Mapping[str, Any]) -> Callable[
 def read_page(
     connection: Connection, which: Mapping[str, Any], after: tuple[int, int, int] | None, most: int
 ) -> list[RejectionRecord]:
-    """Read some rejections: those after a chunk, a part and a number."""
+    """Read at most ``most`` rejections: those that come after a chunk, a part and a number."""
     table = _REJECTIONS
     wanted = _in_order(table).filter_by(**which).limit(most)
     if after is not None:
@@ -221,7 +221,7 @@ def read_page(
 
 
 def read_history(connection: Connection, run: int) -> History | None:
-    """Read what is known of a run."""
+    """Read what is known about a run; None if it is not there."""
     runs = read(connection, RunRecord, run=run)
     if not runs:
         return None
@@ -231,7 +231,7 @@ def read_history(connection: Connection, run: int) -> History | None:
 
 
 def check_format(connection: Connection) -> None:
-    """Make the tables where there are none. Raises JournalRefused where they are those of another version."""
+    """Make the tables if there are none. Raises JournalRefused if they are of another version."""
     names = set(inspect(connection).get_table_names())
     wanted = set(_METADATA.tables)
     if not names & wanted:
