@@ -51,9 +51,9 @@ class ColumnRules:
     only_address: bool = False
     """Whether only the address is read."""
     via_csv: bool = False
-    """Whether rows are sent as CSV, which carries an address and properties and nothing else."""
+    """Whether rows are sent as CSV, which carries an address and properties and nothing else (FACTS 4.4)."""
     includes: bool = True
-    """Whether a row may take a person off the exclusion list."""
+    """Whether a row may take a person off the exclusion list (FACTS 1.6)."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -131,7 +131,7 @@ def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[
 def flatten(row: Given, nested: int) -> Given:
     """Replace a row's mapping of properties by its items, which come after the other values.
 
-    Raises RowFault if it is no mapping.
+    Raises RowFault if it is no mapping: Mailjet accepts such a row, and may lose the values (FACTS 1.4).
     """
     inner = row.values[nested]
     if is_null(inner):
@@ -152,8 +152,8 @@ def flatten(row: Given, nested: int) -> Given:
 def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
     """Say which column is what in rows with these names.
 
-    Raises ColumnFault if two columns mean the same thing, if a property is not defined or not static, and if
-    rows that are sent as CSV, or whose columns were picked, cannot have such a column.
+    Raises ColumnFault if two columns mean the same thing, if a property is not defined or not static (FACTS 1.4), and
+    if rows that are sent as CSV, or whose columns were picked, cannot have such a column.
     """
     roles: dict[str, int] = {}
     rest = []
@@ -190,8 +190,8 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
 
 
 def _roles(rules: ColumnRules) -> frozenset[str]:
-    """Give the names that are no properties. On the CSV way the name of a contact is a property; a text cannot be a
-    mapping of properties.
+    """Give the names that are no properties. On the CSV way the name of a contact is a property (FACTS 4.4); a text
+    cannot be a mapping of properties.
     """
     without = ({NAME} if rules.via_csv else set()) | ({PROPERTIES} if rules.text else set())
     return _ROLES - without

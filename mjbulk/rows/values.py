@@ -147,7 +147,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "datetime": _to_datetime,
     "any": to_any,
 }
-"""By the types of properties; ``any`` stands for one that is not known."""
+"""By the types of properties; ``any`` stands for an unknown one."""
 
 
 def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:

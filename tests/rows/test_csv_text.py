@@ -64,7 +64,7 @@ def test_quotes_may_not_tell_where_a_record_ends() -> None:
 
 
 def test_blank_lines_are_no_records() -> None:
-    """As every reader of CSV has it."""
+    """They are left out, and so are their texts."""
     found = CsvRecords().feed("a,b\n\n\nc,d\n\n", last=True)
     assert (found.rows, found.raws) == ([["a", "b"], ["c", "d"]], ["a,b\n", "c,d\n"])
 

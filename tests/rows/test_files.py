@@ -121,8 +121,8 @@ async def test_files_and_streams_that_fail(tmp_path: Path) -> None:
 @pytest.mark.real_time
 @pytest.mark.parametrize("how", ["timeout", "stop", "no writer"])
 async def test_a_pipe_that_is_held_open_holds_up_nobody(tmp_path: Path, how: str) -> None:
-    """The run ends when it has to, also where the pipe was never opened; the loop goes on all the while, and so can
-    end. The pipe is closed when its writer has gone."""
+    """The run ends in time, even if the pipe was never opened, and the loop never stops for it. The pipe is closed when
+    its writer has ended."""
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
     script = "import sys, time; f = open(sys.argv[1], 'wb', 0); f.write(b'email\\na@x.org\\n'); time.sleep(3)"
@@ -206,12 +206,12 @@ async def test_text_goes_up_to_the_first_byte_that_cannot_be_decoded(encoding: s
 
 
 async def test_text_that_ends_within_a_character() -> None:
-    """The end of a file that was cut is no text either."""
+    """Half a character at the end is a fault too: the file was cut."""
     assert await decode("a,é".encode()[:-1], "utf-8-sig", 100) == ("a,", "this is not utf-8: say encoding=")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
 async def test_marks_of_other_encodings_are_named(encoding: str) -> None:
-    """A byte order mark of another encoding is clear enough to be named, and is not followed by itself."""
+    """The error names the encoding of a byte order mark; the mark alone does not choose the encoding."""
     with pytest.raises(mjbulk.UsageError, match=f"mark of {encoding.upper()}: say encoding='{encoding}'"):
         await decode("email\n".encode(encoding), "utf-8-sig", 100)

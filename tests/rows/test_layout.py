@@ -291,7 +291,7 @@ def test_no_properties(inner: Any) -> None:
 
 @pytest.mark.parametrize("inner", ["x", [("a", 1)], 7])
 def test_properties_that_are_no_mapping(inner: Any) -> None:
-    """Properties of any other shape refuse the row: Mailjet would take the row and lose them."""
+    """Properties of any other shape refuse the row: Mailjet would accept it, and may lose them."""
     with pytest.raises(RowFault) as caught:
         flatten(take_apart({"email": A, "properties": inner}), 1)
     assert (caught.value.field, caught.value.message) == ("Properties", "Properties is no mapping of names to values")
