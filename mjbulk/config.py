@@ -1,4 +1,4 @@
-"""Keys, settings and what is assumed of the API: from arguments, then from the environment, then from defaults."""
+"""Keys, settings and assumptions about the API: from arguments, then from the environment, then from defaults."""
 
 import hmac
 import json
@@ -20,12 +20,12 @@ from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checke
 
 _T = TypeVar("_T")
 JSON_ROWS = 1000
-"""Rows of a chunk on the JSON way where nothing was said."""
+"""Rows of a chunk on the JSON way, by default."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 _KEY = checked(matches_re("[!-9;-~]+"), "the {} key is empty, or has a blank, a colon or a line end in it")
-"""Without it, a line end that was read from a file would only show as a 401."""
+"""Without this check, a line end after a key in a file would show as a 401."""
 
 
 @public
@@ -43,7 +43,7 @@ class Credentials:
     def load(cls) -> Self:
         """Take the keys from MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, else from the TOML file that MJBULK_CONFIG names.
 
-        Raises UsageError where they are in neither.
+        Raises UsageError if they are in neither.
         """
         known: dict[str, Any] = {**_config_file(), **{name: value for name, value in os.environ.items() if value}}
         public, private = known.get("MJ_APIKEY_PUBLIC"), known.get("MJ_APIKEY_PRIVATE")
@@ -82,7 +82,7 @@ def _config_file() -> dict[str, Any]:
 
 
 def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str = "", **more: Any) -> _T:
-    """Make a field that, where nothing is said, comes from the environment and then from the default."""
+    """Make a field whose value comes from the environment, or else is the default, if no argument is given."""
     where = variable or f"MJBULK_{name.upper()}"
 
     def from_environment() -> _T:
@@ -110,52 +110,52 @@ _NUMBER_OR_NONE = checked(optional(POSITIVE), "{} is a number above 0")
 @public
 @frozen(kw_only=True)
 class Settings:
-    """Numbers and addresses. What is not said comes from ``MJBULK_<NAME>``, then from the defaults.
+    """Numbers and addresses. A setting without an argument comes from ``MJBULK_<NAME>``, or else is the default.
 
-    Raises UsageError for a value that cannot be.
+    Raises UsageError for an impossible value.
     """
 
     api_url: str = _setting("api_url", "https://api.mailjet.com", str.strip, variable="MJ_API_URL")
-    """Scheme, host and port: https, or http to loopback alone or to ``insecure_host``."""
+    """Scheme, host and port: https, or http to loopback or to ``insecure_host`` only."""
     concurrency: int = _setting("concurrency", 8, int, validator=_COUNT)
-    """Requests under way per API key."""
+    """Requests in flight per API key."""
     max_jobs: int = _setting("max_jobs", 256, int, validator=_COUNT)
     """Unfinished jobs per API key."""
     max_rows: int = _setting("max_rows", 1_000_000, int, validator=_COUNT)
     """Rows in unfinished jobs per API key."""
     attempts: int = _setting("attempts", 10, int, validator=_COUNT)
-    """How often one submit is sent at most; polls and downloads are asked for without end."""
+    """How often one submit is sent at most. Polls and downloads are retried without end."""
     give_up_after: float = _setting("give_up_after", 60.0, float, validator=_NUMBER)
     """Seconds after its first failure at which a submit is given up; the run then halts."""
     max_rate: float | None = _setting("max_rate", None, float, validator=_NUMBER_OR_NONE)
-    """Requests a second per API key; None lets a 429 teach the rate."""
+    """Requests a second per API key. None: the rate is learned from a 429."""
     chunk_rows: int | None = _setting("chunk_rows", None, int, validator=_COUNT_OR_NONE)
-    """Rows of a chunk; not said: 1,000 on the JSON way, bytes alone on the CSV way."""
+    """Rows of a chunk. None: 1,000 on the JSON way, and as many as fit into ``chunk_bytes`` on the CSV way."""
     chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, int, validator=_COUNT)
     """Bytes of a chunk, encoded."""
     poll_min: float = _setting("poll_min", 1.0, float, validator=_SECONDS)
-    """Seconds between two looks at one job, at least."""
+    """The least number of seconds between two polls of one job."""
     poll_max: float | None = _setting("poll_max", 300.0, float, validator=_NUMBER_OR_NONE)
-    """Seconds between two looks at one job, at most; None for no bound."""
+    """The greatest number of seconds between two polls of one job; None for no limit."""
     drain: float | None = _setting(
         "drain", None, float, validator=checked(optional(NOT_NEGATIVE), "{} is a number of seconds")
     )
-    """Seconds that leaving a client waits for its runs; None waits for their end."""
+    """Seconds for which leaving ``async with`` waits for the runs of a client. None waits for their end."""
     connect_timeout: float = _setting("connect_timeout", 10.0, float, validator=_NUMBER)
-    """Seconds to connect."""
+    """Seconds that a connection may take to be made."""
     read_timeout: float = _setting("read_timeout", 60.0, float, validator=_NUMBER)
     """Seconds without a byte of an answer."""
     min_upload_rate: float = _setting("min_upload_rate", 64 * 1024.0, float, validator=_NUMBER)
-    """Bytes a second: a request may take ``read_timeout`` and its bytes by this rate in all."""
+    """Bytes a second. A request may take ``read_timeout`` and, in addition, the time of its bytes at this rate."""
     proxy: str | None = _setting("proxy", None, str.strip, repr=False)
-    """Address of an HTTP proxy; proxies of the environment are not used."""
+    """Address of an HTTP proxy. Proxies of the environment are not used."""
     ssl: ssl_module.SSLContext | None = field(default=None, repr=False)
-    """A context with a private CA. There is no way to turn checking off."""
+    """A context with a private CA. Checking cannot be turned off."""
     insecure_host: str | None = _setting("insecure_host", None, str.strip)
-    """A host to which plain http is allowed."""
+    """A host to which http without TLS is allowed."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse where keys could be read by others. No setting of attrs turns this off."""
+        """Refuse settings with which others could read the keys. Turning validators off in attrs leaves this on."""
         self._check_url()
         if self.ssl is not None:
             self._check_ssl(self.ssl)
@@ -190,41 +190,41 @@ def _are_status_words(_: object, attribute: object, words: Any) -> None:  # noqa
 @public
 @frozen(kw_only=True)
 class Assumptions:
-    """What nobody could yet observe of the API, one field each, with the careful choice as default.
+    """What was not yet observed about the API: a field for each assumption. Its default is the careful choice.
 
-    ``mjbulk check`` settles them for an account, and writes a file that `load` reads. Raises UsageError for a value
-    that cannot be.
+    ``mjbulk check`` finds them out for an account, and writes a file that `load` reads. Raises UsageError for an
+    impossible value.
     """
 
     count_includes_rejected: bool | None = field(default=None, validator=_BOOL_OR_NONE)
-    """Whether Count of a JSON job counts rows that were rejected; None takes either reading, where it agrees."""
+    """Whether Count of a JSON job includes rows that were rejected. None: the counts agree if either reading agrees."""
     csv_count_includes_rejected: bool | None = field(default=None, validator=_BOOL_OR_NONE)
-    """The same of Count of a csvimport, where Mailjet's own pages contradict each other."""
+    """The same for Count of a csvimport, about which Mailjet's own pages contradict each other."""
     errors_are_announced: bool = field(default=False, validator=_BOOL)
-    """Whether ErrorFile, Error or Errcount tells of every error file. With False it is asked for after each job: one
-    request more, and no row counts as accepted that stands in a file nobody spoke of."""
+    """Whether ErrorFile, Error or Errcount announces every error file. With False, one more request asks for it after
+    each job, so that no row in a file that was not announced counts as accepted."""
     csv_empty_cell_keeps: bool = field(default=True, validator=_BOOL)
-    """Whether an empty cell of a csvimport leaves a property alone. With False, rows with one are refused on the CSV
-    way."""
+    """Whether an empty cell of a csvimport leaves a property unchanged. With False, rows with an empty cell are refused
+    on the CSV way."""
     terminal_statuses: tuple[str, ...] = field(
         default=("completed", "error", "abort", "aborted"),
         validator=checked(_are_status_words, "{} are words in lower case, and 'completed' is one of them"),
     )
     """The words that end a job, in lower case."""
     new_job_seconds: float = field(default=60.0, validator=_SECONDS)
-    """For how long a job that was just created may answer 404."""
+    """Seconds after its creation for which a job may answer 404."""
     counts_lag_seconds: float = field(default=42.0, validator=_SECONDS)
-    """For how long after a job's end its counts may be behind."""
+    """Seconds after a job's end for which its counts may lag."""
     error_file_seconds: float = field(default=63.0, validator=_SECONDS)
-    """For how long after a job's end its error file may not be there."""
+    """Seconds after a job's end for which its error file may not be there yet."""
     max_body_bytes: int | None = field(default=None, validator=_COUNT_OR_NONE)
-    """The largest body that Mailjet takes; chunks stay below it."""
+    """Bytes of the largest body that Mailjet takes. Chunks have no more."""
     max_rows: int | None = field(default=None, validator=_COUNT_OR_NONE)
-    """The most contacts that one JSON request may have; chunks stay below it."""
+    """The most contacts that one JSON request may have. Chunks have no more."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what ``mjbulk check`` has written. Raises UsageError for a file that is something else."""
+        """Read a file that ``mjbulk check`` has written. Raises UsageError for any other file."""
         try:
             found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as why:

@@ -1,28 +1,28 @@
-"""Every exception that mjbulk raises. Fields in, sentence out.
+"""Every exception that mjbulk raises. Each is made of fields, and gives a sentence.
 
 ::
 
     mjbulk.Error
     ├── UsageError             a keyword, a column or a setting is wrong; nothing was sent
     │   └── CredentialsRefused (also an ApiError) Mailjet does not take these keys; nothing was sent
-    ├── SourceError            the source failed or is malformed at a row
+    ├── SourceError            the source failed, or is malformed at a row
     ├── ApiError               Mailjet answered, and refused
-    ├── NoAnswer               Mailjet gave no usable answer in the time that was allowed
+    ├── NoAnswer               Mailjet gave no usable answer in the allowed time
     ├── JobFailed              one background job did not end well
     ├── ImportHalted           a run stopped before its end; ``__cause__`` says why
     │   └── ImportTimeout      ... because its own ``timeout`` ran out
     ├── RowsRejected           more rows were rejected than the caller allows
-    └── JournalError           the durable record of a run cannot be used
-        └── JournalRefused     (also a UsageError) ... for what is asked of it; nothing was sent
+    └── JournalError           the journal cannot be used
+        └── JournalRefused     (also a UsageError) ... for this run; nothing was sent
 
-No e-mail address, no key and no text of the server is in ``str()``, ``repr()`` or ``args`` of any of them: what Mailjet
-wrote stands in the attribute ``text``. All of them survive pickling.
+``str()``, ``repr()`` and ``args`` of an exception never have an e-mail address, a key or a text of the server. What
+Mailjet wrote is in the attribute ``text``. All exceptions can be pickled.
 """
 
 from collections.abc import Mapping
 from typing import Any, Self
 
-import mjbulk  # reports and jobs are loaded when somebody asks for type hints
+import mjbulk  # for type hints: reports and jobs are loaded when they are read
 from mjbulk.public import public
 
 _MEANINGS = {
@@ -34,12 +34,12 @@ _MEANINGS = {
     404: "it knows of none",
     429: "too many requests",
 }
-"""What Mailjet's codes mean, as observed, and two statuses without one."""
+"""What Mailjet's codes mean, by observation, and two statuses without a code."""
 
 
 @public
 class Error(Exception):
-    """The base of all: a sentence without anybody's data in it."""
+    """The base of all exceptions: a sentence without personal data."""
 
     def __init__(self, sentence: str = "") -> None:
         """Keep the sentence."""
@@ -57,7 +57,7 @@ class Error(Exception):
 
     @classmethod
     def _of(cls, fields: dict[str, Any]) -> Self:
-        """Make an error of its fields: what comes out of a pickle."""
+        """Make an error of its fields: a pickle calls this."""
         error = cls.__new__(cls)
         error.__dict__.update(fields)
         return error
@@ -75,7 +75,7 @@ class UsageError(Error):
 class SourceError(Error):
     """The source failed, or a record in it cannot be read.
 
-    ``row`` is the number of the row at which it happened, ``column`` its column where one is to blame.
+    ``row`` is the number of that row, ``column`` the column that is at fault, if it is known.
     """
 
     def __init__(self, problem: str, *, row: int | None = None, column: str | None = None) -> None:
@@ -95,8 +95,8 @@ class SourceError(Error):
 class ApiError(Error):
     """Mailjet answered and refused.
 
-    ``status`` is the HTTP status, ``code`` Mailjet's own (``MJ08``) or None, ``call`` the call without its ids,
-    ``text`` what Mailjet wrote (it may quote addresses: keep it out of logs).
+    ``status`` is the HTTP status, ``code`` Mailjet's own code (``MJ08``) or None, ``call`` the call without its ids.
+    ``text`` is what Mailjet wrote. Keep it out of logs: it may quote addresses.
     """
 
     def __init__(
@@ -133,7 +133,8 @@ class CredentialsRefused(ApiError, UsageError):
 class NoAnswer(Error):
     """Mailjet gave no usable answer.
 
-    ``sent`` tells whether a request may have reached it: with False nothing was applied; with True nobody can know.
+    ``sent`` tells whether a request may have reached Mailjet. With False, nothing was applied; with True, that is not
+    known.
     """
 
     def __init__(self, call: str, *, why: str, attempts: int, sent: bool) -> None:
@@ -152,7 +153,7 @@ class NoAnswer(Error):
 
 @public
 class JobFailed(Error):
-    """A background job ended in another state than ``Completed``; ``job`` has its status and its error."""
+    """A background job ended in another status than ``Completed``; ``job`` has its status and its error."""
 
     def __init__(self, job: "mjbulk.Job") -> None:
         """Keep the job."""
@@ -168,7 +169,7 @@ class ImportHalted(Error):
     """A run stopped before its end. ``report`` has what is known of every row; ``__cause__`` says why it stopped."""
 
     def __init__(self, report: "mjbulk.Report", run_id: str, *, why: str = "") -> None:
-        """Keep the books as far as they go."""
+        """Keep the report of what is known."""
         super().__init__(why)
         self.report = report
         self.run_id = run_id
@@ -180,7 +181,7 @@ class ImportHalted(Error):
 
 @public
 class ImportTimeout(ImportHalted):
-    """The ``timeout`` of a run ran out. Jobs that Mailjet has taken go on there."""
+    """The ``timeout`` of a run ran out. Jobs that Mailjet has taken go on at Mailjet."""
 
 
 @public
@@ -199,12 +200,12 @@ class RowsRejected(Error):
 
 @public
 class JournalError(Error):
-    """The durable record of a run cannot be used: damaged, foreign, locked or full."""
+    """A journal cannot be used: its file is damaged, not a journal, locked, or cannot be written."""
 
 
 @public
 class JournalRefused(JournalError, UsageError):
-    """A journal, or a run in it, is not what it has to be: damaged, foreign, open elsewhere, or begun on other terms.
+    """A journal is damaged or not a journal, or a run in it is open elsewhere or was begun on other terms.
 
     Nothing was sent.
     """

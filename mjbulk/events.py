@@ -1,6 +1,6 @@
-"""One record for whatever happens. Progress, logs, traces and hooks are its sinks.
+"""One record for everything that happens. Logs, traces and hooks get it.
 
-No event holds an address, a value, a key or a body: numbers, statuses, words of ours and JobRefs only.
+An event has only numbers, statuses, words of mjbulk and JobRefs. It never has an address, a value, a key or a body.
 """
 
 import logging
@@ -28,7 +28,7 @@ EventName = Literal[
 @public
 @frozen(kw_only=True)
 class Event:
-    """Something that happened. What does not apply is None."""
+    """Something that happened. Fields that do not apply are None."""
 
     name: EventName
     run_id: str | None = None
@@ -36,21 +36,23 @@ class Event:
     """Number of the chunk in its run, from 1."""
     job: JobRef | None = None
     status: str | None = None
-    """A job's status in Mailjet's word, or an answer's HTTP status."""
+    """A job's status in Mailjet's word, or the HTTP status of an answer."""
     call: str | None = None
     """The call without its ids."""
     attempt: int | None = None
     verdict: str | None = None
     seconds: float | None = None
     size: int | None = None
-    """Bytes sent."""
+    """Bytes that were sent."""
     rows: int | None = None
     cause: str | None = None
 
 
 @public
 class Hook(Protocol):
-    """Called with every event, in the event loop: it must be quick, and what it raises is logged and dropped."""
+    """A function that is called with every event, in the event loop. It has to be quick. If it raises, that is
+    logged, and nothing else happens.
+    """
 
     def __call__(self, event: Event, /) -> None: ...
 
@@ -61,14 +63,14 @@ _log.addHandler(logging.NullHandler())
 
 
 def emitter(hooks: Sequence[Hook]) -> Emit:
-    """Make the one function that sends an event to all sinks."""
+    """Make the function that logs an event and calls all hooks with it."""
 
     def emit(event: Event) -> None:
         _log.debug("%s", event)
         for hook in hooks:
             try:
                 hook(event)
-            except Exception:  # noqa: BLE001  # a hook is the host's code: it must not end an import
+            except Exception:  # noqa: BLE001  # a hook is the user's code, and must not end an import
                 _log.warning("a hook failed at %s", event.name, exc_info=False)
 
     return emit

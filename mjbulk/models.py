@@ -1,4 +1,4 @@
-"""The records that users hold. They are frozen, and know no JSON."""
+"""The records that users get and give. They are frozen, and have no code for JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ class SupportsRow(Protocol):
 
 @public
 class SupportsArrow(Protocol):
-    """Whatever speaks the Arrow C stream interface: tables of pandas, polars, pyarrow, DuckDB."""
+    """Anything with the Arrow C stream interface, such as tables of pandas, polars, pyarrow and DuckDB."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
@@ -35,16 +35,16 @@ class SupportsArrow(Protocol):
 @public
 @frozen
 class Contact:
-    """One contact, as Mailjet takes it."""
+    """One contact, with the fields that Mailjet takes."""
 
     email: str = attrs.field(repr=False)
-    """The address. It is the key of a contact at Mailjet."""
+    """The address, by which Mailjet knows a contact."""
     name: str | None = attrs.field(default=None, kw_only=True, repr=False)
-    """The contact's Name; None leaves it as it is."""
+    """The contact's Name; None leaves it unchanged."""
     properties: Mapping[str, object] = attrs.field(factory=dict, kw_only=True, repr=False)
-    """Values of properties by their names; they must be defined (``Client.properties``)."""
+    """Values of properties by their names. The account has to have these properties (``Client.properties``)."""
     excluded: bool | None = attrs.field(default=None, kw_only=True)
-    """Whether the contact is on the exclusion list; None leaves that as it is."""
+    """Whether the contact is on the exclusion list; None leaves that unchanged."""
 
 
 Row = SupportsRow | Contact
@@ -52,20 +52,21 @@ MAX_ID = 2**63 - 1
 
 
 def is_id(text: str) -> bool:
+    """Tell whether a text is the number of a list or a job."""
     return text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= MAX_ID
 
 
 @public
 @frozen
 class JobRef:
-    """Which background job: enough to find it again at any time. ``str(ref)`` and ``JobRef.parse`` are inverse."""
+    """The reference to a background job, which finds it at any time. ``JobRef.parse(str(ref))`` gives ``ref``."""
 
     kind: JobKind
-    """Which resource took the contacts, and so answers for the job."""
+    """The resource that took the contacts, and that shows the job."""
     id: int
     """Mailjet's JobID, or the ID of a csvimport."""
     list_id: int | None = None
-    """The list of a ``contactslist`` job: Mailjet wants both ids."""
+    """The list of a ``contactslist`` job, for which Mailjet needs both IDs."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -92,54 +93,55 @@ class Rejection:
     """One row that was refused, here or by Mailjet."""
 
     row: int | None
-    """Its number in the source, from 1; None where it is unmatched or ambiguous, or the job's rows are not known
-    here."""
+    """Its number in the source, from 1. None if the error is unmatched or ambiguous, or if the rows of the job are not
+    known here."""
     candidates: Sequence[int] = ()
-    """The rows that it may be, where ``match`` is ``ambiguous``."""
+    """The rows that it may be, if ``match`` is ``ambiguous``."""
     email: str | None = attrs.field(default=None, repr=False)
-    """The address as it was given."""
+    """The address that was given."""
     field: str | None = None
-    """The column or Mailjet's field that is to blame, where that was said."""
+    """The column, or Mailjet's field, that is at fault, if that is known."""
     message: str = attrs.field(repr=False)
-    """Why, in the words of mjbulk or of Mailjet."""
+    """The reason, in the words of mjbulk or of Mailjet."""
     match: Match = "exact"
-    """How sure it is that this row is the one: by its address, by something weaker, one of several, none at all."""
+    """How the row was found. ``exact``: by its address. ``by_key``: by an address elsewhere in the error.
+    ``ambiguous``: one of several rows. ``unmatched``: not at all."""
     origin: Origin = "mailjet"
-    """``mjbulk``: refused here, never sent. ``mailjet``: refused there."""
+    """``mjbulk`` refused the row, and never sent it; or ``mailjet`` refused it."""
     data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
-    """The row as it was given, with the columns that were not sent; None where the rows are not known here."""
+    """The row that was given, also with columns that were not sent. None if the rows are not known here."""
 
 
 @public
 @frozen(kw_only=True)
 class Unsettled:
-    """Rows of which nobody can say what became of them, or which were not sent, and why."""
+    """Rows that are unknown or were not sent, and why."""
 
     rows: range
-    """Their numbers. Rows in it that were rejected, here or there, are counted as rejected."""
+    """The range of their numbers. Rows in it that were rejected are counted as rejected."""
     cause: str
     """Why, in a sentence."""
     job: JobRef | None = None
-    """The job that has them, where one is known: it can be watched again."""
+    """The job that took them, if it is known. It can be watched again."""
 
 
 @public
 @frozen(kw_only=True)
 class Counts:
-    """The books of a run: every row has exactly one outcome, and they add up to ``rows``."""
+    """The books of a run: every row has exactly one outcome, and the outcomes add up to ``rows``."""
 
     rows: int = 0
     """Rows that were read from the source."""
     accepted: int = 0
-    """Mailjet has them: their job completed, and its counts agree."""
+    """Rows that Mailjet has: their job completed, and its counts agree."""
     rejected: int = 0
-    """Refused, here or by Mailjet; the rejections say why."""
+    """Rows that mjbulk or Mailjet refused. The rejections say why."""
     superseded: int = 0
-    """A later row of the same person in the same chunk was accepted in their place."""
+    """Rows in whose place a later row of the same person, in the same chunk, was accepted."""
     unknown: int = 0
-    """Sent, and nobody can say what became of them."""
+    """Rows that were sent, and whose outcome is not known."""
     not_sent: int = 0
-    """Read, and never sent."""
+    """Rows that were read, and never sent."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the counts as plain data, for JSON."""
@@ -152,19 +154,19 @@ COUNT_NAMES = tuple(f.name for f in attrs.fields(Counts))
 @public
 @frozen(kw_only=True)
 class Progress(Counts):
-    """A snapshot of a run. What was read and has no outcome yet is in none of the outcomes."""
+    """A snapshot of a run. Rows that were read and have no outcome yet count in ``rows`` only."""
 
     jobs: Mapping[str, int] = attrs.field(factory=dict)
-    """How many jobs are in which status, by Mailjet's words."""
+    """How many jobs have which status, in Mailjet's words."""
     requests: int = 0
-    """Requests that were sent, polls and repetitions included."""
+    """How many requests were sent, with polls and retries."""
     rate: float = 0.0
-    """Rows a second that got their outcome, on average since the start."""
+    """Rows a second that got their outcome, averaged since the start."""
     eta: float | None = None
-    """Seconds until the rows that were read will be settled, as likely as not: by the forecasts for their jobs, and at
-    this rate where they have none; None where nothing can be said."""
+    """Seconds until the rows that were read will be settled, with a probability of one half. It uses the forecasts of
+    jobs, and ``rate`` for rows without a job. None without a forecast and a rate."""
     stalled: Sequence[JobRef] = ()
-    """Jobs that have not moved for half an hour and more. That is no error: they are watched on."""
+    """Jobs that have not moved for half an hour or longer. That is not an error: they are still watched."""
 
     @property
     def settled(self) -> int:
@@ -174,7 +176,7 @@ class Progress(Counts):
 
 @public
 class Rejections(Iterable[Rejection], Protocol):
-    """Rejected rows: iterated any number of times, and readable after the client has closed."""
+    """Rejected rows. They can be iterated any number of times, also after the client has closed."""
 
     def __iter__(self) -> Iterator[Rejection]: ...
     def __len__(self) -> int: ...
@@ -183,18 +185,18 @@ class Rejections(Iterable[Rejection], Protocol):
 @public
 @frozen(kw_only=True)
 class Job:
-    """A background job as Mailjet last showed it."""
+    """A background job, as Mailjet showed it last."""
 
     ref: JobRef
-    """Where to find it again."""
+    """Its reference, by which it can be found again."""
     status: str
-    """Mailjet's own word: Allocated, Upload, Prepare, Importing, Completed, Error, Abort, and what it may invent."""
+    """Mailjet's own word: Allocated, Upload, Prepare, Importing, Completed, Error, Abort, or a word of the future."""
     count: int = 0
-    """How many contacts it says that it has processed."""
+    """How many contacts the job has processed, according to Mailjet."""
     error: str = attrs.field(default="", repr=False)
-    """What it says went wrong with the job as a whole."""
+    """What went wrong with the job as a whole, according to Mailjet."""
     rejections: Rejections = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
-    """What its error file says, once it has ended."""
+    """The errors in its error file, when it has ended."""
     ended: bool = False
     """Whether it has ended, well or not."""
 
@@ -204,7 +206,7 @@ class Job:
         return self.status.strip().casefold() == "completed" and not self.rejections and not self.error
 
     def raise_for_status(self) -> Self:
-        """Give the job itself, or raise JobFailed if it ended in anything else than Completed."""
+        """Give the job itself, or raise JobFailed if its status is not Completed."""
         if self.status.strip().casefold() != "completed":
             raise JobFailed(self)
         return self
@@ -213,14 +215,14 @@ class Job:
 @public
 @frozen(kw_only=True)
 class ImportOptions:
-    """How a csvimport reads dates. The CSV then goes without its header row: ``field_names`` stand for it.
+    """How a csvimport reads dates. The CSV then has no header row: ``field_names`` replace it.
 
-    Raises UsageError for an offset that Mailjet does not know.
+    Raises UsageError for an offset that Mailjet does not know, and for field names that are not a list of names.
     """
 
     datetime_format: str
-    """Of ``yy`` (or ``yyyy``), ``mm``, ``dd``, ``hh``, ``nn`` (minutes), ``ss``; dates with ``-``, ``/`` or ``.``,
-    times with ``:``."""
+    """A format with ``yy`` (or ``yyyy``), ``mm``, ``dd``, ``hh``, ``nn`` (minutes) and ``ss``. Dates have ``-``, ``/``
+    or ``.`` in between, times ``:``."""
     timezone_offset: int = attrs.field(
         default=0, validator=checked(and_(INT, ge(-12), le(12)), "{} is a whole number of hours from -12 to 12")
     )
@@ -228,7 +230,7 @@ class ImportOptions:
     field_names: Sequence[str] = attrs.field(
         validator=checked(and_(not_(instance_of(str)), min_len(1)), "{} are the names of the columns, in their order")
     )
-    """The columns in their order: ``email`` and names of properties."""
+    """The columns in their order: ``email``, and names of properties."""
 
 
 @public
@@ -239,7 +241,7 @@ class ContactsList:
     id: int
     name: str
     address: str
-    """The unique word by which Mailjet knows the list too."""
+    """The unique word by which Mailjet also knows the list."""
     subscribers: int | None = None
     deleted: bool = False
     created: datetime | None = None
@@ -255,7 +257,7 @@ class Property:
     datatype: str
     """``str``, ``int``, ``float``, ``bool`` or ``datetime``."""
     namespace: str = "static"
-    """``static`` or ``historic``; only static ones can be set in bulk."""
+    """``static`` or ``historic``. Only static properties can be set in bulk."""
 
 
 @public

@@ -1,7 +1,6 @@
-"""Rows of unfinished chunks, outside of memory: in anonymous files that nobody else can open.
+"""Rows of unfinished chunks, on disk: in files without names, which no other process can open.
 
-What is put here is pickled, and read back by this process alone: the files have no name, and mode 0600 before they
-lose it.
+Values are pickled, and only this process reads them. A file has mode 0600 until its name is removed, which is at once.
 """
 
 import errno
@@ -31,7 +30,7 @@ class _Segment:
 
 @frozen
 class SpillRef:
-    """Where a value lies."""
+    """Where a value is in a spill."""
 
     segment: _Segment
     offset: int
@@ -40,7 +39,7 @@ class SpillRef:
 
 @frozen
 class Stored:
-    """Bytes that lie in a spill, read when they are asked for."""
+    """Bytes in a spill. A slice of them is read when it is needed."""
 
     ref: SpillRef
 
@@ -53,20 +52,20 @@ class Stored:
 
 
 class Spill:
-    """Values on disk. Mutable state: the files; one is closed when nothing in it is needed any more."""
+    """Values on disk. Mutable state: the files. A file is closed when none of its values is needed any more."""
 
     def __init__(self) -> None:
         """Open nothing yet."""
         self._segments: list[_Segment] = []
 
     def put(self, value: Any) -> SpillRef:
-        """Write a value down."""
+        """Write a value, and give the reference to it."""
         segment = self._current()
         try:
             length, usual = _write(value, segment)
         except OSError:
             raise
-        except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is pickled
+        except Exception:  # noqa: BLE001  # pickling a value of the user's may raise anything
             odd = True
         else:
             odd = not usual and not _loads(_read(segment, segment.size, length))
@@ -75,7 +74,7 @@ class Spill:
         return self._placed(segment, length)
 
     def store(self, data: bytes) -> Stored:
-        """Write bytes down, as they are."""
+        """Write bytes without pickling them."""
         segment = self._current()
         _End(segment).write(data)
         return Stored(self._placed(segment, len(data)))
@@ -101,7 +100,7 @@ class Spill:
 
     @staticmethod
     def _placed(segment: _Segment, length: int) -> SpillRef:
-        """Note what was written to the end of a segment."""
+        """Add what was written to the end of a segment to its size, and give the reference to it."""
         ref = SpillRef(segment, segment.size, length)
         segment.size += length
         segment.live += 1
@@ -115,7 +114,7 @@ class Spill:
 
 @define
 class _End:
-    """The end of a segment, to be written to piece by piece: a value is never in memory a second time."""
+    """The end of a segment, which is written piece by piece: no second copy of a value is in memory."""
 
     segment: _Segment
     written: int = 0
@@ -145,11 +144,11 @@ _USUAL = frozenset(
         BuiltinFunctionType,
     }
 )
-"""Types that are read back for certain, besides those that a pickler knows itself."""
+"""Types whose pickles can always be read, in addition to those that a pickler knows itself."""
 
 
 class _Pickler(pickle.Pickler):
-    """Sees whether all values are of usual types. It is asked of those only that a pickler does not know itself."""
+    """A pickler that records whether all values are of usual types. It sees only types that it does not know itself."""
 
     usual = True
 
@@ -160,7 +159,10 @@ class _Pickler(pickle.Pickler):
 
 
 def _write(value: Any, segment: _Segment) -> tuple[int, bool]:
-    """Pickle a value to the end of a segment, which is not moved; give its length, and whether all in it is usual."""
+    """Pickle a value to the end of a segment, and give its length and whether all types in it are usual.
+
+    The size of the segment stays the same.
+    """
     end = _End(segment)
     pickler = _Pickler(end, pickle.HIGHEST_PROTOCOL)
     pickler.dump(value)
@@ -172,7 +174,7 @@ def _read(segment: _Segment, offset: int, length: int) -> bytes:
 
 
 def _loads(data: bytes) -> bool:
-    """Whether a value of the user's can be read back: some can be pickled and no more."""
+    """Tell whether a pickled value can be read. Some values of users can be pickled, and then not be read."""
     try:
         pickle.loads(data)  # noqa: S301  # as above
     except Exception:  # noqa: BLE001  # as above
@@ -181,7 +183,7 @@ def _loads(data: bytes) -> bool:
 
 
 def _without_odd_values(value: Any) -> Any:
-    """Put a text in the place of what cannot be pickled, or not be read back."""
+    """Replace values that cannot be pickled, or not be read again, by their texts."""
     with suppress(Exception):
         pickle.loads(pickle.dumps(value))  # noqa: S301  # as above
         return value
@@ -192,5 +194,5 @@ def _without_odd_values(value: Any) -> Any:
             plain = [_without_odd_values(item) for item in value]
             return tuple(plain) if isinstance(value, tuple) else plain
         return str(value)
-    except Exception:  # noqa: BLE001  # it has not even a text
+    except Exception:  # noqa: BLE001  # its text may raise anything, too
         return f"({type(value).__name__})"

@@ -1,9 +1,9 @@
-"""Error files to errors: what Mailjet says of the rows that a job refused.
+"""Error files to errors: what Mailjet says about the rows that a job refused.
 
-CSVError is known: a copy of the failing lines, each with `` ###message###field`` as its last field, unquoted, on lines
-that may be short. Nobody has published a JSONError, so every likely shape is read: a list, an object with a list, one
-object a line, or text that names addresses. A file says that it is whole by its own end; one that does not is reported
-as cut.
+A CSVError is known: a copy of the lines that failed, each with `` ###message###field`` as its last field, without
+quotes. Lines may have too few fields. No JSONError was ever published, so every likely shape is read: a list, an object
+with a list, one object a line, or text that names addresses. The end of a file shows whether it is whole; a file that
+is cut has a `problem`.
 """
 
 import csv
@@ -18,24 +18,26 @@ import orjson
 from attrs import evolve, frozen
 
 _MARKS = r"""\s<>()\[\],;:"@"""
-_ADDRESS = re.compile(rf"(?<![^{_MARKS}])[^{_MARKS}]+@[^{_MARKS}]+")  # from the beginning of a word on: in linear time
+_ADDRESS = re.compile(
+    rf"(?<![^{_MARKS}])[^{_MARKS}]+@[^{_MARKS}]+"
+)  # from the beginning of a word on, which takes linear time
 _NO_REASON = "(no reason given)"
 _DEEPEST = 32
-"""Levels of JSON that are looked into."""
+"""Levels of JSON that are read."""
 
 
 @frozen(kw_only=True)
 class RowError:
-    """What an error file says of one row."""
+    """What an error file says about one row."""
 
     email: str | None = attrs.field(default=None, repr=False)
-    """The address that stands where the address has to stand."""
+    """The address of the row, from the field or column of addresses."""
     sure: bool = True
-    """Whether it does: in a line that has another number of cells than the header, nobody knows which cell is which."""
+    """Whether that is known. In a line with more or fewer cells than the header, the cell may be of another column."""
     message: str = attrs.field(default=_NO_REASON, repr=False)
     field: str | None = None
     cells: Sequence[str] = attrs.field(default=(), repr=False)
-    """Other texts of the error by which the row may be known."""
+    """Other texts of the error that may identify the row."""
 
 
 @frozen(kw_only=True)
@@ -44,7 +46,7 @@ class ErrorFile:
 
     errors: Sequence[RowError] = ()
     problem: str | None = None
-    """Why it is not whole, or not to be read; None where it is whole."""
+    """Why it is not whole, or cannot be read; None if it is whole."""
 
 
 MISSING = ErrorFile(problem="its error file is missing")
@@ -52,7 +54,7 @@ EMPTY = ErrorFile(problem="its error file is empty")
 
 
 def parse(data: bytes, *, csv_file: bool) -> ErrorFile:
-    """Read an error file whole. Never raises: what is wrong stands in ``problem``."""
+    """Read a whole error file. A file that cannot be read gives a ``problem``, and no exception."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     if not text.strip():
         return EMPTY
@@ -73,8 +75,10 @@ def _parse_json(text: str) -> ErrorFile:
 
 
 def _of_whole(errors: Sequence[RowError]) -> ErrorFile:
-    """Judge the entries of a file that came to its end. Where some have a reason and others have none, these may be
-    rows that were taken: nobody knows.
+    """Make the error file of all errors in a whole file.
+
+    If some have a reason and others have none, the others may be rows that Mailjet took. They are left out, and the
+    file has a problem.
     """
     reasoned = [error for error in errors if error.message != _NO_REASON]
     if reasoned and len(reasoned) < len(errors):
@@ -162,7 +166,7 @@ def _as_text(value: Any) -> str:
 
 
 def _addresses(text: str) -> list[str]:
-    """Find the addresses that a text mentions, with and without the marks that may stand around them."""
+    """Find the addresses that a text mentions, each with and without punctuation around it."""
     found = _ADDRESS.findall(text)
     return list(dict.fromkeys([*found, *(address.strip("'`.!?") for address in found)]))
 
@@ -199,8 +203,8 @@ def _parse_csv(text: str) -> ErrorFile:
 def _csv_record(text: str, start: int, columns: int | None) -> tuple[int, re.Match[str] | None]:
     """Give where a record ends, and the mark at which its error begins.
 
-    Marks within quotes are data, and so is one without a blank at the very beginning. The error comes after the last
-    column; in a line with more or fewer cells the last mark is its beginning.
+    A mark within quotes is data, and so is a mark without a blank at the beginning of the line. The error comes after
+    the last column. In a line with more or fewer cells, it begins at the last mark.
     """
     at, index = start, 0
     while (mark := _MARK.match(text, at)) is None or (index == 0 and columns and text[at] == "#"):

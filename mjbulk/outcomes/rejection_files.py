@@ -1,4 +1,4 @@
-"""How rejections are written: as CSV that is safe to open, as JSON Lines, as JSON. Never held in memory as a whole."""
+"""Files of rejections: CSV that is safe to open, JSON Lines, or JSON. Only a few rejections are in memory at once."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def write_jsonl(rejections: Rejections, file: IO[bytes]) -> None:
 
 
 def write_json(head: Mapping[str, Any], rejections: Rejections, file: IO[bytes]) -> None:
-    """Write one object: what is said of the whole, and the rejections as a list, each in a line of its own."""
+    """Write one object: the fields of ``head``, and the rejections as a list with one line for each."""
     file.write(as_json(head)[:-1] + b',"rejections":[')
     file.writelines((b",\n" if number else b"\n") + _object(rejection) for number, rejection in enumerate(rejections))
     file.write(b"\n]}\n")
@@ -52,15 +52,15 @@ def _object(rejection: Rejection) -> bytes:
 
 
 def as_json(row: Any) -> bytes:
-    """Give data as JSON, whatever is in it: what no JSON can hold is written as near as can be."""
+    """Give any data as JSON. Values that JSON does not have are written as the nearest ones that it has."""
     try:
         return orjson.dumps(row, default=_text, option=orjson.OPT_NON_STR_KEYS)
-    except orjson.JSONEncodeError:  # what made Mailjet's JSON impossible is often why a row was rejected
+    except orjson.JSONEncodeError:  # a row is often rejected because a value has no JSON
         return json.dumps(_plain(row)).encode()
 
 
 def _plain(value: Any) -> Any:
-    """Give data that any JSON can hold: halves of characters and numbers of any length are no obstacle."""
+    """Give data of types that JSON has. Lone surrogates and numbers of any length stay as they are."""
     if isinstance(value, Mapping):
         return {_text(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -75,12 +75,12 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  # whatever a value of the user's raises
+    except Exception:  # noqa: BLE001  # a value of the user's may raise anything
         return f"({type(value).__name__})"
 
 
 def write_csv(rejections: Rejections, file: IO[bytes]) -> None:
-    """Write a table that is safe to open in a spreadsheet."""
+    """Write a CSV file that is safe to open in a spreadsheet."""
     columns: dict[str, None] = {}
     for rejection in rejections:
         columns.update(dict.fromkeys(map(str, rejection.data or ())))
@@ -94,7 +94,7 @@ def write_csv(rejections: Rejections, file: IO[bytes]) -> None:
 
 
 class _Lines:
-    """Lets the csv module write to a file of bytes."""
+    """A file of bytes to which the csv module can write."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -108,7 +108,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def _defanged(value: Any) -> str:
-    """Give a cell that no spreadsheet takes for a formula."""
+    """Give the text of a cell, so that a spreadsheet does not take it for a formula."""
     if value is None:
         return ""
     text = _text(value)

@@ -26,7 +26,7 @@ _WRITTEN_ROWS = 1000
 
 
 class RejectionTable:
-    """Rejections as a table. It can be read any number of times, and holds a few rows of it at once."""
+    """Rejections as a table that can be read any number of times. A few rows of it are in memory at once."""
 
     def __init__(self, rejections: Rejections) -> None:
         """Read nothing yet."""
@@ -53,5 +53,5 @@ def _cells(rejection: Rejection) -> tuple[Any, ...]:
 
 
 def _clean(text: str | None) -> str | None:
-    """Give a text that UTF-8 can hold: halves of characters are written as escapes."""
+    """Give a text that can be UTF-8: lone surrogates are written as escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()

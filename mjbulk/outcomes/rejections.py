@@ -1,4 +1,4 @@
-"""The rejections of a run, of which few are in memory, however many there are."""
+"""The rejections of a run. Few of them are in memory, even if there are many."""
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,16 +19,16 @@ _SORTED_AT_ONCE = 20_000
 _READ_AT_ONCE = 100
 
 
-@public  # it is not, but a report that was pickled names it
+@public  # it is not, but pickles of reports name it
 class RejectionStore(Rejections):
-    """Rejections in the order in which they became known: in memory, and each full thousand in a file without a name;
-    fewer where their rows are wide.
+    """Rejections in the order in which they became known.
 
-    Mutable state: it grows while its run goes on. It can be iterated at any time, any number of times, also by several.
+    They are in memory until there are a thousand, or a mebibyte of them. Then they go to a file without a name. Mutable
+    state: it grows while its run goes on. Several callers may iterate it, at any time and any number of times.
     """
 
     def __init__(self, rejections: Sequence[Rejection] = ()) -> None:
-        """Begin with these."""
+        """Begin with some rejections."""
         self._spill = Spill()
         self._refs: list[SpillRef] = []
         self._recent: list[Rejection] = []
@@ -38,7 +38,7 @@ class RejectionStore(Rejections):
             self.add(rejection)
 
     def add(self, rejection: Rejection) -> None:
-        """Take in one more."""
+        """Add one more."""
         self._recent.append(rejection)
         self._count += 1
         self._bytes += weight((rejection.data or {}).values())
@@ -52,7 +52,7 @@ class RejectionStore(Rejections):
         return self._count
 
     def __iter__(self) -> Iterator[Rejection]:
-        refs, recent = list(self._refs), list(self._recent)  # both at once: it may grow while it is iterated
+        refs, recent = list(self._refs), list(self._recent)  # both at the same time: it may grow while it is iterated
         yield from _read(self._spill, refs)
         yield from recent
 
@@ -79,9 +79,9 @@ def _read(spill: Spill, refs: Iterable[SpillRef]) -> Iterator[Rejection]:
 
 
 def sorted_by_row(rejections: Rejections) -> Iterator[Rejection]:
-    """Give the rejections whose rows are known, in the order of the source, with some thousands of them in memory.
+    """Give the rejections whose rows are known, in the order of the source. Some thousands of them are in memory.
 
-    They became known as jobs ended. Sorted runs of them go into a file without a name, and are merged from there.
+    This is an external merge sort: sorted groups go to a file without a name, and are merged from there.
     """
     known = (rejection for rejection in rejections if rejection.row is not None)
     if len(rejections) <= _SORTED_AT_ONCE:

@@ -23,41 +23,41 @@ class Report(Counts):
     """What became of every row of a run. Plain data: it can be read and pickled after the client has closed."""
 
     spec: RunSpec = attrs.field(repr=False)
-    """What was asked for."""
+    """The terms of the run."""
     run_id: str
     jobs: Sequence[JobRef] = attrs.field(default=(), repr=lambda jobs: f"<{len(jobs)}>")
     """The jobs that took its chunks."""
     requests: int = 0
-    """Requests that were sent, polls and repetitions included."""
+    """How many requests were sent, with polls and retries."""
     seconds: float = 0.0
-    """How long it took."""
+    """How long the run took."""
     stored: bool = False
-    """Whether it was read from the journal: the run had ended before, and nothing was sent now."""
+    """Whether it was read from the journal, because the run had ended before. Then nothing was sent now."""
     halted: Error | None = None
-    """Why it stopped early."""
+    """Why the run stopped early; None if it did not."""
     rejections: Rejections = attrs.field(factory=RejectionStore)
-    """The rows that were refused, here or by Mailjet."""
+    """The rows that mjbulk or Mailjet refused."""
     unsettled: Sequence[Unsettled] = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
-    """Why rows are unknown or not sent, and notes on counts that do not agree."""
+    """Why rows are unknown or were not sent, and which counts do not agree."""
 
     @property
     def ok(self) -> bool:
-        """Every row was accepted or superseded, and the source was read to its end."""
+        """Whether every row was accepted or superseded, and the source was read to its end."""
         return self.complete and self.rejected == 0
 
     @property
     def complete(self) -> bool:
-        """No row is unknown or unsent, and the source was read to its end."""
+        """Whether no row is unknown or unsent, and the source was read to its end."""
         return self.unknown == 0 and self.not_sent == 0 and self.halted is None
 
     def raise_for_rows(self, *, max_rejected: int = 0) -> Self:
-        """Give the report itself, or raise RowsRejected where more rows were rejected than ``max_rejected``."""
+        """Give the report itself, or raise RowsRejected if more rows were rejected than ``max_rejected``."""
         if self.rejected > max_rejected:
             raise RowsRejected(self, allowed=max_rejected)
         return self
 
     def summary(self) -> str:
-        """Say the books in a line, without anybody's data."""
+        """Give the counts in a line, without personal data."""
         others = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in COUNT_NAMES[1:] if getattr(self, name)]
         return f"{self.rows} rows: {', '.join(others) or 'none'}"
 
@@ -67,7 +67,7 @@ class Report(Counts):
         return f"{self.run_id}: {self.summary()} in {len(self.jobs)} jobs, {self.seconds:.1f} s{end}"
 
     def table(self) -> str:
-        """Say the books as a table, a line for each figure, without anybody's data."""
+        """Give the figures as a table with a line for each, without personal data."""
         figures = {name: f"{getattr(self, name):,}" for name in (*COUNT_NAMES[1:], COUNT_NAMES[0])}
         figures |= {"jobs": f"{len(self.jobs):,}", "requests": f"{self.requests:,}", "seconds": f"{self.seconds:,.1f}"}
         width = max(map(len, figures.values()))
@@ -79,11 +79,13 @@ class Report(Counts):
         return {"run_id": self.run_id, **super().as_dict(), **figures, "complete": self.complete}
 
     def write_rejections(self, path: str | os.PathLike[str]) -> int:
-        """Write the rejected rows and give their number: ``.csv`` (safe to open in a spreadsheet), ``.jsonl`` (raw), or
-        ``.json``: one object with the figures of `as_dict`, ``halted``, ``unsettled``, and the list ``rejections``.
+        """Write the rejected rows to a file, and give their number.
 
-        The columns are ``row, email, field, message, match, origin``, and the source's own after them. The file appears
-        whole or not at all, readable for its owner alone. Raises UsageError for another ending.
+        The ending of its name decides: ``.csv`` is safe to open in a spreadsheet, ``.jsonl`` has the rows as they were
+        given, and ``.json`` is one object with the figures of `as_dict`, ``halted``, ``unsettled``, and the list
+        ``rejections``. The columns are ``row, email, field, message, match, origin``, and after them those of the
+        source. The file appears when it is whole, or not at all; only its owner can read it. Raises UsageError for
+        another ending.
         """
         target = Path(path)
         write = self._writers().get(target.suffix.casefold())
@@ -97,7 +99,7 @@ class Report(Counts):
         return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self._head())}
 
     def _head(self) -> dict[str, Any]:
-        """Give all but the rejections as plain data; a range of rows as its first and its last."""
+        """Give all fields except the rejections as plain data; a range is its first and its last row."""
         unsettled = [
             {"rows": [why.rows.start, why.rows.stop - 1], "cause": why.cause, "job": why.job and str(why.job)}
             for why in self.unsettled
@@ -105,11 +107,11 @@ class Report(Counts):
         return {**self.as_dict(), "halted": self.halted and str(self.halted), "unsettled": unsettled}
 
     def to_arrow(self) -> SupportsArrow:
-        """Give the rejections as a table that pandas, polars, pyarrow and DuckDB read, a few at a time, any number of
-        times.
+        """Give the rejections as a table that pandas, polars, pyarrow and DuckDB can read, any number of times.
 
-        Its columns are ``row, email, field, message, match, origin, candidates`` (a list of numbers) and ``data`` (the
-        row as it was given, as JSON). Raises UsageError where the extra ``arrow`` is missing.
+        A few rows of it are in memory at once. Its columns are ``row, email, field, message, match, origin,
+        candidates`` (a list of numbers) and ``data`` (the row as it was given, as JSON). Raises UsageError if the extra
+        ``arrow`` is missing.
         """
         from mjbulk.outcomes.rejection_table import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
 

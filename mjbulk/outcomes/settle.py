@@ -61,7 +61,7 @@ class JobOutcome:
 
 
 def announces_errors(job: JobReply) -> bool:
-    """Whether a job says that it has an error file."""
+    """Tell whether a job says that it has an error file."""
     return bool(job.error_file or job.error or (job.errcount or 0) > 0)
 
 
