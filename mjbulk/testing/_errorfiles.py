@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 
 from mjbulk.testing._fpjson import render
-from mjbulk.testing._jobs import RowError
+from mjbulk.testing._jobs import EmulatedError
 
 
-def json_error_file(rows: list[dict[str, Any]], errors: Mapping[int, RowError], shape: str) -> bytes:
+def json_error_file(rows: list[dict[str, Any]], errors: Mapping[int, EmulatedError], shape: str) -> bytes:
     """Write the rejected rows in one of the shapes of `Knobs.json_error_shape`; all of them are guesses."""
     entries = [_entry(rows[index], error) for index, error in sorted(errors.items())]
     if shape == "lines":
@@ -28,11 +28,11 @@ def _fields(row: Any) -> dict[str, Any]:
     return row if isinstance(row, dict) else {"Email": row}
 
 
-def _entry(row: Any, error: RowError) -> dict[str, Any]:
+def _entry(row: Any, error: EmulatedError) -> dict[str, Any]:
     return {"Email": _fields(row).get("Email", ""), "Error": error.message}
 
 
-def csv_error_file(names: Iterable[str], lines: Iterable[tuple[str, RowError]]) -> bytes:
+def csv_error_file(names: Iterable[str], lines: Iterable[tuple[str, EmulatedError]]) -> bytes:
     """Write a header that ends in ``error``, then each failing line as it was sent with ``, ###message###field`` added.
 
     The field is optional; header and error cell have no quotes (observed).

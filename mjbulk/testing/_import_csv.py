@@ -15,7 +15,7 @@ import orjson
 
 from mjbulk.testing._errorfiles import csv_error_file
 from mjbulk.testing._import_json import JobError, Rejected, set_properties
-from mjbulk.testing._jobs import EmulatedJob, RowError
+from mjbulk.testing._jobs import EmulatedError, EmulatedJob
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import BAD_ADDRESS, convert, datetime_reader, fold_keys, is_address, person
 from mjbulk.testing._state import EmulatedAccount, EmulatedProperty
@@ -66,7 +66,7 @@ class CsvImport:
     """One pass over the lines of one file."""
 
     def __init__(
-        self, job: EmulatedJob, account: EmulatedAccount, knobs: Knobs, rejects: Mapping[str, RowError], now: str
+        self, job: EmulatedJob, account: EmulatedAccount, knobs: Knobs, rejects: Mapping[str, EmulatedError], now: str
     ) -> None:
         self._job, self._account, self._knobs, self._rejects, self._now = job, account, knobs, rejects, now
         self._options = fold_keys(orjson.loads(job.import_options or "{}"), OPTION_KEYS)
@@ -85,7 +85,7 @@ class CsvImport:
         except JobError as error:
             job.status, job.error = "Error", str(error)
             job.outcomes = ["skipped"] * len(self._lines)
-            job.errors = {0: RowError(str(error))}
+            job.errors = {0: EmulatedError(str(error))}
             job.error_file = csv_error_file(self._names, [(self._lines[0] if self._lines else "", job.errors[0])])
             return
         job.total, job.status = len(self._lines), "Completed"

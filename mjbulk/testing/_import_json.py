@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from mjbulk.testing._errorfiles import json_error_file
-from mjbulk.testing._jobs import EmulatedJob, RowError
+from mjbulk.testing._jobs import EmulatedError, EmulatedJob
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import BAD_ADDRESS, BAD_TYPE, NO_ADDRESS, NOT_DEFINED, convert, is_address, person, truth
 from mjbulk.testing._state import EmulatedAccount, Person
@@ -24,7 +24,7 @@ class Rejected(Exception):
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
-        self.error = RowError(message, field)
+        self.error = EmulatedError(message, field)
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ class JsonImport:
     """One pass over the rows of one job."""
 
     def __init__(
-        self, job: EmulatedJob, account: EmulatedAccount, knobs: Knobs, rejects: Mapping[str, RowError], now: str
+        self, job: EmulatedJob, account: EmulatedAccount, knobs: Knobs, rejects: Mapping[str, EmulatedError], now: str
     ) -> None:
         self._job, self._account, self._knobs, self._rejects, self._now = job, account, knobs, rejects, now
 

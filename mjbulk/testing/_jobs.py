@@ -15,7 +15,7 @@ Outcome = Literal["pending", "applied", "rejected", "superseded", "skipped"]
 
 
 @attrs.frozen
-class RowError:
+class EmulatedError:
     """Why a row was rejected; ``field`` may be empty."""
 
     message: str
@@ -47,7 +47,7 @@ class EmulatedJob:
     """The final status: Completed, Error or `Knobs.aborted_word`; empty until the job has ended."""
     outcomes: list[Outcome] = attrs.field(factory=list, repr=False)
     """One for each row, in order: applied, rejected, superseded (a later row of the person won), skipped."""
-    errors: dict[int, RowError] = attrs.field(factory=dict, repr=False)
+    errors: dict[int, EmulatedError] = attrs.field(factory=dict, repr=False)
     """Why rows were rejected, by their index."""
     error: str = ""
     """The error of the job as a whole."""

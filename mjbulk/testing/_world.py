@@ -16,7 +16,7 @@ import attrs
 
 from mjbulk.testing._import_csv import CsvImport
 from mjbulk.testing._import_json import JsonImport
-from mjbulk.testing._jobs import EmulatedJob, RowError
+from mjbulk.testing._jobs import EmulatedError, EmulatedJob
 from mjbulk.testing._knobs import Knobs
 from mjbulk.testing._rules import person, stamp
 from mjbulk.testing._stages import schedule
@@ -46,7 +46,7 @@ class World:
         self.accounts: dict[str, EmulatedAccount] = {}
         self.jobs: dict[int, EmulatedJob] = {}
         self.uploads: dict[int, Upload] = {}
-        self.rejects: dict[str, RowError] = {}
+        self.rejects: dict[str, EmulatedError] = {}
         self.poisons: dict[bytes, int] = {}
         self._seed = seed
         self._random = Random(seed)  # noqa: S311 - identifiers of errors, no secret
@@ -158,7 +158,7 @@ class World:
 
     def reject(self, email: str, message: str, field: str) -> None:
         """Make jobs reject the rows of a person."""
-        self.rejects[person(email)] = RowError(message, field)
+        self.rejects[person(email)] = EmulatedError(message, field)
 
     def poisoned(self, body: bytes) -> int | None:
         """Give the status for a body that holds a poisoned address, None for any other body."""
