@@ -20,7 +20,7 @@ from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checke
 
 _T = TypeVar("_T")
 JSON_ROWS = 1000
-"""Rows of a chunk on the JSON way, by default."""
+"""Rows of a chunk on the JSON way, by default (FACTS 1.9)."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -191,36 +191,38 @@ def _are_status_words(_: object, attribute: object, words: Any) -> None:  # noqa
 @frozen(kw_only=True)
 class Assumptions:
     """What was not yet observed about the API: a field for each assumption. Its default is the careful choice.
+    What is known stands in ``mjbulk/mailjet/FACTS.md``.
 
     ``mjbulk check`` finds them out for an account, and writes a file that `load` reads. Raises UsageError for an
     impossible value.
     """
 
     count_includes_rejected: bool | None = field(default=None, validator=_BOOL_OR_NONE)
-    """Whether Count of a JSON job includes rows that were rejected. None: the counts agree if either reading agrees."""
+    """Whether Count of a JSON job includes rows that were rejected. None: the counts agree if either reading agrees
+    (FACTS 2.4)."""
     csv_count_includes_rejected: bool | None = field(default=None, validator=_BOOL_OR_NONE)
-    """The same for Count of a csvimport, about which Mailjet's own pages contradict each other."""
+    """The same for Count of a csvimport, about which Mailjet's own pages contradict each other (FACTS 5.4)."""
     errors_are_announced: bool = field(default=False, validator=_BOOL)
     """Whether ErrorFile, Error or Errcount announces every error file. With False, one more request asks for it after
-    each job, so that no row in a file that was not announced counts as accepted."""
+    each job, so that no row in a file that was not announced counts as accepted (FACTS 2.6)."""
     csv_empty_cell_keeps: bool = field(default=True, validator=_BOOL)
     """Whether an empty cell of a csvimport leaves a property unchanged. With False, rows with an empty cell are refused
-    on the CSV way."""
+    on the CSV way (FACTS 4.4)."""
     terminal_statuses: tuple[str, ...] = field(
         default=("completed", "error", "abort", "aborted"),
         validator=checked(_are_status_words, "{} are words in lower case, and 'completed' is one of them"),
     )
-    """The words that end a job, in lower case."""
+    """The words that end a job, in lower case (FACTS 2.3, 5.5)."""
     new_job_seconds: float = field(default=60.0, validator=_SECONDS)
-    """Seconds after its creation for which a job may answer 404."""
+    """Seconds after its creation for which a job may answer 404 (FACTS 2.9)."""
     counts_lag_seconds: float = field(default=42.0, validator=_SECONDS)
-    """Seconds after a job's end for which its counts may lag."""
+    """Seconds after a job's end for which its counts may lag (FACTS 2.4)."""
     error_file_seconds: float = field(default=63.0, validator=_SECONDS)
-    """Seconds after a job's end for which its error file may not be there yet."""
+    """Seconds after a job's end for which its error file may not be there yet (FACTS 3.3)."""
     max_body_bytes: int | None = field(default=None, validator=_COUNT_OR_NONE)
-    """Bytes of the largest body that Mailjet takes. Chunks have no more."""
+    """Bytes of the largest body that Mailjet takes (FACTS 1.9). Chunks have no more."""
     max_rows: int | None = field(default=None, validator=_COUNT_OR_NONE)
-    """The most contacts that one JSON request may have. Chunks have no more."""
+    """The most contacts that one JSON request may have (FACTS 1.9). Chunks have no more."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -20,7 +20,7 @@ Resend = Literal["safe", "never", "always"]
 
 @public
 class Action(StrEnum):
-    """What becomes of a contact's subscription to a list (the guides' words)."""
+    """What becomes of a contact's subscription to a list (the guides' words: FACTS 1.3)."""
 
     ADDFORCE = "addforce"
     """Add the contact, and subscribe it again if it had unsubscribed."""

@@ -30,7 +30,8 @@ from mjbulk.outcomes.settle import announces_errors
 _PATIENCE = Patience(attempts=1, seconds=float("inf"))
 """The patience of one look: after one attempt other jobs have their turn, in case that this one always fails."""
 _FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
-"""Waits for an error file that appears after the end of its job, as shares of `Assumptions.error_file_seconds`."""
+"""Waits for an error file that appears after the end of its job, as shares of `Assumptions.error_file_seconds` (FACTS
+3.3)."""
 _FIRST_LOOKS = 20.0
 """First looks a second, when many older jobs are watched at once."""
 _NOTHING = JobStatistics()

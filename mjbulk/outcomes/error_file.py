@@ -1,9 +1,9 @@
 """Error files to errors: what Mailjet says about the rows that a job refused.
 
-A CSVError is known: a copy of the lines that failed, each with `` ###message###field`` as its last field, without
-quotes. Lines may have too few fields. No JSONError was ever published, so every likely shape is read: a list, an object
-with a list, one object a line, or text that names addresses. The end of a file shows whether it is whole; a file that
-is cut has a `problem`.
+A CSVError is known (FACTS 6.2): a copy of the lines that failed, each with `` ###message###field`` as its last field,
+without quotes. Lines may have too few fields. No JSONError was ever published (FACTS 3.2), so every likely shape is
+read: a list, an object with a list, one object a line, or text that names addresses. The end of a file shows whether
+it is whole; a file that is cut has a `problem`.
 """
 
 import csv

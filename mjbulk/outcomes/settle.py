@@ -1,8 +1,8 @@
 """What became of the entries of a job that has ended.
 
 The theory. An error file names the entries that Mailjet refused: those are rejected, whatever else is known. About all
-others the file is silent, and silence means success only where nothing contradicts it. The first row of this table that
-applies decides about them:
+others the file is silent, and silence means success only where nothing contradicts it (FACTS 2.8). The first row of
+this table that applies decides about them:
 
 ===  ====================================================  ==================  ==========
 row  what is seen                                          other entries are   look again
@@ -17,11 +17,11 @@ row  what is seen                                          other entries are   l
 8    none of these                                         accepted            no
 ===  ====================================================  ==================  ==========
 
-"Look again": counts and files of a job may lag behind its end, so a later look may show what agrees.
+"Look again": counts and files of a job may lag behind its end, so a later look may show what agrees (FACTS 2.4, 3.3).
 
-Nobody outside Mailjet knows what Count counts: contacts that were processed, or contacts that were imported. Where no
-entry was rejected, both are the same number. Where some were, either number agrees, unless an assumption says which one
-it is (``includes_rejected``).
+Nobody outside Mailjet knows what Count counts: contacts that were processed, or contacts that were imported (FACTS
+2.4, 5.4). Where no entry was rejected, both are the same number. Where some were, either number agrees, unless an
+assumption says which one it is (``includes_rejected``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ class JobOutcome:
 
 
 def announces_errors(job: JobReply) -> bool:
-    """Tell whether a job says that it has an error file."""
+    """Tell whether a job says that it has an error file (FACTS 2.5, 2.6, 5.4)."""
     return bool(job.error_file or job.error or (job.errcount or 0) > 0)
 
 

@@ -21,6 +21,7 @@ _WHY_NOT = ("no page", "no recording", "from ", "asked for", "the issue does not
 OBEYING = (
     "chunks/as_csv.py",
     "chunks/as_json.py",
+    "config.py",
     "jobs/scheduler.py",
     "jobs/track.py",
     "mailjet/account.py",
@@ -28,6 +29,8 @@ OBEYING = (
     "mailjet/replies.py",
     "mailjet/requests.py",
     "mailjet/verdict.py",
+    "outcomes/error_file.py",
+    "outcomes/settle.py",
     "rows/contacts.py",
     "rows/values.py",
     "testing/_import_csv.py",
