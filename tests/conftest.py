@@ -3,8 +3,10 @@
 import asyncio
 import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 
@@ -14,14 +16,42 @@ from support import Place, World
 
 from mjbulk.testing import Emulator, VirtualClockLoop
 
+Loop = Callable[[], asyncio.AbstractEventLoop]
 
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
+    return loop
+
+
+LOOPS: dict[str, Loop] = {"asyncio": asyncio.SelectorEventLoop, "uvloop": _uvloop}
+if sys.version_info >= (3, 12):
+
+    def _eager() -> asyncio.AbstractEventLoop:
+        loop = asyncio.SelectorEventLoop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    LOOPS["eager"] = _eager
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--loop", choices=LOOPS, default="asyncio", help="the event loop of tests under the real clock")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Loop]:
     """Async tests run under the virtual clock, unless they are marked ``real_time``."""
     if item.get_closest_marker("real_time"):
-        return {"real": asyncio.SelectorEventLoop}
+        name = config.getoption("loop")
+        return {name: LOOPS[name]}
     return {"virtual": VirtualClockLoop}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m smoke`` no other test module is imported: what it needs may not be installed."""
+    if not config.option.markexpr.startswith("smoke") or not collection_path.name.startswith("test_"):
+        return None
+    return True if "pytest.mark.smoke" not in collection_path.read_text(encoding="utf-8") else None
 
 
 _STATES = count()
@@ -69,6 +99,16 @@ def _sqlite(file: Path, statement: str) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """In CI everything that a test needs is there: a skip is a failure."""
-    if os.environ.get("CI") == "true" and terminalreporter.stats.get("skipped"):
+    """In CI a skip is a failure, but of tests that need an extra, which run there by that name."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if os.environ.get("CI") == "true" and not all(_needs_an_extra(report, config) for report in skipped):
         raise pytest.UsageError("tests were skipped in CI, where none may be")
+
+
+def _needs_an_extra(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> bool:
+    """Whether a test or a module was skipped that is marked ``extra``, where those were not asked for by name."""
+    if "extra" in config.option.markexpr:
+        return False
+    if isinstance(report, pytest.CollectReport):
+        return "pytestmark = pytest.mark.extra" in (config.rootpath / report.nodeid).read_text(encoding="utf-8")
+    return "extra" in report.keywords

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from attrs import frozen
 
 import mjbulk
@@ -64,6 +65,11 @@ class World:
 
 
 KEYS = mjbulk.Credentials("public-key-of-tests", "private-key-of-tests")
+
+
+def extra(library: str) -> Any:
+    """Give a library that ``test`` does not install, for a test that is marked ``extra``; without it skip the test."""
+    return pytest.importorskip(library, reason=f"{library} is missing: pip install -e '.[test-all]'")
 
 
 def balanced(report: mjbulk.Report) -> mjbulk.Report:

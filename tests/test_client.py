@@ -12,6 +12,8 @@ from mjbulk.mailjet.replies import decode_job_id
 from mjbulk.mailjet.requests import csvimport_request
 from mjbulk.testing import Fault
 
+pytestmark = pytest.mark.smoke
+
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from postgres import Postgres
+from support import extra
 
 import mjbulk
 from mjbulk.testing import Fault, Knobs, Mailjet
@@ -51,10 +52,12 @@ from generate_series(1, 12000) as n
 """
 
 
+@pytest.mark.extra
 def test_a_nightly_import_from_a_database(
     mailjet: Mailjet, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cursor of PostgreSQL goes in whole, once a day; a bad row is named by a column that was not sent."""
+    extra("asyncpg")
     with_list_42(mailjet)
     mailjet.emulator.create_property("city", "str")
     mailjet.emulator.create_property("ltv", "float")
@@ -189,14 +192,16 @@ def test_tests_of_users(tmp_path: Path) -> None:
     assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
 
 
-@pytest.mark.parametrize("library", ["pandas as pd", "polars as pd"])
+@pytest.mark.extra
+@pytest.mark.parametrize("library", ["pandas", "polars"])
 async def test_a_data_frame(mailjet: Mailjet, tmp_path: Path, library: str) -> None:
     """A frame with somebody's own column names, nulls and NaN goes in as it is, of either library."""
+    extra(library)
     with_list_42(mailjet)
     mailjet.emulator.create_property("firstname", "str")
     mailjet.emulator.create_property("ltv", "float")
     program = (PROGRAMS / "p10_pandas.py").read_text(encoding="utf-8")
-    (tmp_path / "frames.py").write_text(program.replace("pandas as pd", library))
+    (tmp_path / "frames.py").write_text(program.replace("import pandas as pd", f"import {library} as pd"))
     report = await load(tmp_path / "frames.py").cell()
     assert report.ok
     assert mailjet.contacts["a@example.org"].properties == {}

@@ -70,6 +70,7 @@ def test_the_trace_is_the_same_for_one_seed() -> None:
 # Which job goes first
 
 
+@pytest.mark.smoke
 async def test_the_job_that_has_most_likely_ended_is_first() -> None:
     """If one look may be under way, jobs that are due at once go in the order of their expected ends."""
     mailjet = FakeMailjet(seconds=100.0)
@@ -87,6 +88,7 @@ async def test_the_job_that_has_most_likely_ended_is_first() -> None:
 # What may happen to one job
 
 
+@pytest.mark.smoke
 async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> None:
     """It is polled less and less often, and its end is found when answers come again."""
     mailjet = FakeMailjet()
@@ -102,6 +104,7 @@ async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> N
     await scheduler.aclose()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     "failure",
     [Untrusted("GET job", why="the certificate is not trusted", attempts=1, sent=False), ZeroDivisionError()],
@@ -208,6 +211,7 @@ async def test_when_an_error_file_is_requested(last: JobReply, requests: int, *,
     await scheduler.aclose()
 
 
+@pytest.mark.smoke
 async def test_while_mailjet_does_not_answer_one_look_at_a_time_tries() -> None:
     """Many jobs share an outage: together they make a few requests, further and further apart."""
     mailjet = FakeMailjet(seconds=1.0)
@@ -224,6 +228,7 @@ async def test_while_mailjet_does_not_answer_one_look_at_a_time_tries() -> None:
 # Those who wait
 
 
+@pytest.mark.smoke
 async def test_any_number_of_waits_make_one_stream_of_looks() -> None:
     """A job has one record and one look at a time; cancelling one wait leaves the others."""
     mailjet = FakeMailjet()
@@ -256,6 +261,7 @@ async def test_news_are_told_and_emitted_when_a_reply_has_changed() -> None:
     await scheduler.aclose()
 
 
+@pytest.mark.smoke
 async def test_closing_ends_all_waits() -> None:
     """Waits raise and so do later ones; no task is left."""
     mailjet = FakeMailjet()

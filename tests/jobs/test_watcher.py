@@ -11,6 +11,8 @@ from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef
 from mjbulk.outcomes.error_file import ErrorFile, RowError
 
+pytestmark = pytest.mark.smoke
+
 HALF = JobReply(status="Importing", count=5)
 
 

@@ -24,6 +24,8 @@ from mjbulk.journal.records import NoteRecord, RunRecord, encode_spec, fingerpri
 from mjbulk.journal.sql import SqlJournal
 from mjbulk.journal.tables import TABLES
 
+pytestmark = pytest.mark.smoke
+
 WRITTEN = Path(__file__).parent / "data" / "format-1.db"
 PEOPLE: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]
 BAD = {"email": "no address", "age": 0}

@@ -87,6 +87,7 @@ async def test_records_that_cannot_be_written_spare_those_before_them(place: Pla
         assert (await journal.open_run(RUN)).last == 1
 
 
+@pytest.mark.smoke
 async def test_what_was_written_is_read_again(place: Place) -> None:
     """Each kind of record, by another process as it were; the last of one key counts."""
     first = PartRecord(run=RUN.run, chunk=1, first=0, end=10, rows=10, state="sending", attempts=1, data_id=2**62)
@@ -108,6 +109,7 @@ async def test_what_was_written_is_read_again(place: Place) -> None:
         assert await journal.notes("b") == {}
 
 
+@pytest.mark.smoke
 async def test_what_waits_is_written_together(place: Place) -> None:
     """While a transaction is written the next one fills; nothing returns before it is on disk."""
     events: list[Event] = []
@@ -128,6 +130,7 @@ async def _put_and_look(journal: SqlJournal, events: list[Event], number: int) -
     assert number in history.chunks
 
 
+@pytest.mark.smoke
 async def test_who_is_cancelled_has_written(place: Place) -> None:
     """A wait for the disk can be given up, the write cannot; closing waits for it, and writes what is left."""
     async with opened(place.url) as journal:
@@ -175,6 +178,7 @@ async def test_the_books_of_runs(place: Place) -> None:
 # Which process may open a run
 
 
+@pytest.mark.smoke
 async def test_a_run_is_open_once(place: Place) -> None:
     """Elsewhere it is refused, shown as running, and not forgotten; after its release or its end it is free."""
     async with opened(place.url) as one, opened(place.url) as two:
@@ -227,6 +231,7 @@ def holder(place: Place) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+@pytest.mark.smoke
 @pytest.mark.real_time
 async def test_a_process_that_is_killed_lets_go(place: Place, holder: "subprocess.Popen[str]") -> None:
     """Its run is refused while it lives, and free when it is dead."""
@@ -242,6 +247,7 @@ async def test_a_process_that_is_killed_lets_go(place: Place, holder: "subproces
         assert (await journal.open_run(RUN)).run == RUN
 
 
+@pytest.mark.smoke
 async def test_many_may_begin_at_once(place: Place) -> None:
     """Of those who find no tables one makes them."""
     journals = [SqlJournal(place.url, lambda event: None) for _ in range(5)]
@@ -259,6 +265,7 @@ async def test_who_looks_is_in_nobodys_way(place: Place) -> None:
             await one.release(RUN)
 
 
+@pytest.mark.smoke
 async def test_a_run_is_read_as_of_one_moment(postgres: Postgres) -> None:
     """What others write meanwhile is not seen in part: chunks without their parts would look like damage."""
     name = postgres.create_database()
@@ -394,6 +401,7 @@ async def test_a_server_that_is_not_there(postgres: Postgres) -> None:
 # Errors and ends
 
 
+@pytest.mark.smoke
 async def test_after_an_error_nothing_is_written_until_all_runs_have_ended(place: Place) -> None:
     """It is not known what is on disk. After that the journal is opened again, and has what was written before."""
     other = run_of("other")
@@ -416,6 +424,7 @@ async def test_after_an_error_nothing_is_written_until_all_runs_have_ended(place
         assert {run.run_id: run.rows for run in await journal.runs("a")} == {"other": 0, "r": 10}
 
 
+@pytest.mark.smoke
 async def test_a_server_that_ends_the_session(world: World, postgres: Postgres) -> None:
     """The run halts with its books, for no intent can be written any more; then the same client goes on with it."""
     name = postgres.create_database()
@@ -486,6 +495,7 @@ async def test_fifty_runs_side_by_side(world: World, place: Place) -> None:
     assert world.posts() == 200
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("moment", [3, 30, 90])
 async def test_a_client_that_is_closed_while_a_run_writes(world: World, place: Place, moment: int) -> None:
     """Whatever is under way then is on disk when it has closed, and goes on from there."""

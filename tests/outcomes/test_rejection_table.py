@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator
 
 import attrs
-import duckdb
-import pandas as pd  # type: ignore[import-untyped]  # it brings no types
-import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
+import pytest
 from samples import ODD, A, rejection, report
+from support import extra
 
 from mjbulk.models import Rejection
 from mjbulk.outcomes.rejections import RejectionStore
@@ -32,14 +31,20 @@ def test_rejections_for_arrow() -> None:
     assert pa.table(report().to_arrow()).num_rows == 0
 
 
+def test_rejections_are_a_source() -> None:
+    """An import takes them as they are, any number of times."""
+    assert source_of(report([rejection(1)]).to_arrow()).rereadable
+
+
+@pytest.mark.extra
 def test_rejections_in_other_libraries() -> None:
-    """pandas, polars and DuckDB take them as they are, and so does an import."""
+    """pandas, polars and DuckDB take them as they are."""
+    pd, pl, duckdb = extra("pandas"), extra("polars"), extra("duckdb")
     made = report([rejection(row) for row in range(1, 4)])
     assert pd.DataFrame.from_arrow(made.to_arrow())["row"].tolist() == [1, 2, 3]
     assert pl.DataFrame(made.to_arrow())["row"].to_list() == [1, 2, 3]
-    refused = made.to_arrow()
-    assert duckdb.sql("select sum(row) from refused").fetchall() == [(6,)]  # type: ignore[union-attr]  # a relation
-    assert source_of(refused).rereadable
+    refused = made.to_arrow()  # noqa: F841  # the query finds it by its name
+    assert duckdb.sql("select sum(row) from refused").fetchall() == [(6,)]
 
 
 def test_rejections_are_taken_as_they_are_read() -> None:

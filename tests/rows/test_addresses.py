@@ -4,11 +4,10 @@ import math
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-import pandas as pd  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from touchy import NA
 
 from mjbulk.rows.addresses import MAX_ADDRESS, are_addresses, check_address, is_address, key_of
 from mjbulk.rows.values import RowFault
@@ -87,7 +86,7 @@ def test_what_is_no_address(address: str) -> None:
     assert str(caught.value) == ""
 
 
-@pytest.mark.parametrize("value", [None, "", " ", "\t\n", math.nan, Decimal("NaN"), pd.NA, np.datetime64("NaT", "s")])
+@pytest.mark.parametrize("value", [None, "", " ", "\t\n", math.nan, Decimal("NaN"), NA])
 def test_an_address_that_is_missing(value: Any) -> None:
     """A null, and a text of blanks, is a missing address."""
     with pytest.raises(RowFault) as caught:

@@ -10,13 +10,10 @@ from subprocess import check_output
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import duckdb
-import pandas as pd  # type: ignore[import-untyped]  # it brings no types
-import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from pyarrow import parquet
-from support import World, balanced
+from support import World, balanced, extra
 
 import mjbulk
 import mjbulk.rows
@@ -30,14 +27,28 @@ COLUMNS: dict[str, list[Any]] = {
     "age": [7, 8, None],
     "internal": [1.5, 2.5, 3.5],
 }
+
+
+class Stream:
+    """What any library's table is: something that gives an Arrow stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
+        return pa.table(COLUMNS).__arrow_c_stream__(requested_schema)
+
+
 TABLES: dict[str, Callable[[], Any]] = {
-    "pandas": lambda: pd.DataFrame(COLUMNS),
-    "polars": lambda: pl.DataFrame(COLUMNS),
     "pyarrow": lambda: pa.table(COLUMNS),
     "a record batch": lambda: pa.record_batch(COLUMNS),
     "a reader": lambda: pa.table(COLUMNS).to_reader(),
-    "duckdb": lambda: duckdb.from_arrow(pa.table(COLUMNS)).project("email, city, age, internal"),
+    "a stream": Stream,
+    "pandas": lambda: extra("pandas").DataFrame(COLUMNS),
+    "polars": lambda: extra("polars").DataFrame(COLUMNS),
+    "duckdb": lambda: extra("duckdb").from_arrow(pa.table(COLUMNS)).project("email, city, age, internal"),
 }
+OF_OTHERS = {"pandas", "polars", "duckdb"}
+EACH_KIND = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.extra] if kind in OF_OTHERS else []) for kind in TABLES]
+)
 
 
 async def rows_of(source: Source) -> list[dict[str, Any]]:
@@ -52,7 +63,7 @@ async def values_of(column: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("via", ["json", "csv"])
-@pytest.mark.parametrize("kind", TABLES)
+@EACH_KIND
 async def test_tables_of_all_libraries_give_the_same(world: World, kind: str, via: Any) -> None:
     """Nulls leave properties alone, columns that were not picked stay here, a bad row costs its own number."""
     async with world.client() as client:
@@ -69,17 +80,17 @@ async def test_tables_of_all_libraries_give_the_same(world: World, kind: str, vi
     )
 
 
-async def test_a_table_can_be_read_again_and_a_reader_cannot() -> None:
+@EACH_KIND
+async def test_a_table_can_be_read_again_and_a_reader_cannot(kind: str) -> None:
     """What has a length is a table."""
-    for kind, make in TABLES.items():
-        source = source_of(make())
-        assert source.rereadable == (kind != "a reader")
+    source = source_of(TABLES[kind]())
+    assert source.rereadable == (kind not in {"a reader", "a stream"})
+    assert len(await rows_of(source)) == 3
+    if source.rereadable:
         assert len(await rows_of(source)) == 3
-        if source.rereadable:
-            assert len(await rows_of(source)) == 3
-        else:
-            with pytest.raises(mjbulk.UsageError, match="only once"):
-                source.batches()
+    else:
+        with pytest.raises(mjbulk.UsageError, match="only once"):
+            source.batches()
 
 
 async def test_large_tables_come_a_few_rows_at_a_time() -> None:
@@ -108,23 +119,27 @@ async def test_values_as_python_has_them() -> None:
         assert (type(naive), naive.tzinfo) == (dt.datetime, None)
 
 
+@pytest.mark.extra
 async def test_columns_of_categories(world: World) -> None:
-    """Dictionaries of all libraries come as texts, also those that Arrow itself cannot look up."""
+    """Categories of polars come as texts."""
+    pl = extra("polars")
     values = ["Graz", "Wien", None]
     for kind in (pl.Categorical, pl.Enum(["Graz", "Wien"])):
         assert [
             row["it"] for row in await rows_of(source_of(pl.DataFrame({"it": pl.Series(values, dtype=kind)})))
         ] == values
-    assert await values_of(pa.array([b"x", None], pa.binary_view()).cast(pa.binary()).dictionary_encode()) == [
-        b"x",
-        None,
-    ]
     people = pl.Series([f"{name}@example.org" for name in "abc"], dtype=pl.Categorical)
     frame = pl.DataFrame({"email": people, "city": pl.Series(values, dtype=pl.Categorical)})
     async with world.client() as client:
         assert (await client.import_contacts(frame, lists=ADD)).accepted == 3
         assert (await client.exclude_contacts(people)).accepted == 3
     assert dict(world.emulator.contacts["b@example.org"].properties) == {"city": "Wien"}
+
+
+async def test_dictionaries_of_bytes() -> None:
+    """Dictionaries come as their values, also those that Arrow itself cannot look up."""
+    bytes_ = pa.array([b"x", None], pa.binary_view()).cast(pa.binary())
+    assert await values_of(bytes_.dictionary_encode()) == [b"x", None]
 
 
 async def test_columns_that_arrow_cannot_convert_at_once() -> None:
@@ -186,8 +201,10 @@ async def test_contacts_in_a_table(world: World) -> None:
 # Frames of pandas
 
 
+@pytest.mark.extra
 async def test_the_index_of_a_frame() -> None:
     """An index without a name, as any filtered frame has, is no column; one with a name is."""
+    pd = extra("pandas")
     frame = pd.DataFrame({"email": ["a@example.org", "b@example.org", "c@example.org"], "age": [7, 8, 9]})
     shuffled = frame.loc[[2, 0, 1]]
     assert "__index_level_0__" in pa.table(shuffled).column_names
@@ -195,15 +212,19 @@ async def test_the_index_of_a_frame() -> None:
     assert (await rows_of(source_of(frame.set_index("email"))))[0] == {"age": 7, "email": "a@example.org"}
 
 
+@pytest.mark.extra
 async def test_a_frame_without_columns_is_refused(world: World) -> None:
     """Its rows are not lost: they have no address."""
+    pd = extra("pandas")
     async with world.client() as client:
         with pytest.raises(mjbulk.UsageError, match="no column 'email'"):
             await client.import_contacts(pd.DataFrame(index=[4, 7]), lists=ADD)
 
 
+@pytest.mark.extra
 async def test_frames_that_arrow_cannot_take(world: World) -> None:
     """The column is named, none of its values is."""
+    pd = extra("pandas")
     frame = pd.DataFrame({"email": ["secret@example.org", 7], "age": [7, 8]})
     async with world.client() as client:
         with pytest.raises(mjbulk.UsageError, match="for its column 'email'") as caught:
@@ -213,7 +234,15 @@ async def test_frames_that_arrow_cannot_take(world: World) -> None:
             await client.import_contacts(pd.concat([frame[["age"]], frame[["age"]]], axis=1), lists=ADD)
 
 
-@pytest.mark.parametrize("of", [pd.Series, pl.Series, lambda values: pa.chunked_array([values])])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda values: pa.chunked_array([values]),
+        pytest.param(lambda values: extra("pandas").Series(values), marks=pytest.mark.extra),
+        pytest.param(lambda values: extra("polars").Series(values), marks=pytest.mark.extra),
+    ],
+    ids=["pyarrow", "pandas", "polars"],
+)
 async def test_a_single_column_is_addresses(world: World, of: Callable[[list[str]], Any]) -> None:
     """A Series goes onto the exclusion list."""
     async with world.client() as client:
@@ -221,10 +250,11 @@ async def test_a_single_column_is_addresses(world: World, of: Callable[[list[str
     assert (report.accepted, world.emulator.contacts["b@example.org"].excluded) == (2, True)
 
 
+@pytest.mark.extra
 def test_a_lazy_frame_has_to_be_collected() -> None:
     """It has no rows yet."""
     with pytest.raises(mjbulk.UsageError, match=r"LazyFrame is no source of rows: give .*collected"):
-        source_of(pl.LazyFrame(COLUMNS))
+        source_of(extra("polars").LazyFrame(COLUMNS))
 
 
 # Parquet
@@ -317,7 +347,7 @@ async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.delitem(sys.modules, "mjbulk.rows.tables")
     monkeypatch.delattr(mjbulk.rows, "tables")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for rows in (pl.DataFrame(COLUMNS), tmp_path / "a.parquet"):
+    for rows in (Stream(), tmp_path / "a.parquet"):
         with pytest.raises(mjbulk.UsageError, match=r"pip install 'mjbulk\[arrow\]'"):
             source_of(rows)
     assert source_of([{"email": "a@example.org"}]).kind == "iterable"

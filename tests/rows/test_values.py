@@ -9,13 +9,11 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import orjson
-import pandas as pd  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from touchy import MANY, ODD_VALUES, TouchyText, TouchyWord
+from touchy import ODD_VALUES, Many, TouchyText, TouchyWord
 
 from mjbulk.rows.values import CONVERT, Column, RowFault, is_null, to_any, to_str
 
@@ -87,15 +85,6 @@ def test_a_signalling_nan_is_a_null() -> None:
     """It raises whenever it is compared, and stands for nothing all the same."""
     assert is_null(Decimal("sNaN"))
     assert is_null(Fraction(1, 2)) is False
-
-
-@pytest.mark.parametrize(
-    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT", "s"), np.timedelta64("NaT", "s")]
-)
-def test_nulls_of_frames_and_arrays(value: Any) -> None:
-    """What pandas and numpy have for None and NaN stands for nothing in a column of any type."""
-    assert is_null(value)
-    assert [column(kind).read(value) for kind in KINDS] == [None] * 5
 
 
 def test_what_is_empty_where_all_values_are_text() -> None:
@@ -175,28 +164,6 @@ def test_numbers_of_arrays_are_numbers(kind: str, value: Any, sent: Any) -> None
     assert column(kind).read(OfAnArray(value)) == sent
 
 
-DURATION = "the value is a timedelta64, which is neither text nor number"
-NANO = np.datetime64("2026-11-24T12:30:00.123456789", "ns")
-
-
-@pytest.mark.parametrize(
-    ("value", "sent"),
-    [
-        (NANO, "2026-11-24T12:30:00.123456"),
-        (np.array(NANO), "2026-11-24T12:30:00.123456"),
-        (np.datetime64("2026-11-24", "D"), "2026-11-24"),
-        (np.datetime64("2026-11-24T12:30", "s"), "2026-11-24T12:30:00"),
-        (np.int64(7), "7"),
-        (np.array(7), "7"),
-        (np.array(math.nan), None),
-        (np.array("NaT", "datetime64[ns]"), None),
-    ],
-)
-def test_values_of_arrays(value: Any, sent: str | None) -> None:
-    """A date is a date, cut to microseconds, and no number."""
-    assert column("str").read(value) == sent
-
-
 def test_a_text_of_a_class_of_its_own() -> None:
     """The text is sent, whatever its class makes of it."""
     for kind in ("str", "any"):
@@ -216,6 +183,8 @@ WRONG: list[tuple[str, Any, str]] = [
     *(("int", value, "is no whole number") for value in ("x", "", "+", "- 7", "0x7", "9" * 20, b"7", [7], 1j)),
     *(("int", value, "is no whole number") for value in (Decimal("7.5"), math.inf, -math.inf)),
     *(("int", value, "is too large a number") for value in (2**63, -(2**63) - 1, 1e300, "9223372036854775808")),
+    ("str", TouchyWord.RED, "is a TouchyWord that cannot be read"),
+    ("str", Many(), "is a Many, which is no text"),
     ("int", Decimal("Infinity"), "cannot convert Infinity to integer"),
     *(("float", value, "is no number") for value in (True, "x", "", "1,5", "nan", "inf", "１", "1_0")),
     *(("float", value, "is no number") for value in ("1e9999", b"1", 1j)),
@@ -250,26 +219,6 @@ def test_values_without_a_type_that_json_cannot_hold(value: Any) -> None:
 def test_values_without_a_meaning_are_refused(kind: str, value: Any) -> None:
     """A time that no calendar has, and what is infinite, cost their row, with the name of the column."""
     assert refused(kind, value).field == kind
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "message"),
-    [
-        ("datetime", NANO, "the value has no time zone"),
-        ("int", NANO, "the value is no whole number"),
-        ("str", np.timedelta64(5, "ns"), DURATION),
-        ("str", np.timedelta64(5, "s"), DURATION),
-        ("int", np.timedelta64(5, "ns"), DURATION),
-        ("float", np.timedelta64(5, "h"), DURATION),
-        ("str", np.datetime64(10**18, "s"), "the value is a datetime64, which is no text"),
-        ("datetime", np.datetime64(10**18, "s"), "the value is no date"),
-        ("str", MANY, "the value is a ndarray, which is no text"),
-        ("str", TouchyWord.RED, "the value is a TouchyWord that cannot be read"),
-    ],
-)
-def test_values_of_arrays_that_do_not_fit(kind: str, value: Any, message: str) -> None:
-    """A duration is no number, and neither is a date outside Python's calendar."""
-    assert refused(kind, value).message == message
 
 
 SCALARS = st.one_of(

@@ -3,8 +3,6 @@
 from enum import Enum
 from typing import Any
 
-import numpy as np
-
 
 class Touchy:
     """A value that raises whatever is asked of it."""
@@ -41,13 +39,29 @@ class TouchyWord(Enum):
         raise RuntimeError("do not touch")
 
 
-MANY = np.array([1, 2])
-ODD_VALUES = [
-    Touchy(),
-    TouchyFloat(1),
-    TouchyWord.RED,
-    MANY,
-    np.array(["x", "y"]),
-    np.array([]),
-    np.timedelta64(5, "ns"),
-]
+class Many:
+    """Many values, as an array has them: which of them are equal to something is no yes or no."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of many values is not known")
+
+    __hash__ = None  # type: ignore[assignment]  # nor has it a hash
+
+
+class NAType:
+    """A null as pandas has it: nobody can say whether it is equal to something."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("the truth of a null is not known")
+
+    __hash__ = object.__hash__
+
+
+NA: Any = NAType()
+ODD_VALUES = [Touchy(), TouchyFloat(1), TouchyWord.RED, Many()]

@@ -18,6 +18,8 @@ import pytest
 import mjbulk
 from mjbulk.testing import Emulator, Knobs, VirtualClockLoop
 
+pytestmark = pytest.mark.smoke
+
 DAY = 86_400.0
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from mjbulk.testing import Emulator, Knobs
 
+pytestmark = pytest.mark.smoke
+
 QUICK = Knobs(queue_seconds=1.0, prepare_seconds=1.0, import_seconds=2.0)
 WHOLE = 4.0
 UPLOAD = "DATA/contactslist/1/CSVData/text:plain"

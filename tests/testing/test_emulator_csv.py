@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from test_emulator import UPLOAD, WHOLE, served
 
+pytestmark = pytest.mark.smoke
+
 
 async def test_the_guides_csv_process() -> None:
     """Upload, import, look, as the guide does it: recorded bodies, properties made, no name set."""

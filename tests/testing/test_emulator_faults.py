@@ -10,6 +10,8 @@ from test_emulator import served
 
 from mjbulk.testing import Fault
 
+pytestmark = pytest.mark.smoke
+
 CALL = "contact/managemanycontacts"
 GOOD = [{"Email": "a@example.org"}]
 

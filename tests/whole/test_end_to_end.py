@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from support import KEYS, World, balanced
 
@@ -927,12 +926,24 @@ class OneWay(Exception):
         super().__init__(one)
 
 
+class Many:
+    """As an array: nobody can say whether it is equal to anything."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of many values is not known")
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __hash__ = None  # type: ignore[assignment]  # nor can it be hashed
+
+
 @pytest.mark.parametrize("via", ["json", "csv"])
 async def test_odd_values_cost_their_own_rows(world: World, via: Any) -> None:
     """In a column that is sent; in one that is not they are nobody's business, also when Mailjet refuses the row."""
     rows = people(4, city="Graz", note=OneWay("one", "two"))
-    rows[1]["city"] = np.array([1, 2])
-    rows[2]["email"] = np.array(["x", "y"])
+    rows[1]["city"] = Many()
+    rows[2]["email"] = Many()
     world.emulator.reject("u4@example.org", "Refused, for a test", "city")
     async with world.client() as client:
         report = balanced(await client.import_contacts(rows, lists=ADD, via=via, columns=["email", "city"]))
