@@ -1,0 +1,54 @@
+"""What pyproject.toml promises to those who install the package."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+FOR_TESTS = {"smoke", "test", "test-all"}
+
+
+def normal(name: str) -> str:
+    """Give the name of a distribution as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> set[str]:
+    """Name what the package and its extras install, but for those that only tests need."""
+    extras = PROJECT["optional-dependencies"]
+    lists = [PROJECT["dependencies"], *(extras[name] for name in extras if name not in FOR_TESTS)]
+    return {normal(re.split(r"[\[<>=; ]", requirement)[0]) for some in lists for requirement in some}
+
+
+def imported(file: Path) -> set[str]:
+    """Name the packages that a module imports, at its top or later."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.partition(".")[0] for name in names}
+
+
+def test_what_is_imported_is_declared() -> None:
+    """A library that comes only because another one needs it may be gone with that one's next version."""
+    names = set[str]().union(*map(imported, (ROOT / "mjbulk").rglob("*.py")))
+    found = packages_distributions()
+    others = names - set(sys.stdlib_module_names) - {"mjbulk"}
+    assert {"aiohttp", "attrs", "sqlalchemy"} <= others
+    missing = {name for name in others if not {normal(one) for one in found.get(name, [name])} & declared()}
+    assert missing == {"pytest"}  # whoever uses the plugin has it
+
+
+def test_each_python_that_is_named_is_allowed() -> None:
+    """CI tries the Pythons that the classifiers name; the oldest is the one that is required."""
+    named = [re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", text) for text in PROJECT["classifiers"]]
+    minors = sorted(int(match[1]) for match in named if match)
+    assert len(minors) >= 3
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    assert PROJECT["requires-python"] == f">=3.{minors[0]}"
