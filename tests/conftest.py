@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from postgres import Postgres, programs, serving
-from support import Place, World
+from support import Database, World
 
 from mjbulk.testing import Emulator, VirtualClockLoop
 
@@ -83,14 +83,14 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """A database of the test's own, of each kind that a journal may lie in."""
     if request.param == "sqlite":
         file = tmp_path / "imports.db"
-        return Place(str(file), lambda statement: _sqlite(file, statement))
+        return Database(str(file), lambda statement: _sqlite(file, statement))
     server: Postgres = request.getfixturevalue("postgres")
     name = server.create_database()
-    return Place(server.url(name), lambda statement: server.sql(statement, name))
+    return Database(server.url(name), lambda statement: server.sql(statement, name))
 
 
 def _sqlite(file: Path, statement: str) -> None:

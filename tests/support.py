@@ -29,7 +29,7 @@ def most_within(seconds: float, times: list[float]) -> int:
 
 
 @frozen
-class Place:
+class Database:
     """A database for the journal of one test."""
 
     url: str

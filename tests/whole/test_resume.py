@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import KEYS, Place, World, balanced
+from support import KEYS, Database, World, balanced
 
 import mjbulk
 from mjbulk.journal.protocol import NoJournal
@@ -21,12 +21,14 @@ Begin = Callable[..., mjbulk.Client]
 
 
 @pytest.fixture
-def begin(world: World, place: Place) -> Begin:
+def begin(world: World, database: Database) -> Begin:
     """A client with the journal of this test, as a new process would make it."""
 
     def client(**said: Any) -> mjbulk.Client:
         settings = {"chunk_rows": 10, "concurrency": 2, "attempts": 2, "poll_min": 0.1, **said.pop("settings", {})}
-        return mjbulk.Client(KEYS, world.settings(**settings), journal=place.url, hooks=[world.events.append], **said)
+        return mjbulk.Client(
+            KEYS, world.settings(**settings), journal=database.url, hooks=[world.events.append], **said
+        )
 
     return client
 
@@ -115,7 +117,7 @@ async def test_a_source_that_changed_is_refused(world: World, begin: Begin) -> N
     assert world.posts() == posts
 
 
-async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, place: Place) -> None:
+async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, database: Database) -> None:
     """Another list, action, way, columns or account; what is the caller's to change may change."""
     async with begin() as client:
         await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
@@ -133,7 +135,7 @@ async def test_a_run_of_other_terms_is_refused(world: World, begin: Begin, place
                 await client.import_contacts(ROWS, lists=lists, run_id="r", **how)
         again = await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r", timeout=9, max_rejected=1)
         assert again.stored
-    stranger = mjbulk.Client(mjbulk.Credentials("another", "key"), world.settings(), journal=place.url)
+    stranger = mjbulk.Client(mjbulk.Credentials("another", "key"), world.settings(), journal=database.url)
     async with stranger as client:
         with pytest.raises(mjbulk.JournalRefused, match="another account"):
             await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")
