@@ -34,7 +34,7 @@ _MEANINGS = {
     404: "it knows of none",
     429: "too many requests",
 }
-"""What Mailjet's codes mean, by observation, and two statuses without a code."""
+"""What Mailjet's codes mean, by observation (FACTS 9.4), and two statuses without a code."""
 
 
 @public

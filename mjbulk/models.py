@@ -215,7 +215,7 @@ class Job:
 @public
 @frozen(kw_only=True)
 class ImportOptions:
-    """How a csvimport reads dates. The CSV then has no header row: ``field_names`` replace it.
+    """How a csvimport reads dates (FACTS 5.3). The CSV then has no header row: ``field_names`` replace it.
 
     Raises UsageError for an offset that Mailjet does not know, and for field names that are not a list of names.
     """

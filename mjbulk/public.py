@@ -50,21 +50,21 @@ class _Lines(Sequence[str]):
         return _ROOM * self._files.index(file)
 
     def __len__(self) -> int:
-        return len(_read(*self._files))
+        return len(_joined(*self._files))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_read(*self._files))
+        return iter(_joined(*self._files))
 
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return _read(*self._files)[index]
+        return _joined(*self._files)[index]
 
 
 @lru_cache(maxsize=2)
-def _read(*files: str) -> Sequence[str]:
+def _joined(*files: str) -> Sequence[str]:
     lines: list[str] = []
     for number, file in enumerate(files):
         lines += [_SEAM, *["\n"] * _ROOM][: _ROOM * number - len(lines)]

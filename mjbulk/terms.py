@@ -183,7 +183,7 @@ def action_of(word: ActionLike) -> Action:
 
 
 def check_method(method: str, *, has_list: bool) -> str:
-    """Give the word of a csvimport's method.
+    """Give the word of a csvimport's method (FACTS 5.2).
 
     Raises UsageError for any other word, for an action without a list, and for a method of the exclusion list with one.
     """

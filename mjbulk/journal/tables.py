@@ -146,7 +146,7 @@ def _values(record: Record) -> dict[str, Any]:
     return {**values, "sum": check_sum(list(values.values()))}
 
 
-def _read(cls: type[_T], row: Sequence[Any]) -> _T:
+def _record(cls: type[_T], row: Sequence[Any]) -> _T:
     """Make a record of a row. Raises JournalRefused if its check sum is wrong."""
     *values, found = row
     if any(isinstance(value, bytes) for value in values) or check_sum(values) != found:
@@ -189,7 +189,7 @@ def _in_order(table: Table) -> Any:
 
 def read(connection: Connection, cls: type[_T], **which: Any) -> list[_T]:
     """Read records in the order of their keys."""
-    return [_read(cls, row) for row in connection.execute(_in_order(TABLES[cls]).filter_by(**which))]
+    return [_record(cls, row) for row in connection.execute(_in_order(TABLES[cls]).filter_by(**which))]
 
 
 def counts_by_run(connection: Connection, which: Mapping[str, Any]) -> Callable[[int], Counts]:
@@ -217,7 +217,7 @@ def read_page(
     wanted = _in_order(table).filter_by(**which).limit(most)
     if after is not None:
         wanted = wanted.where(tuple_(table.c.chunk, table.c.first, table.c.number) > after)
-    return [_read(RejectionRecord, row) for row in connection.execute(wanted)]
+    return [_record(RejectionRecord, row) for row in connection.execute(wanted)]
 
 
 def read_history(connection: Connection, run: int) -> History | None:

@@ -45,7 +45,7 @@ class RejectionStore(Rejections):
         if len(self._recent) == _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
             if not self._refs:
                 weakref.finalize(self, self._spill.close)
-            self._refs.append(_put(self._spill, self._recent))
+            self._refs.append(_store(self._spill, self._recent))
             self._recent, self._bytes = [], 0
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class RejectionStore(Rejections):
 
     def __iter__(self) -> Iterator[Rejection]:
         refs, recent = list(self._refs), list(self._recent)  # both at the same time: it may grow while it is iterated
-        yield from _read(self._spill, refs)
+        yield from _stored(self._spill, refs)
         yield from recent
 
     def __repr__(self) -> str:
@@ -68,11 +68,11 @@ class RejectionStore(Rejections):
         return RejectionStore, (list(self),)
 
 
-def _put(spill: Spill, rejections: Sequence[Rejection]) -> SpillRef:
+def _store(spill: Spill, rejections: Sequence[Rejection]) -> SpillRef:
     return spill.put([attrs.astuple(rejection, recurse=False) for rejection in rejections])
 
 
-def _read(spill: Spill, refs: Iterable[SpillRef]) -> Iterator[Rejection]:
+def _stored(spill: Spill, refs: Iterable[SpillRef]) -> Iterator[Rejection]:
     names = [f.name for f in attrs.fields(Rejection)]
     for ref in refs:
         yield from (Rejection(**dict(zip(names, values, strict=True))) for values in spill.get(ref))
@@ -91,8 +91,8 @@ def sorted_by_row(rejections: Rejections) -> Iterator[Rejection]:
     try:
         while some := sorted(islice(known, _SORTED_AT_ONCE), key=_row_of):
             starts = range(0, len(some), _READ_AT_ONCE)
-            runs.append([_put(spill, some[start : start + _READ_AT_ONCE]) for start in starts])
-        yield from merge(*(_read(spill, refs) for refs in runs), key=_row_of)
+            runs.append([_store(spill, some[start : start + _READ_AT_ONCE]) for start in starts])
+        yield from merge(*(_stored(spill, refs) for refs in runs), key=_row_of)
     finally:
         spill.close()
 

@@ -1,8 +1,8 @@
 """What became of the entries of a job that has ended.
 
-The theory. An error file names the entries that Mailjet refused: those are rejected, whatever else is known. About all
-others the file is silent, and silence means success only where nothing contradicts it (FACTS 2.8). The first row of
-this table that applies decides about them:
+The theory. A job that is Completed may not have applied all of its entries (FACTS 2.8). Its error file names entries
+that Mailjet refused: those are rejected, whatever else is known. The other entries are accepted only if nothing that is
+seen of the job contradicts that. The first row of this table that applies decides about them:
 
 ===  ====================================================  ==================  ==========
 row  what is seen                                          other entries are   look again
@@ -19,9 +19,8 @@ row  what is seen                                          other entries are   l
 
 "Look again": counts and files of a job may lag behind its end, so a later look may show what agrees (FACTS 2.4, 3.3).
 
-Nobody outside Mailjet knows what Count counts: contacts that were processed, or contacts that were imported (FACTS
-2.4, 5.4). Where no entry was rejected, both are the same number. Where some were, either number agrees, unless an
-assumption says which one it is (``includes_rejected``).
+It is not known whether Count includes rejected entries (FACTS 2.4, 5.4). If none was rejected, that makes no
+difference. If some were, either number agrees, unless an assumption says which one it is (``includes_rejected``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
