@@ -41,7 +41,7 @@ def seen(*looks: tuple[float, JobReply], **more: Any) -> Track:
 
 
 def after_jobs(number: int, queue: float, work: float, **more: Any) -> JobStatistics:
-    """What jobs that all took as long have taught."""
+    """Learn from a number of jobs that all took equally long."""
     learned = JobStatistics()
     for _ in range(number):
         track = seen((queue - 0.1, QUEUED), (queue + 0.1, running(0)), (queue + work - 0.1, running(900)), **more)
@@ -68,7 +68,7 @@ def test_with_nothing_to_go_on_the_wait_is_a_growing_share_of_the_time_elapsed()
 
 
 def test_a_kind_of_job_that_is_known_is_first_looked_at_near_its_end() -> None:
-    """Where all jobs took 10 s in the queue and 50 s to import, few looks find the end of the next, at once."""
+    """If all jobs took 10 s in the queue and 50 s to import, few looks find the end of the next one, at once."""
     learned = after_jobs(50, 10.0, 50.0)
     assert look(job(), learned).left == pytest.approx(60, rel=0.05)
     track, now = job(), look(job(), learned).wait
@@ -80,13 +80,13 @@ def test_a_kind_of_job_that_is_known_is_first_looked_at_near_its_end() -> None:
     assert track.looks <= 4
 
 
-def test_what_few_jobs_have_taught_is_not_trusted_at_once() -> None:
+def test_what_is_learned_from_few_jobs_is_not_trusted_at_once() -> None:
     """After a few long jobs, the next may still be a short one: the first look comes within seconds."""
     assert look(job(), after_jobs(3, 300.0, 3000.0)).wait < 5
 
 
 def test_looks_are_fewer_where_many_share_a_quota() -> None:
-    """And jobs that ended among many that are late tell less of those."""
+    """And jobs that ended among many late ones say less about those."""
     halfway = seen((1.0, running(0)), (500.0, running(500)))
     nothing = JobStatistics()
     alone, among = (next_look(halfway, nothing, 500.0, NO_BOUND, OtherJobs(count=count)) for count in (0, 10**5))
@@ -98,8 +98,8 @@ def test_looks_are_fewer_where_many_share_a_quota() -> None:
     assert (alone.late, look(waiting, learned, now=50.0).late, look(waiting, learned, now=70.0).late) == (0, 0, 1)
 
 
-def test_a_job_far_beyond_its_kind_is_asked_for_less_and_less() -> None:
-    """Where all jobs took 60 s, one that takes an hour costs some thirty looks, and is found ended soon."""
+def test_a_job_far_beyond_its_kind_is_polled_less_and_less_often() -> None:
+    """If all jobs took 60 s, one that takes an hour costs about thirty looks, and its end is found soon."""
     learned = after_jobs(50, 10.0, 50.0)
     track, now = job(), look(job(), learned).wait
     while now < 3600:
@@ -110,14 +110,14 @@ def test_a_job_far_beyond_its_kind_is_asked_for_less_and_less() -> None:
 
 
 def test_queue_and_import_are_learned_apart() -> None:
-    """A job that left a long queue early is not waited for as if the queue were part of its work."""
+    """For a job that left a long queue early, the time in the queue is not part of the forecast."""
     learned = after_jobs(30, 600.0, 20.0)
     early = seen((40.0, running(0)), posted=0.0)
     assert look(early, learned).wait < 60
 
 
 def test_larger_jobs_take_longer_where_they_did() -> None:
-    """Ten times the rows take ten times as long, if that is how it was; a job of unknown size is as the average."""
+    """If ten times the rows took ten times as long, so will the next job; a job of unknown size is in between."""
     learned = JobStatistics()
     for turn in range(60):
         rows = (1000, 10_000)[turn % 2]
@@ -128,8 +128,8 @@ def test_larger_jobs_take_longer_where_they_did() -> None:
     assert small < unknown < large
 
 
-def test_it_tightens_near_the_end() -> None:
-    """By the rows that are done the end is foretold; each wait is shorter than the one before, down to a small one."""
+def test_waits_shrink_towards_the_end() -> None:
+    """Rows done foretell the end: each wait is shorter than the one before, down to a short one."""
     track, now, waits = seen((9.0, QUEUED), (10.0, running(0))), 10.0, []
     while True:
         waits.append(look(track, now=now).wait)
@@ -143,7 +143,7 @@ def test_it_tightens_near_the_end() -> None:
 
 
 def test_uneven_work_is_forecast_with_more_doubt() -> None:
-    """Where forecasts from progress were far off, the next look comes earlier than where they were right."""
+    """If forecasts from progress were far off, the next look comes earlier than if they were right."""
     even, uneven = JobStatistics(), JobStatistics()
     for turn in range(40):
         track = seen((0.1, running(0)), (50.0, running(500)))
@@ -207,11 +207,11 @@ def test_the_wait_is_within_bounds(looks: Any, kind: Any, rows: int, past: Any, 
     assert 0 < said.left < math.inf
 
 
-# Surprises
+# Looks without a state
 
 
-def test_looks_without_an_answer_come_apart() -> None:
-    """An outage says nothing of the job; the waits double, up to half a minute, and never beyond the bounds."""
+def test_waits_grow_while_there_is_no_answer() -> None:
+    """They double, up to half a minute, and never beyond the bounds."""
     waits = [wait_after_failures(failures, BOUNDS) for failures in range(1, 8)]
     assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
     assert wait_after_failures(9, Bounds(least=1.0, most=5.0)) == 5.0
@@ -226,7 +226,7 @@ def test_a_job_that_was_not_found_is_soon_looked_at_again() -> None:
 
 
 def test_job_start_and_job_end_tell_the_time_of_the_import() -> None:
-    """They are of one clock; what contradicts what was seen is not believed."""
+    """Both are of one clock. A time that contradicts the looks is not believed."""
     track = seen((100.0, QUEUED))
 
     def told(seconds: float) -> float:
@@ -256,7 +256,7 @@ def test_a_forecast_is_judged_only_where_it_says_something() -> None:
 
 
 def test_what_was_learned_can_be_kept() -> None:
-    """It is plain numbers, and comes back the same."""
+    """Statistics are plain numbers, and come back the same."""
     learned = after_jobs(5, 10.0, 50.0)
     assert JobStatistics.of(learned.as_dict()) == learned
     assert isinstance(learned.as_dict()["queue"]["weight"], float)
@@ -275,7 +275,7 @@ def test_what_was_learned_can_be_kept() -> None:
     ],
 )
 def test_what_was_damaged_is_not_taken(damage: dict[str, Any]) -> None:
-    """Something else than what was learned is a ValueError, except that an empty line is one."""
+    """Anything that cannot be statistics is a ValueError; an empty regression can be."""
     known = {**JobStatistics().as_dict(), **damage}
     if damage == {"queue": {}}:
         assert JobStatistics.of(known) == JobStatistics()
@@ -288,7 +288,7 @@ def test_what_was_damaged_is_not_taken(damage: dict[str, Any]) -> None:
 
 
 def test_fewer_looks_and_sooner_than_any_fixed_way() -> None:
-    """Over jobs of seconds to hours: at most 20 looks a job, and found ended at most 5 % of its life late."""
+    """For jobs of seconds to hours: at most 20 looks a job, and ends found at most 5 % of a life late."""
     figures = {name: way(mix(480, seed=1)) for name, way in WAYS.items()}
     polls = {name: fmean(one.polls for one in ones) for name, ones in figures.items()}
     late = {name: fmean(one.late for one in ones) for name, ones in figures.items()}
@@ -299,5 +299,5 @@ def test_fewer_looks_and_sooner_than_any_fixed_way() -> None:
 
 
 def test_the_figures_are_the_same_for_one_seed() -> None:
-    """Nothing is drawn by lot."""
+    """Nothing is random."""
     assert predictive(mix(48, seed=3)) == predictive(mix(48, seed=3))

@@ -26,7 +26,7 @@ async def ends_of(scheduler: Scheduler, jobs: list[WatchedJob]) -> None:
 
 
 async def test_ten_thousand_jobs_have_one_task() -> None:
-    """One task and a few looks, however many are watched; they are taken up one after the other, not all at once."""
+    """One task and a few looks, however many jobs are watched; their first looks come one after the other."""
     mailjet = FakeMailjet()
     scheduler = mailjet.scheduler(at_once=8)
     mailjet.jobs = {number: until(600.0 * (number % 10 == 0)) for number in range(10_000)}
@@ -225,7 +225,7 @@ async def test_while_mailjet_does_not_answer_one_look_at_a_time_tries() -> None:
     await scheduler.aclose()
 
 
-# Those who wait
+# Callers that wait
 
 
 @pytest.mark.smoke
@@ -246,7 +246,7 @@ async def test_any_number_of_waits_make_one_stream_of_looks() -> None:
     await scheduler.aclose()
 
 
-async def test_news_are_told_and_emitted_when_a_reply_has_changed() -> None:
+async def test_a_reply_that_has_changed_is_news_and_an_event() -> None:
     """Each change wakes a caller once and is an event; a look that shows the same reply does neither."""
     mailjet = FakeMailjet()
     events: list[str] = []

@@ -57,7 +57,7 @@ def bucket(limit: int) -> Server:
 
 
 def answers(server: Server, *, until: float, since: float, retry_after: float | None = None) -> list[bool]:
-    """Ask a server as fast as the pace allows; its answers come at once. Give those since a time."""
+    """Send requests as fast as the pace allows to a server that answers at once; give the answers since a time."""
     pace, now, chance, pause, found = Pace(), 0.0, Random(1), Backoff(), list[bool]()
     while now < until:
         pace, start = pace.reserve(now, inf)
@@ -88,7 +88,7 @@ def test_a_limit_that_nobody_names_is_learned(
     assert found.count(True) >= 0.9 * 600 * limit
 
 
-def test_a_limit_by_the_minute_is_used_up_and_waited_for() -> None:
+def test_a_limit_by_the_minute_is_used_up() -> None:
     """Pauses grow until the minute is over: the whole limit is used, and few requests are refused."""
     found = answers(fixed_window(1200, 60.0), since=120, until=720)
     assert found.count(True) >= 0.95 * 10 * 1200
@@ -97,7 +97,7 @@ def test_a_limit_by_the_minute_is_used_up_and_waited_for() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(20, 60), (60, 20)])
 def test_a_limit_that_moves_is_found_again(before: int, after: int) -> None:
-    """Whether there is more room than before, or less, it is learned in some minutes."""
+    """A limit that has gone up or down is learned within minutes."""
     old, new = fixed_window(before), fixed_window(after)
     found = answers(lambda now: (old if now < 200 else new)(now), since=400, until=1000)
     assert found.count(False) <= 0.01 * len(found)
@@ -119,7 +119,7 @@ def test_no_second_holds_more_than_the_rate_and_one(waits: list[float], rate: fl
     assert all(later - earlier >= (1 - 1e-9) / rate for earlier, later in pairwise(starts))
 
 
-def test_without_a_rate_nobody_waits() -> None:
+def test_without_a_rate_no_request_waits() -> None:
     """Before the first 429 only the number of requests under way is bounded."""
     pace = Pace()
     for _ in range(100):
@@ -135,8 +135,8 @@ def burst(count: int, now: float = 10.0) -> tuple[Pace, Start]:
     return pace, start
 
 
-def test_the_first_429_teaches_what_was_sent_within_a_second() -> None:
-    """The rate goes to 0.9 of it, and the ceiling is found again after 30 seconds of requests."""
+def test_the_first_429_sets_the_ceiling_to_the_requests_of_a_second() -> None:
+    """The rate goes to 0.9 of the ceiling, and is at the ceiling again after 30 seconds of requests."""
     pace, start = burst(25)
     pace = pace.throttled(10.0, start.at, 1.0, inf)
     assert pace.ceiling == pytest.approx(25)
@@ -163,7 +163,7 @@ def test_the_last_second_reaches_into_the_one_before(starts: list[float], when: 
 
 
 def test_a_rate_that_is_set_holds_back_without_trying_the_limit() -> None:
-    """Where the user's own rate is the lower one, a long time of it does not raise what was learned."""
+    """If the user's own rate is the lower one, the learned rate does not grow however long that lasts."""
     pace, start = burst(25)
     pace = pace.throttled(10.0, start.at, 1.0, inf)
     for _ in range(1000):
@@ -173,14 +173,14 @@ def test_a_rate_that_is_set_holds_back_without_trying_the_limit() -> None:
     assert pace.rate == pytest.approx(0.9 * 15)
 
 
-def test_a_lonely_request_teaches_little() -> None:
-    """A first 429 to a single request does not make the key crawl."""
+def test_a_429_to_a_single_request_says_little() -> None:
+    """It does not slow the key down to that one request a second."""
     pace, start = burst(1)
     assert pace.throttled(10.0, start.at, 1.0, inf).rate == pytest.approx(9)
 
 
 def test_a_key_that_was_stopped_waits() -> None:
-    """Nobody starts before the pause is over, and starts are then as far apart as ever."""
+    """No request starts before the pause is over; then starts are as far apart as before."""
     pace, start = burst(20)
     pace = pace.throttled(10.0, start.at, 7.0, inf)
     pace, first = pace.reserve(12.0, inf)
@@ -201,7 +201,7 @@ def test_a_start_is_confirmed_unless_the_key_was_stopped() -> None:
 
 
 def test_one_overrun_is_one_lesson() -> None:
-    """429s to requests that had left before it was learned only stop the key for longer."""
+    """429s to requests that had started before the lesson only stop the key for longer."""
     pace, start = burst(25)
     once = pace.throttled(10.1, start.at, 1.0, inf)
     again = once.throttled(10.2, start.at, 5.0, inf)
@@ -209,8 +209,8 @@ def test_one_overrun_is_one_lesson() -> None:
     assert again.throttled(10.3, start.at, 1.0, inf).stopped_until == 15.2
 
 
-def test_429s_in_a_row_teach_nothing_new() -> None:
-    """While the server refuses all, the rate stays, and the row grows; a good answer ends it."""
+def test_429s_in_a_row_are_no_new_lesson() -> None:
+    """While the server refuses all requests, the rate stays and `refused` grows; a good answer sets that to 0."""
     pace, start = burst(25)
     first = pace.throttled(10.1, start.at, 1.0, inf)
     pace, start = first.reserve(12.0, inf)
@@ -225,7 +225,7 @@ def test_429s_in_a_row_teach_nothing_new() -> None:
     assert third.ceiling == pytest.approx(0.9 * first.ceiling, rel=1e-3)
 
 
-def test_who_is_not_held_back_does_not_try_the_limit() -> None:
+def test_a_request_that_is_not_held_back_does_not_try_the_limit() -> None:
     """The rate grows with requests that had to wait for it, and with no others."""
     pace, start = burst(20)
     pace = learned = pace.throttled(10.0, start.at, 1.0, inf)
@@ -248,7 +248,7 @@ def test_a_rate_that_is_set_is_never_passed() -> None:
 
 
 def test_long_pauses_make_tries_rare() -> None:
-    """Where a 429 costs ten seconds, the ceiling is tried again after 300 seconds."""
+    """If a 429 costs ten seconds, the ceiling is tried again after 300 seconds."""
     pace, start = burst(20)
     assert pace.throttled(10.0, start.at, 10.0, inf).span == pytest.approx(300 * 20, rel=1e-3)
     assert pace.throttled(10.0, start.at, 0.1, inf).span == pytest.approx(30 * 20, rel=1e-3)

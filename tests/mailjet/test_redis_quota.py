@@ -54,7 +54,7 @@ async def starts_of(made: list[Gate], count: int) -> list[float]:
 
 @pytest.mark.real_time
 async def test_all_who_share_it_are_paced_together(server: RedisServer) -> None:
-    """Four processes of a key come to the rate that is set, without a burst, and each has its share."""
+    """Four processes of a key keep the rate together, without a burst, and each has its share."""
     async with gates(server.url, 4, max_rate=100.0) as made:
         starts = await starts_of(made, 60)
     assert 0.58 <= starts[-1] - starts[0] < 1.2
@@ -88,7 +88,7 @@ async def test_a_start_that_was_reserved_before_a_429_of_another_is_not_taken(se
 
 
 @pytest.mark.real_time
-async def test_what_stands_in_redis_names_nobody(server: RedisServer) -> None:
+async def test_redis_holds_no_key(server: RedisServer) -> None:
     """The API key is a fingerprint there, the values are numbers, and they are forgotten after a day."""
     quota = RedisQuota(server.url, max_rate=100)
     async with Emulator() as emulator, mjbulk.Client(KEYS, World(emulator).settings(), quota=quota) as client:
@@ -104,7 +104,7 @@ async def test_what_stands_in_redis_names_nobody(server: RedisServer) -> None:
 
 @pytest.mark.real_time
 async def test_redis_may_die_and_come_back(server: RedisServer) -> None:
-    """It is killed while requests wait, and started again with an empty memory: nobody sees an error."""
+    """It is killed while requests wait and starts again with an empty memory: no request fails."""
     async with gates(server.url, 2, max_rate=50.0) as made:
         requests = asyncio.create_task(starts_of(made, 60))
         await asyncio.sleep(0.4)
@@ -118,7 +118,7 @@ async def test_redis_may_die_and_come_back(server: RedisServer) -> None:
 
 
 async def test_a_redis_that_stays_away_is_an_error_in_the_end() -> None:
-    """Half a minute is waited for it; the error says what did not answer, and not where."""
+    """Requests wait for half a minute; the error says what did not answer, without its address."""
     async with gates("unix:///nowhere/secret-place.sock") as made:
         with pytest.raises(mjbulk.Error) as caught:
             await starts_of(made, 3)
@@ -140,7 +140,7 @@ async def test_a_run_without_its_redis_halts_with_its_rows_unsent(world: World) 
 @pytest.mark.real_time
 @pytest.mark.parametrize("password", ["", "wrong"])
 async def test_a_redis_that_refuses_us_says_so(server: RedisServer, password: str) -> None:
-    """A wrong password is not waited out, and stands in no error."""
+    """A wrong password is an error at once, without the password in it."""
     server.kill()
     server.start("--requirepass", "right-one")
     url = server.url.replace("unix://", f"unix://:{password}@") if password else server.url
@@ -152,7 +152,7 @@ async def test_a_redis_that_refuses_us_says_so(server: RedisServer, password: st
 
 @pytest.mark.real_time
 async def test_a_redis_that_cannot_do_it_says_so(server: RedisServer) -> None:
-    """A key that holds something else than a text is an error at once."""
+    """A name whose value is not a text is an error at once."""
     async with Redis.from_url(server.url) as redis, gates(server.url) as made:
         await redis.hset("mjbulk:pace:1:key", "a", "b")
         with pytest.raises(mjbulk.Error) as caught:
@@ -223,7 +223,7 @@ async def test_a_step_that_is_cancelled_leaves_the_connection_clean(server: Redi
 
 
 @pytest.mark.real_time
-async def test_a_quota_that_was_closed_opens_anew(server: RedisServer) -> None:
+async def test_a_quota_that_was_closed_opens_again(server: RedisServer) -> None:
     """Clients that share one close it when they end: it goes on for the others, and for those that come later."""
     quota = RedisQuota(server.url, max_rate=100.0)
     one, other = (Gate(quota, key, concurrency=1, chance=Random(1)) for key in ("one", "other"))

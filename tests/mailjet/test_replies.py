@@ -43,7 +43,7 @@ NO_IDS += ["9223372036854775808", "1" + "0" * 30, '"' + "9" * 25 + '"', "1" * 50
 
 @pytest.mark.parametrize("value", NO_IDS, ids=lambda value: value[:24])
 def test_what_is_no_id(value: str) -> None:
-    """A value that is no JobID or DataID, or that no request could carry, is UnreadableReply: it is never made up."""
+    """A value that is no JobID or DataID, or that no request could carry, makes the reply unreadable."""
     with pytest.raises(UnreadableReply):
         replies.decode_job_id(b'{"Data":[{"JobID":%s}]}' % value.encode())
     with pytest.raises(UnreadableReply):
@@ -75,7 +75,7 @@ def test_what_is_no_id(value: str) -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_replies_that_name_no_job(body: bytes, problem: str) -> None:
-    """A reply that is cut, empty, of another shape or no JSON is UnreadableReply, and says why."""
+    """A reply that is cut, empty, of another shape or no JSON is unreadable, and the error says why."""
     with pytest.raises(UnreadableReply) as caught:
         replies.decode_job_id(body)
     assert problem in str(caught.value)
@@ -92,7 +92,7 @@ def test_a_data_id_is_read(body: bytes, data_id: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'"2"', b"<html>", b'{"Data":[{"ID":2}]}'])
 def test_replies_that_name_no_data(body: bytes) -> None:
-    """Any other reply of an upload is UnreadableReply."""
+    """Any other reply of an upload is unreadable."""
     with pytest.raises(UnreadableReply):
         replies.decode_data_id(body)
 
@@ -152,7 +152,7 @@ def test_a_batchjob_is_read() -> None:
     [b'{"Data":[],"DATA":[{"RefID":1}]}', b'\xef\xbb\xbf{"data":[{"RefID":1}]}', b'{"Data":7,"data":[{"RefID":1}]}'],
 )
 def test_a_batchjob_keeps_its_spelling(body: bytes) -> None:
-    """A batchjob is given as Mailjet spells it, also behind a byte order mark or a key that stands there twice."""
+    """A batchjob keeps Mailjet's spelling, also behind a byte order mark and with a key that occurs twice."""
     assert replies.decode_batchjob(body) == {"RefID": 1}
 
 
@@ -165,7 +165,7 @@ def test_a_batchjob_keeps_its_spelling(body: bytes) -> None:
     ],
 )  # fmt: skip
 def test_a_number_is_never_made_up(value: Any, count: int | None) -> None:
-    """A count is an int or its ASCII digits; what is neither was not told, and costs nobody the rest of the reply."""
+    """A count is an int or its ASCII digits; anything else counts as missing, and the other fields are read."""
     assert replies.decode_job(job_body(Status="Completed", Count=value)) == JobReply(status="Completed", count=count)
 
 
@@ -174,7 +174,7 @@ def test_a_number_is_never_made_up(value: Any, count: int | None) -> None:
     ("property not defined", "property not defined"), (["x"], '["x"]'), ({"a": 1}, '{"a":1}'), (7, "7"),
 ])  # fmt: skip
 def test_an_error_of_any_shape_is_a_text(value: Any, error: str) -> None:
-    """Error and ErrorFile are texts, whatever their shape; nothing stays nothing."""
+    """Error and ErrorFile become texts, whatever their shape; a missing one becomes an empty text."""
     reply = replies.decode_job(job_body(Status="Error", Error=value, ErrorFile=value))
     assert (reply.error, reply.error_file) == (error, error)
 
@@ -189,13 +189,13 @@ def test_an_error_of_many_levels() -> None:
 
 @pytest.mark.parametrize("status", ["Completed", "In Progress", " completed ", "", "Saving"])
 def test_a_status_is_kept(status: str) -> None:
-    """A status is Mailjet's own word, whichever it is."""
+    """A status is Mailjet's own word, also one that is not known yet."""
     assert replies.decode_job(job_body(Status=status)).status == status
 
 
 @pytest.mark.parametrize("status", [7, True, ["Completed"], {"x": 1}, 1.5])
 def test_a_status_is_a_text(status: Any) -> None:
-    """What is no text is no status: the reply is UnreadableReply, and asked for again."""
+    """A reply whose status is not a text is unreadable."""
     with pytest.raises(UnreadableReply) as caught:
         replies.decode_job(job_body(Status=status))
     assert "where a text should be" in str(caught.value)
@@ -235,7 +235,7 @@ NO_TIMES += ["0001-01-01T00:00:00Z", "9" * 19, "２０１８-01-01"]
     ],
 )
 def test_times(value: Any, time: datetime | None) -> None:
-    """A time is ISO with or without a zone, or a Unix number; what cannot be one was not told."""
+    """A time is ISO with or without a zone, or a Unix number; anything else counts as missing."""
     assert replies.decode_time(value) == time
 
 
@@ -271,7 +271,7 @@ def test_properties_are_read() -> None:
 
 
 def test_a_contact_is_read() -> None:
-    """A contact, as recorded; an empty body is the answer of a change that was none."""
+    """A contact, as recorded; an empty body is the answer to a change that changed nothing."""
     body = b"""{"Data":[{ "CreatedAt" : "2021-06-20T09:20:44Z", "Email" : "hidden@email.com", "ID" : 254509966,
     "IsExcludedFromCampaigns" : false, "LastActivityAt" : "", "Name" : "" }]}"""
     assert replies.decode_contact(body) == ContactInfo(
@@ -281,7 +281,7 @@ def test_a_contact_is_read() -> None:
 
 
 def test_subscriptions_are_read() -> None:
-    """A page of getcontactslists, as recorded; what is not told is None."""
+    """A page of getcontactslists, as recorded; a missing field is None."""
     body = b"""{"Data":[{ "IsActive" : true, "IsUnsub" : "false", "ListID" : 32964,
     "SubscribedAt" : "2020-10-22T08:04:45Z" }, {"ListID":1,"IsActive":"","IsUnsub":"perhaps"}]}"""
     assert replies.decode_subscriptions(body) == [
@@ -311,7 +311,7 @@ def test_subscriptions_are_read() -> None:
     ],
 )
 def test_what_a_record_needs_is_strict(decode: Callable[[bytes], Any], row: Any, problem: str | None) -> None:
-    """A record without what it needs is UnreadableReply; what it can do without may be of any shape."""
+    """A record without a field that it needs is unreadable; an optional field may have any shape."""
     if problem is None:
         assert decode(job_body(**row)).excluded is None
         return
@@ -370,7 +370,7 @@ def test_what_is_said_of_single_lists(key: str) -> None:
 
 
 def test_a_long_refusal_is_cut() -> None:
-    """What is kept of a refusal is bounded, and a page of HTML is looked at in its first part only."""
+    """The text of a refusal is bounded, and only the beginning of an HTML page is read."""
     assert len(replies.decode_error(orjson.dumps({"ErrorMessage": "x" * 100_000})).text) == 65536
     assert len(replies.decode_error(b"<" * 100_000).text) == 4096
 
@@ -401,7 +401,7 @@ DECODERS: list[Callable[[bytes], Any]] = [
 @LAW
 @given(body=BODIES)
 def test_a_body_is_read_or_unreadable(body: bytes) -> None:
-    """Whatever bytes come: a reply is read, or it is unreadable; nothing else is ever raised, and by no refusal."""
+    """Any bytes are a reply, or they are unreadable: nothing else is raised. Reading a refusal raises nothing."""
     for decode in DECODERS:
         with suppress(UnreadableReply):
             decode(body)
@@ -411,7 +411,7 @@ def test_a_body_is_read_or_unreadable(body: bytes) -> None:
 @LAW
 @given(row=OBJECTS)
 def test_figures_are_numbers_that_were_told(row: dict[str, Any]) -> None:
-    """A figure of a job is an int, and stands in the reply as it is or in digits."""
+    """A figure of a job is an int, and the reply has it as a number or in digits."""
     try:
         reply = replies.decode_job(json.dumps({"Data": [row]}).encode())
     except UnreadableReply:
@@ -424,7 +424,7 @@ def test_figures_are_numbers_that_were_told(row: dict[str, Any]) -> None:
 
 
 def test_contact_data_are_names_and_values() -> None:
-    """Values of a contact stand by their names; a reply without them is no such reply."""
+    """Values of a contact are found by their names; a reply without them is unreadable."""
     row = {"ContactID": 1, "Data": [{"Name": "city", "Value": "Graz"}]}
     assert replies.decode_contact_data(orjson.dumps({"Count": 1, "Data": [row], "Total": 1})) == {"city": "Graz"}
     for broken in ({"ContactID": 1, "Data": "none"}, {"ContactID": 1}):

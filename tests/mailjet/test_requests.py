@@ -5,14 +5,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import settings
 
 from mjbulk.mailjet import requests as wire
 from mjbulk.mailjet.requests import Request
 from mjbulk.models import ImportOptions, JobRef
 from mjbulk.terms import Action
 
-LAW = settings(derandomize=True, deadline=None, max_examples=150)
 ADDRESS = "somebody@example.org"
 
 
@@ -105,6 +103,9 @@ REQUESTS: list[tuple[Request, str, str, str]] = [
         "/v3/REST/contactmetadata",
         "POST contactmetadata",
     ),
+    (wire.contact_data_request(ADDRESS), "GET", "/v3/REST/contactdata/somebody%40example.org", "GET contactdata"),
+    (wire.delete_list_request(42), "DELETE", "/v3/REST/contactslist/42", "DELETE contactslist"),
+    (wire.delete_property_request(7), "DELETE", "/v3/REST/contactmetadata/7", "DELETE contactmetadata"),
 ]
 
 
@@ -114,7 +115,7 @@ REQUESTS: list[tuple[Request, str, str, str]] = [
 def test_where_a_request_goes(request_: Request, method: str, path: str, call: str) -> None:
     """Each call has its method, its address, and a name without ids and addresses."""
     assert (request_.method, request_.path, request_.call) == (method, path, call)
-    assert (request_.body is None) == (method == "GET")
+    assert (request_.body is None) == (method in ("GET", "DELETE"))
     assert request_.content_type == (wire.TEXT if call == "POST contactslist/CSVData" else wire.JSON)
     assert not any(character.isdigit() or character in "@?" for character in call)
 

@@ -60,7 +60,7 @@ def test_only_a_success_is_applied() -> None:
     [(Failure.NEVER_SENT, N), (Failure.UNTRUSTED, F), (Failure.LOST, X), (Failure.RESET, X), (Failure.TIMED_OUT, X)],
 )
 def test_the_verdict_of_each_failure(failure: Failure, verdict: Verdict) -> None:
-    """Without an answer: certain where not a byte left, ambiguous after that."""
+    """Without an answer nothing was applied if no byte had left; after the first byte that is not known."""
     assert judge_failure(failure) is verdict
 
 
@@ -75,7 +75,7 @@ def test_the_verdict_of_each_failure(failure: Failure, verdict: Verdict) -> None
         (Verdict.AMBIGUOUS, False, False, True),
     ],
 )
-def test_when_the_same_bytes_go_again(
+def test_when_the_same_bytes_may_be_retried(
     verdict: Verdict, *, certain: bool, again: bool, again_where_harmless: bool
 ) -> None:
     """A request that may have been applied is retried only if applying it twice does no harm."""
@@ -108,7 +108,7 @@ ADD, FORCE, REMOVE, UNSUB = Action.ADDNOFORCE, Action.ADDFORCE, Action.REMOVE, A
         ([FORCE, ADD], False, False),
     ],
 )
-def test_what_twice_does_no_harm(actions: list[Action], *, excludes: bool, safe: bool) -> None:
+def test_what_may_be_applied_twice(actions: list[Action], *, excludes: bool, safe: bool) -> None:
     """Only addnoforce and updates without a list converge; the caller's word stands above that."""
     assert harmless_to_retry(iter(actions), excludes=excludes, resend="safe") is safe
     assert harmless_to_retry(iter(actions), excludes=excludes, resend="never") is False
@@ -140,7 +140,7 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
     ],
 )
 def test_what_a_server_asks_for(text: str, seconds: float | None) -> None:
-    """ASCII digits are seconds; a date counts from the answer's own Date; anything else was not asked."""
+    """ASCII digits are seconds; a date counts from the answer's own Date; anything else counts as missing."""
     assert retry_after({"Retry-After": text, "Date": NOW}) == seconds
 
 
@@ -176,7 +176,7 @@ def test_a_pause_doubles_with_full_jitter(attempt: int, chance: float, seconds: 
     ("attempt", "chance", "seconds"), [(1, 0.0, 0.5), (1, 1.0, 1.0), (3, 0.0, 2.0), (9, 1.0, 30.0)]
 )
 def test_a_throttled_pause_is_never_short(attempt: int, chance: float, seconds: float) -> None:
-    """Where the server said that there was too much, at least half of the doubled wait is waited."""
+    """After a 429 the wait is at least half of the doubled one."""
     assert Backoff().seconds(attempt, chance, throttled=True) == seconds
 
 
@@ -192,5 +192,5 @@ def test_what_was_asked_for_is_never_cut_short(attempt: int, chance: float, aske
 @LAW
 @given(st.integers(1, 10**6), CHANCES, st.booleans())
 def test_a_pause_is_bounded(attempt: int, chance: float, throttled: bool) -> None:  # noqa: FBT001
-    """Without a wish of the server no pause is longer than the bound, nor negative."""
+    """If the server does not ask for one, no pause is longer than the bound, nor negative."""
     assert 0 <= Backoff().seconds(attempt, chance, throttled=throttled) <= Backoff().most
