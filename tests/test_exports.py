@@ -125,7 +125,10 @@ def test_a_package_is_still_shown_in_tracebacks() -> None:
 
 @pytest.mark.parametrize(("face", "name"), DEFINED)
 def test_the_type_hints_of_each_can_be_read(face: ModuleType, name: str) -> None:
-    """Those of a class, of its fields and of its calls: libraries that convert and validate ask for them."""
+    """Those of a class, of its fields and of its calls: libraries that convert and validate ask for them.
+
+    A hint that names what is not there would raise NameError.
+    """
     thing = getattr(face, name)
     get_type_hints(thing)
     for call, function in inspect.getmembers(thing, inspect.isfunction):

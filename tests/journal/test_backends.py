@@ -101,7 +101,7 @@ async def test_many_may_begin_at_once(database: Database) -> None:
 
 
 async def test_who_looks_is_in_nobodys_way(database: Database) -> None:
-    """To find out whether a run is open does not take it, not even for a moment."""
+    """To find out whether a run is open does not take it, not even for a moment: then open_run would raise."""
     async with opened(database.url) as one, opened(database.url) as two, opened(database.url) as three:
         for _ in range(20):
             await asyncio.gather(one.open_run(RUN), two.runs("a"), three.runs("a"))

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -192,3 +193,21 @@ async def test_a_journal_that_is_closed(database: Database) -> None:
             await call()
     await journal.release(RUN)
     await journal.aclose()
+
+
+class Silent(SqlJournal):
+    """A journal whose database takes a write and never answers."""
+
+    async def put(self, *records: Any) -> None:
+        await asyncio.sleep(1e9)
+
+
+async def test_a_database_that_does_not_answer_holds_up_nobody_for_long(database: Database) -> None:
+    """Closing gives up within a minute, and leaves the journal's thread to itself."""
+    journal = Silent(database.url, lambda event: None)
+    await journal.open_run(RUN)
+    journal.later(*cut(RUN, 1))
+    began = asyncio.get_running_loop().time()
+    await journal.aclose()
+    assert asyncio.get_running_loop().time() - began < 60
+    journal._close()

@@ -13,7 +13,7 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.jobs.scheduler import Scheduler
+from mjbulk.mailjet.quota import LocalQuota
 from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
@@ -531,24 +531,37 @@ async def test_cancelling_an_import_stops_its_run(world: World) -> None:
         assert (await run).ok
 
 
-@pytest.mark.parametrize("failure", [asyncio.CancelledError, GeneratorExit, ZeroDivisionError])
-async def test_a_chunk_that_breaks_does_not_end_well(
-    world: World, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
-) -> None:
+@pytest.mark.parametrize("failure", [asyncio.CancelledError, GeneratorExit])
+async def test_a_chunk_that_breaks_does_not_end_well(world: World, failure: type[BaseException]) -> None:
     """Whatever ends the task of a chunk, also a cancellation from within, its run does not return a report as if it
     had gone through.
     """
 
-    async def breaks(*_: object) -> object:
-        raise failure
+    def breaks(event: mjbulk.Event) -> None:
+        if event.name == "chunk.sent":
+            raise failure
 
-    async with world.client(chunk_rows=10) as client:
-        monkeypatch.setattr(Scheduler, "end_of", breaks)
+    async with mjbulk.Client(KEYS, world.settings(chunk_rows=10), hooks=[breaks]) as client:
         run = client.start_import(people(100), lists=ADD)
         with pytest.raises(mjbulk.ImportHalted if failure is asyncio.CancelledError else failure) as caught:
             await run
     if isinstance(caught.value, mjbulk.ImportHalted):
         assert not balanced(caught.value.report).complete
+
+
+async def test_a_quota_that_breaks_does_not_end_well(world: World) -> None:
+    """What the user's own quota raises while jobs are watched is what awaiting the run raises."""
+
+    class Breaking(LocalQuota):
+        async def change(self, key: str, step: Any) -> Any:
+            if world.posts() == 10:
+                raise ZeroDivisionError
+            return await super().change(key, step)
+
+    async with mjbulk.Client(KEYS, world.settings(chunk_rows=10), quota=Breaking()) as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.import_contacts(people(100), lists=ADD)
+    assert world.posts() == 10
 
 
 async def test_an_exception_in_the_client_block_stops_its_runs(world: World) -> None:

@@ -13,7 +13,6 @@ from support import KEYS, Database, World, balanced
 import mjbulk
 from mjbulk.journal.protocol import NoJournal
 from mjbulk.journal.records import NoteRecord
-from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Fault, Knobs
 
 ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 61)]
@@ -582,23 +581,3 @@ async def test_a_stop_does_not_wait_for_a_journal_that_does_not_answer(world: Wo
     assert asyncio.get_running_loop().time() - began < 60
     assert report.halted is not None
     await client.aclose()
-
-
-async def test_a_database_that_does_not_answer_holds_up_no_client(
-    world: World, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its thread is left to itself."""
-    client = begin()
-    await client.__aenter__()
-    assert (await client.import_contacts(ROWS, lists={1: "addnoforce"}, run_id="r")).ok
-
-    async def never(*_: object) -> None:
-        await asyncio.sleep(1e9)
-
-    monkeypatch.setattr(SqlJournal, "put", never)
-    journal: Any = client._journal
-    journal.later(NoteRecord(account="a", name="n", text="t"))
-    began = asyncio.get_running_loop().time()
-    await client.aclose()
-    assert asyncio.get_running_loop().time() - began < 60
-    journal._close()
