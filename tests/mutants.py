@@ -122,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         "a check sum is not compared",
-        "mjbulk.journal.tables:_read",
+        "mjbulk.journal.tables:_record",
         "check_sum(values) != found",
         "False",
         "journal/test_damage.py::test_a_record_that_is_another",

@@ -35,9 +35,9 @@ def test_it_can_be_put_in(mutant: Mutant, copy: Path) -> None:
     ("change", "problem"),
     [
         ({"function": "mjbulk.nowhere:repair_spec"}, "there is no mjbulk/nowhere.py"),
-        ({"function": "mjbulk.models:Nobody.repair_spec"}, "there is no Nobody.repair_spec"),
-        ({"function": "mjbulk.models:repair_spec", "old": "raise NothingOfTheKind"}, "0 times"),
-        ({"function": "mjbulk.models:repair_spec", "old": "spec"}, "[1-9][0-9]* times"),
+        ({"function": "mjbulk.terms:Nobody.repair_spec"}, "there is no Nobody.repair_spec"),
+        ({"function": "mjbulk.terms:repair_spec", "old": "raise NothingOfTheKind"}, "0 times"),
+        ({"function": "mjbulk.terms:repair_spec", "old": "spec"}, "[1-9][0-9]* times"),
     ],
 )
 def test_one_that_has_lost_its_place_is_told(change: dict[str, str], problem: str, copy: Path) -> None:
