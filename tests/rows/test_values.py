@@ -31,13 +31,20 @@ class Word(StrEnum):
 
 
 class OfAnArray:
-    """A number as numpy has it: no number of Python's, but it can give one."""
+    """A value as numpy has it: none of Python's, but it can give one. test_arrays.py has the real ones."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, dtype: str = "") -> None:
         self.value = value
+        self.dtype = dtype
 
     def item(self) -> Any:
-        return self.value
+        many = isinstance(self.value, list)
+        if many:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        return 17 if self.dtype == "datetime64[ns]" else self.value  # nanoseconds come as a number
+
+    def astype(self, dtype: str) -> "OfAnArray":
+        return OfAnArray(self.value, dtype)
 
 
 OfAnArray.__module__ = "numpy"
@@ -164,6 +171,14 @@ def test_numbers_of_arrays_are_numbers(kind: str, value: Any, sent: Any) -> None
     assert column(kind).read(OfAnArray(value)) == sent
 
 
+def test_nulls_and_dates_of_arrays() -> None:
+    """What stands for nothing there is a null here, and a date is a date, cut to microseconds."""
+    assert column("float").read(OfAnArray(math.nan)) is None
+    assert column("float").read(OfAnArray(None, "timedelta64[ns]")) is None
+    nano = OfAnArray(datetime(2026, 11, 24, 12, 30, 0, 123456), "datetime64[ns]")  # noqa: DTZ001  # they have no zone
+    assert column("str").read(nano) == "2026-11-24T12:30:00.123456"
+
+
 def test_a_text_of_a_class_of_its_own() -> None:
     """The text is sent, whatever its class makes of it."""
     for kind in ("str", "any"):
@@ -185,6 +200,9 @@ WRONG: list[tuple[str, Any, str]] = [
     *(("int", value, "is too large a number") for value in (2**63, -(2**63) - 1, 1e300, "9223372036854775808")),
     ("str", TouchyWord.RED, "is a TouchyWord that cannot be read"),
     ("str", Many(), "is a Many, which is no text"),
+    ("str", OfAnArray([1, 2]), "is a OfAnArray, which is no text"),
+    ("str", OfAnArray(10**18, "datetime64[s]"), "is a OfAnArray, which is no text"),
+    ("float", OfAnArray(5, "timedelta64[h]"), "is a timedelta64, which is neither text nor number"),
     ("int", Decimal("Infinity"), "cannot convert Infinity to integer"),
     *(("float", value, "is no number") for value in (True, "x", "", "1,5", "nan", "inf", "１", "1_0")),
     *(("float", value, "is no number") for value in ("1e9999", b"1", 1j)),
