@@ -31,6 +31,13 @@ def test_it_can_be_put_in(mutant: Mutant, copy: Path) -> None:
     compile(after, str(file), "exec")
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_the_test_that_finds_it_is_there(mutant: Mutant) -> None:
+    """A test that was renamed finds nothing, and pytest's complaint would look like a failure."""
+    path, _, name = mutant.found_by.partition("::")
+    assert path.startswith("--") or f"def {name}" in (ROOT / "tests" / path).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
