@@ -26,7 +26,6 @@ from mjbulk.mailjet.requests import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.mailjet.verdict import harmless_to_retry
 from mjbulk.models import ContactInfo, ContactsList, ImportOptions, Job, JobRef, Property, Row, Subscription
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.rows.addresses import check_address
@@ -45,6 +44,7 @@ from mjbulk.terms import (
     RunSpec,
     action_of,
     check_method,
+    harmless_to_retry,
     list_actions,
     list_ref,
 )

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from itertools import chain
@@ -28,8 +29,10 @@ from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
 from mjbulk.run.engine import Engine, open_journal
 from mjbulk.run.plan import Plan, make_plan
-from mjbulk.run.run import Beginning, ImportRun
+from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
+from mjbulk.run.run_task import Beginning
+from mjbulk.tasks import ended, finish
 from mjbulk.terms import ListActions, Resend, RunKeywords, RunSpec, repair_spec
 
 
@@ -107,19 +110,23 @@ class Client(Calls):
         Jobs that Mailjet has accepted go on there.
         """
         self._state = "closed"
-        ends = [asyncio.ensure_future(run.wait()) for run in self._runs]
         try:
-            if ends and drain != 0:
-                await asyncio.wait(ends, timeout=drain)
+            if drain != 0 and self._runs:
+                await asyncio.wait([run.task for run in self._runs], timeout=drain)
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._let_go(ends)))  # to its end even if cancelled
+            await finish(self._close())
 
-    async def _let_go(self, ends: Sequence[asyncio.Future[Report]]) -> None:
-        await asyncio.gather(*(run.stop() for run in list(self._runs)), *ends, return_exceptions=True)
-        if self._engine is not None:
-            await self._engine.aclose()
-        if not self._pooled:
-            await self._journal.aclose()
+    async def _close(self) -> None:
+        """Stop the runs, and close everything that they have used, whatever fails meanwhile."""
+        async with AsyncExitStack() as stack:
+            if not self._pooled:
+                stack.push_async_callback(self._journal.aclose, self._settings.stop_within)
+            if self._engine is not None:
+                stack.push_async_callback(self._engine.aclose)
+            runs = list(self._runs)
+            for run in runs:
+                run.halt()
+            await ended([run.task for run in runs])
 
     def _ready(self) -> Engine:
         if self._state != "open":
@@ -172,7 +179,7 @@ class Client(Calls):
         spec = evolve(spec, text=rows.text)
         run_id, partition = how.get("run_id") or uuid.uuid4().hex[:12], how.get("partition") or ""
         asked = RunRecord(
-            run=number_of(run_id, partition),
+            run=number_of(self._account(), run_id, partition),
             run_id=run_id,
             partition=partition,
             account=self._account(),
@@ -184,7 +191,7 @@ class Client(Calls):
         async def begin() -> Beginning:
             return Beginning(rows, spec, RunLog(self._journal, await self._journal.open_run(asked)))
 
-        return self._watch_run(ImportRun(run_id, begin, engine))
+        return self._watch_run(ImportRun(run_id, begin, engine, spec.timeout))
 
     def _watch_run(self, run: ImportRun) -> ImportRun:
         self._runs.add(run)
@@ -199,7 +206,7 @@ class Client(Calls):
         try:
             return await run
         except asyncio.CancelledError:
-            await run.stop()
+            await finish(run.stop())
             raise
 
     async def plan_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Plan:

@@ -140,7 +140,11 @@ class Settings:
     drain: float | None = _setting(
         "drain", None, float, validator=checked(optional(NOT_NEGATIVE), "{} is a number of seconds")
     )
-    """Seconds for which leaving ``async with`` waits for the runs of a client. None waits for their end."""
+    """Seconds that leaving a client waits for its runs; None waits for their end."""
+    stop_within: float = _setting("stop_within", 10.0, float, validator=_NUMBER)
+    """Seconds that a stop may take: for requests under way, the source and the journal together."""
+    spool_dir: str | None = _setting("spool_dir", None, str.strip)
+    """Folder for the rows of unfinished jobs, in files without a name; by default the system's temporary folder."""
     connect_timeout: float = _setting("connect_timeout", 10.0, float, validator=_NUMBER)
     """Seconds that a connection may take to be made."""
     read_timeout: float = _setting("read_timeout", 60.0, float, validator=_NUMBER)

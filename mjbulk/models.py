@@ -87,6 +87,10 @@ class JobRef:
         return f"{self.kind}:{f'{self.list_id}/' if self.list_id is not None else ''}{self.id}"
 
 
+UNSPECIFIED = "unspecified"
+"""The code of a rejection that has none, as those that earlier versions wrote down."""
+
+
 @public
 @frozen(kw_only=True)
 class Rejection:
@@ -102,7 +106,9 @@ class Rejection:
     field: str | None = None
     """The column, or Mailjet's field, that is at fault, if that is known."""
     message: str = attrs.field(repr=False)
-    """The reason, in the words of mjbulk or of Mailjet."""
+    """Why, in the words of mjbulk or of Mailjet."""
+    code: str = UNSPECIFIED
+    """Why, as a word that stays: ``address.invalid``, ``value.type``, ``mailjet.MJ08``, ..."""
     match: Match = "exact"
     """How the row was found. ``exact``: by its address. ``by_key``: by an address elsewhere in the error.
     ``ambiguous``: one of several rows. ``unmatched``: not at all."""
@@ -117,8 +123,8 @@ class Rejection:
 class Unsettled:
     """Rows that are unknown or were not sent, and why."""
 
-    rows: range
-    """The range of their numbers. Rows in it that were rejected are counted as rejected."""
+    rows: Sequence[range]
+    """Their numbers, ascending. A note on counts that do not agree, whose rows have outcomes, names none."""
     cause: str
     """Why, in a sentence."""
     job: JobRef | None = None
@@ -163,8 +169,10 @@ class Progress(Counts):
     rate: float = 0.0
     """Rows a second that got their outcome, averaged since the start."""
     eta: float | None = None
-    """Seconds until the rows that were read will be settled, with a probability of one half. It uses the forecasts of
-    jobs, and ``rate`` for rows without a job. None without a forecast and a rate."""
+    """Seconds until the rows that were read will be settled, as likely as not: by the forecasts for their jobs, and at
+    this rate where they have none; None where nothing can be said."""
+    held: int = 0
+    """Rows that wait for a job with an earlier row of their person. They count as read, and have no outcome yet."""
     stalled: Sequence[JobRef] = ()
     """Jobs that have not moved for half an hour or longer. That is not an error: they are still watched."""
 

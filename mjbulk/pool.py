@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Self
 
 from mjbulk.client import Client
@@ -12,6 +13,7 @@ from mjbulk.mailjet.quota import Quota
 from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.run.engine import open_journal
+from mjbulk.tasks import finish
 
 
 @public
@@ -63,5 +65,13 @@ class SessionPool:
         """Close all clients concurrently, each as `Client.aclose` does."""
         self._open = False
         clients, self._clients = list(self._clients.values()), {}
-        await asyncio.gather(*(client.aclose(drain) for client in clients))
-        await self._journal.aclose()
+        try:
+            await asyncio.gather(*(client.aclose(drain) for client in clients))
+        finally:
+            await finish(self._close(clients))
+
+    async def _close(self, clients: Sequence[Client]) -> None:
+        """Close the journal after the clients, whatever fails meanwhile."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._journal.aclose, self._settings.stop_within)
+            await asyncio.gather(*(client.aclose() for client in clients))

@@ -4,11 +4,12 @@ Values are pickled, and only this process reads them. A file has mode 0600 until
 """
 
 import errno
+import io
 import os
 import pickle
 import tempfile
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -54,8 +55,9 @@ class Stored:
 class Spill:
     """Values on disk. Mutable state: the files. A file is closed when none of its values is needed any more."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """Open nothing yet. Without a ``folder``, files lie in the system's temporary one."""
+        self._folder = folder
         self._segments: list[_Segment] = []
 
     def put(self, value: Any) -> SpillRef:
@@ -108,8 +110,72 @@ class Spill:
 
     def _current(self) -> _Segment:
         if not self._segments or self._segments[-1].size >= _SEGMENT:
-            self._segments.append(_Segment(tempfile.TemporaryFile(prefix="mjbulk-", buffering=0)))  # noqa: SIM115  # closed by drop() or close()
+            self._segments.append(_Segment(tempfile.TemporaryFile(prefix="mjbulk-", buffering=0, dir=self._folder)))  # noqa: SIM115  # closed by drop() or close()
         return self._segments[-1]
+
+
+_TOGETHER = 64 * 1024
+"""Bytes of small values that are written together."""
+_OFFSET = 20
+"""Bits of an offset within them."""
+
+
+class SmallValues:
+    """Many small values in a spill: they are written together, and each costs 8 bytes of memory, its number.
+
+    Mutable state: those that are not written yet, and how many of each group are still needed.
+    """
+
+    def __init__(self, spill: Spill) -> None:
+        """Write nothing yet."""
+        self._spill = spill
+        self._group = 0
+        self._recent = bytearray()
+        self._stored: dict[int, Stored] = {}
+        self._live: dict[int, int] = {}
+
+    def add(self, value: Any) -> int:
+        """Keep a value, and give the number by which it is found."""
+        data = _dumps(value)
+        number = self._group << _OFFSET | len(self._recent)
+        self._recent += len(data).to_bytes(4) + data
+        self._live[self._group] = self._live.get(self._group, 0) + 1
+        if len(self._recent) >= _TOGETHER:
+            self._write()
+        return number
+
+    def get(self, number: int) -> Any:
+        """Read a value back."""
+        group, offset = number >> _OFFSET, number & ((1 << _OFFSET) - 1)
+        data: Stored | bytearray = self._stored.get(group) or self._recent
+        length = int.from_bytes(data[offset : offset + 4])
+        return pickle.loads(data[offset + 4 : offset + 4 + length])  # noqa: S301  # as above
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Forget values."""
+        for number in numbers:
+            group = number >> _OFFSET
+            self._live[group] -= 1
+            if not self._live[group] and group != self._group:
+                self._spill.drop(self._stored.pop(group).ref)
+                del self._live[group]
+
+    def _write(self) -> None:
+        self._stored[self._group] = self._spill.store(bytes(self._recent))
+        self._group += 1
+        self._recent = bytearray()
+
+
+def _dumps(value: Any) -> bytes:
+    """Pickle a value; a text stands in the place of what cannot be pickled, or not be read back."""
+    data = io.BytesIO()
+    pickler = _Pickler(data, pickle.HIGHEST_PROTOCOL)
+    try:
+        pickler.dump(value)
+        usual = pickler.usual or _loads(data.getvalue())
+    except Exception:  # noqa: BLE001  # whatever a value of the user's raises when it is pickled
+        usual = False
+    return data.getvalue() if usual else pickle.dumps(_without_odd_values(value))
 
 
 @define

@@ -1,6 +1,6 @@
 """The terms of a run: the keywords of an import, its lists and their actions. All of them are checked here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, get_args
@@ -100,6 +100,10 @@ class RunSpec:
     timeout: float | None = attrs.field(
         default=None, validator=checked(optional(POSITIVE), "{}= is a number of seconds above 0")
     )
+    timezone: str | None = None
+    """The zone of dates and times that name none."""
+    date_format: str | None = None
+    """How dates and times are read that are text."""
     text: bool = False
     """Whether all values of the source are text, as in CSV, and an empty one is a null."""
     repairs: bool = False
@@ -194,3 +198,16 @@ def check_method(method: str, *, has_list: bool) -> str:
     if not has_list:
         raise UsageError(f"{method!r} needs a list")
     return action_of(method).value  # type: ignore[arg-type]  # this is where the word is checked
+
+
+def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
+    """Say whether a chunk may be retried when it is not known whether it was applied.
+
+    ``addnoforce`` and an update without a list converge: applied twice, they leave the same state as applied once
+    (FACTS 1.3).
+    ``addforce``, ``remove``, ``unsub`` and changes of the exclusion list may undo what a person chose in between: these
+    are retried only with ``resend="always"``.
+    """
+    if resend != "safe":
+        return resend == "always"
+    return not excludes and all(action is Action.ADDNOFORCE for action in actions)

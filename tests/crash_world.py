@@ -8,19 +8,21 @@ import csv
 import hashlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
 from attrs import frozen
+from crash_rows import POISON, REJECTED, VENOM
 
 from mjbulk.testing import Emulator, Fault, Knobs
 
 Sent = tuple[str, int]
-"""One entry of a chunk: whose it is, and the number of the row that it came from."""
-REJECTED, POISON = "rejected@example.org", "poison@example.org"
-_AT_ONCE = Knobs(queue_seconds=0.0, prepare_seconds=0.0, import_seconds=0.0)
+"""One entry of a body: whose it is, and the number of the row that it has its last values from, or 0."""
+_SHORT = 0.015
+"""Seconds that a job takes at most."""
 _UNTIL_IT_IS_READ = 0.003
 """Seconds between the first part of an answer and the end of who reads it."""
 
@@ -34,15 +36,30 @@ class Cut:
     size: int
 
 
+@frozen(kw_only=True)
+class Job:
+    """One job, as it was at the server."""
+
+    id: int
+    data_id: int
+    """What a csvimport named."""
+    entries: Sequence[Sent]
+    """What it was sent."""
+    applied: Sequence[bool]
+    """One for each entry; none for a job that goes on."""
+    ended: bool
+    posted: float
+    told: float
+    """When somebody was told that it has ended; infinity where nobody was. Both by one clock."""
+
+
 @frozen
 class Truth:
     """What has happened at the server."""
 
-    jobs: Sequence[Sequence[Sent]]
-    """What each job that ended well has applied."""
-    data_ids: Sequence[int]
-    """What each csvimport named."""
-    asked: frozenset[str]
+    jobs: Sequence[Job]
+    """In the order in which they were posted."""
+    asked: frozenset[int]
     """The jobs that were asked for."""
     people: Mapping[str, Any]
     """What became of everybody."""
@@ -75,9 +92,11 @@ def start() -> Server:
 
 
 async def _serve(line: Connection) -> None:
-    async with Emulator(_AT_ONCE) as emulator:
-        emulator.reject(REJECTED, "Invalid email")
-        emulator.poison(POISON)
+    knobs = Knobs(queue_seconds=0.0, prepare_seconds=0.0, import_seconds=lambda job: _SHORT / 4 * (job.id * 7 % 5))
+    async with Emulator(knobs) as emulator:
+        emulator.reject(f"{REJECTED}@example.org", "Invalid email")
+        emulator.poison(f"{POISON}@example.org")
+        emulator.poison(VENOM)
         ended = asyncio.Event()
 
         def take() -> None:
@@ -94,10 +113,15 @@ async def _serve(line: Connection) -> None:
 
 
 def _begin(emulator: Emulator, key: str) -> None:
-    """Make an account, with a list of ID 1 and two properties, and forget the calls of others."""
+    """Make an account, with a list of ID 1 and the properties of rows, and forget what others did."""
     emulator._calls.clear()
-    for name, kind in (("n", "int"), ("city", "str")):
-        emulator.account(key).create_property(name, kind)
+    jobs = emulator.here(lambda: emulator._world.jobs)
+    for job in [job for job in jobs.values() if job.ended]:
+        del jobs[job.id]
+    for name in ("n", "a", "b", "c"):
+        emulator.account(key).create_property(name, "int")
+    for name in ("note", "city"):
+        emulator.account(key).create_property(name, "str")
 
 
 def _cut(emulator: Emulator, cut: Cut, pid: int) -> None:
@@ -117,27 +141,52 @@ def _clear(emulator: Emulator) -> None:
 
 def _truth(emulator: Emulator, key: str) -> Truth:
     """Tell what has happened in an account."""
+    asked: dict[int, list[float]] = {}
+    for call in emulator.calls:
+        last = call.path.rsplit("/", 1)[1]
+        if call.method == "GET" and call.status == HTTPStatus.OK and last.isdecimal():
+            asked.setdefault(int(last), []).append(call.time)
     jobs = [job for job in emulator.jobs.values() if job.key == key]
-    asked = {call.path.rsplit("/", 1)[1] for call in emulator.calls if call.method == "GET"}
-    people = emulator.account(key).people.values()
     return Truth(
-        jobs=[_applied(job.body or b"", job.outcomes, job.rows) for job in jobs if job.status == "Completed"],
-        data_ids=[job.data_id for job in jobs if job.kind == "csvimport"],
-        asked=frozenset(asked & {str(job.id) for job in jobs}),
-        people={one.email.casefold(): (one.name, one.excluded, one.properties, one.lists) for one in people},
+        jobs=[_job(job, asked.get(job.id, ())) for job in jobs],
+        asked=frozenset(asked.keys() & {job.id for job in jobs}),
+        people=_people(emulator, key),
+    )
+
+
+def _people(emulator: Emulator, key: str) -> Mapping[str, Any]:
+    people = emulator.account(key).people.values()
+    return {one.email.casefold(): (one.name, one.excluded, one.properties, one.lists) for one in people}
+
+
+def _job(job: Any, asked: Sequence[float]) -> Job:
+    return Job(
+        id=job.id,
+        data_id=job.data_id,
+        entries=_entries(job.body or b"", job.rows),
+        applied=[outcome == "applied" for outcome in job.outcomes],
+        ended=job.ended,
+        posted=job.posted,
+        told=min((when for when in asked if when >= job.ends), default=float("inf")),
     )
 
 
 def _state(emulator: Emulator, key: str) -> str:
     """Tell what became of everybody, in short."""
     people = emulator.account(key).people.values()
-    known = sorted((one.email, one.name, one.excluded, sorted(one.properties.items()), one.lists) for one in people)
+    return state_of((one.email, one.properties, one.lists) for one in people)
+
+
+def state_of(people: Iterable[tuple[str, Mapping[str, Any], Mapping[int, str]]]) -> str:
+    """Give in short who they are, what they have, and on which lists they are."""
+    known = sorted((who, sorted(values.items()), sorted(lists.items())) for who, values, lists in people)
     return f"{len(known)} {hashlib.sha256(repr(known).encode()).hexdigest()}"
 
 
-def _applied(body: bytes, outcomes: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Sent]:
+def _entries(body: bytes, rows: Sequence[Mapping[str, Any]]) -> Sequence[Sent]:
     if rows:
-        entries = [(row["Email"], row["Properties"]["n"]) for row in rows]
+        found = ((row["Email"], row.get("Properties", {}).get("n", 0)) for row in rows)
     else:
-        entries = [(row["email"], int(row["n"])) for row in csv.DictReader(body.decode().splitlines())]
-    return [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome == "applied"]
+        lines = csv.DictReader(body.decode().splitlines())
+        found = ((row["email"], int(row.get("n") or 0)) for row in lines)
+    return [(who.casefold(), n) for who, n in found]

@@ -17,21 +17,40 @@ from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
-from crash_world import Server, start
+from crash_world import Server, start, state_of
 
 from mjbulk import client  # noqa: F401  # so that no process has to import them
 from mjbulk.cli import main as mjbulk
 from mjbulk.journal import sql  # noqa: F401
 
+Left = tuple[object, str]
+"""What a run left: its figures, and the state at the server."""
 _MOST = 12
 """Kills of one run, after which it is left alone."""
 
 
-def write(path: Path, rows: int) -> None:
-    """Write a file of people of whom some come twice, and some are no people."""
-    lines = (f"p{n % (rows * 9 // 10)}@example.org,{n},C{n % 7}\n" for n in range(rows))
-    bad = ("nobody,1,\n" if n % 1000 == 999 else line for n, line in enumerate(lines))
-    path.write_text("email,n,city\n" + "".join(bad), encoding="utf-8")
+_CHUNK = 1000
+"""Rows of a chunk."""
+
+
+def write(path: Path, rows: int) -> str:
+    """Write a file in which three rows in ten are of people who were there before; somebody is in every chunk, and some
+    are no people. Gives the state in which its last rows leave everybody.
+    """
+    chance = random.Random(rows)
+    names = [_name(n, chance) for n in range(rows)]
+    lines = (f"{name},{n},C{n % 7}\n" for n, name in enumerate(names))
+    path.write_text("email,n,city\n" + "".join(lines), encoding="utf-8")
+    last = {name: n for n, name in enumerate(names) if "@" in name}
+    return state_of((name, {"n": n, "city": f"C{n % 7}"}, {1: "addnoforce"}) for name, n in last.items())
+
+
+def _name(n: int, chance: random.Random) -> str:
+    if n % _CHUNK == _CHUNK - 1:
+        return "nobody"
+    if n % (_CHUNK // 2) == _CHUNK // 4:
+        return "always@example.org"
+    return f"p{chance.randrange(n) if n and chance.random() < 0.3 else n}@example.org"
 
 
 def begin(arguments: Sequence[str], environment: Mapping[str, str], output: int) -> int:
@@ -60,7 +79,7 @@ class Kills:
     folder: Path
     file: Path
 
-    def run(self, name: str, chance: random.Random | None = None, seconds: float = 0.0) -> tuple[int, object]:
+    def run(self, name: str, chance: random.Random | None = None, seconds: float = 0.0) -> tuple[int, Left]:
         """Import until it is done; gives how often it was killed, and what it left at the server."""
         self.server.tell("begin", name)
         environment = {
@@ -68,7 +87,7 @@ class Kills:
             "MJ_APIKEY_PUBLIC": name,
             "MJ_APIKEY_PRIVATE": "secret",
             "MJBULK_POLL_MIN": "0.02",
-            "MJBULK_CHUNK_ROWS": "1000",
+            "MJBULK_CHUNK_ROWS": str(_CHUNK),
         }
         journal = self.folder / f"{name}.db"
         arguments = ["import", str(self.file), "--list", "1", "--action", "addnoforce", "--journal", str(journal)]
@@ -94,8 +113,10 @@ class Kills:
 
     @staticmethod
     def _checked(status: int, figures: Mapping[str, int]) -> Mapping[str, int]:
+        """Give the figures of a report. Which rows are merged depends on when jobs end."""
         assert status == 1, f"exit status {status}"
-        return {name: figures[name] for name in ("rows", "accepted", "rejected", "superseded", "unknown", "not_sent")}
+        settled = figures["accepted"] + figures["superseded"]
+        return {"settled": settled, **{name: figures[name] for name in ("rows", "rejected", "unknown", "not_sent")}}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,10 +129,11 @@ def main(arguments: Sequence[str]) -> int:
     server, kills, took = start(), 0, 0.0
     with closing(server.line), tempfile.TemporaryDirectory(prefix="mjbulk-kill-") as folder:
         file = Path(folder, "people.csv")
-        write(file, said.rows)
+        state = write(file, said.rows)
         runs = Kills(server, Path(folder), file)
         began = time.monotonic()
         _, clean = runs.run("clean")
+        assert clean[1] == state, "the rows of a person were not applied in their order"
         took = time.monotonic() - began
         for seed in range(said.first, said.first + said.runs):
             often, left = runs.run(f"run-{seed}", random.Random(seed), took * 0.6)

@@ -87,7 +87,7 @@ MUTANTS = (
     ),
     Mutant(
         "what may not go again does",
-        "mjbulk.mailjet.verdict:harmless_to_retry",
+        "mjbulk.terms:harmless_to_retry",
         "and all(action is Action.ADDNOFORCE for action in actions)",
         "",
         "whole/test_consent.py",
@@ -122,8 +122,8 @@ MUTANTS = (
     ),
     Mutant(
         "a check sum is not compared",
-        "mjbulk.journal.tables:_record",
-        "check_sum(values) != found",
+        "mjbulk.journal.tables:Layout.decode",
+        "self.sum_of(cls, values) != found",
         "False",
         "journal/test_damage.py::test_a_record_that_is_another",
     ),
@@ -136,8 +136,8 @@ MUTANTS = (
     ),
     Mutant(
         "a version is not compared",
-        "mjbulk.journal.tables:check_format",
-        "version != FORMAT",
+        "mjbulk.journal.formats:check_format",
+        "formats - {_OLD, FORMAT}",
         "False",
         "journal/test_damage.py",
     ),
@@ -147,6 +147,34 @@ MUTANTS = (
         "raise self._failure from None",
         "self._failure = None; raise failure",
         "journal/test_damage.py::test_an_error_at_each_commit",
+    ),
+    Mutant(
+        "an opening that is cancelled keeps its run",
+        "mjbulk.journal.sql:SqlJournal.open_run",
+        "if not self._closed:",
+        "if False:",
+        "journal/test_opening.py::test_an_opening_that_is_cancelled_when_it_is_done",
+    ),
+    Mutant(
+        "what waits to be written of a forgotten run is written",
+        "mjbulk.journal.sql:SqlJournal.purge",
+        "self._drop(run.run)",
+        "pass",
+        "journal/test_opening.py::test_a_run_that_is_forgotten_stays_forgotten",
+    ),
+    Mutant(
+        "extras of other chunks are rows of a window",
+        "mjbulk.journal.row_sets:RowSets._take",
+        "window != number and window in self._missing",
+        "False",
+        "journal/test_row_sets.py",
+    ),
+    Mutant(
+        "a run that waits for its source is settled",
+        "mjbulk.journal.info:RunFacts.state",
+        '"needs_source" if waits else "settled"',
+        '"settled"',
+        "journal/test_info.py",
     ),
 )
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -73,7 +74,20 @@ def extra(library: str) -> Any:
 
 
 def balanced(report: mjbulk.Report) -> mjbulk.Report:
-    """Give the report, whose books have to add up."""
-    outcomes = report.accepted + report.rejected + report.superseded + report.unknown + report.not_sent
-    assert outcomes == report.rows
+    """Give the report, whose books have to add up: each row has one outcome, and is in one list of rows alone."""
+    rows = {
+        "accepted": list(chain.from_iterable(report.accepted_rows())),
+        "superseded": list(chain.from_iterable(report.superseded_rows())),
+        "rejected": [rejection.row for rejection in report.rejections if rejection.row is not None],
+        "unsettled": [row for why in report.unsettled for some in why.rows for row in some],
+    }
+    assert {name: len(some) for name, some in rows.items()} == {
+        "accepted": report.accepted,
+        "superseded": report.superseded,
+        "rejected": report.rejected,
+        "unsettled": report.unknown + report.not_sent,
+    }
+    assert len(set(chain.from_iterable(rows.values()))) == report.rows
+    assert all(some and some.start > 0 for why in report.unsettled for some in why.rows)
+    assert {row for one in report.rejections if one.row is None for row in one.candidates} <= {*rows["unsettled"]}
     return report

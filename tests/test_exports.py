@@ -145,7 +145,7 @@ PICKLED: list[Any] = [
         jobs=(mjbulk.JobRef("contact", 1),),
         halted=mjbulk.UsageError("wrong"),
         rejections=RejectionStore([mjbulk.Rejection(row=1, message="no")]),
-        unsettled=(mjbulk.Unsettled(rows=range(1, 2), cause="x"),),
+        unsettled=(mjbulk.Unsettled(rows=(range(1, 2),), cause="x"),),
     ),
     mjbulk.Progress(jobs={"Completed": 1}),
     mjbulk.ApiError(400, call="POST contact"),

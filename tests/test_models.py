@@ -155,7 +155,7 @@ def test_a_repr_shows_nobody(record: object) -> None:
 def test_a_repr_is_of_use() -> None:
     """What is nobody's data is shown."""
     assert repr(Rejection(row=7, message="x", field="age")) == (
-        "Rejection(row=7, candidates=(), field='age', match='exact', origin='mailjet')"
+        "Rejection(row=7, candidates=(), field='age', code='unspecified', match='exact', origin='mailjet')"
     )
     assert "rejections=<0>" in repr(Job(ref=JobRef("contact", 1), status="Completed"))
 
@@ -179,7 +179,7 @@ def test_counts_are_plain_data() -> None:
         Contact(ADDRESS, name="S", properties={"x": 1}),
         JobRef("contactslist", 1, 2),
         Rejection(row=1, email=ADDRESS, message="x", data={"email": ADDRESS}),
-        Unsettled(rows=range(1, 3), cause="x", job=JobRef("contact", 1)),
+        Unsettled(rows=(range(1, 3),), cause="x", job=JobRef("contact", 1)),
         Counts(rows=1),
         Progress(rows=1, jobs={"Completed": 1}),
         RunSpec(lists=((1, Action.REMOVE),)),

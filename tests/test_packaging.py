@@ -18,7 +18,7 @@ def normal(name: str) -> str:
 
 
 def declared() -> set[str]:
-    """Name what the package and its extras install, but for those that only tests need."""
+    """Name what the package and its extras install, except those that only tests need."""
     extras = PROJECT["optional-dependencies"]
     lists = [PROJECT["dependencies"], *(extras[name] for name in extras if name not in FOR_TESTS)]
     return {normal(re.split(r"[\[<>=; ]", requirement)[0]) for some in lists for requirement in some}
@@ -42,7 +42,7 @@ def test_what_is_imported_is_declared() -> None:
     others = names - set(sys.stdlib_module_names) - {"mjbulk"}
     assert {"aiohttp", "attrs", "sqlalchemy"} <= others
     missing = {name for name in others if not {normal(one) for one in found.get(name, [name])} & declared()}
-    assert missing == {"pytest"}  # whoever uses the plugin has it
+    assert missing == {"pytest"}  # the plugin needs no other
 
 
 def test_each_python_that_is_named_is_allowed() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk import spill as spilling
-from mjbulk.spill import Spill, SpillRef
+from mjbulk.spill import SmallValues, Spill, SpillRef
 
 LAW = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -233,6 +233,88 @@ def test_what_is_not_read_back_becomes_a_text(spill: Spill, value: Any, kept: An
     """That a value can be read back is found out when it is put, not when it is needed."""
     ref, after = spill.put(value), spill.put("after")
     assert (spill.get(ref), spill.get(after)) == (kept, "after")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ((Friendly(), 7), (Friendly(), 7)),
+        (([7], [odd()]), ([7], ["odd"])),
+        (OneWay("one", "two"), "one"),
+        ([7, (Friendly(), OneWay("one", "two"))], [7, (Friendly(), "one")]),
+        ([Mute()], ["(Mute)"]),
+    ],
+)
+def test_an_odd_small_value_becomes_a_text(spill: Spill, value: Any, kept: Any) -> None:
+    """What cannot be pickled, or not be read back, is replaced by its text, and values beside it are not."""
+    small = SmallValues(spill)
+    before, number, after = small.add("before"), small.add(value), small.add("after")
+    small.add(b"x" * spilling._TOGETHER)
+    assert [small.get(which) for which in (before, number, after)] == ["before", kept, "after"]
+
+
+@pytest.fixture
+def small(spill: Spill) -> SmallValues:
+    return SmallValues(spill)
+
+
+@LAW
+@given(st.lists(st.tuples(VALUES | st.integers(0, 9).map(lambda n: bytes(n * 5000)), st.integers(0, 9)), max_size=30))
+def test_small_values_come_back_as_they_were(steps: list[tuple[Any, int]]) -> None:
+    """Every small value is found by its number, whether it is written already or not, until it is dropped."""
+    spill = Spill()
+    small, kept = SmallValues(spill), list[tuple[int, Any]]()
+    try:
+        for value, choice in steps:
+            kept.append((small.add(value), value))
+            number, expected = kept[choice % len(kept)]
+            assert small.get(number) == expected
+            if choice % 3 == 0:
+                small.drop([kept.pop(choice % len(kept))[0]])
+        assert [small.get(number) for number, _ in kept] == [value for _, value in kept]
+    finally:
+        spill.close()
+
+
+def test_small_values_are_written_together(small: SmallValues) -> None:
+    """No file is opened before 64 KiB are there; each value costs one number that an array can hold."""
+    before = open_files()
+    some = array("Q", [small.add(("x" * 100, number)) for number in range(400)])
+    assert open_files() == before
+    more = array("Q", [small.add(("x" * 100, number)) for number in range(400, 2000)])
+    assert open_files() == before + 1
+    assert [small.get(number) for number in [*some, *more]] == [("x" * 100, number) for number in range(2000)]
+
+
+def test_a_file_is_closed_when_none_of_its_small_values_is_needed(small: SmallValues) -> None:
+    """Values that were written together lie there until the last of them is dropped, and the file until then."""
+    before = open_files()
+    size = spilling._SEGMENT // 32
+    numbers = [small.add(b"x" * size) for _ in range(32)]
+    beside = small.add("small")
+    assert open_files() == before + 1
+    small.drop(numbers[1:])
+    assert open_files() == before + 1
+    assert small.get(numbers[0]) == b"x" * size
+    small.drop(numbers[:1])
+    assert open_files() == before
+    assert small.get(beside) == "small"
+
+
+def test_a_group_that_is_still_filled_outlives_its_values(small: SmallValues) -> None:
+    """Where all values in the buffer are dropped, those that come after them are found all the same."""
+    small.drop([small.add("one"), small.add("two")])
+    third = small.add("three")
+    large = small.add(b"x" * spilling._TOGETHER)
+    assert (small.get(third), len(small.get(large))) == ("three", spilling._TOGETHER)
+    small.drop([third, large])
+    assert small.get(small.add("four")) == "four"
+
+
+def test_a_large_value_is_a_small_one_too(small: SmallValues) -> None:
+    """A value may be larger than what is written together, and the next one lies apart from it."""
+    first, second = small.add(b"x" * (3 << 20)), small.add("after")
+    assert (small.get(first), small.get(second)) == (b"x" * (3 << 20), "after")
 
 
 def bytes_read() -> int:

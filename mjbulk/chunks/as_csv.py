@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from mjbulk.chunks.chunker import Limits
+from mjbulk.chunks.chunk import Limits
 from mjbulk.chunks.frame import csv_frame
 from mjbulk.config import Settings
 from mjbulk.models import ImportOptions
@@ -31,7 +31,6 @@ class CsvEncoder:
         """
         self._refuse_empty = not empty_cell_keeps
         self._header = self._header_of(first)
-        self._at = self._header.index("email")
         self.meaning = encode_record(self._header)
         self._plans = WeakKeyDictionary[Layout, list[Column | None]]()
         self.options: ImportOptions | None = None

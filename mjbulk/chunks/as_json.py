@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mjbulk.chunks.chunker import Limits
+from mjbulk.chunks.chunk import Limits
 from mjbulk.chunks.frame import contacts_frame
 from mjbulk.config import JSON_ROWS, Settings
 from mjbulk.rows.block import Block

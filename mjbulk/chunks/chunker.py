@@ -1,318 +1,318 @@
-"""Rows to chunks, by count and by encoded bytes.
+"""Rows to chunks: which chunk a row goes into, and which rows have to wait.
 
-A chunk is a contiguous range of rows of the source. Two rows of one person in it become one entry, so a chunk never
-holds a person twice; what is too large for any chunk is refused by its number, and nothing is ever cut.
+Nobody is in two unfinished chunks, and rows of one person are applied in the order of the source. So a row whose person
+is in flight is *held*, and everything around it goes on:
+
+====================================  ================================================================================
+where the person of a new row is      what becomes of the row
+====================================  ================================================================================
+has held rows                         it is merged into the last of them; where that cannot be, it waits behind them
+in the open chunk                     it is merged there; where that cannot be, the open chunk is cut, and it is held
+in an unfinished chunk                it is held until that chunk is done
+nowhere, or in chunks in doubt alone  it goes into the open chunk, which is cut first if the row does not fit
+====================================  ================================================================================
+
+The *open chunk* is the one that is being filled. A chunk is *unfinished* from its cut until it is *done*: each of its
+parts is settled, or is left in doubt (nobody sends or watches more of it). When it is done, the rows that waited for it
+join the open chunk at once, and later rows of the person are merged there.
+
+Whatever held rows wait for ends by itself: it is a chunk that was cut, and leaves without waiting for anything that is
+held; or it is the open chunk, which is cut when nothing is in flight. Held rows take no place among unfinished jobs.
+
+The chunks that were cut stand in one queue, in the order of their numbers. Nothing here does I/O.
 """
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import blake2b
-from itertools import accumulate, count
-from typing import Any, Self
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from mjbulk.chunks.builder import Batch, Builder, Held, Rules, digest_of
+from mjbulk.chunks.chunk import Chunk
+from mjbulk.chunks.people import PeopleInFlight
+from mjbulk.chunks.replay import Recorded, Replay, SourceChanged
+from mjbulk.rows.block import Block
 
-from mjbulk.chunks.frame import Frame
-from mjbulk.mailjet.requests import Content
-from mjbulk.rows.block import Block, Given
-from mjbulk.rows.csv_text import read_records
-
-_MOST_ROWS = 100_000
-"""Rows that one chunk may merge: many rows of few people must not make a chunk without end."""
-
-_MOST_HELD = 8 * 2**20
-"""Bytes that the rows of one chunk may have as they were given, however little of them is sent; more where bodies may
-be large: what is sent whole is bounded by its body alone."""
+REPLAY = -1
+"""The chunk that rows wait for that an earlier process did not send, while its chunks are found again."""
+_ENTRY, _ROW = 450, 32
+"""About how many bytes of memory held rows take beside their encoding: each person, and each row."""
 
 
-@frozen
-class ChunkRows:
-    """The rows of a chunk as they were given, in a form that takes little memory and can be put aside."""
+class Store(Protocol):
+    """Where held rows lie as they were given."""
 
-    rows: "array[int]" = field(repr=False)
-    """Their numbers."""
-    merged: Mapping[int, int] = field(repr=False)
-    """Where rows were merged into an entry that was there: their places among the rows, and that of the entry."""
-    blocks: Sequence[tuple[tuple[str, ...], int, Any]] = field(repr=False)
-    """For some rows after another: the names of their values, how many they are, and what `Block.kept` gave."""
-    lines: str = field(repr=False)
-    """For each entry, who it is."""
-
-    @property
-    def addresses(self) -> list[str]:
-        """For each entry, who it is."""
-        return self.lines.split("\n") if self.rows else []
-
-    @property
-    def entry_of(self) -> "array[int]":
-        """For each row, its place among the entries: those that were not merged stand in the order of the rows."""
-        fresh = count()
-        return array("I", (self.merged[at] if at in self.merged else next(fresh) for at in range(len(self.rows))))
-
-    def given(self) -> Iterator[Given]:
-        """Give all rows back."""
-        for names, size, kept in self.blocks:
-            rows = read_records(kept) if isinstance(kept, str) else zip(*kept, strict=True) if kept else [()] * size
-            yield from (Given(names, values) for values in rows)
-
-
-@frozen
-class Body:
-    """The entries of a chunk put together, of which any range can be sent."""
-
-    data: Content = field(repr=False)
-    """The body that sends them all."""
-    ends: "array[int]" = field(repr=False)
-    """Bytes of all entries before the first, the second, ... and of all, without what stands between them."""
-    frame: Frame = field(repr=False)
-
-    @classmethod
-    def of(cls, encoded: Sequence[bytes], frame: Frame) -> Self:
-        """Put entries together."""
-        return cls(frame.body(encoded), array("I", accumulate(map(len, encoded), initial=0)), frame)
-
-    def part(self, places: slice) -> Content:
-        """Give the body that sends some of the entries."""
-        if places.stop - places.start == len(self.ends) - 1:
-            return self.data
-        between = len(self.frame.between)
-        start, stop = (len(self.frame.head) + self.ends[at] + at * between for at in (places.start, places.stop))
-        return b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail))
-
-
-@frozen(kw_only=True)
-class Chunk:
-    """The rows of one request."""
-
-    number: int
-    """From 1, in the order of the source."""
-    kept: ChunkRows
-    """Its rows as they were given."""
-    people: "array[int]" = field(repr=False)
-    """For each entry, the hash of who it is."""
-    body: Body
-    """What is sent."""
-    digest: str
-    """Of the numbers of its rows and of their encodings before they were merged: the same rows have the same one."""
-
-    @property
-    def rows(self) -> "array[int]":
-        """Numbers of its rows, in the order of the source."""
-        return self.kept.rows
-
-    @property
-    def entries(self) -> int:
-        """How many entries it has."""
-        return len(self.people)
-
-    @property
-    def span(self) -> range:
-        """Its rows as a range; rows that were refused here may lie in between."""
-        return range(self.rows[0], self.rows[-1] + 1)
-
-
-@frozen(kw_only=True)
-class Limits:
-    """How large a chunk may be."""
-
-    rows: float
-    """Entries; infinity where bytes alone count."""
-    bytes: int
-    """Bytes of the whole body."""
-
-
-@define
-class SizeLimit:
-    """How large a body may be: what was set, and what answers have taught. Mutable: it learns.
-
-    A body that was too large teaches only when a half of it went through, and never more than answers allow: what went
-    through once cannot have been too large. So one row that is always refused makes no chunk smaller for ever.
-    """
-
-    most: int
-    """Bytes that a body of several rows may have."""
-    passed: int = 0
-    """Bytes of the largest body that went through."""
-
-    def passes(self, size: int, *, half_of: int = 0) -> None:
-        """Learn from a body that went through; ``half_of`` is the size of the one that was too large before it."""
-        self.passed = max(self.passed, size)
-        if half_of > self.passed:
-            self.most = min(self.most, half_of // 2)
-        self.most = max(self.most, self.passed)
-
-
-@frozen
-class _Batch:
-    """Rows that come together."""
-
-    numbers: Sequence[int]
-    keys: Sequence[str]
-    addresses: Sequence[str]
-    spelled: bool
-    """Whether an address is not its key."""
-    encoded: Sequence[bytes]
-    ends: Sequence[int]
-    """Bytes of all rows before the first, the second, ... and of all."""
-    weights: Sequence[int]
-    """The same of the rows as they were given."""
-    block: Block
+    def add(self, value: Any) -> int:
+        """Take one, and give where it lies."""
 
 
 class Chunker:
-    """Collects encoded rows, and gives a chunk whenever one is full."""
+    """Puts rows into chunks. Mutable state, all of it: the open chunk, who is in flight, what is held and what it waits
+    for, the queue of chunks that were cut, and whether the source has ended.
+    """
 
     def __init__(
-        self,
-        frame: Frame,
-        limits: Limits,
-        merge: Callable[[bytes, bytes], bytes],
-        learned: SizeLimit,
-        rows_of: Callable[[int], int | None] | None = None,
-        *,
-        meaning: bytes = b"",
+        self, rules: Rules, store: Store, recorded: Sequence[Recorded] = (), people: PeopleInFlight | None = None
     ) -> None:
-        """``merge`` makes one entry of an earlier and a later one. A row alone may be as large as ``limits`` say,
-        whatever was ``learned``. ``rows_of`` gives, of the number of a chunk, how many rows it held when it was cut
-        before: it is cut so again, whatever the limits are now. Without it chunks have no digest, which takes time;
-        ``meaning`` goes into each, for what encodings do not say themselves.
+        """Begin with the first row of the source. ``recorded`` are the chunks of an earlier process, by their numbers:
+        no chunk is cut before all of them are found again. ``people`` is a table of another size.
         """
-        self._rows_of = rows_of
-        self._limits = limits
-        self._most_held = max(_MOST_HELD, 4 * limits.bytes)
-        self._learned = learned
-        self._frame = frame
-        self._merge = merge
-        self._meaning = meaning
-        self._number = 0
-        self._start()
+        self.found: deque[Chunk] = deque()
+        """Recorded chunks that were found unchanged; the pipeline takes them from the left."""
+        self.cut: deque[Chunk] = deque()
+        """Chunks that were cut; the pipeline takes them from the left."""
+        self.held_rows = 0
+        """How many rows are held."""
+        self.held_entries = 0
+        """How many entries they make."""
+        self.held_bytes = 0
+        """About how many bytes of memory they take."""
+        self.people = people or PeopleInFlight()
+        self.unfinished: set[int] = set()
+        """Numbers of chunks that were cut and are not done."""
+        self._rules = rules
+        self._store = store
+        self._replay = Replay(recorded, rules) if recorded else None
+        self._segments: Sequence[
+            tuple[int, int, int]
+        ] = ()  # of the rows that have arrived last, while there is a replay
+        self._last = max((chunk.last for chunk in recorded), default=0)
+        self._held: dict[str, list[Held]] = {}
+        self._waiting: dict[int, list[Held]] = {}  # by the chunk that they wait for, by their first rows
+        self._held_since = array("Q")  # rows after the last window that were held
+        self._freed_since = array("Q")  # those of them that are in chunks by now
+        self._ended = False
+        self._open = Builder(len(recorded) + 1, rules)
+        self.people.begin(len(recorded) + 1)
 
-    def _start(self) -> None:
-        self._number += 1
-        self._before = self._rows_of(self._number) if self._rows_of else None
-        self._rows = array("Q")
-        self._merged: dict[int, int] = {}
-        self._blocks: list[tuple[tuple[str, ...], int, Any]] = []
-        self._places: dict[str, int] = {}
-        self._spelled: dict[int, str] = {}  # addresses that are not their keys
-        self._encoded: list[bytes] = []
-        self._bytes = 0
-        self._held = 0
-        self._taken = 0
-        self._digest = blake2b(self._meaning, digest_size=16)
+    @property
+    def held_numbers(self) -> list[int]:
+        """The numbers of rows that are held, ascending."""
+        return sorted(row for some in self._held.values() for held in some for row in held.rows)
 
-    def too_large(self, encoded: bytes) -> str | None:
-        """Say why a row cannot be in any chunk, or None."""
-        if self._frame.size(1, len(encoded)) <= self._limits.bytes:
-            return None
-        return f"the row is larger than a chunk of {self._limits.bytes} bytes"
+    @property
+    def open_numbers(self) -> list[int]:
+        """The numbers of rows in the open chunk, ascending."""
+        return self._open.rows
 
-    def add(
-        self, numbers: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block
-    ) -> list[Chunk]:
-        """Take in rows, none of them too large, and give the chunks that are full. Addresses have no blanks around."""
-        keys = list(map(str.casefold, addresses))
-        ends = list(accumulate(map(len, encoded), initial=0))
-        weights = list(accumulate(block.weights(), initial=0))
-        batch = _Batch(numbers, keys, addresses, keys != list(addresses), encoded, ends, weights, block)
-        new = len(set(keys)) == len(keys) and self._places.keys().isdisjoint(keys)
-        take = self._take_new if new else self._take_one
-        full = []
-        begin = at = 0
-        while at < len(keys):
-            if taken := take(batch, at):
-                at += taken
-                continue
-            self._pass(batch, slice(begin, at))
-            full.append(self._cut())
-            begin = at
-        self._pass(batch, slice(begin, at))
-        return full
+    @property
+    def all_cut(self) -> bool:
+        """Whether every row that was taken is in a chunk that was cut."""
+        return not len(self._open) and not self._held
 
-    def _pass(self, batch: _Batch, part: slice) -> None:
-        """Note rows that are in the chunk, with their encodings before they were merged. Every row comes by here once,
-        in its order.
+    def add(self, numbers: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block) -> None:
+        """Take rows, none of them too large for a chunk. Addresses have no blanks around them.
+
+        Raises SourceChanged if they do not fit the recorded chunks.
         """
-        if part.start == part.stop:
-            return
-        self._rows.extend(batch.numbers[part])
-        self._blocks.append((batch.block.names, part.stop - part.start, batch.block.kept(part)))
-        if self._rows_of:
-            self._digest.update(b"".join(batch.encoded[part]))
-
-    def _take_new(self, batch: _Batch, at: int, most: float = float("inf")) -> int:
-        """Take rows that are all new people, as many as fit, and give their number."""
-        part = slice(at, at + int(min(self._room(batch, at), most)))
-        entries = len(self._encoded)
-        self._places.update(zip(batch.keys[part], range(entries, entries + part.stop - at), strict=True))
-        if batch.spelled:
-            spelled = zip(batch.keys[part], batch.addresses[part], strict=True)
-            self._spelled.update((entries + n, new) for n, (key, new) in enumerate(spelled) if key != new)
-        self._encoded.extend(batch.encoded[part])
-        self._bytes += batch.ends[part.stop] - batch.ends[at]
-        self._held += batch.weights[part.stop] - batch.weights[at]
-        self._taken += part.stop - at
-        return part.stop - at
-
-    def _room(self, batch: _Batch, at: int) -> int:
-        """How many of these rows fit into the chunk; into an empty one at least one does."""
-        if self._before is not None:
-            return min(self._before - self._taken, len(batch.encoded) - at)
-        entries, between, ends = len(self._encoded), len(self._frame.between), batch.ends
-        left = self._learned.most - self._frame.size(entries, self._bytes) + (0 if entries else between)
-        held = bisect_right(batch.weights, self._most_held - self._held + batch.weights[at]) - 1
-        most = int(min(self._limits.rows - entries, held - at))
-        fit = bisect_right(range(most), left, key=lambda row: ends[at + row + 1] - ends[at] + (row + 1) * between)
-        return fit or (0 if entries else 1)
-
-    def _take_one(self, batch: _Batch, at: int) -> int:
-        """Take one row, maybe of somebody who is in the chunk already, if it fits."""
-        entry = self._places.get(batch.keys[at])
-        if entry is None:
-            return self._take_new(batch, at, most=1)
-        held = self._held + batch.weights[at + 1] - batch.weights[at]
-        if self._before is None:
-            few = self._taken < _MOST_ROWS and held <= self._most_held
+        batch = Batch.of(numbers, addresses, encoded, block)
+        if self._replay is None:
+            self._take(batch)
         else:
-            few = self._taken < self._before
-        if not few or not self._merge_into(entry, batch, at):
-            return 0
-        self._merged[self._taken] = entry
-        self._held = held
-        self._taken += 1
-        return 1
+            self._take_again(batch, self._replay)
 
-    def _merge_into(self, place: int, batch: _Batch, at: int) -> bool:
-        """Merge a row into an entry, unless only casefolding makes one person of two, or the chunk would grow too
-        large.
+    def _take(self, batch: Batch) -> None:
+        """Take rows into the open chunk, and hold those whose person is in flight."""
+        at, stop = 0, len(batch.keys)
+        while at < stop:
+            room = self._open.room(batch, at)
+            if room or self._open.has(batch.keys[at]):
+                at = self._fill(batch, at, min(at + max(room, 1), stop))
+            else:
+                self.cut_open()
+
+    def _fill(self, batch: Batch, at: int, stop: int) -> int:
+        """Take rows that fit into the open chunk if all are new people, and give up to where they were taken.
+
+        That is before ``stop`` where the open chunk was cut, or an entry grew more than a new one would have.
         """
-        if self._spelled.get(place, batch.keys[at]).lower() != batch.addresses[at].lower():
-            return False
-        merged = self._merge(self._encoded[place], batch.encoded[at])
-        grown = self._bytes + len(merged) - len(self._encoded[place])
-        most = self._limits.bytes if len(self._encoded) == 1 else self._learned.most
-        if self._before is None and self._frame.size(len(self._encoded), grown) > most:
-            return False
-        self._encoded[place] = merged
-        self._bytes = grown
-        return True
+        opened, begun, grown = self._open, at, self._open.bytes - batch.ends[at]
+        while at < stop and opened is self._open and opened.bytes - batch.ends[at] <= grown:
+            found, holder = self.people.enter(batch.hashes, at, stop, opened.number, opened.overtaken)
+            if found > at:
+                opened.take(batch, at, found)
+                at = found
+            if at < stop:
+                if blocker := self._take_known(batch, at, holder):
+                    opened.note(batch, begun, at)
+                    begun = at + 1
+                    self._hold_known(batch, at, blocker)
+                at += 1
+        opened.note(batch, begun, at)
+        return at
 
-    def flush(self) -> Chunk | None:
-        """Give the chunk that is not yet full, if it has rows."""
-        return self._cut() if self._rows else None
+    def _take_known(self, batch: Batch, at: int, holder: int) -> int:
+        """Take a row of somebody who is in flight, or has the hash of somebody who is, into the open chunk; or give the
+        chunk that it has to wait for.
+        """
+        key = batch.keys[at]
+        if key in self._held:
+            return holder
+        if (entry := self._open.entry(key)) >= 0:
+            return 0 if self._open.merge(entry, batch, at) else self._open.number
+        if holder == self._open.number:
+            self._open.take(batch, at, at + 1)  # two people with one hash
+            return 0
+        return holder
 
-    def _cut(self) -> Chunk:
-        self._digest.update(self._rows)
-        addresses = list(self._places)
-        for place, address in self._spelled.items():
-            addresses[place] = address
-        chunk = Chunk(
-            number=self._number,
-            kept=ChunkRows(self._rows, self._merged, self._blocks, "\n".join(addresses)),
-            people=array("q", map(hash, self._places)),
-            body=Body.of(self._encoded, self._frame),
-            digest=self._digest.hexdigest() if self._rows_of else "",
-        )
-        self._start()
-        return chunk
+    def _hold_known(self, batch: Batch, at: int, blocker: int) -> None:
+        """Hold a row; where it waits for the open chunk, and nothing of its person is held, cut that."""
+        if blocker == self._open.number and batch.keys[at] not in self._held:
+            self.cut_open()
+        self.hold(batch, at, blocker)
+
+    # Finding chunks again
+
+    @property
+    def replaying(self) -> bool:
+        """Whether recorded chunks are still to be found again."""
+        return self._replay is not None
+
+    def arrive(self, first: int, last: int) -> None:
+        """Hear that these rows of the source come next, good ones and others."""
+        if self._replay is not None:
+            self._segments = self._replay.routes.segments(first, last)
+
+    def is_new(self, row: int) -> bool:
+        """Say whether a row that has arrived belongs to no recorded chunk."""
+        return self._replay is None or not self._chunk_of(row)
+
+    def passed(self, row: int) -> None:
+        """Hear that rows up to this one have been taken. Raises SourceChanged if a recorded chunk has changed."""
+        if self._replay is None:
+            return
+        self.found.extend(self._replay.whole(row))
+        if self._replay.over:
+            self._replay = None
+
+    def check_found(self) -> None:
+        """Hear that the source has no more rows. Raises SourceChanged if recorded chunks were not found again."""
+        if self._replay is not None:
+            raise self._replay.missing()
+
+    def _chunk_of(self, row: int) -> int:
+        segment = self._segments[bisect_right(self._segments, row, key=lambda segment: segment[0]) - 1]
+        return segment[2]
+
+    def _take_again(self, batch: Batch, replay: Replay) -> None:
+        """Give rows to their recorded chunks; hold those that are new."""
+        at = 0
+        for _, last, chunk in self._segments:
+            stop = bisect_right(batch.numbers, last)
+            if stop <= at:
+                continue
+            if chunk:
+                if not self._held.keys().isdisjoint(batch.keys[at:stop]):  # the earlier row would go out after it
+                    raise SourceChanged(*replay.span(abs(chunk)))
+                replay.take(abs(chunk), batch, at, stop, extra=chunk < 0)
+            else:
+                for position in range(at, stop):
+                    self.hold(batch, position, REPLAY)
+            at = stop
+
+    # Holding rows
+
+    def hold(self, batch: Batch, at: int, blocker: int = 0) -> None:
+        """Hold a row: behind held rows of its person, or until a chunk is done."""
+        address, encoded = batch.addresses[at], batch.encoded[at]
+        some = self._held.setdefault(batch.keys[at], [])
+        merged = self._merged(some[-1], address, encoded) if some else None
+        if merged is None:
+            some.append(Held(batch.keys[at], address, encoded))
+            self.held_entries += 1
+            self.held_bytes += _ENTRY + len(encoded)
+            if len(some) == 1:
+                self._waiting.setdefault(blocker, []).append(some[0])
+        else:
+            self.held_bytes += len(merged) - len(some[-1].encoded)
+            some[-1].encoded = merged
+        self._note(some[-1], batch, at)
+
+    def _note(self, held: Held, batch: Batch, at: int) -> None:
+        """Note a row that was held."""
+        held.rows.append(batch.numbers[at])
+        held.given.append(self._store.add(batch.given(at)))
+        if self._rules.digests:
+            held.digests += digest_of(batch.encoded[at])
+        self._held_since.append(batch.numbers[at])
+        self.held_rows += 1
+        self.held_bytes += _ROW
+
+    def _merged(self, held: Held, address: str, encoded: bytes) -> bytes | None:
+        """Merge a row into held ones; None where the two cannot be one entry."""
+        if not held.mergeable(address):
+            return None
+        merged = bytes(memoryview(self._rules.merge(held.encoded, encoded)))  # what orjson gives takes 4 KiB each
+        return None if self._rules.too_large(merged) else merged
+
+    def done(self, number: int, *, in_doubt: bool = False) -> None:
+        """Let the rows go that wait for a chunk: it is settled, or left ``in_doubt``."""
+        self.unfinished.discard(number)
+        self.people.finish(number, in_doubt=in_doubt)
+        self.free(number)
+
+    def free(self, number: int) -> None:
+        """Have the rows join the open chunk that wait for a chunk."""
+        for held in sorted(self._waiting.pop(number, ()), key=lambda held: held.rows[0]):
+            self._free(held)
+        self._cut_at_the_end()
+
+    def _free(self, held: Held) -> None:
+        """Put held rows into the open chunk, unless another chunk has somebody with the same hash."""
+        if not self._open.has_room(held):
+            self.cut_open()
+        who = hash(held.key)
+        if holder := self.people.holder(who, self._open.number):
+            self._waiting.setdefault(holder, []).append(held)
+            return
+        self.people.claim(who, self._open.number, self._open.overtaken)
+        self._open.join(held)
+        self.held_entries -= 1
+        self.held_rows -= len(held.rows)
+        self.held_bytes -= _ENTRY + _ROW * len(held.rows) + len(held.encoded)
+        some = self._held[held.key]
+        some.pop(0)
+        if some:
+            self._waiting.setdefault(self._open.number, []).append(some[0])
+        else:
+            del self._held[held.key]
+
+    def forget(self, number: int) -> None:
+        """Forget a chunk in doubt: that it was overtaken is written down."""
+        self.people.finish(number)
+
+    # Cutting chunks
+
+    def cut_open(self) -> None:
+        """Cut the open chunk, and begin the next one. One without rows stays as it is."""
+        if not len(self._open):
+            return
+        number = self._open.number
+        chunk = self._open.cut(self._last, self._holes(self._open.last_fresh))
+        self._last = chunk.last
+        self.unfinished.add(number)
+        self.cut.append(chunk)
+        self._open = Builder(number + 1, self._rules)
+        self.people.begin(number + 1)
+
+    def _holes(self, window: int) -> list[int]:
+        """Give the rows that are held in the window of the open chunk, which ends here."""
+        self._freed_since.extend(row for row in self._open.extra_rows if row > self._last)
+        if not window or not self._held_since:
+            return []
+        freed = set(self._freed_since)
+        held = [row for row in self._held_since if row > self._last and row not in freed]
+        self._held_since = array("Q", (row for row in held if row > window))
+        self._freed_since = array("Q")
+        return [row for row in held if row < window]
+
+    def end(self) -> None:
+        """Hear that the source has ended: from now on the open chunk does not wait until it is full."""
+        self._ended = True
+        self.cut_open()
+
+    def _cut_at_the_end(self) -> None:
+        """After the end of the source, cut when the open chunk has an eighth as many entries as are still held."""
+        if self._ended and (len(self._open) * 8 >= self.held_entries or not self.unfinished):
+            self.cut_open()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from mjbulk.chunks.chunker import Limits
+from mjbulk.chunks.chunk import Limits
 from mjbulk.chunks.frame import Frame
 from mjbulk.rows.block import Block
 from mjbulk.rows.layout import Layout

@@ -1,86 +1,220 @@
-"""Which chunks may leave now: no person is in two unfinished jobs.
+"""People in flight: which unfinished chunk has an earlier row of a person.
 
-A chunk enters with the hashes of its people and is told which unfinished chunks it has to wait for; it leaves when its
-rows are settled. A chunk waits only for chunks that entered before it, so no two ever wait for each other, and rows of
-one person are applied in the order of the source.
+A row is looked up when it arrives. A person who is in no unfinished chunk is entered under the open chunk (the one that
+is being filled) by the same look-up; a person who is in one is told apart by its number. So nobody is ever in two
+unfinished chunks.
 
-A million people may be on their way at once, so a person costs few bytes: a table with open addressing of 64-bit
-entries, each of them the newest chunk that holds a person, and 40 bits of the person's hash. That is enough: whoever
-waits for the newest waits for all before it. Two people with the same 40 bits would make a chunk wait needlessly, and
-never make it leave too early. A chunk that leaves is only forgotten: what it left in the table is seen to be stale, and
-swept out when the table is made anew.
+A million people may be in flight at once, so a person costs few bytes: a table with open addressing of 64-bit entries.
+Each holds the number of the newest chunk with a person, and 40 bits of the person's hash. That is enough: two people
+with the same 40 bits make a row wait needlessly, and never let it leave too early. A chunk that is done is only
+forgotten: what it left in the table is stale, and is swept out when the table is next made larger.
+
+Only chunks of an earlier process can share a person (an earlier version of the engine let them wait for each other, or
+one was left in doubt). The table knows the newest of those; a small dict knows the others.
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 _BITS = 40
-_PERSON = 2**_BITS - 1
 _FREE = 0
 _FULL = 0.7
-"""How full a table may get before it is made anew."""
+"""How full a table may get before it is rebuilt."""
 
 
-class Lanes:
-    """The people of all unfinished chunks of a run. A run has less than 2**24 chunks."""
+class PeopleInFlight:
+    """The people of the open chunk and of all unfinished chunks of a run. A run has less than 2**24 chunks.
 
-    def __init__(self, slots: int = 1 << 17) -> None:
-        """``slots`` is the least size of the table, a power of two."""
-        self._least = slots
-        self._table = array("Q", [_FREE]) * slots
-        self._used = 0  # slots that are not free, stale ones included
-        self._held: dict[int, int] = {}  # unfinished chunks, and of how many people each is the newest
+    Mutable state: the table, and which of its chunks are unfinished or were left in doubt.
+    """
 
-    def __len__(self) -> int:
-        """How many chunks are unfinished."""
-        return len(self._held)
-
-    @property
-    def people(self) -> int:
-        """How many people are in unfinished chunks."""
-        return sum(self._held.values())
-
-    def enter(self, chunk: int, hashes: Iterable[int]) -> set[int]:
-        """Take in a chunk, numbered from 1, and give the numbers of the unfinished chunks that it has to wait for.
-
-        ``hashes`` are those of its people.
+    def __init__(self, slots: int = 1 << 17, bits: int = _BITS) -> None:
+        """Begin with nobody. ``slots`` is the least size of the table, a power of two; ``bits`` of a hash (at most 40)
+        are kept.
         """
-        people = [person & _PERSON for person in hashes]
-        if self._used + len(people) > len(self._table) * _FULL:
-            self._sweep(len(people))
-        held, table, mask, mine = self._held, self._table, len(self._table) - 1, chunk << _BITS
-        held[chunk] = len(people)
-        blockers: set[int] = set()
-        known = 0
-        for person in people:
+        self._least = slots
+        self._person = (1 << bits) - 1
+        self._table: array[int] = array("Q", [_FREE]) * slots
+        self._used = 0  # slots that are not free, stale ones included
+        self._unfinished: set[int] = set()  # the open chunk included
+        self._doubtful: set[int] = set()
+        self._others: dict[int, list[int]] = {}  # of people in several chunks, those that are not the newest
+
+    def begin(self, chunk: int) -> None:
+        """Count a chunk as unfinished, from its first row on. Chunks are numbered from 1."""
+        self._unfinished.add(chunk)
+
+    def finish(self, chunk: int, *, in_doubt: bool = False) -> None:
+        """Let the people of a chunk go. One that is left ``in_doubt`` stops nobody, and is told to who goes ahead."""
+        self._unfinished.discard(chunk)
+        self._doubtful.discard(chunk)
+        if in_doubt:
+            self._doubtful.add(chunk)
+
+    def enter(self, hashes: Sequence[int], start: int, stop: int, chunk: int, overtaken: set[int]) -> tuple[int, int]:
+        """Enter people under the open chunk, in their order, up to the first who is in flight.
+
+        Gives the position of that one and the chunk that holds the person, or ``stop`` and 0. Chunks in doubt whose
+        people are entered are added to ``overtaken``.
+        """
+        if self._used + stop - start > len(self._table) * _FULL:
+            self._rebuild(stop - start)
+        table, mask, mine, bits = self._table, len(self._table) - 1, chunk << _BITS, self._person
+        used = 0
+        for position in range(start, stop):
+            person = hashes[position] & bits
             slot = person & mask
-            while (entry := table[slot]) and entry & _PERSON != person:
+            while (entry := table[slot]) and entry & bits != person:
                 slot = slot + 1 & mask
+            if not entry:
+                used += 1
+            elif holder := self._holder(entry, overtaken):
+                self._used += used
+                return position, holder
             table[slot] = mine | person
-            if entry:
-                known += 1
-                if (holder := entry >> _BITS) in held:
-                    held[holder] -= 1
-                    blockers.add(holder)
-        self._used += len(people) - known
-        return blockers - {chunk}
+        self._used += used
+        return stop, 0
 
-    def leave(self, chunk: int) -> None:
-        """Let a chunk go: its rows are settled."""
-        del self._held[chunk]
+    def holder(self, person_hash: int, chunk: int) -> int:
+        """Give the unfinished chunk that holds a person, other than this one; 0 where there is none."""
+        person = person_hash & self._person
+        for number in self._live_chunks(person, self._table[self._slot(person)]):
+            if number in self._unfinished and number != chunk:
+                return number
+        return 0
 
-    def _sweep(self, coming: int) -> None:
-        """Make the table anew, without what is stale, and large enough for those who come."""
-        live = array("Q", (entry for entry in filter(None, self._table) if entry >> _BITS in self._held))
+    def claim(self, person_hash: int, chunk: int, overtaken: set[int]) -> None:
+        """Enter a person under the open chunk who was held before, and whom `holder` has found free."""
+        self.enter((person_hash,), 0, 1, chunk, overtaken)
+
+    def enter_recorded(
+        self, chunk: int, hashes: Iterable[int], overtaken: set[int], *, in_doubt: bool = False
+    ) -> set[int]:
+        """Take in a chunk of an earlier process, and give the unfinished ones before it that share a person with it.
+
+        Those in doubt before it that do are added to ``overtaken``. Chunks are taken in by their numbers; ``in_doubt``
+        says that this one was left so.
+        """
+        people = [person & self._person for person in hashes]
+        if self._used + len(people) > len(self._table) * _FULL:
+            self._rebuild(len(people))
+        (self._doubtful if in_doubt else self._unfinished).add(chunk)
+        table, shared = self._table, set[int]()
+        for person in people:
+            slot = self._slot(person)
+            entry = table[slot]
+            self._used += not entry
+            if entry and entry >> _BITS != chunk and (before := self._live_chunks(person, entry)):
+                self._others[person] = before
+                shared.update(before)
+            table[slot] = chunk << _BITS | person
+        overtaken |= shared & self._doubtful
+        return shared & self._unfinished
+
+    def _holder(self, entry: int, overtaken: set[int]) -> int:
+        """Give the unfinished chunk that an entry of the table means; add those in doubt to ``overtaken``."""
+        newest = entry >> _BITS
+        if not self._others:  # the usual case
+            if newest in self._unfinished:
+                return newest
+            if newest in self._doubtful:
+                overtaken.add(newest)
+            return 0
+        numbers = self._live_chunks(entry & self._person, entry)
+        for number in numbers:
+            if number in self._unfinished:
+                return number
+        overtaken.update(numbers)
+        return 0
+
+    def _is_live(self, chunk: int) -> bool:
+        return chunk in self._unfinished or chunk in self._doubtful
+
+    def _live_chunks(self, person: int, entry: int) -> list[int]:
+        """Give the chunks of a person that are not done, the newest first."""
+        others = self._others.get(person, ()) if self._others else ()
+        return [number for number in (entry >> _BITS, *others) if self._is_live(number)]
+
+    def _slot(self, person: int) -> int:
+        """Give where a person stands in the table, or would."""
+        table, mask, bits = self._table, len(self._table) - 1, self._person
+        slot = person & mask
+        while (entry := table[slot]) and entry & bits != person:
+            slot = slot + 1 & mask
+        return slot
+
+    def _rebuild(self, coming: int) -> None:
+        """Make the table again, without what is stale, and large enough for those who come."""
+        live = array("Q", self._live_entries())
         slots = self._least
         while (len(live) + coming) * 2 > slots:
             slots *= 2
         del self._table  # a large one is not held twice
         self._table = table = array("Q", [_FREE]) * slots
         self._used = len(live)
-        mask = slots - 1
+        mask, bits = slots - 1, self._person
         for entry in live:
-            slot = entry & mask
+            slot = entry & bits & mask
+            while table[slot]:
+                slot = slot + 1 & mask
+            table[slot] = entry
+        self._others = {
+            person: live_ones
+            for person, numbers in self._others.items()
+            if (live_ones := [number for number in numbers if self._is_live(number)])
+        }
+
+    def _live_entries(self) -> Iterator[int]:
+        """Give the entries that are not stale; of a person whose newest chunk is done, one of the others."""
+        live = self._unfinished | self._doubtful
+        for entry in filter(None, self._table):
+            if entry >> _BITS in live:
+                yield entry
+            elif self._others and (chunks := self._live_chunks(entry & self._person, entry)):
+                yield chunks[0] << _BITS | entry & self._person
+
+
+class PeopleCount:
+    """Counts people, and the rows of those who come again, with about 20 bytes for each.
+
+    Mutable state: a table with open addressing. An entry is 63 bits of a person's hash, and a bit that tells whether
+    the person has come again.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self.recurring = 0
+        """Rows of people who have come more than once."""
+        self._count = 0
+        self._table: array[int] = array("Q", [_FREE]) * (1 << 12)
+
+    def __len__(self) -> int:
+        """Give how many people there are."""
+        return self._count
+
+    def add(self, addresses: Iterable[str]) -> None:
+        """Count rows by their addresses."""
+        for address in addresses:
+            person = (hash(address.casefold()) << 1 & 2**64 - 2) or 2
+            table, mask = self._table, len(self._table) - 1
+            slot = person >> 1 & mask
+            while (entry := table[slot]) and entry & ~1 != person:
+                slot = slot + 1 & mask
+            if not entry:
+                table[slot] = person
+                self._count += 1
+                if self._count * 2 > len(table):
+                    self._grow()
+            else:
+                self.recurring += 1 if entry & 1 else 2
+                table[slot] = entry | 1
+
+    def _grow(self) -> None:
+        old = self._table
+        self._table = table = array("Q", [_FREE]) * (len(old) * 2)
+        mask = len(table) - 1
+        for entry in filter(None, old):
+            slot = entry >> 1 & mask
             while table[slot]:
                 slot = slot + 1 & mask
             table[slot] = entry

@@ -78,8 +78,10 @@ def tell_next(report: "Report", rejects: str | None, resume: str | None) -> None
 
 
 def _about(why: "Unsettled") -> str:
-    rows = f"rows {why.rows.start}-{why.rows.stop - 1}" if len(why.rows) > 1 else f"row {why.rows.start}"
-    return f"{rows}: {why.cause}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
+    spans = [f"{rows.start}-{rows.stop - 1}" if len(rows) > 1 else f"{rows.start}" for rows in why.rows[:_SHOWN]]
+    more = ", ..." if len(why.rows) > _SHOWN else ""
+    where = f"row{'' if sum(map(len, why.rows)) == 1 else 's'} {', '.join(spans)}{more}: " if spans else ""
+    return f"{where}{why.cause}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
 
 
 def _how_to_go_on(report: "Report", resume: str) -> str:

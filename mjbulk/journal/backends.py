@@ -6,8 +6,10 @@ The thread of the journal calls all of this.
 import os
 import sqlite3
 import tempfile
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,11 +44,18 @@ class Backend(Protocol):
     def lock(self, connection: Connection, run: int) -> bool:
         """Lock a run; give False if somebody else has locked it. It is unlocked when the process or connection ends."""
 
+    def locked(
+        self, connection: Connection, run: int, given_up: threading.Event
+    ) -> AbstractContextManager[tuple[Connection, bool]]:
+        """Lock a run, unless the caller has ``given_up``. Give a transaction that sees what others wrote before, and
+        whether the run was locked.
+        """
+
     def unlock(self, connection: Connection, run: int) -> None:
         """Unlock a run."""
 
-    def is_locked(self, connection: Connection, run: int) -> bool:
-        """Tell whether somebody has locked a run."""
+    def taken(self, connection: Connection, runs: Iterable[int]) -> set[int]:
+        """Tell which of some runs somebody has locked."""
 
 
 class _Sqlite:
@@ -116,13 +125,24 @@ class _Sqlite:
         self._locks[run] = lock
         return True
 
+    @contextmanager
+    def locked(self, connection: Connection, run: int, given_up: threading.Event) -> Iterator[tuple[Connection, bool]]:
+        """Wait until others have written, then lock a run, unless the caller has given up meanwhile."""
+        with connection.begin():
+            yield connection, not given_up.is_set() and self.lock(connection, run)
+
     def unlock(self, connection: Connection, run: int) -> None:  # noqa: ARG002
         """Unlock a run."""
         if (lock := self._locks.pop(run, None)) is not None:
-            Path(lock.lock_file).unlink(missing_ok=True)  # a process that waits for it sees that its name is gone
+            with suppress(OSError):  # a lock file alone locks nothing
+                Path(lock.lock_file).unlink()  # a process that waits for it sees that its name is gone
             lock.release()
 
-    def is_locked(self, connection: Connection, run: int) -> bool:
+    def taken(self, connection: Connection, runs: Iterable[int]) -> set[int]:
+        """Tell which of some runs somebody has locked."""
+        return {run for run in runs if self._is_locked(connection, run)}
+
+    def _is_locked(self, connection: Connection, run: int) -> bool:
         """Tell whether somebody has locked a run. A lock file may also be left over from a process that was killed."""
         lock = self._lock_of(run)
         if lock is None or not Path(lock.lock_file).exists():
@@ -179,13 +199,23 @@ class _Postgres:
             time.sleep(_LOCK_SECONDS)
         return True
 
+    @contextmanager
+    def locked(self, connection: Connection, run: int, given_up: threading.Event) -> Iterator[tuple[Connection, bool]]:
+        """Lock a run before the transaction begins, which then sees all that its last holder wrote."""
+        locked = not given_up.is_set() and self.lock(connection, run)
+        with connection.begin():
+            self.snapshot(connection)
+            yield connection, locked
+
     def unlock(self, connection: Connection, run: int) -> None:
         """Unlock a run."""
         self._ask(connection, "select pg_advisory_unlock(:run)", run=run)
 
-    def is_locked(self, connection: Connection, run: int) -> bool:
-        """Tell whether somebody has locked a run, without locking it: another process may be about to lock it."""
-        return bool(self._ask(connection, _IS_LOCKED, high=run >> 32, low=run & 0xFFFFFFFF))
+    def taken(self, connection: Connection, runs: Iterable[int]) -> set[int]:
+        """Tell which of some runs somebody has locked, without locking them: another process may be about to do so."""
+        with connection.begin():
+            locks = connection.execute(text(_LOCKS)).all()
+        return {high << 32 | low for high, low in locks} & set(runs)
 
     def _ask(self, connection: Connection, statement: str, **values: int) -> Any:
         with connection.begin():
@@ -194,12 +224,12 @@ class _Postgres:
 
 _MAKING = 0x6D6A62756C6B
 """The advisory lock for making the tables: "mjbulk" in ASCII."""
-_IS_LOCKED = """
-    select count(*) from pg_locks
+_LOCKS = """
+    select classid::bigint, objid::bigint from pg_locks
     where locktype = 'advisory' and granted and objsubid = 1
-    and classid::bigint = :high and objid::bigint = :low
     and database = (select oid from pg_database where datname = current_database())
 """
+"""The advisory locks of a database, each in two halves of its number."""
 
 
 def backend_of(where: str | os.PathLike[str], patience: float) -> Backend:

@@ -1,12 +1,54 @@
 """What a journal knows about a run: its chunks, their parts, and the counts of their rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
-from mjbulk.journal.info import SUMS, ChunkInfo, PartState, sum_counts
-from mjbulk.journal.records import ChunkRecord, PartRecord, RunRecord, damaged
+from mjbulk.journal.info import SUMS, ChunkInfo, PartState, PartSums, RunFacts, RunInfo
+from mjbulk.journal.records import ChunkRecord, PartRecord, RejectionRecord, RunRecord, damaged, decode_spec
+from mjbulk.journal.row_sets import RowSets, hull, without
 from mjbulk.models import Counts, JobRef, Unsettled
+from mjbulk.terms import harmless_to_retry
+
+
+def facts_of(run: RunRecord, cut: int, refused: int, parts: Sequence[PartSums]) -> RunFacts:
+    """Add up the records of a run. ``cut`` rows are in its chunks, and mjbulk refused ``refused`` rows."""
+    spec = decode_spec(run.spec)
+    actions = [action for _, action in spec.lists or ()]
+    return RunFacts(
+        closed=run.closed,
+        whole=run.whole,
+        located=bool(run.source),
+        csv=spec.via == "csv",
+        retry=harmless_to_retry(actions, excludes=spec.excluded is not None, resend=spec.resend),
+        retry_overtaken=spec.resend == "always",
+        read=run.rows,
+        cut=cut,
+        refused=refused,
+        parts=[part for part in parts if part.state != "halved"],
+    )
+
+
+def info_of(run: RunRecord, facts: RunFacts, *, is_open: bool) -> RunInfo:
+    """Give the counts and the state of a run. ``is_open``: somebody has it open."""
+    state, complete = facts.state(is_open=is_open), facts.complete()
+    unclosed = "" if run.closed else "its process ended before it did"
+    return RunInfo(
+        **facts.counts().as_dict(),
+        run_id=run.run_id,
+        partition=run.partition or None,
+        state=state,
+        complete=complete,
+        cause=None if is_open or complete else run.cause or unclosed or None,
+        created=run.created,
+    )
+
+
+def _alike(part: PartRecord) -> PartSums:
+    figures = {name: getattr(part, name) for name in SUMS}
+    uploaded, explained = part.data_id is not None, bool(part.cause)
+    return PartSums(state=part.state, uploaded=uploaded, overtaken=part.overtaken, explained=explained, **figures)
 
 
 @frozen(kw_only=True)
@@ -19,6 +61,8 @@ class History:
     """The parts of each chunk in the order of its entries. Parts that were halved are left out."""
     refused: int = 0
     """How many rows mjbulk refused."""
+    begun: bool = True
+    """Whether the journal has a record of it."""
 
     @classmethod
     def of(cls, run: RunRecord, chunks: Sequence[ChunkRecord], parts: Sequence[PartRecord], refused: int) -> "History":
@@ -43,11 +87,16 @@ class History:
         """The number of the last chunk."""
         return len(self.chunks)
 
+    @property
+    def facts(self) -> RunFacts:
+        """Its records, added up."""
+        cut = sum(chunk.rows for chunk in self.chunks.values())
+        parts = [_alike(part) for parts in self.parts.values() for part in parts]
+        return facts_of(self.run, cut, self.refused, parts)
+
     def counts(self) -> Counts:
         """Count the rows of the run by their outcomes. Rows of parts in flight count as unknown."""
-        rows = sum(chunk.rows for chunk in self.chunks.values())
-        parts = [part for parts in self.parts.values() for part in parts]
-        return sum_counts(rows, self.refused, [(part.state, *(getattr(part, name) for name in SUMS)) for part in parts])
+        return self.facts.counts()
 
     def jobs(self) -> Iterator[JobRef]:
         """Give the jobs that took its parts."""
@@ -56,25 +105,77 @@ class History:
 
     def chunk_infos(self) -> Iterator[ChunkInfo]:
         """Give the state of each chunk, or of each part of a chunk that was halved."""
+        csv = self.facts.csv
         for number, chunk in self.chunks.items():
             for part in self.parts[number]:
-                figures = (part.state, *(getattr(part, name) for name in SUMS))
                 yield ChunkInfo(
-                    **sum_counts(part.rows, 0, [figures]).as_dict(),
+                    **_alike(part).counts(csv=csv).as_dict(),
                     partition=self.run.partition or None,
                     number=number,
-                    span=range(chunk.first, chunk.last + 1),
+                    span=hull(chunk),
                     state=part.state,
                     job=JobRef.parse(part.job) if part.job else None,
                     cause=part.cause,
                 )
 
-    def unsettled(self) -> Iterator[Unsettled]:
-        """Give the rows that are unknown or were not sent, with the cause."""
-        for info in self.chunk_infos():
-            cause = info.cause or _UNSETTLED.get(info.state)
-            if cause:
-                yield Unsettled(rows=info.span, cause=cause, job=info.job)
+    def unsettled(self, rejections: Iterable[RejectionRecord] = ()) -> Iterator[Unsettled]:
+        """Give the rows that are unknown or were not sent, with the cause. ``rejections`` are all those of the run, in
+        the order in which a journal gives them.
+        """
+        found = UnsettledRows(self)
+        for record in rejections:
+            found.note(record)
+        yield from found
+
+
+class UnsettledRows:
+    """Finds the rows of a run that are unknown or were not sent. Mutable state: rejections that matter for that.
+
+    `note` is called with all rejections of the run, in the order in which a journal gives them, before it is iterated.
+    """
+
+    def __init__(self, history: History) -> None:
+        """Begin without a rejection."""
+        self._run = history.run
+        facts = history.facts
+        self._csv = facts.csv
+        self._read = facts.read if facts.read > facts.cut + facts.refused else 0
+        parts = (part for parts in history.parts.values() for part in parts)
+        self._parts = [part for part in parts if part.cause or part.state in _UNSETTLED]
+        wanted = {part.chunk for part in self._parts if _has_rows(part)}
+        self._sets = RowSets(history.chunks, wanted, pending=self._read > 0)
+        self._rejected = {
+            (part.chunk, part.first): array("Q") for part in self._parts if part.rejected and _has_rows(part)
+        }
+
+    def note(self, record: RejectionRecord) -> None:
+        """Note a rejection."""
+        if record.row is None:
+            return
+        if record.chunk == 0:
+            self._sets.refuse(record.row)
+        elif (record.chunk, record.first) in self._rejected:
+            self._rejected[record.chunk, record.first].append(record.row)
+
+    def __iter__(self) -> Iterator[Unsettled]:
+        for part in self._parts:
+            rejected = sorted(self._rejected.get((part.chunk, part.first), ()))
+            yield Unsettled(
+                rows=without(self._sets.of_part(part), rejected) if _has_rows(part) else (),
+                cause=part.cause or self._why(part),
+                job=JobRef.parse(part.job) if part.job else None,
+            )
+        if self._read:  # rows were read that are in no chunk, and were not refused
+            yield Unsettled(rows=self._sets.pending(self._read), cause=self._run.cause or _UNSETTLED["unsent"])
+
+    def _why(self, part: PartRecord) -> str:
+        sent = part.state == "watched" or _alike(part).in_doubt(csv=self._csv)
+        return _UNSETTLED[part.state if sent else "unsent"]
+
+
+def _has_rows(part: PartRecord) -> bool:
+    """Tell whether rows of a part are unknown or were not sent. If not, its cause is that counts do not agree."""
+    return part.state != "settled" or part.unknown > 0
 
 
 _UNSETTLED: Mapping[PartState, str] = {
@@ -82,3 +183,33 @@ _UNSETTLED: Mapping[PartState, str] = {
     "sending": "it was under way when the run ended",
     "watched": "it was under way when the run ended",
 }
+
+
+class SettledRows:
+    """Finds the rows of a run that were accepted, and those that were superseded. Mutable state: its rejections.
+
+    `note` is called with all rejections of the run, in the order in which a journal gives them, before it is iterated.
+    """
+
+    def __init__(self, history: History) -> None:
+        """Begin without a rejection."""
+        self.rejected = array("Q")
+        """Rows that Mailjet rejected: the caller removes them from the rows that are given."""
+        parts = (part for parts in history.parts.values() for part in parts)
+        self._parts = [part for part in parts if part.state == "settled" and part.accepted]
+        self._sets = RowSets(history.chunks, {part.chunk for part in self._parts})
+
+    def note(self, record: RejectionRecord) -> None:
+        """Note a rejection."""
+        if record.row is None:
+            return
+        if record.chunk:
+            self.rejected.append(record.row)
+        else:
+            self._sets.refuse(record.row)
+
+    def __iter__(self) -> Iterator[tuple[tuple[range, ...], tuple[range, ...]]]:
+        """Give the rows of each part, and those of them that were superseded."""
+        for part in self._parts:
+            superseded = self._sets.superseded(part) if part.superseded else ()
+            yield self._sets.of_part(part), superseded

@@ -19,13 +19,16 @@ class Journal(Protocol):
     """
 
     async def open_run(self, asked: RunRecord) -> History:
-        """Begin a run, or give what is known about it. Nobody else can open it until it is released.
+        """Give what is known about a run; if there is none, the run that the caller wants. Nobody else can open it
+        until it is released. A call that is cancelled releases it at once. Nothing is written: the caller that begins a
+        run puts its record.
 
-        Raises JournalRefused if somebody else has it open, or if it was begun on other terms.
+        Raises JournalRefused if somebody else has it open, if it was begun on other terms, or if the version that began
+        it must end it.
         """
 
     async def release(self, run: RunRecord) -> None:
-        """Let others open a run."""
+        """Let others open a run. Records of it that wait for the next `put` are dropped."""
 
     def later(self, *records: Record) -> None:
         """Keep records in memory until the next `put`, which writes them before its own."""
@@ -33,8 +36,8 @@ class Journal(Protocol):
     async def put(self, *records: Record) -> None:
         """Write records. A record replaces the one with the same key."""
 
-    async def forget_refused(self, run: int, after: int) -> None:
-        """Forget the rejections of rows after this one that mjbulk refused."""
+    async def forget_refused(self, run: int, after: int, rows: Sequence[int] = ()) -> None:
+        """Forget the rejections of rows that mjbulk refused: of these rows, and of all rows after one."""
 
     async def find(self, run_id: str, partition: str, account: str) -> History | None:
         """Give what is known about a run, without opening it."""
@@ -46,13 +49,13 @@ class Journal(Protocol):
         """Give the runs of an account, or the partitions of one run. The oldest comes first."""
 
     async def purge(self, run: RunRecord) -> None:
-        """Forget a run. Raises JournalRefused if somebody has it open."""
+        """Forget a run, and its records that wait to be written. Raises JournalRefused if somebody has it open."""
 
     async def notes(self, account: str) -> Mapping[str, str]:
         """Give the texts about an account by their names."""
 
-    async def aclose(self) -> None:
-        """Write the records that wait, and close."""
+    async def aclose(self, within: float = CLOSING) -> None:
+        """Write the records that wait, and close. It takes ``within`` seconds at most."""
 
 
 class _Nothing(AsyncIterator[Any]):
@@ -65,7 +68,7 @@ class NoJournal:
 
     async def open_run(self, asked: RunRecord) -> History:
         """Begin a run."""
-        return History(run=asked)
+        return History(run=asked, begun=False)
 
     async def release(self, *_: Any) -> None:
         """Do nothing: nobody else could open it."""
@@ -98,5 +101,5 @@ class NoJournal:
         """Give nothing."""
         return {}
 
-    async def aclose(self) -> None:
+    async def aclose(self, within: float = CLOSING) -> None:  # of the protocol
         """Close nothing."""

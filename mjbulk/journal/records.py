@@ -20,20 +20,21 @@ record that does not match its check sum is refused.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from attrs import frozen
 
 from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal.info import PartState
-from mjbulk.models import Match, Origin, Rejection
+from mjbulk.models import UNSPECIFIED, Match, Origin, Rejection
 from mjbulk.terms import Action, RunSpec
 
-FORMAT = 1
-"""The version of the tables. A journal of another version is refused."""
+FORMAT = 2
+"""The version of the tables that are written. `mjbulk.journal.formats` reads those of an earlier version."""
+Command = Literal["stop", "resume"]
 
 
 # Records: mjbulk.journal.tables defines how they are stored
@@ -44,7 +45,7 @@ class RunRecord:
     """One run, or one partition of it."""
 
     run: int
-    """Its number: `number_of` its run_id and partition."""
+    """Its number: `number_of` its account, run_id and partition."""
     run_id: str
     partition: str = ""
     account: str
@@ -58,13 +59,19 @@ class RunRecord:
     created: str
     """When it began, in RFC 3339."""
     whole: bool = False
-    """Whether the source was read to its end."""
+    """Whether the source was read to its end, and each of its rows is in a chunk or was refused."""
     rows: int = 0
-    """How many rows the source had, if it was read to its end."""
-    settled: bool = False
-    """Whether nothing more can be done, or nothing without its source."""
+    """How many rows were read so far. Those of a run that was stopped stay counted."""
+    closed: bool = False
+    """Whether the process that had the run has written how it ended. Its first write makes this False."""
     requests: int = 0
     milliseconds: int = 0
+    cause: str = ""
+    """Why it stopped early, with addresses masked."""
+    reading: str = ""
+    """How its source was read, as JSON."""
+    fence: int = 0
+    """How often the run was opened. A process that opened it with a lower number no longer holds it."""
 
 
 @frozen(kw_only=True)
@@ -74,12 +81,15 @@ class ChunkRecord:
     run: int
     number: int
     first: int
-    """Its first row."""
+    """Its first fresh row, which is one that was never held; ``last`` + 1 if all of its rows were held."""
     last: int
+    """Its last fresh row; if it has none, the last one of the chunks before it. Its window ends here."""
     rows: int
     """How many rows. Rows between them that mjbulk refused are not counted."""
     entries: int
     digest: str
+    shape: str = ""
+    """How its rows differ from its window, and which of them were merged. `mjbulk.journal.shape` encodes it."""
 
     def whole(self) -> "PartRecord":
         """Give the chunk as one part, as it is before it is sent."""
@@ -109,7 +119,8 @@ class PartRecord:
     superseded: int = 0
     unknown: int = 0
     cause: str = ""
-    """Why rows are unknown, or what does not agree."""
+    """Why rows are unknown, or which counts do not agree. If the part is not settled: why the process has given it up.
+    Its job has ended and the rejections wait for the rows, or its answer was lost and no job of it was found."""
 
     @property
     def indexes(self) -> slice:
@@ -133,6 +144,19 @@ class RejectionRecord:
     message: str
     match: str
     origin: str
+    code: str = ""
+    """Empty if it is unspecified."""
+
+
+@frozen(kw_only=True)
+class CommandRecord:
+    """What another process wants from the process that has the run open."""
+
+    run: int
+    number: int
+    command: Command
+    created: str
+    """In RFC 3339."""
 
 
 @frozen(kw_only=True)
@@ -144,23 +168,36 @@ class NoteRecord:
     text: str
 
 
-Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | NoteRecord
+Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | CommandRecord | NoteRecord
 
 
-def check_sum(values: Sequence[Any]) -> str:
-    """Give the check sum of a record's values."""
-    return blake2b(orjson.dumps(values), digest_size=8).hexdigest()
+def check_sum(values: Mapping[str, Any]) -> str:
+    """Give the check sum of a record: of its values by their names on disk, without values that are the default.
+
+    So a record has the same check sum before and after a column is added to its table.
+    """
+    return hash_of(orjson.dumps(values, option=orjson.OPT_SORT_KEYS))
 
 
-def number_of(run_id: str, partition: str) -> int:
-    """Give the number of a run. The same names have the same number in every journal.
+def hash_of(data: bytes) -> str:
+    """Give the short hash that serves as a check sum."""
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+def number_of(account: str, run_id: str, partition: str) -> int:
+    """Give the number of a run of an account. The same names have the same number in every journal.
 
     Raises UsageError for a name that a database could not store.
     """
     for name in (run_id, partition):
         if not isinstance(name, str) or "\0" in name or not name.isprintable():
             raise UsageError("run_id= and partition= are texts without control characters")
-    return int.from_bytes(blake2b(f"{run_id}\0{partition}".encode(), digest_size=8).digest()) >> 1
+    return number_of_name(f"{account}\0{run_id}\0{partition}")
+
+
+def number_of_name(name: str) -> int:
+    """Give the number of a name, which fits into every database."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) >> 1
 
 
 def fingerprint(public_key: str) -> str:
@@ -194,9 +231,21 @@ _SPEC_ON_DISK = {
     "timeout": "timeout",
     "text": "text",
     "repairs": "repairs",
+    "timezone": "timezone",
+    "date_format": "date_format",
 }
 """The fields of a spec by their names on disk, which never change."""
-_TERMS = ("lists", "via", "excluded", "columns", "nulls", "create_properties", "types")
+_TERMS = (
+    "lists",
+    "via",
+    "excluded",
+    "columns",
+    "nulls",
+    "create_properties",
+    "types",
+    "timezone",
+    "date_format",
+)
 """What has to be the same whenever a run goes on. The caller may change the other keywords."""
 
 
@@ -217,9 +266,7 @@ def decode_spec(text: str) -> RunSpec:
 
 
 def check_terms(run: RunRecord, asked: RunRecord) -> None:
-    """Raise JournalRefused if the account or the terms of a run are not those that it was begun with."""
-    if run.account != asked.account:
-        raise JournalRefused(f"run {run.run_id!r} belongs to another account: take another run_id")
+    """Raise JournalRefused if the terms of a run are not those that it was begun with."""
     before, now = decode_spec(run.spec), decode_spec(asked.spec)
     for name in _TERMS:
         if _meaning(before, name) != _meaning(now, name):
@@ -248,6 +295,7 @@ def record_of(rejection: Rejection, run: int, chunk: int, first: int, number: in
         message=mask(rejection.message),
         match=rejection.match,
         origin=rejection.origin,
+        code="" if rejection.code == UNSPECIFIED else rejection.code,
     )
 
 
@@ -260,6 +308,7 @@ def rejection_of(record: RejectionRecord) -> Rejection:
         row=record.row,
         candidates=tuple(row for first, last in ranges for row in range(first, last + 1)),
         field=record.field,
+        code=record.code or UNSPECIFIED,
         message=record.message,
         match=match,
         origin=origin,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 
 
 class JobSlots:
@@ -20,23 +19,36 @@ class JobSlots:
         self._rows = 0
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def acquire(self, rows: int) -> None:
-        """Wait until a job with ``rows`` rows may start, and hold its slot."""
+    def ask(self, rows: int) -> asyncio.Future[None]:
+        """Ask for the slot of a job with ``rows`` rows. The future is done when the slot is held; cancelling it before
+        that takes the request back.
+        """
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._queue and self._fits(rows):
             self._take(rows)
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append((rows, turn))
+            turn.set_result(None)
+        else:
+            self._queue.append((rows, turn))
+            turn.add_done_callback(self._taken_back)
+        return turn
+
+    async def acquire(self, rows: int) -> None:
+        """Wait until a job with ``rows`` rows may start, and hold its slot."""
+        turn = self.ask(rows)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # the slot came in the same moment
                 self.release(rows)
-            else:
-                with suppress(ValueError):
-                    self._queue.remove((rows, turn))
-                self._wake()
             raise
+
+    def hold(self, rows: int) -> None:
+        """Hold the slot of a job that is at Mailjet already, whether there is room or not."""
+        self._take(rows)
+
+    def _taken_back(self, turn: asyncio.Future[None]) -> None:
+        if turn.cancelled():
+            self._wake()
 
     def release(self, rows: int) -> None:
         """Give back the slot of a job with ``rows`` rows."""
@@ -53,7 +65,7 @@ class JobSlots:
 
     def _wake(self) -> None:
         """Give slots to the front of the queue, as far as they fit."""
-        while self._queue and self._fits(self._queue[0][0]):
+        while self._queue and (self._queue[0][1].done() or self._fits(self._queue[0][0])):
             rows, turn = self._queue.popleft()
             if not turn.done():
                 self._take(rows)

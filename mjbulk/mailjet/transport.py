@@ -6,7 +6,7 @@ a retry after a wait. `Transport` does what it says.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import IO, Any, Generic, TypeVar
@@ -39,11 +39,19 @@ _RETRY, _RETRY_AFTER_TIMEOUT = 5.0, 10.0
 _BACKOFF = Backoff()
 
 
+async def _ignore() -> None:
+    """Do nothing."""
+
+
 @define
 class Doubt:
-    """Whether a request may have reached Mailjet without a readable answer. Its owner reads it after a cancellation."""
+    """Whether a request may have been applied without a readable answer. The owner reads it after a cancellation."""
 
     sent: bool = False
+    leaving: Callable[[], Awaitable[object]] = _ignore
+    """Is awaited when the gate has granted the request and it is about to leave, unless it is in doubt already."""
+    returned: Callable[[], Awaitable[object]] = _ignore
+    """Is awaited before a retry where nothing of the request was applied."""
 
 
 @frozen(kw_only=True)
@@ -289,6 +297,8 @@ class Transport:
             case Raise(error):
                 raise error
             case Retry() as retry:
+                if not sending.doubt.sent:
+                    await sending.doubt.returned()
                 await self._pay(sending, retry, result.why)
                 raise _Again(retry.seconds)
 
@@ -332,7 +342,10 @@ class Transport:
 
     async def _doubted(self, sending: _Sending[Any], start: Start) -> AttemptResult:
         """Make an attempt and keep the doubt true at each moment: a cancellation leaves it as it is then."""
-        before, sending.doubt.sent = sending.doubt.sent, True
+        before = sending.doubt.sent
+        if not before:
+            await sending.doubt.leaving()
+        sending.doubt.sent = True
         result = await self._attempt(sending)
         applied = result.verdict is Verdict.APPLIED
         if not applied:

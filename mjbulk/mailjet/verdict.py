@@ -17,13 +17,11 @@ Whether twice does harm depends on the request (``harmless``). Adding a person a
 have left in between. Nothing at Mailjet recognises a repeated POST (FACTS 9.13).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from attrs import frozen
-
-from mjbulk.terms import Action, Resend
 
 MAX_RETRY_AFTER = 120.0
 """Longest pause in seconds that requests wait for. When the server asks for more, the run halts and says how long."""
@@ -93,19 +91,6 @@ def judge_status(status: int, *, code: str | None, retry_after: bool) -> Verdict
 def may_retry(verdict: Verdict, *, harmless: bool) -> bool:
     """Say whether the same bytes may be sent once more after this verdict."""
     return verdict is Verdict.NOT_APPLIED or (harmless and verdict in (Verdict.AMBIGUOUS, Verdict.UNKNOWN))
-
-
-def harmless_to_retry(actions: Iterable[Action], *, excludes: bool, resend: Resend) -> bool:
-    """Say whether a chunk may be retried when it is not known whether it was applied.
-
-    ``addnoforce`` and an update without a list converge: applied twice, they leave the same state as applied once
-    (FACTS 1.3).
-    ``addforce``, ``remove``, ``unsub`` and changes of the exclusion list may undo what a person chose in between: these
-    are retried only with ``resend="always"``.
-    """
-    if resend != "safe":
-        return resend == "always"
-    return not excludes and all(action is Action.ADDNOFORCE for action in actions)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,7 +1,10 @@
 """The books of a run while it goes on."""
 
+from collections.abc import Iterable, Sequence
+
 from mjbulk.models import Counts, JobRef, Rejection, Unsettled
 from mjbulk.outcomes.rejections import RejectionStore
+from mjbulk.outcomes.row_set import RowSet
 
 
 class Ledger:
@@ -13,20 +16,32 @@ class Ledger:
         self.rejections = RejectionStore()
         self.unsettled: list[Unsettled] = []
         self.jobs: list[JobRef] = []
+        self.accepted_rows = RowSet()
+        self.superseded_rows = RowSet()
+
+    def note_accepted(self, rows: Iterable[range], superseded: Iterable[range]) -> None:
+        """Note which rows were accepted. ``superseded`` are those of them that a later row of their person has
+        joined.
+        """
+        for some in rows:
+            self.accepted_rows.add_range(some)
+        for some in superseded:
+            self.accepted_rows.remove(some)
+            self.superseded_rows.add_range(some)
 
     def post_accepted(self, rows: int, superseded: int) -> None:
         """Post rows that Mailjet has accepted, and ``superseded`` earlier rows of the same people."""
         self.accepted += rows
         self.superseded += superseded
 
-    def post_rejected(self, rejection: Rejection) -> None:
-        """Post a row that was refused, here or by Mailjet."""
-        self.rejected += 1
-        self.rejections.add(rejection)
+    def post_rejections(self, rejections: Sequence[Rejection]) -> None:
+        """Post rows that were refused, here or by Mailjet, and keep errors that mean no single row: the rows that these
+        may mean are posted as unknown.
 
-    def keep_unassigned(self, rejection: Rejection) -> None:
-        """Keep an error that means no single row. The rows that it may mean are posted as unknown."""
-        self.rejections.add(rejection)
+        Raises OSError, when all are posted, if they can only be kept in memory.
+        """
+        self.rejected += sum(rejection.row is not None for rejection in rejections)
+        self.rejections.add(*rejections)
 
     def post_unsettled(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:
         """Post rows that are unknown or were not sent, and why."""

@@ -37,12 +37,12 @@ class RejectionStore(Rejections):
         for rejection in rejections:
             self.add(rejection)
 
-    def add(self, rejection: Rejection) -> None:
-        """Add one more."""
-        self._recent.append(rejection)
-        self._count += 1
-        self._bytes += weight((rejection.data or {}).values())
-        if len(self._recent) == _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
+    def add(self, *rejections: Rejection) -> None:
+        """Add some more. Raises OSError, when all were added, if there is no room for them but in memory."""
+        self._recent += rejections
+        self._count += len(rejections)
+        self._bytes += sum(weight((rejection.data or {}).values()) for rejection in rejections)
+        if len(self._recent) >= _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
             if not self._refs:
                 weakref.finalize(self, self._spill.close)
             self._refs.append(_store(self._spill, self._recent))

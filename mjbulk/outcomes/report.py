@@ -1,7 +1,7 @@
 """The report of a run: its books and its rejections, as plain data that outlives the client."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
@@ -13,6 +13,7 @@ from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, SupportsArrow, Unsettled
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.outcomes.rejections import RejectionStore
+from mjbulk.outcomes.row_set import RowSet
 from mjbulk.public import public
 from mjbulk.terms import RunSpec
 
@@ -35,10 +36,20 @@ class Report(Counts):
     """Whether it was read from the journal, because the run had ended before. Then nothing was sent now."""
     halted: Error | None = None
     """Why the run stopped early; None if it did not."""
+    rows_accepted: RowSet = attrs.field(factory=RowSet, repr=False)
+    rows_superseded: RowSet = attrs.field(factory=RowSet, repr=False)
     rejections: Rejections = attrs.field(factory=RejectionStore)
     """The rows that mjbulk or Mailjet refused."""
     unsettled: Sequence[Unsettled] = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
     """Why rows are unknown or were not sent, and which counts do not agree."""
+
+    def accepted_rows(self) -> Iterator[range]:
+        """Give the numbers of the rows that were accepted, as ranges, ascending."""
+        return self.rows_accepted.ranges()
+
+    def superseded_rows(self) -> Iterator[range]:
+        """Give the numbers of the rows that a later row of the same person has replaced, as ranges, ascending."""
+        return self.rows_superseded.ranges()
 
     @property
     def ok(self) -> bool:
@@ -99,9 +110,13 @@ class Report(Counts):
         return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self._head())}
 
     def _head(self) -> dict[str, Any]:
-        """Give all fields except the rejections as plain data; a range is its first and its last row."""
+        """Give all but the rejections as plain data; ranges of rows as their first and their last."""
         unsettled = [
-            {"rows": [why.rows.start, why.rows.stop - 1], "cause": why.cause, "job": why.job and str(why.job)}
+            {
+                "rows": [[rows.start, rows.stop - 1] for rows in why.rows],
+                "cause": why.cause,
+                "job": why.job and str(why.job),
+            }
             for why in self.unsettled
         ]
         return {**self.as_dict(), "halted": self.halted and str(self.halted), "unsettled": unsettled}

@@ -1,229 +1,235 @@
-"""One chunk on its sender: handed over, watched, and settled.
+"""One chunk from its intent to its outcome, in one coroutine.
 
-Every row of it is posted to the ledger exactly once, also where its task is cancelled at any point; and where there is
-a journal, not before its outcome is written there.
+    its known jobs are watched -> it is submitted -> its jobs are watched, together -> its rows have their outcomes
+
+Whatever ends the coroutine, `close` posts what has no outcome, and lets go of everything.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any
 
-from attrs import evolve
-
-from mjbulk.chunks.chunker import Chunk
+from mjbulk.chunks.chunk import Chunk
 from mjbulk.errors import ApiError
-from mjbulk.jobs.scheduler import EndedJob, WatchedJob
-from mjbulk.journal.records import PartRecord, mask
-from mjbulk.models import Rejection, Unsettled
-from mjbulk.outcomes.settle import JobOutcome, settle
-from mjbulk.run.part import Part, Refused, Rows
+from mjbulk.jobs.scheduler import WatchedJob
+from mjbulk.journal.records import ChunkRecord, PartRecord
+from mjbulk.run.chunk_rows import StoredRows, rows_of_parts
+from mjbulk.run.context import RunContext
+from mjbulk.run.part import InDoubt, Lost, Part, Parts, Refused, Settled, Watched
 from mjbulk.run.senders import Sender, find_import
-from mjbulk.run.submission import Desk, Handover
-from mjbulk.spill import SpillRef
+from mjbulk.run.settling import Settling
+from mjbulk.run.submission import Submission
+from mjbulk.tasks import ended as all_ended
 
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
-_NOT_AT_HAND = "its error file names people, and the source is not at hand: resume the run with its source"
-_REFUSED_LATER = "it was refused when it was sent again, after an answer that was lost"
+_UNDER_WAY = "the run stopped while their job was under way"
+_NO_ANSWER = "the run stopped before the answer to their request came"
+_NOT_READ = "the run stopped before their outcome was read from the journal"
 
 
-class Delivery:
-    """A chunk on its sender. Mutable state: the parts that have no outcome yet, and where its rows lie."""
+class ChunkInFlight:
+    """One chunk in flight. Mutable state: its parts, the body until it is submitted, and the jobs under watch."""
 
-    def __init__(self, number: int, span: range, records: Sequence[PartRecord], desk: Desk) -> None:
-        """Go on with what is known of a chunk: without `load` its rows are not at hand. Nothing is sent yet."""
+    def __init__(
+        self,
+        number: int,
+        parts: Parts,
+        context: RunContext,
+        *,
+        settling: Settling,
+        rows: StoredRows | None = None,
+        submission: Submission | None = None,
+    ) -> None:
+        """Send nothing yet. Use `of_rows` or `of_record`."""
         self.number = number
-        self.entries = sum(record.end - record.first for record in records)
-        self.done = asyncio.Event()
-        self.handover: Handover | None = None
-        self.in_doubt: list[PartRecord] = []
-        """Parts that may have been applied, and are not sent again by themselves."""
-        self._span = span
-        self._parts = [Part.of(record, desk.spec.via) for record in records]
-        self._rows: SpillRef | None = None
-        self._desk = desk
+        self.entries = parts.entries
+        self.may_send = asyncio.Event()
+        """Set when it may be submitted: there is room, and no earlier row of its people is in flight elsewhere."""
+        self.known_jobs_ended = not parts.watched()
+        self._parts = parts
+        self._context = context
+        self._settling = settling
+        self._rows = rows
+        self._submission = submission
+        self._withheld = False
+        self._jobs: dict[Part, WatchedJob] = {}
 
-    def load(self, chunk: Chunk, sender: Sender) -> None:
-        """Take the rows of the chunk: they are put aside, and the body waits to be handed over."""
-        self._rows = Rows.put(chunk, self._desk.spill)
-        if any(part.record.state in ("unsent", "sending") for part in self._parts):
-            self.handover = Handover(chunk.body, self._rows, self._parts, sender, self._desk, settle=self._settle)
+    @classmethod
+    def of_rows(
+        cls, chunk: Chunk, records: Sequence[PartRecord], sender: Sender, context: RunContext
+    ) -> "ChunkInFlight":
+        """Take a chunk with its rows, and write them to the spill. Raises OSError if they cannot be written."""
+        parts = Parts.of(records, context.spec.via)
+        rows = StoredRows(chunk, context.spill, context.held)
+        settling = Settling(parts, context, rows=rows, open_parts=rows_of_parts(chunk, parts))
+        submission = None
+        if parts.without_job():
+            submission = Submission(parts, context, body=chunk.body, rows=rows, sender=sender, settling=settling)
+        return cls(chunk.number, parts, context, settling=settling, rows=rows, submission=submission)
+
+    @classmethod
+    def of_record(cls, chunk: ChunkRecord, records: Sequence[PartRecord], context: RunContext) -> "ChunkInFlight":
+        """Take a chunk without its rows: what is known of it is settled."""
+        parts = Parts.of(records, context.spec.via)
+        open_parts = {part: context.log.rows_of(part.record) for part in parts}
+        settling = Settling(parts, context, rows=None, open_parts=open_parts)
+        return cls(chunk.number, parts, context, settling=settling)
+
+    def __repr__(self) -> str:
+        states = ", ".join(type(part.state).__name__ for part in self._parts)
+        return f"<chunk {self.number}: {states}>"
 
     @property
-    def idle(self) -> bool:
-        """Whether every part has its outcome."""
-        return not self._parts
+    def over(self) -> bool:
+        """Whether every part has been posted."""
+        return self._settling.over
 
     @property
-    def submitting(self) -> bool:
-        """Whether a request of it may be under sender: one that waits for its turn is not."""
-        sent = any(part.in_doubt for part in self._parts)
-        return self.handover is not None and self.handover.busy and sent
+    def to_be_sent(self) -> bool:
+        """Whether it has to be submitted."""
+        return self._submission is not None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a request of it that has an effect may be under way, or something is being written down."""
+        return self._settling.writing > 0 or (self._submission is not None and self._submission.under_way)
+
+    @property
+    def in_doubt(self) -> Sequence[PartRecord]:
+        """Parts that may have been applied, and are not retried."""
+        return self._settling.in_doubt
 
     async def replay(self) -> None:
-        """Post the jobs and outcomes that the journal knows. Raises JournalRefused where rejections are missing."""
-        self._desk.ledger.jobs.extend(part.job for part in self._parts if part.job is not None)
-        settled = [part for part in self._parts if part.record.state == "settled"]
-        speaks = any(part.record.rejected or part.record.cause for part in settled)
-        rejected = [record async for record in self._desk.log.rejections(self.number)] if speaks else []
-        by_part = {first: list(some) for first, some in groupby(rejected, key=lambda record: record.first)}
-        for part in settled:
-            records = by_part.get(part.record.first, [])
-            self._desk.log.check_rejections(part.record, records)
-            self._post(part, list(self._all_rows().recall(part.indexes, records)) if records else [])
+        """Post what the journal knows of it. Raises JournalRefused if rejections are missing."""
+        await self._settling.replay()
 
-    async def deliver(self) -> None:
-        """Hand it over, and settle its rows."""
-        if self.handover is not None:
-            await self.handover.hand_over()
+    async def live(self, known_jobs_ended: Callable[[], None], submitted: Callable[[], None]) -> None:
+        """Take it to its outcome. The two are called when its known jobs have ended, and when it is submitted."""
+        if not self.known_jobs_ended:
+            await self._watch()
+            self.known_jobs_ended = True
+            known_jobs_ended()
+        if self._submission is not None:
+            await self.may_send.wait()
+            if self._context.stopping or self._withheld:
+                return
+            await self._submission.submit()
+            self._submission.drop_body()
+            submitted()
         else:
             await self._adopt()
-        for part in list(self._parts):
-            if self._desk.stopped:
-                break
-            await self._settle(part)
-
-    async def _adopt(self) -> None:
-        """Without the rows, find at least the imports whose answers were lost."""
-        engine = self._desk.engine
-        for part in self._parts:
-            if part.job is None and part.in_doubt:
-                data_id = part.record.data_id
-                part.job = await find_import(engine.account, data_id, engine.settings.read_timeout)
-                if part.job is not None:
-                    self._desk.ledger.jobs.append(part.job)
-                    part.resumed = True
-                    part.record = evolve(part.record, state="watched", job=str(part.job))
-                    await self._desk.log.put(part.record)
-                else:
-                    part.lost = part.record.cause or "its answer was lost when the run ended"
+        if self._context.stopping:
+            return
+        await self._watch()
+        await self._finish()
 
     def close(self, why: str) -> None:
         """Post what has no outcome, and let go of everything. ``why`` is what ended the run."""
-        for part in list(self._parts):
-            if part.job is not None:
-                self._leave(part, f"its job was not watched to its end: {why}")
-            else:
-                self._leave(part, part.lost or why, sent=part.in_doubt)
-        if self.handover is not None:
-            self.handover.let_go()
-        if self._rows is not None:
-            self._desk.spill.drop(self._rows)
+        try:
+            for part in self._settling.unposted():
+                match part.state:
+                    case Watched():
+                        self._settling.leave(part, _UNDER_WAY)
+                    case Lost(reason):
+                        self._settling.leave(part, reason)
+                    case Settled():
+                        self._settling.leave(part, _NOT_READ)
+                    case _:
+                        doubt = part.doubt is not None
+                        self._settling.leave(part, _NO_ANSWER if doubt else why, sent=doubt)
+        finally:
+            if self._submission is not None:
+                self._submission.drop_body()
+                self._submission = None
+            if self._rows is not None:
+                self._rows.close()
+
+    def withhold(self) -> None:
+        """Have it end without being submitted, once its known jobs have ended."""
+        self._withheld = True
+        self.may_send.set()
+
+    def spill_body(self) -> None:
+        """Keep its body out of memory until it is sent."""
+        if self._submission is not None:
+            self._submission.spill_body()
 
     def statuses(self) -> Iterator[str]:
         """Give the status of each of its jobs that have not ended."""
-        for part in self._parts:
-            if part.job is not None:
-                yield part.watched.reply.status if part.watched and part.watched.reply else "Allocated"
+        for part in self._settling.unposted():
+            if isinstance(part.state, Watched):
+                job = self._jobs.get(part)
+                yield job.reply.status if job is not None and job.reply is not None else "Allocated"
 
-    def watched(self) -> Iterator[WatchedJob]:
+    def jobs(self) -> Iterable[WatchedJob]:
         """Give each of its jobs that is under watch."""
-        return (part.watched for part in self._parts if part.watched is not None)
+        return self._jobs.values()
 
-    def _all_rows(self) -> Rows:
-        """Read the rows back: they are put aside before the chunk is sent."""
-        return Rows.get(self._desk.spill, self._rows)
+    # Its jobs
 
-    # Settling
+    async def _adopt(self) -> None:
+        """Without the rows, find at least the imports whose answers were lost."""
+        engine, log = self._context.engine, self._context.log
+        for part in self._parts.without_job():
+            if not isinstance(part.state, InDoubt):
+                continue
+            job = await find_import(engine.account, part.record.data_id, engine.settings.read_timeout)
+            if job is None:
+                cause = part.record.cause or "its answer was lost when the run ended"
+                looked = part.record.data_id is not None
+                log.later(part.become(Lost(cause), **({"cause": cause} if looked else {})))
+            else:
+                self._context.ledger.jobs.append(job)
+                await log.put(part.become(Watched(job, resumed=True), job=str(job)))
 
-    async def _settle(self, part: Part) -> None:
-        """Give the rows of a part their outcome: wait for its job's end, where it has one."""
-        if part.refused is not None:
-            refused: Refused = {part.record.first: (part.refused, None, "exact")}
-            known = not part.in_doubt
-            await self._close_books(part, JobOutcome(cause=_REFUSED_LATER), refused if known else {})
-        elif part.job is not None:
-            await self._watch(part)
-        elif part.lost is not None:
-            self._leave(part, part.lost)
+    async def _watch(self) -> None:
+        """Watch the jobs of all parts together, to their ends."""
+        parts = [part for part in self._settling.unposted() if isinstance(part.state, Watched)]
+        if len(parts) == 1:
+            await self._watch_one(parts[0])
+        elif parts:
+            await _together([self._watch_one(part) for part in parts])
 
-    async def _watch(self, part: Part) -> None:
-        if part.job is None:
+    async def _watch_one(self, part: Part) -> None:
+        """Watch one job to its end, and settle its part."""
+        state = part.state
+        if not isinstance(state, Watched):
             return
-        scheduler = self._desk.engine.scheduler
-        part.watched = scheduler.watch(part.job, part.size, new=True, resumed=part.resumed)
+        scheduler, context = self._context.engine.scheduler, self._context
+        job = self._jobs[part] = scheduler.watch(state.job, part.size, new=True, resumed=state.resumed)
         try:
-            ended = await scheduler.end_of(part.watched, self._desk.notify)
-            outcome = self._judge(part, ended)
+            ended = await scheduler.end_of(job, context.notify)
+            outcome = self._settling.judge(part, ended)
             for share in _SECOND_LOOKS:
                 if outcome.final:
                     break
-                await asyncio.sleep(share * self._desk.engine.assumptions.counts_lag_seconds)
-                ended = await scheduler.look_again(part.watched)
-                outcome = self._judge(part, ended)
+                await asyncio.sleep(share * context.engine.assumptions.counts_lag_seconds)
+                ended = await scheduler.look_again(job)
+                outcome = self._settling.judge(part, ended)
         except ApiError as refusal:
             if refusal.status != 404:
                 raise
-            await self._close_books(part, JobOutcome(cause="Mailjet does not know the job any more"), {})
-            return
-        statuses = self._desk.statuses
-        statuses[ended.reply.status] = statuses.get(ended.reply.status, 0) + 1
-        if self._rows is None and ended.file and ended.file.errors:
-            self._leave(part, _NOT_AT_HAND)
-            return
-        refused = {
-            part.record.first + place: (matched.error.message, matched.error.field, matched.match)
-            for place, matched in outcome.rejected.items()
-        }
-        await self._close_books(part, outcome, refused)
+            await self._settling.unknown(part, "Mailjet does not know the job any more")
+        else:
+            await self._settling.ended(part, ended, outcome)
+            context.statuses[ended.reply.status] = context.statuses.get(ended.reply.status, 0) + 1
+        finally:
+            del self._jobs[part]
 
-    def _judge(self, part: Part, ended: EndedJob) -> JobOutcome:
-        named = bool(ended.file and ended.file.errors)
-        addresses = self._all_rows().addresses[part.indexes] if named else ()
-        assumed = self._desk.engine.assumptions
-        json_way = self._desk.spec.via == "json"
-        return settle(
-            ended.reply,
-            ended.file,
-            addresses,
-            sent=part.size,
-            on_mismatch=self._desk.spec.on_mismatch,
-            includes_rejected=assumed.count_includes_rejected if json_way else assumed.csv_count_includes_rejected,
-        )
+    async def _finish(self) -> None:
+        """Give refused parts their outcome."""
+        for part in self._settling.unposted():
+            if isinstance(part.state, Refused):
+                await self._settling.refused(part)
 
-    async def _close_books(self, part: Part, outcome: JobOutcome, refused: Refused) -> None:
-        """Give every row of a part its outcome: on disk first, then in the ledger."""
-        rejections: list[Rejection] = []
-        notes: list[Rejection] = []
-        if refused or outcome.unassigned:
-            rows = self._all_rows()
-            rejections = rows.rejections(part.indexes, refused)
-            notes = [rows.note(part.indexes, matched) for matched in outcome.unassigned]
-        left, entries = part.record.rows - len(rejections), part.size - len(refused)
-        known = outcome.cause is None or not left
-        part.record = evolve(
-            part.record,
-            state="settled",
-            accepted=entries if known else 0,
-            rejected=len(rejections),
-            superseded=left - entries if known else 0,
-            unknown=0 if known else left,
-            cause=mask((outcome.mismatch if known else outcome.cause) or ""),
-        )
-        log = self._desk.log
-        await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))
-        self._post(part, [*rejections, *notes])
-        self._desk.emit("chunk.settled", part)
 
-    def _post(self, part: Part, rejections: Sequence[Rejection]) -> None:
-        """Enter the outcome of a part into the ledger."""
-        ledger, record = self._desk.ledger, part.record
-        for rejection in rejections:
-            (ledger.keep_unassigned if rejection.row is None else ledger.post_rejected)(rejection)
-        ledger.post_accepted(record.accepted, record.superseded)
-        ledger.unknown += record.unknown
-        if record.cause:
-            ledger.unsettled.append(self._why(part, record.cause))
-        self._parts.remove(part)
-
-    def _leave(self, part: Part, cause: str, *, sent: bool = True) -> None:
-        """Enter that a part has no outcome: its rows are unknown, or were not sent."""
-        rows = part.record.rows
-        self._desk.ledger.post_unsettled(self._why(part, cause), **{"unknown" if sent else "not_sent": rows})
-        if sent and part.job is None:
-            self.in_doubt.append(part.record)
-        self._parts.remove(part)
-
-    def _why(self, part: Part, cause: str) -> Unsettled:
-        whole = part.size == self.entries or self._rows is None
-        return Unsettled(rows=self._span if whole else self._all_rows().span(part.indexes), cause=cause, job=part.job)
+async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all of them; where one fails, the others are cancelled, and its error is raised."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await all_ended(tasks)

@@ -88,7 +88,7 @@ class Engine:
         for name, text in (await self.journal.notes(self.owner)).items():
             kind = name.removeprefix(_JOBS)
             if kind in get_args(JobKind) and kind not in self.scheduler.statistics:
-                with suppress(ValueError):  # of another version: it is learned anew
+                with suppress(ValueError):  # of another version: it is learned again
                     self.scheduler.statistics[kind] = JobStatistics.of(orjson.loads(text))  # type: ignore[index]  # it was looked up
 
     def lessons(self) -> list[NoteRecord]:
@@ -108,7 +108,7 @@ class Engine:
 def open_journal(where: str | os.PathLike[str] | None, hooks: Sequence[Hook]) -> Journal:
     """Give the journal of a path or a URL; without one, a journal that keeps nothing. Nothing is opened yet.
 
-    Raises UsageError for what can be no journal, and where its extra is not installed.
+    Raises UsageError for what can be no journal, and if its extra is not installed.
     """
     if where is None:
         return NoJournal()

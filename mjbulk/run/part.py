@@ -1,145 +1,203 @@
-"""The parts of a chunk, and its rows where they are put aside until they are settled.
+"""The parts of a chunk, and the states that each of them walks through.
 
-A chunk is one part, unless Mailjet refuses the whole for a row in it, or for its size: then it is several, each of them
-with a job of its own.
+A chunk is one part, unless Mailjet refuses the whole for a row in it, or for its size: then it is halved, and each part
+has a job of its own. A part is in one state, and only these steps exist:
+
+========  ================================================  ==================================================
+state     what it means                                     steps
+========  ================================================  ==================================================
+Unsent    no request with its entries was applied           InDoubt, Refused, halved
+InDoubt   a request with its entries may have been applied  Unsent, Watched, Refused, Lost, halved
+Watched   a job has taken it                                Settled
+Refused   its one entry will never be taken                 Refused (its doubt is cleared), Settled
+Lost      in doubt, and it must not be retried              none
+Settled   each of its rows has an outcome                   none
+========  ================================================  ==================================================
+
+The journal knows the same states by its own words (`mjbulk.journal.records`). Refused and Lost are what this process
+has decided about a part that is ``unsent`` or ``sending`` on disk: the next process decides again.
 """
 
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from attrs import astuple, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
-from mjbulk.chunks.chunker import Chunk, ChunkRows
-from mjbulk.jobs.scheduler import WatchedJob
-from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
-from mjbulk.mailjet.transport import Doubt
-from mjbulk.models import JobRef, Match, Rejection
-from mjbulk.outcomes.settle import MatchedError
-from mjbulk.rows.block import Given
-from mjbulk.run.senders import Passage
-from mjbulk.spill import Spill, SpillRef
+from mjbulk.journal.info import PartState
+from mjbulk.journal.records import PartRecord
+from mjbulk.models import JobRef
 
-Refused = Mapping[int, tuple[str, str | None, Match]]
-"""Entries that are refused: their message, the field that is to blame, and how sure it is that they are meant."""
+
+@frozen
+class Unsent:
+    """No request with its entries was applied."""
+
+
+@frozen
+class InDoubt:
+    """A request with its entries may have been applied."""
+
+    own: bool
+    """Whether it was a request of this part; else of a larger body that contained it."""
+
+
+@frozen
+class Watched:
+    """A job has taken it."""
+
+    job: JobRef
+    resumed: bool = False
+    """Whether another process created the job, at an unknown time."""
+
+
+@frozen
+class Refused:
+    """Its one entry will never be taken."""
+
+    why: str = field(repr=False)
+    doubt: InDoubt | None
+    """A request with this entry whose answer was lost, and that may have been applied all the same."""
+
+
+@frozen
+class Lost:
+    """In doubt, and it must not be retried."""
+
+    why: str
+
+
+@frozen
+class Settled:
+    """Each of its rows has an outcome."""
+
+
+State = Unsent | InDoubt | Watched | Refused | Lost | Settled
+STEPS: Mapping[type[State], frozenset[type[State]]] = {
+    Unsent: frozenset({InDoubt, Refused}),
+    InDoubt: frozenset({InDoubt, Unsent, Watched, Refused, Lost}),
+    Watched: frozenset({Settled}),
+    Refused: frozenset({Refused, Settled}),
+    Lost: frozenset(),
+    Settled: frozenset(),
+}
+"""From each state the states that may follow. A part that is halved is gone."""
+_WORDS: Mapping[type[State], PartState] = {
+    Unsent: "unsent",
+    InDoubt: "sending",
+    Watched: "watched",
+    Settled: "settled",
+}
+"""How the journal calls a state. Refused and Lost leave the word as it is."""
 
 
 @define(eq=False)
 class Part:
-    """Entries of a chunk that go into one job. Mutable: what becomes known of them."""
+    """Entries of a chunk that go into one job. Mutable state: what is known of it, and its state."""
 
     record: PartRecord
     """What the journal knows."""
-    passage: Passage = field(factory=Passage)
-    job: JobRef | None = None
-    watched: WatchedJob | None = None
-    resumed: bool = False
-    """Whether its job was created by another process, nobody knows when."""
-    inherited: bool = False
-    """Whether it is in doubt for a body that it was a part of, and not for one of its own."""
+    state: State
     half_of: int = 0
     """Bytes of the body that was too large before it was halved; 0 where none was."""
-    refused: str | None = None
-    """Why the one entry in it will never be taken."""
-    lost: str | None = None
-    """Why nobody can say whether it was taken, and it is not sent again."""
 
     @classmethod
     def of(cls, record: PartRecord, via: Literal["json", "csv"]) -> "Part":
-        """Go on with what the journal knows. On the CSV way nothing can have been applied before it was uploaded."""
-        in_doubt = record.state == "sending" and (via == "json" or record.data_id is not None)
-        own = in_doubt and record.attempts > 0
-        passage = Passage(doubt=Doubt(own), data_id=record.data_id)
-        job = JobRef.parse(record.job) if record.job else None
-        return cls(record, passage, job, resumed=job is not None, inherited=in_doubt and not own)
+        """Go on with what the journal knows. On the CSV way nothing is applied before it was uploaded."""
+        state: State = Unsent()
+        if record.state == "settled":
+            state = Settled()
+        elif record.job:
+            state = Watched(JobRef.parse(record.job), resumed=True)
+        elif record.state == "sending" and (via == "json" or record.data_id is not None):
+            state = InDoubt(own=record.attempts > 0)
+        return cls(record, state)
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether it may have been applied."""
-        return self.inherited or self.passage.doubt.sent
-
-    @property
-    def indexes(self) -> slice:
-        """Its entries."""
+    def entries(self) -> slice:
+        """Its entries, by their positions in the chunk."""
         return self.record.indexes
 
     @property
     def size(self) -> int:
-        """How many entries."""
+        """How many entries it has."""
         return self.record.end - self.record.first
 
+    @property
+    def job(self) -> JobRef | None:
+        """The job that has taken it."""
+        return JobRef.parse(self.record.job) if self.record.job else None
 
-@frozen
-class Rows:
-    """The rows of a chunk, read back."""
+    @property
+    def doubt(self) -> InDoubt | None:
+        """What may have been applied of it."""
+        if isinstance(self.state, InDoubt):
+            return self.state
+        return self.state.doubt if isinstance(self.state, Refused) else None
 
-    kept: ChunkRows
-    entry_of: Sequence[int]
-    addresses: Sequence[str]
+    def become(self, state: State, **known: Any) -> PartRecord:
+        """Take a step, and give the record with what is ``known`` now; the caller writes it to the journal.
 
-    @staticmethod
-    def put(chunk: Chunk, spill: Spill) -> SpillRef:
-        """Put the rows of a chunk aside."""
-        return spill.put(astuple(chunk.kept, recurse=False))
+        A cause says why an earlier process gave the part up. It ends with the next step.
+        """
+        if type(state) not in STEPS[type(self.state)]:
+            raise RuntimeError(f"a part goes from {type(self.state).__name__} to {type(state).__name__}")
+        self.state = state
+        word = _WORDS.get(type(state), self.record.state)
+        self.record = evolve(self.record, **{"state": word, "cause": "", **known})
+        return self.record
 
-    @classmethod
-    def get(cls, spill: Spill, ref: SpillRef | None) -> "Rows":
-        """Read them back; there are none where they are not at hand."""
-        kept = ChunkRows(*spill.get(ref)) if ref is not None else ChunkRows(array("Q"), {}, (), "")
-        return cls(kept, kept.entry_of, kept.addresses)
+    def settled(self, **figures: Any) -> PartRecord:
+        """Give the record with which it will be settled."""
+        return evolve(self.record, state="settled", **figures)
 
-    def of(self, places: slice) -> Iterator[tuple[int, int, Given]]:
-        """Give number, entry and values of each row that some of the entries stand for."""
-        for row, place, given in zip(self.kept.rows, self.entry_of, self.kept.given(), strict=True):
-            if places.start <= place < places.stop:
-                yield row, place, given
+    def halves(self, rows: int, *, too_large: int) -> tuple["Part", "Part"]:
+        """Give the two parts that take its place; ``rows`` is how many rows the entries of the first half stand for.
 
-    def count(self, places: slice) -> int:
-        """How many rows some of the entries stand for."""
-        return sum(places.start <= place < places.stop for place in self.entry_of)
-
-    def span(self, places: slice) -> range:
-        """The range of rows that some of the entries stand for."""
-        of_rows = zip(self.kept.rows, self.entry_of, strict=True)
-        mine = [row for row, place in of_rows if places.start <= place < places.stop]
-        return range(mine[0], mine[-1] + 1)
-
-    def rejections(self, places: slice, refused: Refused) -> list[Rejection]:
-        """Reject entries: with each row the earlier rows of the same person that were merged into it."""
-        return [
-            Rejection(
-                row=row,
-                email=self.addresses[place],
-                field=refused[place][1],
-                message=refused[place][0],
-                match=refused[place][2],
-                data=given.as_dict(),
-            )
-            for row, place, given in self.of(places)
-            if place in refused
-        ]
-
-    def note(self, places: slice, matched: MatchedError) -> Rejection:
-        """Keep an error that means no row for certain."""
-        wanted = {places.start + place for place in matched.indexes}
-        candidates = tuple(row for row, place, _ in self.of(places) if place in wanted)
-        error = matched.error
-        return Rejection(
-            row=None,
-            candidates=candidates,
-            email=error.email,
-            field=error.field,
-            message=error.message,
-            match=matched.match,
+        What it leaves in doubt, they do.
+        """
+        record = self.record
+        middle = (record.first + record.end) // 2
+        state = InDoubt(own=False) if self.doubt else Unsent()
+        half = evolve(record, state=_WORDS[type(state)], attempts=0, data_id=None, cause="")
+        return (
+            Part(evolve(half, end=middle, rows=rows), state, too_large),
+            Part(evolve(half, first=middle, rows=record.rows - rows), state, too_large),
         )
 
-    def recall(self, places: slice, records: Sequence[RejectionRecord]) -> Iterator[Rejection]:
-        """Give rejections as they were written down, with the address and the data of their rows."""
-        known = {row: (self.addresses[place], given) for row, place, given in self.of(places)}
-        for record in records:
-            rejection = rejection_of(record)
-            if record.row is None:
-                yield rejection
-            else:
-                email, given = known[record.row]
-                yield evolve(rejection, email=email, data=given.as_dict())
+
+@define(eq=False)
+class Parts:
+    """The parts of one chunk, in the order of their entries. Mutable state: the list; no other class changes it."""
+
+    _parts: list[Part]
+
+    @classmethod
+    def of(cls, records: Sequence[PartRecord], via: Literal["json", "csv"]) -> "Parts":
+        """Go on with what the journal knows."""
+        return cls([Part.of(record, via) for record in records])
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(list(self._parts))
+
+    def without_job(self) -> list[Part]:
+        """Give the parts that are to be sent, or to be found again."""
+        return [part for part in self._parts if isinstance(part.state, Unsent | InDoubt)]
+
+    def watched(self) -> list[Part]:
+        """Give the parts whose jobs are to be watched."""
+        return [part for part in self._parts if isinstance(part.state, Watched)]
+
+    @property
+    def anything_taken(self) -> bool:
+        """Whether a job has taken any of them."""
+        return any(part.record.job for part in self._parts)
+
+    @property
+    def entries(self) -> int:
+        """How many entries they have together."""
+        return sum(part.size for part in self._parts)
+
+    def halve(self, part: Part, halves: Sequence[Part]) -> None:
+        """Put two halves in the place of a part."""
+        at = self._parts.index(part)
+        self._parts[at : at + 1] = halves

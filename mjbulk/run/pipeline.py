@@ -1,191 +1,406 @@
-"""The chunks of a run on their sender: who waits for whom, for room, and for the books of an earlier process.
+"""Which chunk goes when.
 
-Each chunk has a task of its own. A chunk that shares a person with an unfinished one waits for it. One that was cut
-before, and has to be sent again or still, waits until the whole of what was cut before has been found unchanged.
+Rows go in at one end, and become chunks. A chunk is written down when it is cut, waits in a queue, and is begun when
+there is room for its body in memory and for its job at Mailjet. When it is done, the rows that were held for it join
+the chunk that is being filled.
+
+Where a run goes on, its chunks of before are found again first. Jobs that are known are watched at once. What is still
+to be sent waits until every chunk was found unchanged, and then for the chunks that share a person with it: those
+before it, and the known jobs of those after it.
 """
 
 import asyncio
 from array import array
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from mjbulk.chunks.chunker import Chunk
-from mjbulk.chunks.people import Lanes
+from mjbulk.chunks.builder import Rules
+from mjbulk.chunks.chunk import Chunk
+from mjbulk.chunks.chunker import REPLAY, Chunker
+from mjbulk.chunks.replay import SourceChanged
 from mjbulk.errors import Error
 from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import ChunkRecord, PartRecord
-from mjbulk.run.chunk import Delivery
+from mjbulk.run.chunk import ChunkInFlight
+from mjbulk.run.chunk_queue import ChunkQueue, WaitingChunk
+from mjbulk.run.context import RunContext
+from mjbulk.run.reader import EncodedRows
 from mjbulk.run.senders import Sender
-from mjbulk.run.submission import Desk
+from mjbulk.tasks import ended, keep
 
-GRACE = 10.0
-"""Seconds that requests under way have to end when a run is stopped."""
+_HELD_BYTES = 16 * 2**20
+"""Bytes of memory that held rows may take; then the source waits."""
+_LOOK = 0.05
+"""Seconds between two looks at what is under way, while a run is stopped."""
 
 
-class Deliveries:
-    """All deliveries of one run. Mutable state: those that are unfinished, their people, and what is in doubt."""
+class Pipeline:
+    """The chunks of one run.
+
+    Mutable state, all of it: the chunker; the queue of chunks that wait; those that live, each in a task of its own;
+    those that were left in doubt; recorded chunks until all of them are found; and whether nothing more is begun.
+    """
 
     def __init__(
         self,
-        desk: Desk,
+        context: RunContext,
+        commit: Callable[[], object],
         *,
         failed: Callable[[BaseException], object],
         ended: Callable[[], object],
         why: Callable[[], str],
     ) -> None:
-        """``failed`` is told what no row is to blame for, ``ended`` of each delivery; ``why`` gives
-        what ended the run.
+        """Begin with no chunk. ``commit`` is called before a chunk is taken, and may refuse the source. ``failed`` is
+        called with faults that are of no row, ``ended`` when a chunk has ended; ``why`` gives what ended the run.
         """
-        self.last_row = 0
-        """The last row of those that were taken."""
         self.sent_anything = False
-        self._desk = desk
+        """Whether a chunk was begun."""
+        self._context = context
+        self._commit = commit
         self._failed = failed
         self._ended = ended
         self._why = why
-        self._lanes = Lanes()
-        self._tasks: dict[asyncio.Task[None], Delivery] = {}
-        self._unfinished: dict[int, Delivery] = {}
-        self._in_doubt: dict[int, list[PartRecord]] = {}
-        self._held: list[tuple[Delivery, asyncio.Event]] = []
-        self._rooms: set[int] = set()
+        settings, slots = context.engine.settings, context.engine.slots
+        self._queue = ChunkQueue(slots, 2 * settings.concurrency, has_slot=self._has_slot)
+        self._chunker: Chunker | None = None
+        self._sender: Sender | None = None
+        self._arriving = (1, 0)
+        self._living: dict[int, ChunkInFlight] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._found: dict[int, ChunkInFlight] = {}
+        self._people: dict[int, array[int]] = {}  # of the chunks of before
+        self._doubts: dict[int, list[PartRecord]] = {}  # parts that were left in doubt, by their chunks
+        self._closed = False
+        self._changed = asyncio.Event()
 
-    async def take(self, chunk: Chunk, sender: Sender) -> None:
-        """Give a chunk to a task of its own when there is room; one that is settled is only entered into the books.
+    def __repr__(self) -> str:
+        held = self._chunker.held_rows if self._chunker else 0
+        return f"<Pipeline: {len(self._living)} chunks under way, {len(self._queue)} wait, {held} rows are held>"
 
-        Raises JournalRefused where its rows are not those that it held before.
-        """
-        log = self._desk.log
-        delivery = Delivery(chunk.number, chunk.span, log.recognise(chunk), self._desk)
-        delivery.load(chunk, sender)
-        await delivery.replay()
-        self.last_row = chunk.rows[-1]
-        if delivery.idle:
-            delivery.close("")
-        elif delivery.handover is None or chunk.number > log.history.last:
-            try:
-                await self._make_room(delivery)
-            except BaseException:  # the run ends here: in its books, this chunk is as it is
-                delivery.close(self._why())
-                raise
-            self._start(delivery, chunk)
-        else:
-            delivery.handover.put_aside()
-            unchanged = asyncio.Event()
-            self._held.append((delivery, unchanged))
-            self._start(delivery, chunk, unchanged)
-        if chunk.number >= log.history.last:
-            await self._let_held_go()
+    # What goes in
 
-    async def take_known(self, chunk: ChunkRecord) -> None:
-        """Settle what is known of a chunk whose rows are not at hand."""
-        records = self._desk.log.parts_of(chunk)
-        delivery = Delivery(chunk.number, range(chunk.first, chunk.last + 1), records, self._desk)
-        await delivery.replay()
-        if not delivery.idle:
-            await self._make_room(delivery)
-            self._lanes.enter(chunk.number, array("Q"))
-            self._unfinished[delivery.number] = delivery
-            self._track(delivery, delivery.deliver())
+    def arrive(self, first: int, last: int) -> None:
+        """Hear that these rows of the source come next."""
+        self._arriving = (first, last)
+        if self._chunker is not None:
+            self._chunker.arrive(first, last)
 
-    async def wait(self) -> None:
-        """Wait until all have ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    def is_new(self, row: int) -> bool:
+        """Say whether a row that has arrived was in no chunk of an earlier process."""
+        if self._chunker is not None:
+            return self._chunker.is_new(row)
+        return row > max((chunk.last for chunk in self._context.log.history.chunks.values()), default=0)
 
-    def halt(self) -> None:
-        """Begin nothing more."""
-        self._desk.stopped = True
+    def add(self, rows: EncodedRows, rules: Rules, sender: Sender) -> None:
+        """Take rows, and begin what can begin. Raises JournalRefused if the source is not what it was."""
+        if self._chunker is None:
+            self._chunker = Chunker(rules, self._context.held, self._context.log.recorded())
+            self._chunker.arrive(*self._arriving)
+            self._sender = sender
+        with self._context.log.refusing_changes():
+            self._chunker.add(rows.numbers, rows.addresses, rows.encoded, rows.block)
+        self._collect()
 
-    async def stop(self) -> None:
-        """Let requests under way end, within bounds, and stop everything else."""
-        self.halt()
-        submitting = [task for task, delivery in self._tasks.items() if delivery.submitting]
-        for task, delivery in list(self._tasks.items()):
-            if not delivery.submitting:
-                task.cancel()
-        if submitting:
-            await asyncio.wait(submitting, timeout=GRACE)
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._desk.spill.close()
+    async def passed(self, row: int) -> None:
+        """Hear that all rows up to this one have been taken."""
+        if self._chunker is None or not self._chunker.replaying:
+            return
+        with self._context.log.refusing_changes():
+            self._chunker.passed(row)
+        while self._chunker.found:
+            await self._find(self._chunker.found.popleft(), self._chunker)
+        if not self._chunker.replaying:
+            self._begin_found(self._chunker)
 
-    def watched(self) -> Iterator[WatchedJob]:
+    async def room(self) -> None:
+        """Wait until more rows may be read."""
+        while not self.over and self._full():
+            await self._change()
+
+    def end(self) -> None:
+        """Hear that the source has ended. Raises JournalRefused if chunks of before were not found again."""
+        chunker = self._chunker
+        with self._context.log.refusing_changes():
+            if chunker is not None:
+                chunker.check_found()
+            elif recorded := self._context.log.recorded():
+                raise SourceChanged(recorded[0].first, recorded[-1].last)
+        if chunker is not None:
+            chunker.end()
+            self._collect()
+
+    async def all_cut(self) -> None:
+        """Wait until every row is in a chunk that was cut, or nothing more is begun."""
+        while not self.over and self._chunker is not None and not self._chunker.all_cut:
+            await self._change()
+
+    async def take_known(self, record: ChunkRecord) -> None:
+        """Settle what is known of a chunk without its rows."""
+        chunk = ChunkInFlight.of_record(record, self._context.log.parts_of(record.number), self._context)
+        self._found[chunk.number] = chunk
+        await chunk.replay()
+        del self._found[chunk.number]
+        if not chunk.over:
+            self._queue.hold(chunk)
+            self._begin(chunk)
+
+    async def done(self) -> None:
+        """Wait until every chunk has ended that has begun, or may begin."""
+        while self._living or len(self._queue):
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._context.notify()
+
+    # What can be seen
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._closed or self._context.stopping
+
+    @property
+    def held_rows(self) -> int:
+        """How many rows wait for a job with an earlier row of their person."""
+        return self._chunker.held_rows if self._chunker is not None else 0
+
+    @property
+    def uncut(self) -> list[int]:
+        """The numbers of rows that were taken and are in no chunk in flight, ascending."""
+        if self._chunker is None:
+            return []
+        cut = (row for chunk in self._chunker.cut for row in chunk.kept.rows)
+        return sorted([*self._chunker.held_numbers, *self._chunker.open_numbers, *cut])
+
+    def jobs(self) -> Iterator[WatchedJob]:
         """Give the jobs under watch."""
-        for delivery in self._unfinished.values():
-            yield from delivery.watched()
+        for chunk in self._living.values():
+            yield from chunk.jobs()
 
     def statuses(self) -> dict[str, int]:
         """Give how many jobs are in which status."""
-        jobs = dict(self._desk.statuses)
-        for status in (status for delivery in self._unfinished.values() for status in delivery.statuses()):
+        jobs = dict(self._context.statuses)
+        for status in (status for chunk in self._living.values() for status in chunk.statuses()):
             jobs[status] = jobs.get(status, 0) + 1
         return jobs
 
-    async def _let_held_go(self) -> None:
-        """All that was cut before is unchanged: what has to be sent of it may go, in the order of the source."""
-        held, self._held = self._held, []
-        for delivery, unchanged in held:
-            await self._make_room(delivery)
-            unchanged.set()
+    # Its end
 
-    async def _make_room(self, delivery: Delivery) -> None:
-        """Wait for room for a body in memory, and for a job at Mailjet."""
-        if delivery.handover is not None:
-            await delivery.handover.make_room()
-        await self._desk.engine.slots.acquire(delivery.entries)
-        self._rooms.add(delivery.number)
+    def close(self) -> None:
+        """Begin nothing more: what was begun goes on to its end, and the rest is not sent."""
+        self._closed = True
+        found, self._found = self._found, {}
+        for chunk in [*self._queue.clear(), *found.values()]:
+            if chunk.number in self._living:
+                chunk.withhold()
+            else:
+                self._close(chunk)
+        self._wake()
 
-    def _start(self, delivery: Delivery, chunk: Chunk, held: asyncio.Event | None = None) -> None:
-        before = sorted(self._lanes.enter(chunk.number, chunk.people))
-        self._unfinished[delivery.number] = delivery
-        self._track(delivery, self._deliver(delivery, before, held))
+    def halt(self) -> None:
+        """Do nothing more: requests under way may end."""
+        self._context.stopping = True
+        self._queue.ask_no_more()
+        self._wake()
 
-    async def _deliver(self, delivery: Delivery, before: Sequence[int], held: asyncio.Event | None) -> None:
-        """Deliver a chunk after those before it that share a person with it."""
-        if held is not None:
-            await held.wait()
-        if delivery.handover is not None:
-            for number in before:
-                if number in self._unfinished:
-                    await self._unfinished[number].done.wait()
-            if self._desk.stopped:
+    async def stop(self, within: float) -> None:
+        """Let requests under way end, within this many seconds, and stop everything else."""
+        self.halt()
+        tasks = dict(self._tasks)
+        for number, task in tasks.items():
+            if not self._living[number].under_way:
+                task.cancel()
+        try:
+            await self._until_idle(within)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            self.close()
+            try:
+                await ended(tasks.values())
+            finally:
+                self._end_unbegun()
+
+    async def _until_idle(self, within: float) -> None:
+        """Wait until no request is under way, and nothing is being written down."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        while (left := end - loop.time()) > 0:
+            busy = [task for number, task in self._tasks.items() if self._living[number].under_way]
+            if not busy:
                 return
-            self._overtake(before)
-            self.sent_anything = True
-        await delivery.deliver()
+            await asyncio.wait(busy, timeout=min(left, _LOOK), return_when=asyncio.FIRST_COMPLETED)
 
-    def _overtake(self, before: Sequence[int]) -> None:
-        """Write down that later rows go out of people whose earlier ones are in doubt: those are not sent again."""
-        for number in self._in_doubt.keys() & before:
-            for record in self._in_doubt.pop(number):
-                self._desk.log.overtake(record)
-            self._lanes.leave(number)
+    def _end_unbegun(self) -> None:
+        """Post the chunks whose tasks were cancelled before they began."""
+        for number, task in list(self._tasks.items()):
+            if task.done():
+                self._end(self._living[number], None)
 
-    def _track(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks[task] = delivery
-        task.add_done_callback(self._delivered)
+    def _close(self, chunk: ChunkInFlight) -> None:
+        try:
+            chunk.close(self._why())
+        except BaseException as failure:  # noqa: BLE001  # whatever it is, the run must not look whole
+            self._failed(failure)
 
-    def _delivered(self, task: asyncio.Task[None]) -> None:
-        """Close a chunk, also one whose task was cancelled before it began."""
-        delivery = self._tasks.pop(task)
-        if not task.cancelled():
-            failure = task.exception()
-        else:
-            failure = None if self._desk.stopped else Error("it was cancelled from within")
+    # The decision
+
+    def _advance(self) -> None:
+        """Send what can be sent now. It is called after each event."""
+        while not self.over and (waiting := self._queue.next()) is not None:
+            self._send(waiting)
+
+    def _has_slot(self) -> None:
+        with self._failing():
+            self._advance()
+        self._wake()
+
+    def _full(self) -> bool:
+        """Say whether the source has to wait: for chunks that were cut, or for what is held."""
+        chunker = self._chunker
+        if chunker is None or chunker.replaying:
+            return False
+        if len(self._queue) > 1:
+            return True
+        rows = self._queue.entries + chunker.held_entries
+        if rows < self._context.engine.settings.max_rows and chunker.held_bytes < _HELD_BYTES:
+            return False
+        if not self._living and not len(self._queue):
+            chunker.cut_open()  # nothing is in flight whose end would let anything go
+            self._collect()
+        return bool(self._living or len(self._queue))
+
+    # Chunks
+
+    def _collect(self) -> None:
+        """Take the chunks that were cut. Raises OSError if their rows cannot be written to the spill."""
+        chunker, log = self._chunker, self._context.log
+        while chunker is not None and chunker.cut:
+            self._commit()
+            chunk = chunker.cut[0]
+            made = self._made(chunk, log.write_chunk(chunk))
+            chunker.cut.popleft()
+            self._queue.add(WaitingChunk(made, overtakes=chunk.overtaken))
+        self._advance()
+
+    def _made(self, chunk: Chunk, records: Sequence[PartRecord]) -> ChunkInFlight:
+        if self._sender is None:
+            raise RuntimeError("chunks come after rows")
+        return ChunkInFlight.of_rows(chunk, records, self._sender, self._context)
+
+    async def _find(self, chunk: Chunk, chunker: Chunker) -> None:
+        """Take a chunk of before: post what is known of it, and watch its known jobs."""
+        found = self._made(chunk, self._context.log.parts_of(chunk.number))
+        self._found[chunk.number] = found
+        self._people[chunk.number] = chunk.people
+        await found.replay()
+        if found.over:
+            del self._found[chunk.number], self._people[chunk.number]
+            self._close(found)
+            return
+        found.spill_body()
+        chunker.unfinished.add(chunk.number)
+        if not found.known_jobs_ended:
+            self._queue.hold(found)
+            self._begin(found)
+
+    def _begin_found(self, chunker: Chunker) -> None:
+        """Queue what has to be sent of the chunks of before: every one of them was found unchanged.
+
+        Each waits for those before it that share a person with it, and for known jobs of those after it.
+        """
+        waiting: dict[int, WaitingChunk] = {}
+        for number, found in sorted(self._found.items()):
+            if number not in chunker.unfinished:
+                continue
+            overtaken = set[int]()
+            shared = chunker.people.enter_recorded(number, self._people[number], overtaken)
+            if not found.known_jobs_ended:
+                for before in shared & waiting.keys():
+                    waiting[before].jobs.add(number)
+            if found.to_be_sent:
+                jobs = set() if found.known_jobs_ended else {number}
+                overtakes = frozenset(shared | overtaken)
+                waiting[number] = WaitingChunk(found, chunks=shared, jobs=jobs, overtakes=overtakes)
+        for one in waiting.values():
+            self._queue.add(one)
+        self._found.clear()
+        self._people.clear()
+        chunker.free(REPLAY)
+        self._collect()
+
+    def _send(self, waiting: WaitingChunk) -> None:
+        """Let a chunk be submitted. That it overtakes what is in doubt is written with the intent to send it."""
+        chunk = waiting.chunk
+        for number in waiting.overtakes & self._doubts.keys():
+            for record in self._doubts.pop(number):
+                self._context.log.overtake(record)
+            if self._chunker is not None:
+                self._chunker.forget(number)
+        self.sent_anything = True
+        chunk.may_send.set()
+        if chunk.number not in self._living:
+            self._begin(chunk)
+
+    def _begin(self, chunk: ChunkInFlight) -> None:
+        """Have a chunk live in a task of its own."""
+        self._living[chunk.number] = chunk
+        task = keep(self._live(chunk), name=f"mjbulk chunk {chunk.number}")
+        if chunk.number in self._living:  # an eager task may have ended
+            self._tasks[chunk.number] = task
+
+    async def _live(self, chunk: ChunkInFlight) -> None:
+        """Take a chunk to its end. Whatever ends it early becomes the cause that ends the run."""
+        failure: BaseException | None = None
+        try:
+            await chunk.live(partial(self._known_jobs_ended, chunk), partial(self._submitted, chunk))
+        except asyncio.CancelledError:
+            failure = None if self._context.stopping else Error("it was cancelled")
+        except BaseException as why:  # noqa: BLE001  # it is raised again where the run is awaited
+            failure = why
+        self._end(chunk, failure)
+
+    def _known_jobs_ended(self, chunk: ChunkInFlight) -> None:
+        self._queue.known_jobs_ended(chunk)
+        self._advance()
+
+    def _submitted(self, chunk: ChunkInFlight) -> None:
+        self._queue.submitted(chunk.number)
+        self._advance()
+        self._wake()
+
+    def _end(self, chunk: ChunkInFlight, failure: BaseException | None) -> None:
+        """Take a chunk out, and let go what waits for it."""
+        self._living.pop(chunk.number, None)
+        self._tasks.pop(chunk.number, None)
         if failure is not None:
             self._failed(failure)
-        delivery.close(self._why())
-        del self._unfinished[delivery.number]
-        if delivery.in_doubt and self._desk.log.keeps:
-            self._in_doubt[delivery.number] = delivery.in_doubt
-        else:
-            self._lanes.leave(delivery.number)
-        if delivery.number in self._rooms:
-            self._rooms.discard(delivery.number)
-            self._desk.engine.slots.release(delivery.entries)
-        delivery.done.set()
-        self._ended()
+        self._close(chunk)
+        with self._failing():
+            self._queue.done(chunk.number)
+            self._let_go(chunk)
+            self._ended()
+        self._wake()
+
+    def _let_go(self, chunk: ChunkInFlight) -> None:
+        """Let go what waits for a chunk that is done."""
+        number, in_doubt = chunk.number, bool(chunk.in_doubt) and self._context.log.keeps
+        if in_doubt:
+            self._doubts[number] = list(chunk.in_doubt)
+        if self._chunker is not None and not self.over:
+            self._chunker.done(number, in_doubt=in_doubt)
+            self._collect()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Have whatever is raised end the run."""
+        try:
+            yield
+        except BaseException as failure:  # noqa: BLE001  # as in _live
+            self._failed(failure)

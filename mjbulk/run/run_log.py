@@ -1,104 +1,100 @@
 """One run in its journal: what is known of it, and what becomes known.
 
-A run that goes on reads its source again. Its chunks are cut as they were before, and each is compared with the digest
-that was written down: so what was settled is skipped, what was under way is found again, and a source that has changed
-is refused.
+A run that goes on reads its source again. Its chunks of before are found again by their row numbers, and each is
+compared with the digest that was written down: so what was settled is skipped, what was under way is found again, and a
+source that has changed is refused.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from array import array
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
 from attrs import evolve
 
-from mjbulk.chunks.chunker import Chunk
+from mjbulk.chunks.chunk import Chunk
+from mjbulk.chunks.replay import Recorded, Routes, SourceChanged
 from mjbulk.errors import JournalRefused
 from mjbulk.journal.history import History
 from mjbulk.journal.protocol import Journal, NoJournal
 from mjbulk.journal.records import ChunkRecord, PartRecord, Record, RejectionRecord, damaged, record_of
-from mjbulk.mailjet.verdict import harmless_to_retry
+from mjbulk.journal.row_sets import RowSets, shape_of
+from mjbulk.journal.shape import encode_shape
 from mjbulk.models import Rejection
-from mjbulk.terms import Action, RunSpec
+from mjbulk.run.chunk_rows import PartRows
+from mjbulk.terms import Action, RunSpec, harmless_to_retry
 
 _BEHIND = 1000
 """Rejected rows that may wait to be written until something else is."""
 
 
 class RunLog:
-    """A run that is open in a journal. Mutable state: the record of the run, and what waits to be written."""
+    """A run that is open in a journal. Mutable state: the record of the run, and what waits to be written.
+
+    Nothing is written before `begin`: a run that is refused before leaves nothing.
+    """
 
     def __init__(self, journal: Journal, history: History) -> None:
-        """``history`` is what was found when it was opened."""
+        """Write nothing yet. ``history`` is what was found when it was opened."""
         self._journal = journal
         self.history = history
         self.keeps = not isinstance(journal, NoJournal)
         self._run = history.run
-        self._refused_before = max((chunk.last for chunk in history.chunks.values()), default=0)
+        self._begun = history.begun
+        self._waiting: list[Record] = []
         self._behind = 0
-        self._blank = not history.chunks and not history.refused
+        self.row_sets = RowSets({}, ())
+        """The rows of the chunks of before, where they are not read again from the source."""
 
-    def rows_of(self, chunk: int) -> int | None:
-        """Give how many rows a chunk held when it was cut before."""
-        known = self.history.chunks.get(chunk)
-        return known.rows if known else None
+    async def begin(self) -> None:
+        """Write down that the run exists: its source was found good so far."""
+        if not self._begun:
+            self._begun = True
+            waiting, self._waiting = self._waiting, []
+            await self._journal.put(self._run, *waiting)
 
-    def recognise(self, chunk: Chunk) -> Sequence[PartRecord]:
-        """Give the parts of a chunk as they are known; it is written down where it is new.
+    # What is known
 
-        Raises JournalRefused where its rows are not those that it held before.
+    def recorded(self) -> list[Recorded]:
+        """Give the chunks of before, by their numbers."""
+        return [
+            Recorded(
+                number=chunk.number,
+                first=chunk.first,
+                last=chunk.last,
+                rows=chunk.rows,
+                entries=chunk.entries,
+                digest=chunk.digest,
+                shape=shape_of(chunk),
+            )
+            for chunk in self.history.chunks.values()
+        ]
+
+    async def recall_rows(self) -> AsyncIterator[RejectionRecord]:
+        """Find out from the records alone which rows the chunks of before have, and give the rows that were refused
+        here.
         """
-        known = self.history.chunks.get(chunk.number)
-        now = ChunkRecord(
-            run=self._run.run,
-            number=chunk.number,
-            first=chunk.rows[0],
-            last=chunk.rows[-1],
-            rows=len(chunk.rows),
-            entries=chunk.entries,
-            digest=chunk.digest,
-        )
-        if known is not None and known != now:
-            raise self._changed(known.first, known.last)
-        if known is None and self._run.whole:
-            raise self._changed(now.first, now.last)
-        if known is None:
-            self._blank = False
-            self.later(now, now.whole())
-        return self.parts_of(now)
+        self.row_sets = RowSets(self.history.chunks, pending=True)
+        async for record in self.rejections(0):
+            self.row_sets.refuse(record.row or 0)
+            yield record
 
-    def parts_of(self, chunk: ChunkRecord) -> Sequence[PartRecord]:
-        """Give the parts of a chunk: one, before it was sent."""
-        return self.history.parts.get(chunk.number) or (chunk.whole(),)
+    def parts_of(self, number: int) -> Sequence[PartRecord]:
+        """Give the parts of a chunk of before: one, before it was sent."""
+        return self.history.parts.get(number) or (self.history.chunks[number].whole(),)
 
-    def check_end(self, chunks: int, rows: int) -> None:
-        """Raise JournalRefused where a source ended before the last chunk that it had before, or has other rows."""
-        if chunks < self.history.last:
-            missing = self.history.chunks[chunks + 1]
-            raise self._changed(missing.first, self.history.chunks[self.history.last].last)
-        if self._run.whole and rows != self._run.rows:
-            raise self._changed(min(rows, self._run.rows) + 1, max(rows, self._run.rows))
-
-    def _changed(self, first: int, last: int) -> JournalRefused:
-        return JournalRefused(
-            f"the source has changed since run {self._run.run_id!r} was begun: rows {first}-{last} are not what they "
-            "were, or the account's properties or chunk_bytes are not; give it as it was, or take a new run_id"
-        )
-
-    def check_targets(self, lists: Sequence[tuple[int, Action]] | None) -> None:
-        """Write down which lists the run's names mean. Raises JournalRefused where they meant others before."""
-        targets = orjson.dumps(sorted(lists or ())).decode()
-        if self._run.targets not in ("", targets):
-            raise JournalRefused(f"run {self._run.run_id!r} was begun for other lists: their names mean others now")
-        self._run = evolve(self._run, targets=targets, settled=False)
-        self.later(self._run)
+    def rows_of(self, part: PartRecord) -> PartRows:
+        """Give the rows of a part, which the source does not tell."""
+        merged = part.rows > part.end - part.first
+        return PartRows(self.row_sets.of_part(part), self.row_sets.superseded(part) if merged else ())
 
     def finished(self, spec: RunSpec) -> bool:
-        """Whether nothing is left to do for a run on these terms: its source was read to the end, and each of its rows
-        has an outcome, if only that nobody can know.
+        """Say whether nothing is left to do for a run on these terms: its source was read to the end, and each of its
+        rows has an outcome, or can never have one.
         """
         run, parts = self._run, [part for parts in self.history.parts.values() for part in parts]
-        if not run.settled or not run.whole or self.history.counts().not_sent:
+        if not run.closed or not run.whole or self.history.counts().not_sent:
             return False
         actions = [action for _, action in spec.lists or ()]
         again = harmless_to_retry(actions, excludes=spec.excluded is not None, resend=spec.resend)
@@ -112,19 +108,79 @@ class RunLog:
         return self._journal.rejections(self._run.run, chunk)
 
     def check_rejections(self, part: PartRecord, found: Sequence[RejectionRecord]) -> None:
-        """Raise JournalRefused where rejections of a part are missing."""
+        """Raise JournalRefused if rejections of a part are missing."""
         if sum(record.row is not None for record in found) != part.rejected:
             raise damaged(f"rejections of chunk {part.chunk} are missing")
 
+    # What has to be as it was
+
+    def check_targets(self, lists: Sequence[tuple[int, Action]] | None) -> None:
+        """Note which lists the run's names mean. Raises JournalRefused if they meant others before."""
+        targets = orjson.dumps(sorted(lists or ())).decode()
+        if self._run.targets not in ("", targets):
+            raise JournalRefused(f"run {self._run.run_id!r} was begun for other lists: their names mean others now")
+        self._run = evolve(self._run, targets=targets, closed=False, cause="")
+        if self._begun:
+            self.later(self._run)
+
+    @contextmanager
+    def refusing_changes(self) -> Iterator[None]:
+        """Raise JournalRefused if the source is found to be another one."""
+        try:
+            yield
+        except SourceChanged as changed:
+            raise self._changed(changed.first, changed.last) from None
+
+    def check_end(self, rows: int) -> None:
+        """Raise JournalRefused if a source that was read to its end has another number of rows now."""
+        if self._run.whole and rows != self._run.rows:
+            raise self._changed(min(rows, self._run.rows) + 1, max(rows, self._run.rows))
+
+    def _changed(self, first: int, last: int) -> JournalRefused:
+        return JournalRefused(
+            f"the source has changed since run {self._run.run_id!r} was begun: rows {first}-{last} are not what they "
+            "were, or the account's properties or chunk_bytes are not; give it as it was, or take a new run_id"
+        )
+
+    # What becomes known
+
+    def write_chunk(self, chunk: Chunk) -> Sequence[PartRecord]:
+        """Have a new chunk written, and give its one part.
+
+        Raises JournalRefused if the source had ended before it.
+        """
+        if self._run.whole:
+            raise self._changed(chunk.span.start, chunk.span.stop - 1)
+        record = ChunkRecord(
+            run=self._run.run,
+            number=chunk.number,
+            first=chunk.first,
+            last=chunk.last,
+            rows=chunk.rows,
+            entries=chunk.entries,
+            digest=chunk.digest,
+            shape=encode_shape(chunk.shape) if self.keeps else "",
+        )
+        self.later(record, record.whole())
+        return (record.whole(),)
+
     async def read_again(self) -> None:
-        """Forget rows that were refused here after the last chunk that is known: what is read now counts."""
-        if self.history.refused and not self._run.whole:
-            await self._journal.forget_refused(self._run.run, self._refused_before)
+        """Forget rows that were refused here and belong to no chunk of before: what is read now counts."""
+        if not self.history.refused or self._run.whole:
+            return
+        recorded = self.recorded()
+        routes = Routes(recorded)
+        pending = array("Q")
+        if any(chunk.shape.holes for chunk in recorded):
+            async for record in self.rejections(0):
+                row = record.row or 0
+                if row <= routes.window_end and not routes.segments(row, row)[0][2]:
+                    pending.append(row)
+        await self._journal.forget_refused(self._run.run, routes.window_end, pending)
 
     def refuse(self, rejection: Rejection) -> None:
-        """Note a row that was refused here; those before the last chunk that is known were noted then."""
-        if self.keeps and rejection.row is not None and rejection.row > self._refused_before:
-            self._blank = False
+        """Note a row that was refused here."""
+        if self.keeps and rejection.row is not None:
             self.later(record_of(rejection, self._run.run, 0, 0, rejection.row))
             self._behind += 1
 
@@ -145,11 +201,15 @@ class RunLog:
 
     def later(self, *records: Record) -> None:
         """Have records written before whatever is put next."""
-        self._journal.later(*records)
+        if self._begun:
+            self._journal.later(*records)
+        elif self.keeps:
+            self._waiting.extend(records)
 
     async def put(self, *records: Record) -> None:
         """Write records."""
         self._behind = 0
+        await self.begin()
         await self._journal.put(*records)
 
     async def catch_up(self) -> None:
@@ -158,19 +218,21 @@ class RunLog:
             await self.put()
 
     async def mark_whole(self, rows: int) -> None:
-        """Write down that the source was read to its end."""
+        """Write down that the source was read to its end, and every row of it is in a chunk."""
         self._run = evolve(self._run, whole=True, rows=rows)
         await self.put(self._run)
 
     async def close(self, *, refused: bool, **known: Any) -> None:
-        """Write down how the run ended, and let others open it; forget it where it was ``refused`` as a whole."""
-        if refused and self._blank:
-            await self._journal.release(self._run)
-            with suppress(JournalRefused):  # somebody else was faster, and has begun it
-                await self._journal.purge(self._run)
-            return
+        """Write down how the run ended, and let others open it. A new run that was ``refused`` before anything was sent
+        leaves nothing, nor does one that was not begun.
+        """
+        forget = refused and not self.history.begun
         try:
-            self._run = evolve(self._run, **known)
-            await self.put(self._run)
+            if self._begun and not forget:
+                self._run = evolve(self._run, **known)
+                await self.put(self._run)
         finally:
             await self._journal.release(self._run)
+        if self._begun and forget:
+            with suppress(JournalRefused):  # somebody else was faster, and has begun it
+                await self._journal.purge(self._run)

@@ -4,48 +4,48 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from attrs import define, field
+from attrs import field, frozen
 
 from mjbulk.mailjet.account import AccountCalls
 from mjbulk.mailjet.replies import decode_data_id, decode_job_id
 from mjbulk.mailjet.requests import Content, contacts_request, csvimport_request, upload_request
 from mjbulk.mailjet.transport import Doubt, Patience, Transport
-from mjbulk.mailjet.verdict import harmless_to_retry
 from mjbulk.models import ImportOptions, JobRef
 from mjbulk.run.engine import Engine
-from mjbulk.terms import EXCLUSIONS, Action, Resend, RunSpec
+from mjbulk.terms import EXCLUSIONS, Action, Resend, RunSpec, harmless_to_retry
 
 
-async def _unheard(_: int) -> None:
-    """Nobody wants to know."""
+async def _ignore(*_: object) -> None:
+    """Do nothing."""
 
 
-@define(kw_only=True)
+@frozen(kw_only=True)
 class Passage:
-    """One body on its way. Mutable: what becomes known of it."""
+    """What goes along with one body: what is known of it, and who is told what becomes of it."""
 
     doubt: Doubt = field(factory=Doubt)
+    """Tells afterwards whether the body may have been applied."""
     patience: Patience | None = None
     """For the call that carries the rows."""
     data_id: int | None = None
-    """What was uploaded, on the CSV way."""
-    uploaded: Callable[[int], Awaitable[None]] = _unheard
-    """Is told of the DataID before it is used."""
+    """What was uploaded before, on the CSV way."""
+    uploaded: Callable[[int], Awaitable[object]] = _ignore
+    """It is called with a DataID before that is used."""
 
 
 class Sender(Protocol):
-    """Hands bodies over to Mailjet."""
+    """Submits bodies to Mailjet."""
 
     carrier: str
     """The call that carries the rows: what it refuses may be the fault of one of them."""
 
     def harmless(self, body: Content) -> bool:
-        """Whether entries may be handed over again when nobody knows if they were applied."""
+        """Say whether entries may be retried if it is not known whether they were applied."""
 
     async def submit(self, body: Content, passage: Passage) -> JobRef:
-        """Hand over entries of a chunk. Raises what the transport raises."""
+        """Submit entries of a chunk. Raises what the transport raises."""
 
-    async def find(self, passage: Passage) -> JobRef | None:
+    async def find(self, data_id: int | None) -> JobRef | None:
         """Look for the job of entries whose answer was lost, where there is a way to."""
 
 
@@ -55,13 +55,13 @@ class JsonSender:
     carrier = "POST contact/managemanycontacts"
 
     def __init__(self, transport: Transport, spec: RunSpec, lists: Sequence[tuple[int, Action]] | None) -> None:
-        """``lists`` are the run's, with their IDs."""
+        """Send nothing yet. ``lists`` are the run's, with their IDs."""
         self._transport = transport
         self._resend = spec.resend
         self._actions = [action for _, action in lists or ()]
 
     def harmless(self, body: Content) -> bool:
-        """Whether all of them converge."""
+        """Say whether all actions converge."""
         excludes = b'"IsExcludedFromCampaigns":' in body[:]
         return harmless_to_retry(self._actions, excludes=excludes, resend=self._resend)
 
@@ -76,8 +76,8 @@ class JsonSender:
         )
         return JobRef("contact", job_id)
 
-    async def find(self, passage: Passage) -> JobRef | None:  # noqa: ARG002  # of the protocol
-        """A job that took contacts says nothing by which it could be known."""
+    async def find(self, data_id: int | None) -> JobRef | None:  # noqa: ARG002  # of the protocol
+        """Give None: nothing tells which job took some contacts."""
         return None
 
 
@@ -89,7 +89,9 @@ class CsvSender:
     def __init__(
         self, engine: Engine, list_id: int, method: str, options: ImportOptions | None, resend: Resend
     ) -> None:
-        """The exclusion list's methods upload under a list, and import without. ``options`` say how dates are read."""
+        """Send nothing yet. The exclusion list's methods upload under a list, and import without. ``options`` say how
+        dates are read.
+        """
         self._transport = engine.transport
         self._account = engine.account
         self._lag = engine.settings.read_timeout
@@ -99,27 +101,25 @@ class CsvSender:
         self._options = options
 
     def harmless(self, body: Content) -> bool:  # noqa: ARG002  # of the protocol
-        """Whether the method converges."""
+        """Say whether the method converges."""
         actions = [] if self._method in EXCLUSIONS else [Action(self._method)]
         return harmless_to_retry(actions, excludes=self._method in EXCLUSIONS, resend=self._resend)
 
     async def submit(self, body: Content, passage: Passage) -> JobRef:
-        """Upload the records, and import them. An upload has no effect before it is imported: it may always be sent
-        again.
-        """
-        if passage.data_id is None:
+        """Upload the records, and import them. An upload has no effect before it is imported: a retry is harmless."""
+        data_id = passage.data_id
+        if data_id is None:
             upload = upload_request(self._list_id, body)
             data_id = await self._transport.send(upload, decode_data_id, harmless=True, patience=passage.patience)
             await passage.uploaded(data_id)
-            passage.data_id = data_id
         list_id = None if self._method in EXCLUSIONS else self._list_id
-        request = csvimport_request(passage.data_id, list_id=list_id, method=self._method, options=self._options)
+        request = csvimport_request(data_id, list_id=list_id, method=self._method, options=self._options)
         job_id = await self._transport.send(request, decode_job_id, harmless=False, doubt=passage.doubt)
         return JobRef("csvimport", job_id)
 
-    async def find(self, passage: Passage) -> JobRef | None:
+    async def find(self, data_id: int | None) -> JobRef | None:
         """Look for the import of what was uploaded, when a request that was under way must have been applied."""
-        return await find_import(self._account, passage.data_id, self._lag)
+        return await find_import(self._account, data_id, self._lag)
 
 
 async def find_import(account: AccountCalls, data_id: int | None, lag: float) -> JobRef | None:

@@ -164,7 +164,7 @@ def test_a_run_from_a_pipe_goes_on(mailjet: Mailjet, file: str, shown: Shown, ca
     assert "20 accepted" in out
     assert "its source is not at hand" in err
     assert "next: mjbulk resume r [FILE|-] goes on where it stood" in err
-    assert [run["state"] for run in shown()] == ["settled"]
+    assert [run["state"] for run in shown()] == ["needs_source"]
     assert main(["resume", "r", "--delimiter", ";"]) == 2
     assert main(["resume", "r", file, "--resend", "sometimes"]) == 2
     words = command("resume", "r", "-", "--json", "--chunk-size", "10")

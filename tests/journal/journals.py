@@ -29,7 +29,7 @@ async def opened(where: str | Path, events: list[Event] | None = None, **more: A
 
 def run_of(name: str, **said: Any) -> RunRecord:
     spec = encode_spec(mjbulk.RunSpec(lists=None))
-    return RunRecord(run=number_of(name, ""), run_id=name, account="a", spec=spec, created="2026-11-23", **said)
+    return RunRecord(run=number_of("a", name, ""), run_id=name, account="a", spec=spec, created="2026-11-23", **said)
 
 
 def chunk_of(run: RunRecord, number: int) -> ChunkRecord:
@@ -54,3 +54,9 @@ def rejection(run: RunRecord, chunk: int, number: int) -> RejectionRecord:
 
 
 RUN = run_of("r")
+
+
+async def begin(journal: SqlJournal, run: RunRecord = RUN) -> None:
+    """Open a run that is not there yet, and write it down."""
+    assert not (await journal.open_run(run)).begun
+    await journal.put(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journals import RUN, chunk_of, cut, opened, rejection, run_of, settled
+from journals import RUN, begin, chunk_of, cut, opened, rejection, run_of, settled
 from postgres import Postgres
 from sqlalchemy.event import listen
 from support import Database
@@ -25,14 +25,14 @@ from mjbulk.journal.sql import SqlJournal
 async def test_a_run_is_open_once(database: Database) -> None:
     """Elsewhere it is refused, shown as running, and not forgotten; after its release or its end it is free."""
     async with opened(database.url) as one, opened(database.url) as two:
-        await one.open_run(RUN)
+        await begin(one)
         for journal, where in ((one, "this process"), (two, "another process")):
             with pytest.raises(mjbulk.JournalRefused, match=f"under way in {where}; nothing was sent"):
                 await journal.open_run(RUN)
             with pytest.raises(mjbulk.JournalRefused, match="under way"):
                 await journal.purge(RUN)
             assert [run.state for run in await journal.runs("a")] == ["running"]
-        await two.open_run(run_of("other"))
+        await begin(two, run_of("other"))
         await one.release(RUN)
         assert {run.run_id: run.state for run in await two.runs("a")} == {"r": "resumable", "other": "running"}
         await two.open_run(RUN)
@@ -55,7 +55,9 @@ from mjbulk.terms import RunSpec
 async def hold():
     journal = SqlJournal(sys.argv[1], lambda event: None)
     spec = encode_spec(RunSpec(lists=None))
-    await journal.open_run(RunRecord(run=number_of("r", ""), run_id="r", account="a", spec=spec, created="2026-11-23"))
+    run = RunRecord(run=number_of("a", "r", ""), run_id="r", account="a", spec=spec, created="2026-11-23")
+    await journal.open_run(run)
+    await journal.put(run)
     print("held", flush=True)
     sys.stdin.read()
 
@@ -92,9 +94,9 @@ async def test_a_process_that_is_killed_lets_go(database: Database, holder: "sub
 
 @pytest.mark.smoke
 async def test_many_may_begin_at_once(database: Database) -> None:
-    """Of those who find no tables one makes them."""
+    """If several find no tables, one of them makes the tables."""
     journals = [SqlJournal(database.url, lambda event: None) for _ in range(5)]
-    await asyncio.gather(*(journal.open_run(run_of(f"r{n}")) for n, journal in enumerate(journals)))
+    await asyncio.gather(*(begin(journal, run_of(f"r{n}")) for n, journal in enumerate(journals)))
     looks = await asyncio.gather(*(journal.runs("a") for journal in journals))
     assert {tuple(run.state for run in infos) for infos in looks} == {("running",) * 5}
     await asyncio.gather(*(journal.aclose() for journal in journals))
@@ -113,13 +115,13 @@ async def test_a_run_is_read_as_of_one_moment(postgres: Postgres) -> None:
     """What others write meanwhile is not seen in part: chunks without their parts would look like damage."""
     name = postgres.create_database()
     async with opened(postgres.url(name)) as one, opened(postgres.url(name)) as two:
-        await one.open_run(RUN)
+        await begin(one)
         await one.put(chunk_of(RUN, 1), settled(RUN, 1))
         await two.runs("a")
 
         def meanwhile(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-            if "FROM mjbulk_chunks" in statement:
-                postgres.sql("delete from mjbulk_parts", name)
+            if "FROM mjbulk_2_chunks" in statement:
+                postgres.sql("delete from mjbulk_2_parts", name)
 
         listen(two._opened().engine, "after_cursor_execute", meanwhile)
         history = await two.find("r", "", "a")
@@ -142,7 +144,7 @@ async def test_files_are_for_their_owner_alone(tmp_path: Path, mask: int) -> Non
         for _ in range(2):
             async with opened(file) as journal:
                 await journal.open_run(RUN)
-                await journal.put(*cut(RUN, 1))
+                await journal.put(RUN, *cut(RUN, 1))
                 assert modes(tmp_path) == dict.fromkeys([".db", ".db-wal", ".db-shm", ".lock"], 0o600)
             assert modes(tmp_path) == {".db": 0o600}
             file.chmod(0o644)
@@ -161,18 +163,21 @@ async def refused(database: Database, match: str) -> None:
 
 async def written(database: Database) -> None:
     async with opened(database.url) as journal:
-        await journal.open_run(RUN)
+        await begin(journal)
         await journal.put(chunk_of(RUN, 1), settled(RUN, 1), rejection(RUN, 1, 1))
 
 
-async def test_another_version_is_refused(database: Database) -> None:
-    """Whether it is newer or older than what this one writes."""
+@pytest.mark.parametrize("version", [0, 99])
+async def test_another_version_is_refused(database: Database, version: int) -> None:
+    """Whether it is newer or older than those that this one reads."""
     await written(database)
-    database.sql("update mjbulk_format set version = 99")
-    await refused(database, r"another version of mjbulk \(format 99, this one writes 1\).*nothing was sent")
+    database.sql(f"update mjbulk_format set version = {version}")
+    await refused(database, rf"another version of mjbulk \(format {version}, this one writes 2\).*nothing was sent")
 
 
-@pytest.mark.parametrize("table", ["format", "runs", "chunks", "parts", "rejections", "notes"])
+@pytest.mark.parametrize(
+    "table", ["format", *(f"2_{name}" for name in ("runs", "chunks", "parts", "rejections", "commands", "notes"))]
+)
 async def test_missing_tables_are_refused(database: Database, table: str) -> None:
     """One is enough."""
     await written(database)
@@ -183,25 +188,25 @@ async def test_missing_tables_are_refused(database: Database, table: str) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        "update mjbulk_chunks set last = 11",
-        "update mjbulk_parts set state = 'unsent'",
-        "update mjbulk_parts set sum = 'x'",
-        "update mjbulk_runs set run_id = 's'",
-        "delete from mjbulk_chunks",
+        "update mjbulk_2_chunks set last = 11",
+        "update mjbulk_2_parts set state = 'unsent'",
+        "update mjbulk_2_parts set sum = 'x'",
+        "update mjbulk_2_runs set run_id = 's'",
+        "delete from mjbulk_2_chunks",
         "delete from mjbulk_format",
     ],
 )
 async def test_what_was_changed_is_refused(database: Database, change: str) -> None:
-    """Each record carries a check sum; that one is gone shows too."""
+    """Each record has a check sum; a record that is missing is noticed too."""
     await written(database)
     database.sql(change)
     await refused(database, "damaged.*nothing was sent")
 
 
 async def test_a_rejection_that_was_changed_is_refused(database: Database) -> None:
-    """It is read later than the rest."""
+    """It is read later than other records."""
     await written(database)
-    database.sql("update mjbulk_rejections set message = 'Yes'")
+    database.sql("update mjbulk_2_rejections set message = 'Yes'")
     async with opened(database.url) as journal:
         await journal.open_run(RUN)
         with pytest.raises(mjbulk.JournalRefused, match="damaged"):

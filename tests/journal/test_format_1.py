@@ -1,4 +1,4 @@
-"""A journal that an earlier mjbulk wrote opens, and its runs go on.
+"""A journal that an earlier mjbulk wrote: its ended runs can be read, unfinished ones are refused, new ones begin.
 
 ``data/format-1.db`` was written against the emulator by the last commit that had all modules in one folder (2b36339).
 It holds four runs. ``ended``: 22 rows, chunks of 14; the first chunk was halved after a 413, row
@@ -10,19 +10,18 @@ half was lost, the third is watched, the fourth and the fifth were cut and not s
 
 import shutil
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import attrs
-import orjson
 import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.journal.records import NoteRecord, RunRecord, encode_spec, fingerprint
+from mjbulk.journal.formats import old_number_of
+from mjbulk.journal.records import NoteRecord, RunRecord, fingerprint
 from mjbulk.journal.sql import SqlJournal
-from mjbulk.journal.tables import TABLES
 
 pytestmark = pytest.mark.smoke
 
@@ -31,8 +30,10 @@ PEOPLE: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n i
 BAD = {"email": "no address", "age": 0}
 ENDED = [*PEOPLE[:12], BAD, {"email": "P2@example.org", "age": 99}, *PEOPLE[12:20]]
 UNFINISHED = [*PEOPLE[:4], BAD, *PEOPLE[4:]]
+NEW = [{"email": "new@example.org"}]
 LISTS: Any = {1: "addnoforce"}
 WATCHED = mjbulk.JobRef("contact", 1_070_309_483)
+DOUBTFUL = old_number_of("doubtful", "")
 
 
 @pytest.fixture
@@ -46,31 +47,6 @@ def a_client(world: World, journal: Path | None) -> mjbulk.Client:
     return mjbulk.Client(KEYS, settings, journal=journal)
 
 
-def schema(journal: Path) -> list[tuple[str, str]]:
-    with closing(sqlite3.connect(journal)) as connection:
-        return sorted(connection.execute("select name, sql from sqlite_master").fetchall())
-
-
-async def test_a_new_journal_has_the_same_tables(tmp_path: Path) -> None:
-    """Names, types and keys of all columns are those that were written, in the same order."""
-    journal = SqlJournal(tmp_path / "new.db", lambda _: None)
-    await journal.notes("")
-    await journal.aclose()
-    assert schema(tmp_path / "new.db") == schema(WRITTEN)
-
-
-@pytest.mark.parametrize("record", TABLES, ids=lambda record: record.__name__)
-def test_each_field_has_a_column(record: type[Any]) -> None:
-    """No field of a record is forgotten, and each column but the check sum belongs to one."""
-    assert {column.key for column in TABLES[record].columns} - {"sum"} == {f.name for f in attrs.fields(record)}
-
-
-def test_each_keyword_of_a_spec_has_a_name_on_disk() -> None:
-    """No keyword of an import is forgotten when its terms are written down."""
-    spec = mjbulk.RunSpec(lists=None)
-    assert orjson.loads(encode_spec(spec)) == attrs.asdict(spec)
-
-
 async def test_what_is_known_of_its_runs(world: World, written: Path) -> None:
     """Names, states and figures are those that the earlier version told."""
     async with a_client(world, written) as client:
@@ -80,8 +56,11 @@ async def test_what_is_known_of_its_runs(world: World, written: Path) -> None:
         ("ended", "settled", (22, 19, 2, 1, 0, 0)),
         ("csv", "settled", (3, 3, 0, 0, 0, 0)),
         ("doubtful", "settled", (4, 0, 0, 0, 4, 0)),
-        ("unfinished", "resumable", (51, 9, 2, 0, 15, 25)),
+        ("unfinished", "needs_source", (51, 9, 2, 0, 15, 25)),
     ]
+    assert [run.complete for run in runs] == [True, True, False, False]
+    assert [run.cause for run in runs[:3]] == [None] * 3
+    assert "end it with that version" in str(runs[3].cause)
     assert halves == [
         (1, 10, "settled", mjbulk.JobRef("contact", 1_070_309_383)),
         (2, 5, "sending", None),
@@ -115,36 +94,80 @@ async def test_an_ended_run_gives_its_report(world: World, written: Path) -> Non
 SHOES: Any = {"types": {"shoe": "int"}, "create_properties": True}
 
 
-async def test_an_unfinished_run_goes_on(world: World, written: Path) -> None:
-    """What was settled stands, the job is watched to its end, and what was not taken goes out, each row once."""
-    async with world.turned(first_job_id=WATCHED.id) as there:
-        there.emulator.create_property("age", "int")
-        async with a_client(there, None) as client:  # the job that the earlier process had submitted
-            assert (await client.submit_contacts(UNFINISHED[21:31], lists=LISTS)).ref == WATCHED
-        async with a_client(there, written) as client:
-            report = balanced(await client.import_contacts(UNFINISHED, lists=LISTS, run_id="unfinished"))
-        assert (report.rows, report.accepted, report.rejected) == (61, 59, 2)
-        assert report.complete
-        assert {r.row: (r.message, r.data) for r in report.rejections} == {
-            3: ("Invalid email", UNFINISHED[2]),
-            5: ("this is no e-mail address", BAD),
-        }
-        sent = [job.rows for job in there.emulator.jobs.values()]
-        assert sorted(len(rows) for rows in sent) == [5, 5, 10, 10, 10, 10]
-        assert WATCHED in report.jobs
-        assert there.posts() == 6
+async def test_an_ended_run_has_ended(world: World, written: Path) -> None:
+    """Nothing is written of it, not even if what is in doubt may be retried; and it can be purged."""
+    before = rows_of(written)
+    async with a_client(world, written) as client:
+        for resend in ("always", "never"):
+            report = balanced(await client.resume_import("doubtful", resend=resend))
+            assert (report.stored, report.unknown) == (True, 4)
+        assert rows_of(written) == before
+        await client.purge_run("doubtful")
+        assert [run.run_id async for run in client.runs()] == ["ended", "csv", "unfinished"]
+    assert world.requests() == 0
+    assert {table: len(rows) for table, rows in rows_of(written).items()} == {
+        table: len([row for row in rows if DOUBTFUL not in row]) for table, rows in before.items()
+    }
 
 
-async def test_other_terms_and_other_rows_are_refused(world: World, written: Path) -> None:
-    """The terms that were written down are compared, and so are the rows."""
-    others: list[tuple[Any, Any, str]] = [
-        ({1: "unsub"}, UNFINISHED, "another lists="),
-        (LISTS, PEOPLE, "rows 1-11 are not what they were"),
-    ]
-    for lists, rows, why in others:
-        async with a_client(world, written) as client:
-            with pytest.raises(mjbulk.JournalRefused, match=why):
-                await client.import_contacts(rows, lists=lists, run_id="unfinished")
+def rows_of(journal: Path) -> dict[str, list[Any]]:
+    """Read the tables of format 1 whole."""
+    with closing(sqlite3.connect(journal)) as connection:
+        names = ("runs", "chunks", "parts", "rejections", "notes")
+        return {name: connection.execute(f"select * from mjbulk_{name}").fetchall() for name in names}
+
+
+async def test_an_unfinished_run_is_refused(world: World, written: Path) -> None:
+    """However it is called again; its file stays as the earlier version knows it."""
+    before = rows_of(written)
+    async with a_client(world, written) as client:
+        calls: list[Callable[[], Awaitable[mjbulk.Report]]] = [
+            lambda: client.import_contacts(UNFINISHED, lists=LISTS, run_id="unfinished"),
+            lambda: client.import_contacts(UNFINISHED, lists={1: "unsub"}, run_id="unfinished"),
+            lambda: client.resume_import("unfinished", UNFINISHED),
+            lambda: client.resume_import("unfinished"),
+        ]
+        for call in calls:
+            with pytest.raises(mjbulk.JournalRefused, match="end it with that version, or take a new run_id; nothing"):
+                await call()
+    assert world.requests() == 0
+    assert rows_of(written) == before
+
+
+async def test_new_runs_in_the_file(world: World, written: Path) -> None:
+    """They lie in tables of their own, also where another account has a run of that name."""
+    before = rows_of(written)
+    other = mjbulk.Credentials("another-key", "another-secret")
+    for keys in (KEYS, other):
+        async with mjbulk.Client(keys, world.settings(), journal=written) as client:
+            assert (await client.import_contacts(NEW, lists=LISTS, run_id="new")).ok
+    async with mjbulk.Client(other, world.settings(), journal=written) as client:
+        assert not (await client.import_contacts(NEW, lists=LISTS, run_id="unfinished")).stored
+        assert {run.run_id async for run in client.runs()} == {"new", "unfinished"}
+    async with a_client(world, written) as client:
+        assert [run.run_id async for run in client.runs()] == ["ended", "csv", "doubtful", "unfinished", "new"]
+        assert (await client.import_contacts(NEW, lists=LISTS, run_id="new")).stored
+    assert rows_of(written) == before
+    with closing(sqlite3.connect(written)) as connection:
+        assert connection.execute("select version from mjbulk_format").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update mjbulk_runs set milliseconds = 5 where run_id = 'ended'",
+        "update mjbulk_parts set accepted = accepted + 1",
+        "update mjbulk_rejections set message = 'Yes'",
+        "drop table mjbulk_rejections",
+    ],
+)
+async def test_what_was_changed_is_refused(world: World, written: Path, change: str) -> None:
+    """Its check sums are checked as its version made them."""
+    with closing(sqlite3.connect(written)) as connection, connection:
+        connection.execute(change)
+    async with a_client(world, written) as client:
+        with pytest.raises(mjbulk.JournalRefused, match="damaged"):
+            await client.import_contacts(ENDED, lists=LISTS, run_id="ended")
 
 
 async def test_what_was_learned_of_jobs(world: World, written: Path) -> None:

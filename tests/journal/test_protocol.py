@@ -10,13 +10,14 @@ from mjbulk.journal.records import (
     number_of,
 )
 
-RUN = RunRecord(run=number_of("r", ""), run_id="r", account=fingerprint("key"), spec="{}", created="2026-11-23")
+ACCOUNT = fingerprint("key")
+RUN = RunRecord(run=number_of(ACCOUNT, "r", ""), run_id="r", account=ACCOUNT, spec="{}", created="2026-11-23")
 
 
 async def test_no_journal_knows_nothing() -> None:
     """It takes everything and gives nothing; who asks for a run is told why."""
     journal = NoJournal()
-    assert (await journal.open_run(RUN)).last == 0
+    assert not (await journal.open_run(RUN)).begun
     journal.later(RUN)
     await journal.put(RUN)
     assert [record async for record in journal.rejections(RUN.run)] == []

@@ -10,13 +10,12 @@ from mjbulk.mailjet.verdict import (
     Backoff,
     Failure,
     Verdict,
-    harmless_to_retry,
     judge_failure,
     judge_status,
     may_retry,
     retry_after,
 )
-from mjbulk.terms import Action
+from mjbulk.terms import Action, harmless_to_retry
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
 A, N, R, F, X = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL, Verdict.AMBIGUOUS

@@ -14,7 +14,7 @@ def test_a_ledger_adds_up() -> None:
     wanted = dict.fromkeys(COUNT_NAMES, 0)
     for number in range(1, 200):
         count = chance.randrange(4)
-        why = Unsettled(rows=range(rows, rows + count), cause="x")
+        why = Unsettled(rows=(range(rows, rows + count),), cause="x")
         match chance.randrange(4):
             case 0:
                 ledger.post_accepted(count, 1)
@@ -23,7 +23,7 @@ def test_a_ledger_adds_up() -> None:
                 count += 1
             case 1:
                 count = 1
-                ledger.post_rejected(rejection(number))
+                ledger.post_rejections([rejection(number)])
                 wanted["rejected"] += 1
             case 2:
                 ledger.post_unsettled(why, unknown=count)
@@ -42,5 +42,5 @@ def test_a_ledger_adds_up() -> None:
 def test_a_note_is_no_outcome() -> None:
     """An error that cannot be assigned to a row is reported, and no row is counted as rejected for it."""
     ledger = Ledger()
-    ledger.keep_unassigned(Rejection(row=None, message="x", match="unmatched"))
+    ledger.post_rejections([Rejection(row=None, message="x", match="unmatched")])
     assert (ledger.settled, len(ledger.rejections)) == (0, 1)

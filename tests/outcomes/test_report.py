@@ -87,7 +87,7 @@ def test_a_report_can_be_pickled() -> None:
         rows=1,
         rejected=1,
         halted=UsageError("x"),
-        unsettled=(Unsettled(rows=range(1, 2), cause="x"),),
+        unsettled=(Unsettled(rows=(range(1, 2),), cause="x"),),
     )
     again = pickle.loads(pickle.dumps(made))
     assert str(again.halted) == str(made.halted)
@@ -99,8 +99,8 @@ def test_a_whole_report_as_json(tmp_path: Path, count: int) -> None:
     """.json is one object: the figures, why it stopped, what is not settled, and each rejection as in .jsonl."""
     rows = [rejection(row, data=ODD) for row in range(1, count + 1)]
     unsettled = (
-        Unsettled(rows=range(5, 8), cause="x", job=JobRef("contact", 1)),
-        Unsettled(rows=range(8, 9), cause="y"),
+        Unsettled(rows=(range(5, 8),), cause="x", job=JobRef("contact", 1)),
+        Unsettled(rows=(range(8, 9),), cause="y"),
     )
     made = report(rows, rows=7, rejected=count, halted=UsageError("wrong"), unsettled=unsettled)
     assert made.write_rejections(tmp_path / "report.json") == made.write_rejections(tmp_path / "r.jsonl") == count
@@ -110,7 +110,10 @@ def test_a_whole_report_as_json(tmp_path: Path, count: int) -> None:
     assert found == {
         **made.as_dict(),
         "halted": "wrong; nothing was sent",
-        "unsettled": [{"rows": [5, 7], "cause": "x", "job": "contact:1"}, {"rows": [8, 8], "cause": "y", "job": None}],
+        "unsettled": [
+            {"rows": [[5, 7]], "cause": "x", "job": "contact:1"},
+            {"rows": [[8, 8]], "cause": "y", "job": None},
+        ],
     }
 
 

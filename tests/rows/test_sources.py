@@ -229,7 +229,7 @@ async def test_a_source_that_fails_in_the_middle_halts_the_run(world: World, kin
     assert isinstance(cause.__cause__, LookupError) == ("LookupError" in problem)
     assert (report.rows, report.accepted, report.not_sent) == (7_777, 7_500, 277)
     assert len(world.emulator.contacts) == 7_500
-    assert [(why.rows, why.cause) for why in report.unsettled] == [(range(7_501, 7_778), str(cause))]
+    assert [(why.rows, why.cause) for why in report.unsettled] == [((range(7_501, 7_778),), str(cause))]
 
 
 class Unwilling:

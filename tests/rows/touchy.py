@@ -52,7 +52,7 @@ class Many:
 
 
 class NAType:
-    """A null as pandas has it: nobody can say whether it is equal to something."""
+    """A null as pandas has it: it is not known whether it is equal to something."""
 
     def __eq__(self, other: object) -> Any:
         return self

@@ -23,7 +23,8 @@ async def test_a_plan_says_what_would_go_wrong_and_sends_no_contact(world: World
     async with world.client() as client:
         plan = await client.plan_import(rows, lists={1: "addforce"})
     assert [(r.row, r.field) for r in plan.rejections] == [(4, "email"), (5, "email"), (6, "age"), (7, None)]
-    assert (plan.rows, plan.chunks, plan.requests, plan.superseded, plan.forced) == (2000, 2, 2, 1, 1995)
+    assert (plan.rows, plan.chunks, plan.requests, plan.superseded, plan.forced) == (2000, 2, 2, 0, 1995)
+    assert plan.recurring == 2
     assert (plan.unknown_properties, plan.new_properties) == ((), ())
     assert not [call for call in world.emulator.calls if call.method != "GET"]
 
@@ -88,7 +89,9 @@ def test_the_random_sources_have_all_that_can_happen() -> None:
 @pytest.mark.parametrize("via", ["json", "csv"])
 @pytest.mark.parametrize("seed", range(20))
 async def test_a_plan_counts_the_posts_that_the_run_then_makes(world: World, seed: int, via: Any) -> None:
-    """For random sources and limits, on both ways: chunks, POSTs and bytes are those of the import."""
+    """For random sources and limits, on both ways: what a plan counts is what the import does, except chunks of rows
+    that wait: how many those make depends on when jobs end.
+    """
     chance = random.Random(seed)
     rows = source(seed)
     how: Any = {"via": via, "create_properties": seed % 3 == 0}
@@ -97,9 +100,12 @@ async def test_a_plan_counts_the_posts_that_the_run_then_makes(world: World, see
         report = await client.import_contacts(rows, lists=ADD, **how)
     posts = [call for call in world.emulator.calls if call.method == "POST"]
     carriers = ("contact/managemanycontacts", "contactslist/csvdata")
-    assert plan.requests == len(posts)
-    assert (plan.chunks, plan.rows) == (len(report.jobs), report.rows)
-    assert plan.bytes == sum(call.size for call in posts if call.route in carriers)
+    if not plan.recurring:
+        assert plan.requests == len(posts)
+        assert plan.bytes == sum(call.size for call in posts if call.route in carriers)
+    assert plan.requests <= len(posts)
+    assert plan.chunks <= len(report.jobs)
+    assert plan.rows == report.rows
     assert [(r.row, r.field, r.message) for r in plan.rejections] == [
         (r.row, r.field, r.message) for r in report.rejections
     ]

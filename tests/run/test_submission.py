@@ -1,300 +1,417 @@
-"""Chunks on their way: as large as they may be to the byte, and halved where they are refused as a whole, or reset."""
+"""A chunk to its jobs: what is sent, what is written down before, and what follows from each answer."""
 
 import asyncio
-import csv
-import io
-import json
-from collections.abc import AsyncIterator
-from math import ceil, log2
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support import KEYS, World, balanced
-
-import mjbulk
-from mjbulk.testing import Emulator, Fault, VirtualClockLoop
-
-ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
-CALLS = {"json": "contact/managemanycontacts", "csv": "contactslist/csvdata"}
-VIAS = pytest.mark.parametrize("via", ["json", "csv"])
-
-
-def people(count: int, **more: Any) -> list[dict[str, Any]]:
-    return [{"email": f"u{number:05}@example.org", **more} for number in range(1, count + 1)]
-
-
-def rejected(report: mjbulk.Report) -> list[int]:
-    return sorted(rejection.row or 0 for rejection in report.rejections)
-
-
-def as_json(rows: list[dict[str, Any]]) -> int:
-    """The bytes of a body, by the rules of JSON and not with the code under test."""
-    contacts = [{"Email": row["email"], "Properties": {"city": row["city"]}} for row in rows]
-    body = {"ContactsLists": [{"ListID": 1, "Action": "addnoforce"}], "Contacts": contacts}
-    return len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
-
-
-def as_csv(rows: list[dict[str, Any]]) -> int:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["email", "city"])
-    writer.writerows([row["email"], row["city"]] for row in rows)
-    return len(text.getvalue().encode())
-
-
-@pytest.mark.parametrize(("via", "size"), [("json", as_json), ("csv", as_csv)])
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(
-    cities=st.lists(st.text(st.sampled_from('aé東",'), max_size=60), min_size=1, max_size=40),
-    most=st.integers(150, 400),
+from fake_run import (
+    CALL,
+    GONE,
+    LOST,
+    NEVER_LEFT,
+    REFUSED,
+    TOO_LARGE,
+    Answer,
+    FakeSender,
+    answers,
+    chunk_of,
+    context,
+    journal_of,
+    people_in,
+    record_of,
 )
-def test_chunks_are_exact_to_the_byte(via: Any, size: Any, cities: list[str], most: int) -> None:
-    """No body is larger than it may be, none has room for the next row, and a row that fits into none is refused by
-    its number.
-    """
-    rows = [{"email": f"u{number}@example.org", "city": f"x{city}x"} for number, city in enumerate(cities, 1)]
-    small = [row for row in rows if size([row]) <= most]
+from support import settled
 
-    async def run() -> tuple[mjbulk.Report, list[int]]:
-        async with Emulator() as emulator:
-            emulator.create_property("city")
-            limits = mjbulk.Settings(api_url=emulator.url, chunk_bytes=most, concurrency=1, max_jobs=1)
-            async with mjbulk.Client(KEYS, limits) as client:
-                report = balanced(await client.import_contacts(rows, lists=ADD, via=via))
-            return report, [call.size for call in emulator.calls if call.route == CALLS[via] and call.size]
+from mjbulk.chunks.chunk import Chunk
+from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.journal.records import PartRecord
+from mjbulk.mailjet.transport import GaveUp, WasReset
+from mjbulk.models import JobRef
+from mjbulk.run.chunk_rows import StoredRows, rows_of_parts
+from mjbulk.run.context import RunContext
+from mjbulk.run.part import InDoubt, Lost, Parts, Refused, Settled, State, Unsent, Watched
+from mjbulk.run.settling import Settling
+from mjbulk.run.submission import Submission
 
-    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        report, sizes = runner.run(run())
-    assert rejected(report) == [number for number, row in enumerate(rows, 1) if row not in small]
-    expected = list[list[dict[str, Any]]]()
-    for row in small:
-        if expected and size([*expected[-1], row]) <= most:
-            expected[-1].append(row)
-        else:
-            expected.append([row])
-    assert sizes == list(map(size, expected))
+WAS_RESET = WasReset(CALL, why="the connection was closed", attempts=3, sent=True)
+OTHER_CALL = ApiError(400, call="POST elsewhere")
+FULL = ApiError(403, call=CALL)
 
 
-@VIAS
-@pytest.mark.parametrize("status", [400, 413])
-@pytest.mark.parametrize(("row", "concurrency"), [(1, 8), (1, 1), (777, 8), (1000, 8), (10_000, 8)])
-async def test_one_poison_row_costs_itself_and_few_requests(
-    world: World, via: Any, status: int, row: int, concurrency: int
-) -> None:
-    """9,999 of 10,000 rows get through, in at most 2 log2 n more requests than without it; the sizes of chunks stay."""
-    world.emulator.poison(f"u{row:05}@example.org", status)
-    async with world.client(chunk_rows=1000, concurrency=concurrency) as client:
-        report = balanced(await client.import_contacts(people(10_000), lists=ADD, via=via))
-    assert (report.accepted, rejected(report)) == (9_999, [row])
-    assert world.posts(CALLS[via]) <= 10 + 2 * ceil(log2(1000))
+class Case:
+    """One chunk that is to be submitted."""
+
+    def __init__(
+        self,
+        *people: str,
+        sender: FakeSender,
+        run: RunContext | None = None,
+        records: Sequence[dict[str, Any]] = ({},),
+        chunk: Chunk | None = None,
+    ) -> None:
+        self.run = run or context()
+        self.sender = sender
+        chunk = chunk or chunk_of(*people)
+        self.parts = Parts.of([record_of(chunk, **known) for known in records], self.run.spec.via)
+        rows = StoredRows(chunk, self.run.spill, self.run.held)
+        settling = Settling(self.parts, self.run, rows=rows, open_parts=rows_of_parts(chunk, self.parts))
+        anything: Any = sender
+        self.submission = Submission(
+            self.parts, self.run, body=chunk.body, rows=rows, sender=anything, settling=settling
+        )
+        self.ledger = self.run.ledger
+        self.journal = journal_of(self.run)
+
+    async def submit(self) -> list[State]:
+        """Submit it, and give the states of its parts."""
+        await self.submission.submit()
+        return [part.state for part in self.parts]
+
+    @property
+    def rejected(self) -> list[int]:
+        return [rejection.row or 0 for rejection in self.ledger.rejections]
 
 
-@VIAS
-@pytest.mark.parametrize("status", [400, 413])
-async def test_many_poison_rows_cost_themselves(world: World, via: Any, status: int) -> None:
-    """Alone, side by side, in one chunk and in several: each is rejected by its number, and all others get through."""
-    poison = [1, 2, 3, 4, 5, 6, 7, 500, 512, 513, 1999, *range(2100, 2115), 2500]
-    for row in poison:
-        world.emulator.poison(f"u{row:05}@example.org", status)
-    async with world.client(chunk_rows=700) as client:
-        report = balanced(await client.import_contacts(people(2500), lists=ADD, via=via))
-    assert (report.accepted, rejected(report)) == (2500 - len(poison), poison)
+def refusing(*bad: str, how: Exception = REFUSED) -> Callable[[list[str]], Answer]:
+    """Refuse each body that has one of these people in it."""
+    return lambda people: how if set(bad) & set(people) else None
 
 
-@VIAS
-@pytest.mark.parametrize("answer", ["413", "reset"])
-async def test_bodies_that_are_too_large_are_halved_and_the_size_is_kept(world: World, via: Any, answer: Any) -> None:
-    """A 413, or a reset that a half survives, teaches the size: after the first chunks nothing is too large."""
-    async with world.turned(max_body=40_000, max_body_answer=answer) as other:
-        other.emulator.create_property("city", "str")
-        async with other.client(chunk_rows=50_000, chunk_bytes=100_000, max_jobs=2) as client:
-            report = balanced(await client.import_contacts(people(20_000, city="x" * 50), lists=ADD, via=via))
-        calls = [call for call in other.emulator.calls if call.route == CALLS[via]]
-    assert report.ok
-    taken = [call.size for call in calls if call.status in (200, 201)]
-    wasted = [call for call in calls if call.status not in (200, 201)]
-    assert max(taken) <= 40_000
-    assert 0 < len(wasted) <= 20
-    assert all(call.status in (200, 201) for call in calls[len(calls) // 2 :])
+# What goes well
 
 
-@VIAS
-async def test_large_bodies_are_sent_again_and_halved(world: World, via: Any) -> None:
-    """A body that is not kept in memory goes out whole where Mailjet is busy, and in halves where it refuses."""
-    world.emulator.create_property("city", "str")
-    world.emulator.fault(CALLS[via], Fault.answer(429))
-    world.emulator.poison("u00777@example.org", 400)
-    async with world.client(chunk_rows=5000) as client:
-        report = balanced(await client.import_contacts(people(3000, city="x" * 150), lists=ADD, via=via))
-    assert max(call.size for call in world.emulator.calls) > 450_000
-    assert (report.accepted, rejected(report)) == (2999, [777])
+async def test_a_chunk_is_sent_once_and_its_job_is_written_down() -> None:
+    """The intent is on disk before the request leaves, and the job before anybody uses it."""
+    case = Case("a", "b", sender=FakeSender())
+    assert await case.submit() == [Watched(JobRef("contact", 1))]
+    assert case.sender.bodies == [["a", "b"]]
+    assert case.journal.steps() == [(0, 2, "sending"), (0, 2, "watched")]
+    assert case.ledger.jobs == [JobRef("contact", 1)]
+    (part,) = case.parts
+    assert (part.record.attempts, part.record.job) == (1, "contact:1")
+    assert not case.submission.under_way
 
 
-async def test_too_many_rows_in_one_body(world: World) -> None:
-    """A limit of rows shows as a reset as well: halves of a third of the rows get through, and the next chunks fit."""
-    async with world.turned(max_rows=300) as other, other.client(max_jobs=1) as client:
-        assert balanced(await client.import_contacts(people(10_000), lists=ADD)).ok
-        sizes = [len(job.outcomes) for job in other.emulator.jobs.values()]
-    assert max(sizes) <= 300
-    assert len(sizes) < 60
+async def test_nothing_leaves_before_its_intent_is_on_disk() -> None:
+    """A journal that takes its time holds the request back, and one that fails stops it."""
+    leaving = asyncio.get_running_loop().create_future()
+    case = Case("a", sender=FakeSender(answers(leaving)))
+    case.journal.open.clear()
+    task = asyncio.create_task(case.submission.submit())
+    await settled()
+    (part,) = case.parts
+    assert case.submission.under_way
+    assert part.state == InDoubt(own=True)
+    case.journal.open.set()
+    await settled()
+    leaving.set_result(None)
+    await task
+    assert [part.state for part in case.parts] == [Watched(JobRef("contact", 1))]
+
+    failing = Case("a", sender=FakeSender())
+    failing.journal.failure = OSError("full")
+    with pytest.raises(OSError, match="full"):
+        await failing.submission.submit()
+    (part,) = failing.parts
+    assert part.state == Unsent()
 
 
-async def test_a_size_is_not_learned_from_a_400(world: World) -> None:
-    """After a poison row the chunks are as large as before, also those that were not yet read."""
-    world.emulator.poison("u00003@example.org", 400)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        lines = ["email\n", *(f"{row['email']}\n" for row in people(1000))]
-        for start in range(0, len(lines), 100):
-            yield "".join(lines[start : start + 100]).encode()
-
-    async with world.client(chunk_rows=100, concurrency=1, max_jobs=1) as client:
-        report = balanced(await client.import_contacts(mjbulk.csv_source(pieces()), lists=ADD))
-    assert report.accepted == 999
-    sizes = [len(job.outcomes) for job in world.emulator.jobs.values()]
-    assert sizes.count(100) == 9
+async def test_what_went_through_is_learned() -> None:
+    """A body of that size is known to be no larger than it may be."""
+    case = Case("a", "b", sender=FakeSender())
+    await case.submit()
+    assert case.run.learned.passed == len("[a,b]")
 
 
-@VIAS
-async def test_a_row_that_is_too_large_alone_is_refused_by_its_number(world: World, via: Any) -> None:
-    """Mailjet takes less than a chunk may have: the row is rejected where that is said, and unknown where its
-    connection is reset.
-    """
-    rows = people(50, city="Graz")
-    rows[20]["city"] = "x" * 30_000
-    for answer, counts in (("413", (1, 0)), ("reset", (0, 1))):
-        async with world.turned(max_body=20_000, max_body_answer=answer) as other:
-            other.emulator.create_property("city", "str")
-            async with other.client() as client:
-                report = balanced(await client.import_contacts(rows, lists=ADD, via=via))
-        assert (report.accepted, report.rejected, report.unknown) == (49, *counts)
-        assert rejected(report) == ([21] if answer == "413" else [])
-        if answer == "reset" and via == "json":
-            assert [why.rows for why in report.unsettled] == [range(21, 22)]
+# What is refused
 
 
-@pytest.mark.parametrize(("action", "how"), [("addforce", {}), ("addnoforce", {"resend": "never"})])
-async def test_a_reset_is_not_tried_again_where_twice_may_do_harm(world: World, action: Any, how: Any) -> None:
-    """Nobody knows whether a body that was reset was read: its rows are unknown, and it is sent once."""
-    async with world.turned(max_body=30_000) as other, other.client() as client:
-        report = balanced(await client.import_contacts(people(1200), lists={1: action}, **how))
-        assert (report.unknown, report.accepted) == (1000, 200)
-        assert other.posts() == 2
+async def test_a_refused_chunk_is_halved_down_to_the_row() -> None:
+    """That row is rejected, and all others get a job; the halves are written in the place of the whole."""
+    case = Case("a", "b", "c", "d", sender=FakeSender(refusing("c")))
+    states = await case.submit()
+    assert [type(state) for state in states] == [Watched, Settled, Watched]
+    assert case.sender.bodies == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
+    assert case.rejected == [3]
+    parts = case.journal.parts()
+    assert {entries: part.state for entries, part in parts.items()} == {
+        (0, 4): "halved",
+        (0, 2): "watched",
+        (2, 4): "halved",
+        (2, 3): "settled",
+        (3, 4): "watched",
+    }
+    assert [parts[some].rows for some in ((0, 2), (2, 3), (3, 4))] == [2, 1, 1]
 
 
-async def test_a_short_outage_halves_nothing(world: World) -> None:
-    """Bodies of a size that went through before are sent again as they are, however often they are reset."""
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=5, after=3)
-    async with world.client(concurrency=1, max_jobs=1) as client:
-        report = balanced(await client.import_contacts(people(6000), lists=ADD))
-    assert (report.ok, len(report.jobs)) == (True, 6)
+async def test_rows_that_were_merged_are_halved_with_their_entry() -> None:
+    """A half has as many rows as its entries stand for."""
+    case = Case("a", "b", "a", "c", "a", sender=FakeSender(answers(REFUSED)))
+    await case.submit()
+    assert [(part.size, part.record.rows) for part in case.parts] == [(1, 3), (2, 2)]
 
 
-async def test_an_outage_at_the_beginning_heals(world: World) -> None:
-    """Halves that were made in vain are few, and chunks are as large as they were soon after."""
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=9)
-    async with world.client(concurrency=1, max_jobs=1) as client:
-        report = balanced(await client.import_contacts(people(20_000), lists=ADD))
-    assert report.ok
-    assert len(report.jobs) <= 20 + 2 * 4
+@pytest.mark.parametrize("refusal", [OTHER_CALL, FULL])
+async def test_what_no_row_is_at_fault_for_is_raised(refusal: ApiError) -> None:
+    """It is another call that was refused, or the status is no row's fault: the run halts, and nothing is halved."""
+    case = Case("a", "b", sender=FakeSender(answers(refusal)))
+    with pytest.raises(ApiError) as raised:
+        await case.submit()
+    assert raised.value is refusal
+    assert [part.state for part in case.parts] == [Unsent()]
+    assert case.sender.bodies == [["a", "b"]]
 
 
-async def test_an_outage_that_does_not_end_halts_the_run(world: World) -> None:
-    """Where everything is reset, nothing says that size is to blame: the run halts after a bounded number of
-    requests.
-    """
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=None)
-    async with world.client(concurrency=1, max_jobs=1) as client:
-        with pytest.raises(mjbulk.ImportHalted) as caught:
-            await client.import_contacts(people(5000), lists=ADD)
-    assert isinstance(caught.value.__cause__, mjbulk.NoAnswer)
-    assert balanced(caught.value.report).accepted == 0
-    assert world.posts() <= 2 * (6 * 3 + 10)
+async def test_only_a_413_says_that_a_body_is_too_large() -> None:
+    """The limit is lowered where half of a body succeeds that was too large, and not after a 400."""
+    for refusal, most in ((TOO_LARGE, len("[a,b,c,d]") // 2), (REFUSED, 10_000)):
+        case = Case(
+            "a", "b", "c", "d", sender=FakeSender(answers(refusal)), run=context(settings={"chunk_bytes": 10_000})
+        )
+        await case.submit()
+        assert case.run.learned.most == max(most, len("[a,b]"))
 
 
-async def test_a_row_that_is_reset_from_the_beginning_halts_the_run(world: World) -> None:
-    """A large row alone, and nothing that went through: that is an outage as well."""
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), times=None)
-    async with world.client() as client:
-        with pytest.raises(mjbulk.ImportHalted):
-            await client.import_contacts(people(1, city="x" * 5000), lists=ADD)
-    assert world.posts() <= 10
+async def test_a_hundred_refused_rows_in_a_row_do_not_halt_a_run_and_one_more_does() -> None:
+    """Then the account and not the data is at fault; a row that is taken in between begins the count again."""
+    run = context()
+    for _ in range(100):
+        await Case("a", sender=FakeSender(answers(REFUSED)), run=run).submit()
+    assert run.refused_in_a_row == 100
+    await Case("a", sender=FakeSender(), run=run).submit()
+    assert run.refused_in_a_row == 0
+    for _ in range(100):
+        await Case("a", sender=FakeSender(answers(REFUSED)), run=run).submit()
+    with pytest.raises(ApiError):
+        await Case("a", sender=FakeSender(answers(REFUSED)), run=run).submit()
+    with pytest.raises(ApiError):
+        await Case("a", "b", sender=FakeSender(answers(REFUSED)), run=run).submit()
 
 
-async def test_a_row_that_is_refused_after_a_lost_answer_is_rejected_where_its_neighbours_are_taken(
-    world: World,
-) -> None:
-    """It was in the body whose answer was lost, and a body with it in is refused as a whole: that was not applied."""
-    world.emulator.poison("u00003@example.org", 400)
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True))
-    async with world.client() as client:
-        report = balanced(await client.import_contacts(people(8), lists=ADD))
-    assert (report.accepted, rejected(report)) == (7, [3])
-    assert report.complete
+async def test_refused_rows_are_settled_when_every_part_was_tried() -> None:
+    """Not when the run stops before: the next process tries them again."""
+    case = Case("a", "b", sender=FakeSender(answers(REFUSED, REFUSED, REFUSED)))
+    assert [type(state) for state in await case.submit()] == [Settled, Settled]
+
+    stopped = Case("a", "b", sender=FakeSender())
+
+    def stop(people: list[str]) -> Answer:
+        stopped.run.stopping = len(people) == 1
+        return REFUSED
+
+    stopped.sender.answer = stop
+    assert [type(state) for state in await stopped.submit()] == [Refused, Unsent]
+    assert stopped.rejected == []
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 8])
-async def test_rows_that_are_refused_after_a_lost_answer_are_unknown_where_none_is_taken(
-    world: World, chunk_rows: int
-) -> None:
-    """The refusal may be about something else than the rows, and they may have been applied before."""
-    world.emulator.poison("example.org", 400)
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True))
-    async with world.client(chunk_rows=chunk_rows, concurrency=1) as client:
-        report = balanced(await client.import_contacts(people(8), lists=ADD))
-    assert (report.accepted, report.rejected, report.unknown) == (0, 8 - chunk_rows, chunk_rows)
-    assert {row for why in report.unsettled for row in why.rows} == set(range(1, chunk_rows + 1))
-    assert all("lost" in why.cause for why in report.unsettled)
+# What is lost
 
 
-async def test_poison_rows_that_follow_each_other_halt_no_run(world: World) -> None:
-    """Each of them is found, and all others get through."""
-    for row in people(90):
-        world.emulator.poison(row["email"])
-    async with world.client() as client:
-        report = balanced(await client.import_contacts(people(3000), lists=ADD))
-    assert (report.accepted, rejected(report)) == (2910, list(range(1, 91)))
+async def test_what_converges_is_retried_after_a_lost_answer() -> None:
+    """Its intent is written before each attempt, and it is in doubt in between."""
+    case = Case("a", sender=FakeSender(answers(LOST)))
+    assert await case.submit() == [Watched(JobRef("contact", 2))]
+    (part,) = case.parts
+    assert part.record.attempts == 2
+    assert case.journal.steps() == [(0, 1, "sending"), (0, 1, "sending"), (0, 1, "watched")]
 
 
-@pytest.mark.parametrize("last", [False, True])
-async def test_a_row_whose_own_answer_was_lost_is_rejected_where_one_after_it_is_taken(
-    world: World, *, last: bool
-) -> None:
-    """Its refusal may be about what it did itself: an account that is full since. Not where the next row is taken."""
-    rows = people(4)
-    poisoned = rows[3 if last else 2]["email"]
-    world.emulator.poison(poisoned, 400)
-    # The whole is refused, a half of it taken, the other half refused; then rows go alone.
-    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_before(reset=True), after=4 if last else 3)
-    async with world.client() as client:
-        report = balanced(await client.import_contacts(rows, lists=ADD))
-    assert (report.accepted, report.rejected, report.unknown) == ((3, 0, 1) if last else (3, 1, 0))
+async def test_what_does_not_converge_is_left_in_doubt() -> None:
+    """It is sent once, stays ``sending`` on disk, and the cause is written with the next record."""
+    case = Case("a", sender=FakeSender(answers(LOST), harmless=False))
+    assert await case.submit() == [Lost(str(LOST))]
+    assert case.sender.bodies == [["a"]]
+    assert case.journal.steps() == [(0, 1, "sending")]
+    (waiting,) = case.journal.waiting
+    assert isinstance(waiting, PartRecord)
+    assert (waiting.state, waiting.cause) == ("sending", str(LOST))
 
 
-async def test_what_an_account_has_no_room_for_since_may_have_been_applied(world: World) -> None:
-    """A row fills the account, its answer is lost, and it is refused when it is sent again: it is there."""
-    async with world.turned(contact_limit=3, queue_seconds=0.0, prepare_seconds=0.0, import_seconds=0.0) as other:
-        other.emulator.poison("u00004@example.org")
-        other.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), after=3)
-        async with other.client(concurrency=1) as client:
-            report = balanced(await client.import_contacts(people(4), lists=ADD))
-        assert "u00003@example.org" in other.emulator.contacts
-    assert (report.accepted, rejected(report), report.unknown) == (2, [4], 1)
+async def test_answers_that_are_always_lost_halt_the_run() -> None:
+    """After as many attempts as the settings allow."""
+    case = Case("a", sender=FakeSender(lambda _: LOST), run=context(settings={"attempts": 3}))
+    with pytest.raises(GaveUp) as raised:
+        await case.submit()
+    assert (len(case.sender.bodies), raised.value.sent) == (3, True)
+    assert [part.state for part in case.parts] == [InDoubt(own=True)]
 
 
-async def test_candidates_of_an_error_are_rows_of_the_source(world: World) -> None:
-    """An error of a halved chunk that may mean two rows names both by their numbers; its job's rows are unknown, and
-    the others are not.
-    """
-    world.emulator.poison("u00003@example.org", 400)
-    world.emulator.reject("u00007@example.org", "No")
-    said = b'[{"Error": "u00006@example.org or u00007@example.org"}]'
-    world.emulator.fault("batchjob/jsonerror", Fault.edited(lambda _: said), times=None)
-    async with world.client() as client:
-        report = balanced(await client.import_contacts(people(8), lists=ADD))
-    (ambiguous,) = [rejection for rejection in report.rejections if rejection.match == "ambiguous"]
-    assert (ambiguous.row, list(ambiguous.candidates)) == (None, [6, 7])
-    assert (report.accepted, report.rejected, report.unknown) == (3, 1, 4)
-    assert [why.rows for why in report.unsettled] == [range(5, 9)]
+@pytest.mark.parametrize(("failure", "state"), [(GONE, InDoubt(own=True)), (NEVER_LEFT, Unsent())])
+async def test_a_transport_that_gives_up_halts_the_run(failure: Exception, state: State) -> None:
+    """What was in doubt stays so, and what never left was not sent."""
+    case = Case("a", sender=FakeSender(answers(failure)))
+    with pytest.raises(GaveUp):
+        await case.submit()
+    assert [part.state for part in case.parts] == [state]
+
+
+async def test_what_was_not_applied_after_all_is_written_so() -> None:
+    """The request came back without an effect: a process that goes on need not fear for its rows."""
+    case = Case("a", sender=FakeSender(answers(FULL)))
+    with pytest.raises(ApiError):
+        await case.submit()
+    assert case.journal.steps() == [(0, 1, "sending")]
+    (waiting,) = case.journal.waiting
+    assert isinstance(waiting, PartRecord)
+    assert waiting.state == "unsent"
+
+
+@pytest.mark.parametrize(
+    ("known", "resend", "sent"), [({}, "safe", 1), ({"overtaken": True}, "safe", 0), ({"overtaken": True}, "always", 1)]
+)
+async def test_what_was_overtaken_is_not_retried(known: dict[str, Any], resend: Any, sent: int) -> None:
+    """A later row of one of its people has gone out, and the earlier one would win."""
+    records = [{"state": "sending", "attempts": 1, **known}]
+    case = Case("a", sender=FakeSender(), run=context(resend=resend), records=records)
+    (state,) = await case.submit()
+    assert len(case.sender.bodies) == sent
+    assert isinstance(state, Watched if sent else Lost)
+
+
+async def test_an_import_that_is_found_is_used() -> None:
+    """Nothing is sent, whether that could do harm or not, and it is written before it is used."""
+    sender = FakeSender(harmless=False)
+    sender.imports[5] = JobRef("csvimport", 9)
+    case = Case("a", sender=sender, run=context(via="csv"), records=[{"state": "sending", "attempts": 1, "data_id": 5}])
+    assert await case.submit() == [Watched(JobRef("csvimport", 9))]
+    assert sender.bodies == []
+    assert case.journal.commits[0][-1] == case.journal.parts()[0, 1]
+    assert case.journal.steps()[0] == (0, 1, "watched")
+
+
+async def test_a_large_body_that_is_reset_is_halved() -> None:
+    """Its size may be the reason: the limit is learned where a half succeeds."""
+    case = Case("a", "b", sender=FakeSender(answers(WAS_RESET)))
+    assert [type(state) for state in await case.submit()] == [Watched, Watched]
+    assert [part.record.state for part in case.parts] == ["watched", "watched"]
+    assert case.sender.bodies == [["a", "b"], ["a"], ["b"]]
+
+
+async def test_a_row_alone_that_is_reset_is_in_doubt_where_others_get_through() -> None:
+    """Where nothing has got through yet, it is an outage."""
+    outage = Case("a", sender=FakeSender(answers(WAS_RESET)))
+    with pytest.raises(WasReset):
+        await outage.submit()
+    case = Case("a", sender=FakeSender(answers(WAS_RESET)))
+    case.run.learned.passes(100)
+    assert await case.submit() == [Lost(str(WAS_RESET))]
+
+
+# Doubts about rows that are refused
+
+
+async def test_a_refused_row_was_not_applied_with_the_body_it_came_from() -> None:
+    """Its body was refused for it, whatever became of an answer before; a sibling that is taken shows that."""
+    case = Case("a", "b", "c", "d", sender=FakeSender(lambda _: None))
+    those = iter([LOST, REFUSED])
+    case.sender.answer = lambda people: next(those) if len(people) == 4 else refusing("d")(people)
+    assert [type(state) for state in await case.submit()] == [Watched, Watched, Settled]
+    assert (case.rejected, case.ledger.unknown) == ([4], 0)
+
+
+async def test_a_refused_row_stays_in_doubt_where_nothing_is_taken() -> None:
+    """The refusals may be about the account, and the first request may have been applied."""
+    case = Case("a", "b", sender=FakeSender(answers(LOST, REFUSED, REFUSED, REFUSED)))
+    states = await case.submit()
+    assert states == [Refused("no", InDoubt(own=False)), Refused("no", InDoubt(own=False))]
+    assert case.rejected == []
+
+
+async def test_a_sibling_that_is_taken_later_clears_the_doubt() -> None:
+    """Also the doubt about a request of the row's own."""
+    case = Case("a", "b", sender=FakeSender(answers(REFUSED, LOST, REFUSED)))
+    assert [type(state) for state in await case.submit()] == [Settled, Watched]
+    assert case.rejected == [1]
+
+
+async def test_a_sibling_that_was_taken_before_does_not_clear_a_row_s_own_doubt() -> None:
+    """Its own request may have been applied since."""
+    case = Case("a", "b", sender=FakeSender(answers(REFUSED, None, LOST, REFUSED)))
+    assert await case.submit() == [Watched(JobRef("contact", 2)), Refused("no", InDoubt(own=True))]
+    assert case.rejected == []
+
+
+async def test_an_inherited_doubt_is_cleared_by_what_an_earlier_process_has_sent() -> None:
+    """One part has a job already: the whole, which the lost answer was about, was refused for its row."""
+    chunk = chunk_of("a", "b")
+    records = [
+        {"end": 1, "rows": 1, "state": "watched", "job": "contact:7"},
+        {"first": 1, "end": 2, "rows": 1, "state": "sending"},
+    ]
+    case = Case(sender=FakeSender(answers(REFUSED)), chunk=chunk, records=records)
+    states = await case.submit()
+    assert [type(state) for state in states] == [Watched, Settled]
+    assert case.rejected == [2]
+
+
+# Bodies
+
+
+async def test_the_body_may_lie_on_disk() -> None:
+    """Parts of it are read when they are sent."""
+    case = Case("a", "b", "c", sender=FakeSender(answers(REFUSED)))
+    case.submission.spill_body()
+    case.submission.spill_body()
+    await case.submit()
+    assert case.sender.bodies == [["a", "b", "c"], ["a"], ["b", "c"]]
+    case.submission.drop_body()
+    case.submission.drop_body()
+
+
+async def test_without_its_body_nothing_is_sent() -> None:
+    """It was dropped with the chunk."""
+    case = Case("a", sender=FakeSender())
+    case.submission.drop_body()
+    await case.submit()
+    assert case.sender.bodies == []
+
+
+async def test_a_body_that_cannot_be_read_is_no_row_s_fault() -> None:
+    """The run halts, and nothing was sent."""
+    case = Case("a", sender=FakeSender())
+    case.submission.spill_body()
+    case.run.spill.close()
+    with pytest.raises(ValueError, match="closed"):
+        await case.submit()
+    assert [part.state for part in case.parts] == [Unsent()]
+
+
+# Cancelled
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_cancelled_request_is_in_doubt_only_if_it_may_have_left(*, sent: bool) -> None:
+    """Before its intent is on disk, nothing has left."""
+    case = Case("a", sender=FakeSender(answers(asyncio.get_running_loop().create_future())))
+    if not sent:
+        case.journal.open.clear()
+    task = asyncio.create_task(case.submission.submit())
+    await settled()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [part.state for part in case.parts] == [InDoubt(own=True) if sent else Unsent()]
+    assert not case.submission.under_way
+
+
+async def test_a_job_is_still_under_way_while_it_is_written_down() -> None:
+    """A stop of the run waits for that: the job would be known to nobody."""
+    case = Case("a", sender=FakeSender())
+    taken = asyncio.get_running_loop().create_future()
+    case.sender.answer = lambda _: taken
+    task = asyncio.create_task(case.submission.submit())
+    await settled()
+    case.journal.open.clear()
+    taken.set_result(None)
+    await settled()
+    assert case.submission.under_way
+    case.journal.open.set()
+    await task
+    assert not case.submission.under_way
+
+
+def test_people_are_read_from_a_body() -> None:
+    """The tests above look at bodies through this."""
+    assert people_in(chunk_of("a", "b").body.data) == ["a", "b"]
+    assert isinstance(LOST, NoAnswer)

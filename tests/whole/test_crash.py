@@ -14,6 +14,10 @@ from postgres import Postgres
 
 SCRIPT = Path(__file__).parents[1] / "crash.py"
 OTHERS = ("csv:addnoforce", "csv:addforce", "json:addforce", "json:addnoforce:in_turn")
+RECURRING = (
+    *("json:addnoforce:third:90", "json:addforce:everywhere", "json:unsub:zipf:20", "json:exclude:sorted"),
+    *("csv:addnoforce:everywhere:90", "csv:addforce:third", "csv:remove:twice:20", "csv:exclude:few:90"),
+)
 
 
 def crash(*commands: str) -> list[dict[str, Any]]:
@@ -47,9 +51,17 @@ def test_runs_of_other_kinds_that_are_killed() -> None:
 
 
 @pytest.mark.timeout(240)
+def test_runs_in_which_people_recur_that_are_killed() -> None:
+    """One person in a hundred, three rows in ten, somebody in every chunk, and others: on both ways, all actions."""
+    some = f"--every 25 --kinds {' '.join(RECURRING)}"
+    done = crash(f"--resend safe {some}", f"--resend never --first 12 {some}")
+    assert min(result["crashes"] for result in done) >= 60
+
+
+@pytest.mark.timeout(240)
 def test_runs_that_are_killed_again_while_they_go_on() -> None:
-    """Twice or three times, at random points."""
-    done = crash("--resend safe --seeds 105", "--resend never --seeds 105")
+    """Twice or three times, at random points; rows, actions and settings are random as well."""
+    done = crash("--seeds 105", "--seeds 105 --first 105")
     assert sum(result["twice"] for result in done) >= 150
 
 

@@ -248,7 +248,7 @@ def test_no_lie_makes_a_rejected_row_accepted(  # noqa: PLR0917  # one argument 
     assert report.accepted <= applied(emulator)
     no = {address.casefold() for address in refused}
     there = {who.casefold() for who in emulator.contacts}
-    told = {row for why in report.unsettled for row in why.rows} | {r.row for r in report.rejections}
+    told = {row for why in report.unsettled for rows in why.rows for row in rows} | {r.row for r in report.rejections}
     untold = {row.person for number, row in enumerate(rows, 1) if number not in told}
     assert not untold & no
     assert untold <= there

@@ -1,0 +1,139 @@
+"""The rows of a chunk while it is under way: in a file without a name, and read back when they are needed."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+from attrs import astuple, define, evolve, frozen
+
+from mjbulk.chunks.chunk import Chunk, ChunkRows
+from mjbulk.journal.records import RejectionRecord, rejection_of
+from mjbulk.journal.row_sets import ranges_of
+from mjbulk.models import Match, Rejection
+from mjbulk.outcomes.settle import MatchedError
+from mjbulk.rows.block import Given
+from mjbulk.run.part import Part
+from mjbulk.spill import SmallValues, Spill, SpillRef
+
+RefusedEntries = Mapping[int, tuple[str, str | None, Match]]
+"""Entries that are refused: their message, the field at fault, and how sure it is that they are meant."""
+
+
+@frozen
+class PartRows:
+    """The rows that the entries of a part stand for."""
+
+    ranges: tuple[range, ...]
+    """Their numbers, ascending."""
+    superseded: tuple[range, ...] = ()
+    """Those of them that a later row of their entry has joined."""
+
+
+def rows_of_parts(chunk: Chunk, parts: Iterable[Part]) -> dict[Part, PartRows]:
+    """Give the rows of each part of a chunk."""
+    whole = slice(0, chunk.entries)
+    return {
+        part: PartRows(chunk.ranges, ranges_of(chunk.superseded))
+        if part.entries == whole
+        else _part_of(chunk.kept, part.entries)
+        for part in parts
+    }
+
+
+def _part_of(rows: ChunkRows, entries: slice) -> PartRows:
+    entry_of = rows.entry_of
+    last = dict(zip(entry_of, rows.rows, strict=True))
+    mine = [
+        (row, last[entry])
+        for row, entry in zip(rows.rows, entry_of, strict=True)
+        if entries.start <= entry < entries.stop
+    ]
+    return PartRows(ranges_of(row for row, _ in mine), ranges_of(row for row, newest in mine if row != newest))
+
+
+@define(slots=False)
+class RowsAtHand:
+    """The rows of one chunk, read back once."""
+
+    _rows: ChunkRows
+    _held: SmallValues
+
+    @cached_property
+    def addresses(self) -> Sequence[str]:
+        """For each entry, who it is."""
+        return self._rows.addresses
+
+    def rows(self, entries: slice) -> PartRows:
+        """Give the rows that some of the entries stand for."""
+        return _part_of(self._rows, entries)
+
+    def rejections(self, entries: slice, refused: RefusedEntries) -> list[Rejection]:
+        """Reject entries: with each row the earlier rows of the same person that were merged into it."""
+        return [
+            Rejection(
+                row=row,
+                email=self.addresses[entry],
+                field=refused[entry][1],
+                message=refused[entry][0],
+                match=refused[entry][2],
+                data=given.as_dict(),
+            )
+            for row, entry, given in self._of(entries)
+            if entry in refused
+        ]
+
+    def unassigned(self, entries: slice, matched: MatchedError) -> Rejection:
+        """Keep an error that may mean any of several entries, or none."""
+        wanted = {entries.start + index for index in matched.indexes}
+        candidates = tuple(row for row, entry, _ in self._of(entries) if entry in wanted)
+        error = matched.error
+        return Rejection(
+            row=None,
+            candidates=candidates,
+            email=error.email,
+            field=error.field,
+            message=error.message,
+            match=matched.match,
+        )
+
+    def recall(self, entries: slice, records: Sequence[RejectionRecord]) -> Iterator[Rejection]:
+        """Give rejections as they were written down, with the address and the data of their rows."""
+        known = {row: (self.addresses[entry], given) for row, entry, given in self._of(entries)}
+        for record in records:
+            rejection = rejection_of(record)
+            if record.row is None:
+                yield rejection
+            else:
+                email, given = known[record.row]
+                yield evolve(rejection, email=email, data=given.as_dict())
+
+    def _of(self, entries: slice) -> Iterator[tuple[int, int, Given]]:
+        """Give number, entry and values of each row that some of the entries stand for."""
+        for row, entry, given in zip(
+            self._rows.rows, self._rows.entry_of, self._rows.given(self._held.get), strict=True
+        ):
+            if entries.start <= entry < entries.stop:
+                yield row, entry, given
+
+
+class StoredRows:
+    """The rows of one chunk in a spill. Mutable state: whether they were let go."""
+
+    def __init__(self, chunk: Chunk, spill: Spill, held: SmallValues) -> None:
+        """Write them down. Raises OSError if they cannot be."""
+        self._spill = spill
+        self._held = held
+        self._held_rows = list(chunk.kept.held.values())
+        self._ref: SpillRef | None = spill.put(astuple(chunk.kept, recurse=False))
+
+    def read(self) -> RowsAtHand:
+        """Read them back."""
+        if self._ref is None:
+            raise RuntimeError("the rows of this chunk were let go")
+        return RowsAtHand(ChunkRows(*self._spill.get(self._ref)), self._held)
+
+    def close(self) -> None:
+        """Let them go."""
+        if self._ref is not None:
+            self._spill.drop(self._ref)
+            self._held.drop(self._held_rows)
+            self._ref = None

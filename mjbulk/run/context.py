@@ -1,0 +1,44 @@
+"""What all chunks of one run share."""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+
+from mjbulk.chunks.chunk import SizeLimit
+from mjbulk.events import Event
+from mjbulk.outcomes.ledger import Ledger
+from mjbulk.run.engine import Engine
+from mjbulk.run.part import Part
+from mjbulk.run.run_log import RunLog
+from mjbulk.spill import SmallValues, Spill
+from mjbulk.terms import RunSpec
+
+
+@define(kw_only=True, eq=False)
+class RunContext:
+    """What all chunks of one run share. Mutable state: how jobs and the last requests ended, and whether it stops."""
+
+    run_id: str
+    spec: RunSpec
+    engine: Engine
+    ledger: Ledger
+    log: RunLog
+    notify: Callable[[], None]
+    """Is told when something has changed that a snapshot of the run shows."""
+    learned: SizeLimit
+    """It learns from what went through."""
+    spill: Spill
+    held: SmallValues
+    """The rows that are held, as they were given."""
+    statuses: dict[str, int] = field(factory=dict)
+    """How many jobs have ended in which status."""
+    refused_in_a_row: int = 0
+    """How many rows were refused alone since something was taken."""
+    stopping: bool = False
+    """Whether the run is being stopped: requests under way may end, and nothing more is begun."""
+
+    def emit(self, name: Any, part: Part) -> None:
+        """Tell that something happened to a part."""
+        event = Event(name=name, run_id=self.run_id, chunk=part.record.chunk, job=part.job, rows=part.size)
+        self.engine.emit(event)

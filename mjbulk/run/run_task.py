@@ -1,0 +1,393 @@
+"""One source taken to its end: source -> rows -> chunks -> requests -> jobs -> outcomes -> report.
+
+The reader goes on only when the pipeline has room. Whatever ends the run early is its cause: what was sent is settled
+where the source alone has failed, and left as it is where the run itself has.
+
+A run that its journal knows reads its source from the beginning: what was settled is skipped, jobs that are known are
+watched again, and nothing is sent before every chunk that was cut before has been found unchanged.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from attrs import evolve, frozen
+
+from mjbulk.chunks.chunk import SizeLimit
+from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
+from mjbulk.events import Event
+from mjbulk.journal.history import SettledRows, UnsettledRows
+from mjbulk.journal.records import mask, rejection_of
+from mjbulk.journal.row_sets import ranges_of
+from mjbulk.models import Progress, Rejection, Unsettled
+from mjbulk.outcomes.ledger import Ledger
+from mjbulk.outcomes.report import Report
+from mjbulk.outcomes.row_set import RowSet
+from mjbulk.rows.sources import Source
+from mjbulk.run.context import RunContext
+from mjbulk.run.engine import Engine
+from mjbulk.run.pipeline import Pipeline
+from mjbulk.run.reader import Reader
+from mjbulk.run.run_log import RunLog
+from mjbulk.spill import SmallValues, Spill
+from mjbulk.terms import RunSpec
+
+
+@frozen
+class Beginning:
+    """What a run begins with, or goes on with."""
+
+    source: Source | None
+    """None if a run goes on and its source is not available: then its known jobs are settled, and nothing is sent."""
+    spec: RunSpec
+    log: RunLog
+
+
+class Overdue(Error):
+    """The timeout of a run ran out."""
+
+
+class _NoSource(Error):
+    """A run went on without its source, and is not at its end."""
+
+
+class RunTask:
+    """A run, as its own task sees it. Mutable state: how far it has come, its books, and what ended it early."""
+
+    def __init__(
+        self, run_id: str, begin: Callable[[], Awaitable[Beginning]], engine: Engine, notify: Callable[[], None]
+    ) -> None:
+        """Do nothing yet: `main` does all. ``notify`` is called when a snapshot shows something new."""
+        self.cause: BaseException | None = None
+        """What ended it early."""
+        self.report: Report | None = None
+        """None before the end."""
+        self._run_id = run_id
+        self._begin = begin
+        self._engine = engine
+        self._notify = notify
+        self._spec = RunSpec(lists=None)
+        self._log: RunLog | None = None
+        self._reader: Reader | None = None
+        self._pipeline: Pipeline | None = None
+        self._ledger = Ledger()
+        self._rows_before = 0
+        self._stored = False
+        self._halted = asyncio.Event()
+        self._began = asyncio.get_running_loop().time()
+        self._requests_before = engine.transport.requests
+        self._spill = Spill(engine.settings.spool_dir)
+
+    # What is seen of it
+
+    @property
+    def sent_anything(self) -> bool:
+        """Whether a chunk was begun."""
+        return self._pipeline is not None and self._pipeline.sent_anything
+
+    def describe(self) -> str:
+        """Say how far it has come."""
+        return f"under way, {self._ledger.settled} of {self._rows} rows settled, {self._pipeline!r}"
+
+    def progress(self) -> Progress:
+        """Give a snapshot."""
+        seconds = asyncio.get_running_loop().time() - self._began
+        rate = self._ledger.settled / seconds if seconds > 0 else 0.0
+        jobs = list(self._pipeline.jobs()) if self._pipeline else []
+        return Progress(
+            **self._counts(),
+            jobs=self._pipeline.statuses() if self._pipeline else {},
+            requests=self._engine.transport.requests - self._requests_before,
+            rate=rate,
+            eta=self._eta(rate),
+            stalled=tuple(job.ref for job in jobs if job.track.stalled),
+            held=self._pipeline.held_rows if self._pipeline else 0,
+        )
+
+    def _eta(self, rate: float) -> float | None:
+        """Give the seconds until all that was read is settled: jobs by their forecasts, other rows at this rate."""
+        now = asyncio.get_running_loop().time()
+        jobs = list(self._pipeline.jobs()) if self._pipeline else []
+        others = self._rows - self._ledger.settled - sum(job.track.rows for job in jobs)
+        ends = [max(job.ends - now, 0.0) for job in jobs]
+        if others > 0 and rate:
+            ends.append(others / rate)
+        return max(ends, default=None)
+
+    @property
+    def _rows(self) -> int:
+        return self._reader.rows if self._reader is not None else self._rows_before
+
+    def _counts(self) -> dict[str, Any]:
+        """Give the books as they are now, as the fields of a record."""
+        return self._ledger.counts(self._rows).as_dict()
+
+    # The whole
+
+    async def main(self, timeout: float | None) -> None:
+        """Take the run to its end. Raises only what is no Error: that is a fault of ours, or ends the process."""
+        self._engine.emit(Event(name="run.started", run_id=self._run_id))
+        loop = asyncio.get_running_loop()
+        overdue = Overdue(f"its timeout of {timeout} s ran out")
+        timer = loop.call_later(timeout, self.halt, overdue) if timeout is not None else None
+        work = asyncio.create_task(self._work())
+        halted = asyncio.create_task(self._halted.wait())
+        try:
+            await asyncio.wait({work, halted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            await self._wind_up(work, halted)
+        if self.cause is not None and not isinstance(self.cause, Error):
+            raise self.cause
+
+    def halt(self, cause: BaseException) -> None:
+        """Stop reading and sending; the first cause counts."""
+        if self.report is not None:
+            return
+        self.cause = self.cause or _sentence_of(cause)
+        if self._pipeline is not None:
+            self._pipeline.halt()
+        self._halted.set()
+
+    async def _work(self) -> None:
+        """Send the whole source and settle it. A fault of the source is kept until what was sent is settled."""
+        try:
+            try:
+                await self._take()
+            except (SourceError, RowsRejected) as cause:
+                self.cause = self.cause or cause
+                if self._pipeline is not None:
+                    self._pipeline.close()
+            if self._pipeline is not None:
+                await self._pipeline.done()
+        except asyncio.CancelledError:
+            self.halt(Error("it was cancelled"))  # also from within: no run that was not read to its end looks whole
+        except BaseException as cause:  # noqa: BLE001  # what it is decides how the run ends, in main
+            self.halt(cause)
+
+    async def _take(self) -> None:
+        """Find out what there is to do, and do it."""
+        beginning = await self._begin()
+        self._spec, self._log = beginning.spec, beginning.log
+        await self._engine.recall()
+        if self._log.finished(self._spec):
+            await self._recall(self._log)
+        elif beginning.source is None:
+            await self._settle_known(self._log)
+        else:
+            await self._send(self._log, beginning.source)
+
+    # Sending
+
+    async def _send(self, log: RunLog, source: Source) -> None:
+        """Read the source to its end, and have each chunk delivered."""
+        self._reader = reader = Reader(source, self._spec, self._engine, self._reject, digests=log.keeps)
+        pipeline = self._prepare(log, reader.learned)
+        log.check_targets(await reader.prepare())
+        await log.read_again()
+        async with aclosing(reader.batches()) as batches:
+            async for batch in batches:
+                await reader.judge(batch)
+                await self._take_batch(batch, reader, pipeline)
+                await log.begin()
+                await log.catch_up()
+                await pipeline.room()
+                if isinstance(self.cause, RowsRejected):
+                    raise self.cause
+                self._notify()
+                await asyncio.sleep(0)
+        reader.end()
+        pipeline.end()
+        log.check_end(reader.rows)
+        await pipeline.all_cut()
+        if not pipeline.over:
+            await log.mark_whole(reader.rows)
+
+    async def _take_batch(self, batch: Any, reader: Reader, pipeline: Pipeline) -> None:
+        for block in batch:
+            pipeline.arrive(*reader.next_rows(block))
+            for rows in await reader.encode(block):
+                pipeline.add(rows, reader.rules, reader.sender)
+            await pipeline.passed(reader.row)
+
+    def _prepare(self, log: RunLog, learned: SizeLimit) -> Pipeline:
+        context = RunContext(
+            run_id=self._run_id,
+            spec=self._spec,
+            engine=self._engine,
+            ledger=self._ledger,
+            log=log,
+            notify=self._notify,
+            learned=learned,
+            spill=self._spill,
+            held=SmallValues(self._spill),
+        )
+        commit = self._reader.commit if self._reader is not None else lambda: None
+        self._pipeline = Pipeline(context, commit, failed=self.halt, ended=self._check_rejected, why=self._why)
+        return self._pipeline
+
+    def _why(self) -> str:
+        return str(self.cause) if isinstance(self.cause, Error) else "the run was cancelled"
+
+    def _reject(self, rejection: Rejection) -> None:
+        self._ledger.post_rejections([rejection])
+        if self._log is not None and self._pipeline is not None and self._pipeline.is_new(rejection.row or 0):
+            self._log.refuse(rejection)
+        self._check_rejected()
+        if isinstance(self.cause, RowsRejected):
+            raise self.cause
+
+    def _check_rejected(self) -> None:
+        """Stop reading where more rows were rejected than the caller allows; what was sent is settled."""
+        allowed = self._spec.max_rejected
+        if allowed is not None and self._ledger.rejected > allowed and self.cause is None:
+            self.cause = RowsRejected(self._make_report(), allowed=allowed)
+            if self._pipeline is not None:
+                self._pipeline.close()
+
+    # Going on without sending
+
+    async def _recall(self, log: RunLog) -> None:
+        """Give the stored report of a run that has ended."""
+        self._stored = True
+        counts = log.history.counts()
+        self._rows_before = counts.rows
+        ledger = self._ledger
+        ledger.post_accepted(counts.accepted, counts.superseded)
+        ledger.unknown += counts.unknown
+        ledger.jobs.extend(log.history.jobs())
+        unsettled, known = UnsettledRows(log.history), SettledRows(log.history)
+        async for record in log.rejections():
+            unsettled.note(record)
+            known.note(record)
+            ledger.post_rejections([rejection_of(record)])
+        ledger.unsettled.extend(unsettled)
+        for rows, superseded in known:
+            ledger.note_accepted(rows, superseded)
+        ledger.accepted_rows.remove(known.rejected)
+
+    async def _settle_known(self, log: RunLog) -> None:
+        """Without the source: settle the jobs that are known. The rest waits for the source."""
+        history = log.history
+        counts = history.counts()
+        self._rows_before = counts.rows
+        if counts.not_sent or not history.run.whole:
+            self.cause = _NoSource("its source is not available: what it had not yet sent waits for it")
+        pipeline = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
+        async for record in log.recall_rows():
+            self._ledger.post_rejections([rejection_of(record)])
+        pending = log.row_sets.pending(counts.rows)
+        cause = history.run.cause or "it was not sent"
+        self._ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
+        for chunk in history.chunks.values():
+            await pipeline.take_known(chunk)
+
+    # The end
+
+    async def _wind_up(self, *tasks: asyncio.Task[Any]) -> None:
+        """Let requests under way end, within bounds, stop everything else, and close the books."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._engine.settings.stop_within
+        for task in tasks:
+            task.cancel()
+        try:
+            if self._pipeline is not None:
+                await self._pipeline.stop(self._engine.settings.stop_within)
+            await asyncio.wait(tasks, timeout=max(end - loop.time(), 0.0))  # the source is the user's
+            self._post_the_rest()
+            await self._close_log(max(end - loop.time(), 1.0))
+        finally:
+            self._spill.close()
+            self._finish()
+
+    def _post_the_rest(self) -> None:
+        """Post the rows that were read and have no outcome."""
+        left, cause = self._rows - self._ledger.settled, self._why() if self.cause else "it was not sent"
+        if not left:
+            return
+        if self._reader is None:  # without its source, what a stopped run had not yet looked at may have been sent
+            self._ledger.post_unsettled(Unsettled(rows=self._rows_without_outcome(), cause=cause), unknown=left)
+            return
+        uncut = self._pipeline.uncut if self._pipeline is not None else []
+        rows = ranges_of(uncut) if len(uncut) == left else self._rows_without_outcome()
+        self._ledger.post_unsettled(Unsettled(rows=rows, cause=cause), not_sent=left)
+
+    def _rows_without_outcome(self) -> tuple[range, ...]:
+        """Find the rows that were read, and are in no figure of the books."""
+        ledger, rest = self._ledger, RowSet()
+        rest.add_range(range(1, (self._reader.row if self._reader is not None else self._rows) + 1))
+        rest.remove(ledger.accepted_rows)
+        rest.remove(ledger.superseded_rows)
+        rest.remove(rejection.row for rejection in ledger.rejections if rejection.row is not None)
+        rest.remove(row for why in ledger.unsettled for rows in why.rows for row in rows)
+        return tuple(rest.ranges())
+
+    async def _close_log(self, within: float) -> None:
+        """Write down how the run ended; a run that was stopped can go on."""
+        if self._log is None:
+            return
+        figures: dict[str, Any] = {
+            "closed": True,
+            "cause": mask(self._why()) if self.cause is not None else "",
+            "rows": self._rows,
+        }
+        if isinstance(self.cause, _NoSource):
+            figures["source"] = ""  # it is not where it was
+        if not self._stored:
+            figures |= {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
+        refused = isinstance(self.cause, UsageError) and not self.sent_anything
+        try:
+            self._log.later(*self._engine.lessons())
+            closing = asyncio.create_task(self._log.close(refused=refused, **figures))
+            done, _ = await asyncio.wait({closing}, timeout=within)
+            if done:
+                await closing
+            else:
+                self.halt(JournalError("the journal cannot be used: it does not answer"))
+        except JournalError as failure:
+            self.halt(failure)
+
+    def _finish(self) -> None:
+        """Make the report, and tell that the run has ended."""
+        report = self._make_report()
+        if isinstance(self.cause, RowsRejected):  # when it was raised, the books were open
+            self.cause.report = evolve(report, halted=Error(str(self.cause)))
+        self.report = report
+        self._engine.emit(Event(name="run.ended", run_id=self._run_id, rows=self._rows))
+        self._notify()
+
+    def _requests(self) -> int:
+        before = self._log.history.run.requests if self._log else 0
+        return before + self._engine.transport.requests - self._requests_before
+
+    def _seconds(self) -> float:
+        before = self._log.history.run.milliseconds / 1000 if self._log else 0.0
+        return before + asyncio.get_running_loop().time() - self._began
+
+    def _make_report(self) -> Report:
+        run = self._log.history.run if self._log is not None and self._stored else None
+        return Report(
+            **self._counts(),
+            spec=self._spec,
+            run_id=self._run_id,
+            jobs=tuple(self._ledger.jobs),
+            requests=run.requests if run is not None else self._requests(),
+            seconds=run.milliseconds / 1000 if run is not None else self._seconds(),
+            stored=self._stored,
+            halted=self.cause if isinstance(self.cause, Error) else None,
+            rows_accepted=self._ledger.accepted_rows,
+            rows_superseded=self._ledger.superseded_rows,
+            rejections=self._ledger.rejections,
+            unsettled=tuple(self._ledger.unsettled),
+        )
+
+
+def _sentence_of(cause: BaseException) -> BaseException:
+    """Give a cause that says what helps, where it is the system's."""
+    if not isinstance(cause, OSError):
+        return cause
+    why = cause.strerror or type(cause).__name__
+    advice = "set TMPDIR, or spool_dir of the settings, to a folder that can be written to and has room"
+    return Error(f"rows cannot be kept in a temporary file ({why}): {advice}")
