@@ -141,6 +141,7 @@ JSON = (
     Contender("aiohttp + orjson by hand", "with_aiohttp"),
 )
 JOURNAL = (Contender("mjbulk with a journal", "with_journal"), MJBULK)
+RECURRING = Contender("mjbulk, every third row recurs", "with_recurring", sends="")
 CSV = (
     MJBULK,
     Contender("csv.reader alone", "with_csv_reader", sends=""),
@@ -229,15 +230,15 @@ def _cpu(ones: Sequence[Took]) -> str:
     return f"{median(known):.1f}" if known else "-"
 
 
-def fill(title: str, task: Task, *, full: bool) -> None:
+def fill(title: str, task: Task, *, full: bool, contender: Contender = MJBULK) -> None:
     """Run mjbulk while its jobs take long, and print its memory.
 
     With ``full`` it has to reach its limit of unfinished jobs or rows. Raises Refused if it does not.
     """
-    took = take_part(MJBULK, task)
+    took = take_part(contender, task)
     most, rows = took.stats["unfinished"], took.stats["unfinished_rows"]
     if full and most < 0.9 * _MAX_JOBS and rows < 0.9 * _MAX_ROWS:  # a job ends at the sink before mjbulk can see it
-        raise Refused(f"{MJBULK.name}: only {most} jobs with {rows} rows were unfinished at once")
+        raise Refused(f"{contender.name}: only {most} jobs with {rows} rows were unfinished at once")
     print(f"\n### {title}\n")
     print("| rows | sent MB | most jobs unfinished | most rows unfinished | largest body | peak MB |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
@@ -388,7 +389,9 @@ def _memory(folder: Path, sizes: Sizes, *, full: bool) -> None:
     rows = sizes.memory_rows
     task = Task(rows, "", rows, poll_min=1.0, jobs_last=sizes.jobs_last, answers_take=sizes.answers_take)
     server = f"answers of {sizes.answers_take:g} s, jobs of"
-    fill(f"Memory, JSON way: {rows:,} rows, {server} {sizes.jobs_last:g} s", task, full=full)
+    title = f"Memory, JSON way: {rows:,} rows, {server} {sizes.jobs_last:g} s"
+    fill(title, task, full=full)
+    fill(f"{title}, every third row of a person who came before", task, full=full, contender=RECURRING)
     file = folder / "large.csv"
     rows = write_csv(file, int(sizes.memory_megabytes * _MEGA))
     task = Task(rows, "", rows, file, poll_min=1.0, jobs_last=sizes.imports_last, answers_take=sizes.answers_take)

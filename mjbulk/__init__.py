@@ -107,6 +107,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _HOME_OF["RejectionStore"] = "outcomes.rejections"  # not public: reports that were pickled name it
+_HOME_OF["RowSet"] = "outcomes.row_set"  # not public either
 
 __all__ = [
     "Action",

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
@@ -15,7 +15,7 @@ from attrs import evolve
 
 from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
-from mjbulk.errors import SourceError, UsageError
+from mjbulk.errors import UsageError
 from mjbulk.events import Hook
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
@@ -23,6 +23,7 @@ from mjbulk.journal.records import RunRecord, decode_spec, encode_spec, number_o
 from mjbulk.mailjet.quota import Quota
 from mjbulk.models import Rejection, Row
 from mjbulk.outcomes.rejections import sorted_by_row
+from mjbulk.outcomes.repair import columns_of_merged, corrected_rows
 from mjbulk.outcomes.report import Report
 from mjbulk.public import public
 from mjbulk.rows.files import Path_
@@ -225,6 +226,9 @@ class Client(Calls):
         columns of the source), or None to skip it. The report is about the corrected rows only. Raises UsageError for a
         report that was loaded from a journal, because a journal does not keep rows.
 
+        Rows of one person that were sent as one contact are rejected together. A corrected row is sent with the values
+        of the earlier ones of them that were skipped; its own values win.
+
         People may have unsubscribed since the run. Unless the run had ``resend="always"``, ``addforce`` is therefore
         sent as ``addnoforce``, which adds new people and leaves unsubscribed ones alone; and a report of
         `include_contacts` is refused with a UsageError.
@@ -236,19 +240,9 @@ class Client(Calls):
         spec = repair_spec(report.spec)
         known = sorted_by_row(report.rejections)
         first = await asyncio.to_thread(next, known, None)  # it sorts them all, maybe millions
-        begun = known if first is None else chain([first], known)
-
-        def mended() -> Iterator[tuple[int, Row]]:
-            for rejection in begun:
-                number = rejection.row or 0
-                try:
-                    row = None if rejection.data is None else fix(rejection)
-                except Exception as failure:
-                    raise SourceError(f"fix raised {type(failure).__name__}", row=number) from failure
-                if row is not None:
-                    yield number, row
-
-        return await self._whole(self._start(numbered_source(mended(), text=spec.text), spec, {}))
+        columns = await asyncio.to_thread(columns_of_merged, report.rejections, spec) if spec.via == "csv" else ()
+        rows = corrected_rows(known if first is None else chain([first], known), fix, spec, columns)
+        return await self._whole(self._start(numbered_source(rows, text=spec.text), spec, {}))
 
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See

@@ -116,6 +116,9 @@ class Rejection:
     """``mjbulk`` refused the row, and never sent it; or ``mailjet`` refused it."""
     data: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     """The row that was given, also with columns that were not sent. None if the rows are not known here."""
+    merged: tuple[int, int] | None = attrs.field(default=None, repr=False, eq=False)
+    """The first and the last row of its contact, if several rows were sent as one contact: all of them were rejected
+    with it."""
 
 
 @public

@@ -40,20 +40,23 @@ class Mutant:
 
 
 _CRASH = "--resend never --every 1 --kinds json:addnoforce"
-_PUT = "await log.put(part.record, *log.records_of(part.record, [*rejections, *notes]))"
-_POST = "self._post(part, [*rejections, *notes])"
+_PUT = "await self._write(part.settled(**figures), *records)"
+_NOTE = "self._context.log.later(part.settled(**figures), *records)"
+_STEP = "part.become(Settled(), **figures)"
+_POST = "self._post(part, [*rejections, *unassigned])"
+_HELD = "chunks/test_held_rows.py"
 MUTANTS = (
     Mutant(
         "the intent is not committed",
-        "mjbulk.run.submission:Handover._job_of",
-        'await self._save(part, state="sending", attempts=part.record.attempts + 1)',
-        'self._note(part, state="sending", attempts=part.record.attempts + 1)',
+        "mjbulk.run.submission:Submission._send",
+        "await self._save(part, InDoubt(own=True), attempts=part.record.attempts + 1)",
+        "self._note(part, InDoubt(own=True), attempts=part.record.attempts + 1)",
         _CRASH,
     ),
     Mutant(
         "a job is used before it is committed",
-        "mjbulk.run.submission:Handover._take",
-        "await self._save(part)",
+        "mjbulk.run.submission:Submission._taken",
+        "await context.log.put()",
         "pass",
         _CRASH,
     ),
@@ -66,17 +69,10 @@ MUTANTS = (
     ),
     Mutant(
         "an outcome is told before it is committed",
-        "mjbulk.run.chunk:Delivery._close_books",
-        f"{_PUT} {_POST}",
-        f"{_POST}; self._desk.notify(); {_PUT}",
+        "mjbulk.run.settling:Settling._settle",
+        f"{_PUT} {_STEP} {_POST}",
+        f"{_NOTE}; {_STEP}; {_POST}; self._context.notify(); await self._context.log.put()",
         _CRASH,
-    ),
-    Mutant(
-        "an uploaded file is imported before it is committed",
-        "mjbulk.run.submission:Handover._take",
-        "lambda data_id: self._save(part, data_id=data_id)",
-        "lambda data_id: asyncio.sleep(0)",
-        "--resend safe --every 2 --kinds csv:addnoforce",
     ),
     Mutant(
         "a doubt is forgotten",
@@ -101,8 +97,8 @@ MUTANTS = (
     ),
     Mutant(
         "a source is not compared",
-        "mjbulk.run.run_log:RunLog.recognise",
-        "known != now",
+        "mjbulk.chunks.replay:Replay.whole",
+        "(chunk.rows, chunk.entries, chunk.digest) != (known.rows, known.entries, known.digest)",
         "False",
         "whole/test_resume.py::test_a_source_that_changed_is_refused",
     ),
@@ -175,6 +171,111 @@ MUTANTS = (
         '"needs_source" if waits else "settled"',
         '"settled"',
         "journal/test_info.py",
+    ),
+    Mutant(
+        "a row passes held ones of its person",
+        "mjbulk.chunks.chunker:Chunker._take_known",
+        "if key in self._held: return holder",
+        "pass",
+        f"{_HELD}::test_a_row_does_not_pass_held_ones_of_its_person",
+    ),
+    Mutant(
+        "all held rows of a person are freed together",
+        "mjbulk.chunks.chunker:Chunker._free",
+        "self._waiting.setdefault(self._open.number, []).append(some[0])",
+        "self._free(some[0])",
+        f"{_HELD}::test_entries_of_one_person_are_freed_one_by_one",
+    ),
+    Mutant(
+        "a chunk in doubt frees nobody",
+        "mjbulk.chunks.chunker:Chunker.done",
+        "self.free(number)",
+        "in_doubt or self.free(number)",
+        f"{_HELD}::test_a_chunk_in_doubt_frees_too",
+    ),
+    Mutant(
+        "a chunk ends with its window",
+        "mjbulk.chunks.replay:Recorded.end",
+        "self.shape.extras[-1] if self.shape.extras else 0",
+        "0",
+        f"{_HELD}::test_chunks_end_where_their_last_row_is",
+    ),
+    Mutant(
+        "holes are not written",
+        "mjbulk.chunks.chunker:Chunker._holes",
+        "return [row for row in held if row < window]",
+        "return []",
+        f"{_HELD}::test_holes_are_written",
+    ),
+    Mutant(
+        "entries stand in the order in which they came",
+        "mjbulk.chunks.builder:Builder._arranged",
+        "ranks.setdefault(entry, len(ranks))",
+        "ranks.setdefault(entry, entry)",
+        f"{_HELD}::test_a_chunk_is_a_function_of_its_rows",
+    ),
+    Mutant(
+        "digests of held rows stand in the order in which they came",
+        "mjbulk.chunks.builder:Builder._digests_of_extras",
+        "sorted(",
+        "list(",
+        f"{_HELD}::test_several_freed_entries_stand_in_the_order_of_the_source",
+    ),
+    Mutant(
+        "pending rows go into the open chunk",
+        "mjbulk.chunks.chunker:Chunker._take_again",
+        "self.hold(batch, position, REPLAY)",
+        "self._open.take(batch, position, position + 1); self._open.note(batch, position, position + 1)",
+        f"{_HELD}::test_pending_rows_are_no_fresh_ones",
+    ),
+    Mutant(
+        "a pending row that is bad is known",
+        "mjbulk.chunks.chunker:Chunker.is_new",
+        "not self._chunk_of(row)",
+        "row > self._last",
+        f"{_HELD}::test_a_pending_row_is_refused_when_it_is_bad_now",
+    ),
+    Mutant(
+        "nobody looks who is pending",
+        "mjbulk.chunks.chunker:Chunker._take_again",
+        "not self._held.keys().isdisjoint(batch.keys[at:stop])",
+        "False",
+        f"{_HELD}::test_a_pending_row_may_not_become_an_earlier_one_of_a_recorded_row",
+    ),
+    Mutant(
+        "recorded chunks do not wait for each other",
+        "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
+        "return shared & self._unfinished",
+        "return set()",
+        f"{_HELD}::test_recorded_chunks_wait_for_each_other",
+    ),
+    Mutant(
+        "nobody is told what a chunk overtakes",
+        "mjbulk.chunks.people:PeopleInFlight._holder",
+        "overtaken.add(newest)",
+        "pass",
+        f"{_HELD}::test_that_a_chunk_in_doubt_is_overtaken_outlives_a_crash",
+    ),
+    Mutant(
+        "a free row is not looked up again",
+        "mjbulk.chunks.chunker:Chunker._free",
+        "self.people.holder(who, self._open.number)",
+        "0",
+        f"{_HELD}::test_a_free_entry_is_looked_up_again",
+    ),
+    Mutant(
+        "a slot knows one chunk",
+        "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
+        "self._others[person] = before",
+        "pass",
+        f"{_HELD}::test_a_slot_knows_several_recorded_chunks",
+    ),
+    Mutant(
+        "held rows keep what merging gave",
+        "mjbulk.chunks.chunker:Chunker._merged",
+        "bytes(memoryview(self._rules.merge(held.encoded, encoded)))",
+        "self._rules.merge(held.encoded, encoded)",
+        f"{_HELD}::test_held_entries_are_no_larger_than_their_bytes",
     ),
 )
 

@@ -13,6 +13,7 @@ from mjbulk.check._evidence import Probe, Trail
 from mjbulk.check._lab import Lab
 from mjbulk.chunks.frame import contacts_frame
 from mjbulk.errors import ApiError, Error, NoAnswer
+from mjbulk.mailjet.attempts import Patience
 from mjbulk.mailjet.replies import decode_batchjob, decode_data_id, decode_job_id
 from mjbulk.mailjet.requests import (
     Request,
@@ -26,7 +27,6 @@ from mjbulk.mailjet.requests import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.mailjet.transport import Patience
 from mjbulk.terms import Action
 
 SIZES = tuple(2**power for power in range(16, 25))

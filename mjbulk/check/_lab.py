@@ -13,6 +13,7 @@ from yarl import URL
 from mjbulk.check._evidence import Evidence, Poll, Trail
 from mjbulk.client import Client
 from mjbulk.errors import ApiError, Error
+from mjbulk.mailjet.attempts import Patience
 from mjbulk.mailjet.replies import (
     JobReply,
     decode_batchjob,
@@ -34,7 +35,7 @@ from mjbulk.mailjet.requests import (
     job_request,
     page_request,
 )
-from mjbulk.mailjet.transport import MAX_ERROR_FILE, Patience
+from mjbulk.mailjet.transport import MAX_ERROR_FILE
 from mjbulk.models import JobRef
 from mjbulk.run.engine import Engine
 

@@ -213,7 +213,7 @@ class Chunker:
 
     # Holding rows
 
-    def hold(self, batch: Batch, at: int, blocker: int = 0) -> None:
+    def hold(self, batch: Batch, at: int, blocker: int) -> None:
         """Hold a row: behind held rows of its person, or until a chunk is done."""
         address, encoded = batch.addresses[at], batch.encoded[at]
         some = self._held.setdefault(batch.keys[at], [])

@@ -87,18 +87,15 @@ class PeopleInFlight:
         """Enter a person under the open chunk who was held before, and whom `holder` has found free."""
         self.enter((person_hash,), 0, 1, chunk, overtaken)
 
-    def enter_recorded(
-        self, chunk: int, hashes: Iterable[int], overtaken: set[int], *, in_doubt: bool = False
-    ) -> set[int]:
+    def enter_recorded(self, chunk: int, hashes: Iterable[int]) -> set[int]:
         """Take in a chunk of an earlier process, and give the unfinished ones before it that share a person with it.
 
-        Those in doubt before it that do are added to ``overtaken``. Chunks are taken in by their numbers; ``in_doubt``
-        says that this one was left so.
+        Chunks are taken in by their numbers.
         """
         people = [person & self._person for person in hashes]
         if self._used + len(people) > len(self._table) * _FULL:
             self._rebuild(len(people))
-        (self._doubtful if in_doubt else self._unfinished).add(chunk)
+        self._unfinished.add(chunk)
         table, shared = self._table, set[int]()
         for person in people:
             slot = self._slot(person)
@@ -108,7 +105,6 @@ class PeopleInFlight:
                 self._others[person] = before
                 shared.update(before)
             table[slot] = chunk << _BITS | person
-        overtaken |= shared & self._doubtful
         return shared & self._unfinished
 
     def _holder(self, entry: int, overtaken: set[int]) -> int:

@@ -9,8 +9,7 @@ it; it is new (see `mjbulk.journal.shape`).
 """
 
 import heapq
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -55,8 +54,6 @@ class Routes:
     def __init__(self, recorded: Sequence[Recorded]) -> None:
         """Begin at the first row. ``recorded`` are in the order of their numbers."""
         self.window_end = max((chunk.last for chunk in recorded), default=0)
-        self.end = max((chunk.end for chunk in recorded), default=0)
-        """The last row of any of them."""
         self._windows = [chunk for chunk in recorded if chunk.last >= chunk.first]
         self._window = 0
         self._holes = self._holes_of_window()
@@ -176,7 +173,6 @@ def _take_recurring(builder: Builder, batch: Batch, start: int, stop: int) -> bo
             if not builder.merge(builder.entry(key), batch, at, bounded=False):
                 return False
             begun = at + 1
-            fresh.clear()
         else:
             fresh.add(key)
     builder.take(batch, begun, stop)
@@ -185,14 +181,3 @@ def _take_recurring(builder: Builder, batch: Batch, start: int, stop: int) -> bo
 
 def _numbered(rows: Iterable[int], number: int) -> Iterator[tuple[int, int]]:
     return ((row, number) for row in rows)
-
-
-def row_sets(recorded: Sequence[Recorded], refused: Sequence[int]) -> Mapping[int, "array[int]"]:
-    """Give the rows of each recorded chunk, by its number; ``refused`` are rows that were refused here, ascending."""
-    routes = Routes(recorded)
-    sets = {chunk.number: array("Q") for chunk in recorded}
-    no = set(refused)
-    for first, last, number in routes.segments(1, routes.end):
-        if number:
-            sets[abs(number)].extend(row for row in range(first, last + 1) if row not in no)
-    return sets

@@ -20,9 +20,10 @@ from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, Event
 from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
 from mjbulk.jobs.track import Track, finished
+from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
 from mjbulk.mailjet.replies import JobReply, decode_job
 from mjbulk.mailjet.requests import error_file_request, job_request
-from mjbulk.mailjet.transport import MAX_ERROR_FILE, GaveUp, Patience, Transport, Untrusted
+from mjbulk.mailjet.transport import MAX_ERROR_FILE, Transport
 from mjbulk.models import JobKind, JobRef
 from mjbulk.outcomes.error_file import MISSING, ErrorFile, parse
 from mjbulk.outcomes.settle import announces_errors

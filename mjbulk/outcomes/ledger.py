@@ -50,6 +50,14 @@ class Ledger:
         if unknown or not_sent:
             self.unsettled.append(why)
 
+    def without_outcome(self, rows: RowSet) -> RowSet:
+        """Take all rows that have an outcome out of some rows, and give what is left."""
+        rows.remove(self.accepted_rows)
+        rows.remove(self.superseded_rows)
+        rows.remove(rejection.row for rejection in self.rejections if rejection.row is not None)
+        rows.remove(row for why in self.unsettled for some in why.rows for row in some)
+        return rows
+
     @property
     def settled(self) -> int:
         """How many rows have their outcome."""

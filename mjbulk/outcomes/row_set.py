@@ -1,8 +1,11 @@
 """Sets of row numbers that may have millions of members."""
 
 from collections.abc import Iterable, Iterator
+from typing import Self
 
 from attrs import define, field
+
+from mjbulk.public import public
 
 _PAGE = 1 << 15
 """Rows of a page: 4 KiB of bits."""
@@ -22,11 +25,20 @@ def _joined(ranges: Iterable[range]) -> Iterator[range]:
         yield current
 
 
+@public  # it is not, but pickles of reports name it
 @define(eq=False)
 class RowSet:
     """Row numbers, a bit each. Mutable: numbers come and go. Only pages that have had numbers take memory."""
 
     _pages: dict[int, bytearray] = field(factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, ranges: Iterable[range]) -> Self:
+        """Make a set of all numbers of some ranges."""
+        rows = cls()
+        for one in ranges:
+            rows.add_range(one)
+        return rows
 
     def add(self, rows: Iterable[int]) -> None:
         """Add numbers."""

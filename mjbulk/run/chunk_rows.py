@@ -76,6 +76,7 @@ class RowsAtHand:
                 message=refused[entry][0],
                 match=refused[entry][2],
                 data=given.as_dict(),
+                merged=self._merged.get(entry),
             )
             for row, entry, given in self._of(entries)
             if entry in refused
@@ -97,14 +98,22 @@ class RowsAtHand:
 
     def recall(self, entries: slice, records: Sequence[RejectionRecord]) -> Iterator[Rejection]:
         """Give rejections as they were written down, with the address and the data of their rows."""
-        known = {row: (self.addresses[entry], given) for row, entry, given in self._of(entries)}
+        known = {row: (entry, given) for row, entry, given in self._of(entries)}
         for record in records:
             rejection = rejection_of(record)
             if record.row is None:
                 yield rejection
             else:
-                email, given = known[record.row]
-                yield evolve(rejection, email=email, data=given.as_dict())
+                entry, given = known[record.row]
+                email, merged = self.addresses[entry], self._merged.get(entry)
+                yield evolve(rejection, email=email, data=given.as_dict(), merged=merged)
+
+    @cached_property
+    def _merged(self) -> Mapping[int, tuple[int, int]]:
+        """The first and the last row of each entry that has several."""
+        pairs = list(zip(self._rows.entry_of, self._rows.rows, strict=True))
+        first, last = dict(reversed(pairs)), dict(pairs)
+        return {entry: (row, last[entry]) for entry, row in first.items() if row != last[entry]}
 
     def _of(self, entries: slice) -> Iterator[tuple[int, int, Given]]:
         """Give number, entry and values of each row that some of the entries stand for."""

@@ -138,10 +138,7 @@ class Pipeline:
     async def take_known(self, record: ChunkRecord) -> None:
         """Settle what is known of a chunk without its rows."""
         chunk = ChunkInFlight.of_record(record, self._context.log.parts_of(record.number), self._context)
-        self._found[chunk.number] = chunk
-        await chunk.replay()
-        del self._found[chunk.number]
-        if not chunk.over:
+        if await self._replayed(chunk):
             self._queue.hold(chunk)
             self._begin(chunk)
 
@@ -266,12 +263,12 @@ class Pipeline:
         chunker = self._chunker
         if chunker is None or chunker.replaying:
             return False
-        if len(self._queue) > 1:
+        if len(self._queue):
             return True
         rows = self._queue.entries + chunker.held_entries
         if rows < self._context.engine.settings.max_rows and chunker.held_bytes < _HELD_BYTES:
             return False
-        if not self._living and not len(self._queue):
+        if not self._living:
             chunker.cut_open()  # nothing is in flight whose end would let anything go
             self._collect()
         return bool(self._living or len(self._queue))
@@ -297,18 +294,26 @@ class Pipeline:
     async def _find(self, chunk: Chunk, chunker: Chunker) -> None:
         """Take a chunk of before: post what is known of it, and watch its known jobs."""
         found = self._made(chunk, self._context.log.parts_of(chunk.number))
+        if not await self._replayed(found):
+            return
         self._found[chunk.number] = found
         self._people[chunk.number] = chunk.people
-        await found.replay()
-        if found.over:
-            del self._found[chunk.number], self._people[chunk.number]
-            self._close(found)
-            return
         found.spill_body()
         chunker.unfinished.add(chunk.number)
         if not found.known_jobs_ended:
             self._queue.hold(found)
             self._begin(found)
+
+    async def _replayed(self, chunk: ChunkInFlight) -> bool:
+        """Post what the journal knows of a chunk, and say whether anything is left to be done with it."""
+        try:
+            await chunk.replay()
+        except BaseException:
+            self._close(chunk)
+            raise
+        if chunk.over:
+            self._close(chunk)
+        return not chunk.over
 
     def _begin_found(self, chunker: Chunker) -> None:
         """Queue what has to be sent of the chunks of before: every one of them was found unchanged.
@@ -319,15 +324,13 @@ class Pipeline:
         for number, found in sorted(self._found.items()):
             if number not in chunker.unfinished:
                 continue
-            overtaken = set[int]()
-            shared = chunker.people.enter_recorded(number, self._people[number], overtaken)
+            shared = chunker.people.enter_recorded(number, self._people[number])
             if not found.known_jobs_ended:
                 for before in shared & waiting.keys():
                     waiting[before].jobs.add(number)
             if found.to_be_sent:
                 jobs = set() if found.known_jobs_ended else {number}
-                overtakes = frozenset(shared | overtaken)
-                waiting[number] = WaitingChunk(found, chunks=shared, jobs=jobs, overtakes=overtakes)
+                waiting[number] = WaitingChunk(found, chunks=shared, jobs=jobs, overtakes=frozenset(shared))
         for one in waiting.values():
             self._queue.add(one)
         self._found.clear()
@@ -384,8 +387,9 @@ class Pipeline:
         self._close(chunk)
         with self._failing():
             self._queue.done(chunk.number)
-            self._let_go(chunk)
+            # Too many rows may be rejected by now: then nothing more is begun.
             self._ended()
+            self._let_go(chunk)
         self._wake()
 
     def _let_go(self, chunk: ChunkInFlight) -> None:

@@ -57,6 +57,7 @@ async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
     count = _Count(reader)
     async with aclosing(reader.batches()) as batches:
         async for batch in batches:
+            await reader.judge(batch)
             for block in batch:
                 for rows in await reader.encode(block):
                     count.add(rows)

@@ -6,37 +6,26 @@ A run sends the rows; a plan only counts them, and so takes what is missing of t
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from mjbulk.chunks.as_csv import CsvEncoder
 from mjbulk.chunks.as_json import JsonEncoder
 from mjbulk.chunks.builder import Rules
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.chunks.encoder import Encoder
-from mjbulk.errors import ApiError, CredentialsRefused, UsageError
-from mjbulk.mailjet.account import property_problems
-from mjbulk.models import Property, Rejection
+from mjbulk.errors import ApiError, CredentialsRefused
+from mjbulk.models import Rejection
+from mjbulk.outcomes.row_set import RowSet
 from mjbulk.rows.addresses import EMAIL
-from mjbulk.rows.block import PROPERTIES, Block, Given, blocks_of
-from mjbulk.rows.iterables import BadRow
-from mjbulk.rows.layout import (
-    NO_ADDRESS,
-    ColumnRules,
-    Layout,
-    flatten,
-    layout_of,
-    missing_columns,
-    property_names,
-    refuse_columns,
-)
+from mjbulk.rows.block import Block, Given, blocks_of
+from mjbulk.rows.iterables import BadRow, Batch
+from mjbulk.rows.layout import ColumnRules, Layout, refuse_columns
 from mjbulk.rows.sources import Source
 from mjbulk.rows.values import ColumnFault, RowFault
+from mjbulk.run.columns import Columns, laid_flat
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import CsvSender, JsonSender, Sender
-from mjbulk.terms import EXCLUSIONS, Action, Datatype, RunSpec
-
-_LAYOUTS = 1_000
-"""More than a batch has rows: what is in use is not forgotten."""
+from mjbulk.terms import EXCLUSIONS, Action, RunSpec
 
 
 @frozen
@@ -49,9 +38,6 @@ class EncodedRows:
     encoded: Sequence[bytes] = field(repr=False)
     block: Block = field(repr=False)
     """The same rows as they were given."""
-
-
-Batch = Sequence[Block | BadRow]
 
 
 class Reader:
@@ -74,25 +60,26 @@ class Reader:
         """The number of the row that was read last."""
         self.rows = 0
         """How many rows were read."""
-        self.missing: list[str] = []
-        """Properties that rows set and that were not there."""
+        self.seen = RowSet()
+        """Their numbers."""
         self.sender: Sender
         self.rules: Rules
         self.learned = SizeLimit(engine.settings.chunk_bytes)
         """How large a body may be; who sends them tells it what went through."""
-        self.committed = False
-        """Whether a chunk was cut: from then on a fault of a column rejects its rows, and no longer the source."""
         self._source = source
         self._spec = spec
         self._engine = engine
         self._reject = reject
         self._digests = digests
         self._dry = dry
-        self._judged = False
+        self._columns: Columns
         self._encoder: Encoder | None = None
-        self._layouts: dict[tuple[str, ...], Layout] = {}  # the last used at the end
-        self._unseen: Sequence[str] = list(spec.columns or ())  # columns that were picked, and in no row so far
-        self._addressed = False
+        self._committed = False
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Properties that rows set and that were not there."""
+        return self._columns.missing
 
     # The account
 
@@ -103,7 +90,7 @@ class Reader:
         """
         account, spec = self._engine.account, self._spec
         try:
-            self._properties = await account.known_properties()
+            properties = await account.known_properties()
             lists = meant = await account.resolve(spec.lists) if spec.lists else None
             if spec.via == "csv" and lists is None:
                 lists = [(await account.any_list(), Action.ADDNOFORCE)]
@@ -114,8 +101,8 @@ class Reader:
                 refusal.status, call=refusal.call, text=refusal.text, advice=refusal.sentence
             ) from None
         self._lists = lists
-        self._column_rules = ColumnRules(
-            properties=self._properties,
+        rules = ColumnRules(
+            properties=properties,
             columns=spec.columns,
             nulls=spec.nulls,
             text=self._source.text,
@@ -123,6 +110,7 @@ class Reader:
             via_csv=spec.via == "csv",
             includes=not spec.repairs,
         )
+        self._columns = Columns(spec, rules, account, dry=self._dry)
         return meant
 
     # Rows
@@ -134,21 +122,8 @@ class Reader:
                 yield batch
 
     async def judge(self, batch: Batch) -> None:
-        """Look at the columns of the first batch as a whole, before any property is created.
-
-        Raises UsageError if the source cannot be sent.
-        """
-        if self._judged or not self._spec.create_properties or self._dry:
-            return
-        self._judged = True
-        try:
-            missing = dict.fromkeys(name for names in _names_of(batch) for name in self._missing_in(names))
-            if missing:
-                self._check_columns()
-            for name in missing:
-                await self._create(name)
-        except ColumnFault as fault:
-            raise refuse_columns(fault) from None
+        """Look at the columns of the first batch. Raises UsageError if the source cannot be sent."""
+        await self._columns.judge(batch)
 
     async def encode(self, block: Block | BadRow) -> Sequence[EncodedRows]:
         """Encode the rows that can be sent; a row that cannot is rejected by its number.
@@ -158,11 +133,12 @@ class Reader:
         first = block.number or self.row + 1
         self.row = first + len(block) - 1
         self.rows += len(block)
+        self.seen.add_range(range(first, self.row + 1))
         if isinstance(block, BadRow):
             self._refuse(first, block.given, block.fault)
             return ()
         try:
-            layout = await self._layout(block.names)
+            layout = await self._columns.layout(block.names)
         except ColumnFault as fault:
             return self._refuse_all(first, block, fault)
         if not len(block):
@@ -178,20 +154,20 @@ class Reader:
 
     def commit(self) -> None:
         """Hear that a chunk was cut. Raises UsageError if no row so far has what the caller asks for."""
-        if not self.committed:
-            self._check_columns()
-        self.committed = True
+        if not self._committed:
+            self._columns.check()
+        self._committed, self._columns.refusable = True, False
 
     def end(self) -> None:
         """Hear that the source has ended. Raises UsageError as `commit` does."""
-        if self._layouts:
+        if self._columns.any:
             self.commit()
 
     async def _encode_nested(self, first: int, block: Block, nested: int) -> Sequence[EncodedRows]:
         """Lay rows flat, and encode those together that follow each other and set the same properties."""
         encoded: list[EncodedRows] = []
         begin = 0
-        for some in blocks_of(_laid(Given(block.names, values), nested) for values in block.rows):
+        for some in blocks_of(laid_flat(Given(block.names, values), nested) for values in block.rows):
             size = len(some) if isinstance(some, Block) else 1
             original = block.at(range(begin, begin + size))
             if isinstance(some, Block):
@@ -203,7 +179,7 @@ class Reader:
 
     async def _encode_laid(self, first: int, block: Block, original: Block) -> Sequence[EncodedRows]:
         try:
-            layout = await self._layout(block.names)
+            layout = await self._columns.layout(block.names)
         except ColumnFault as fault:
             return self._refuse_all(first, original, fault)
         return self._encode(first, block, layout, original)
@@ -258,78 +234,11 @@ class Reader:
         self._encoder = encoder
         return encoder
 
-    # Columns
-
-    async def _layout(self, names: tuple[str, ...]) -> Layout:
-        """Say what stands where in rows with these names; what was long not used is forgotten."""
-        layout = self._layouts.pop(names, None) or await self._new_layout(names)
-        self._layouts[names] = layout
-        if len(self._layouts) > _LAYOUTS:
-            del self._layouts[next(iter(self._layouts))]
-        return layout
-
-    async def _new_layout(self, names: tuple[str, ...]) -> Layout:
-        """Look at names, creating properties where that is asked."""
-        if self._spec.create_properties or self._dry:
-            for name in self._missing_in(names):
-                await self._create(name)
-        layout = layout_of(names, self._column_rules)
-        self._note_columns(names, layout)
-        return layout
-
-    def _note_columns(self, names: tuple[str, ...], layout: Layout) -> None:
-        unseen = set(missing_columns(names, self._spec.columns))
-        self._unseen = [name for name in self._unseen if name in unseen]
-        self._addressed = self._addressed or layout.email is not None or layout.nested is not None
-
-    def _missing_in(self, names: tuple[str, ...]) -> Sequence[str]:
-        """Give the properties that rows with these names set and that are not there. Raises ColumnFault if the names
-        would not do with them either.
-        """
-        missing = property_problems(property_names(names, self._column_rules), self._properties)
-        made = {name.casefold(): Property(id=0, name=name, datatype=self._type_of(name)) for name in missing}
-        layout = layout_of(names, evolve(self._column_rules, properties={**self._properties, **made}))
-        self._note_columns(names, layout)
-        if layout.email is None and layout.nested is None:
-            return ()  # its rows are refused
-        if not all(map(str.strip, missing)):
-            raise ColumnFault(None, "a column has no name, so no property can be created for it")
-        return missing
-
-    async def _create(self, name: str) -> None:
-        """Create a property; with ``dry``, take it as created. Raises ColumnFault if Mailjet refuses its name."""
-        self.missing.append(name)
-        made = Property(id=0, name=name, datatype=self._type_of(name))
-        account = self._engine.account
-        try:
-            if not self._dry:
-                made = await account.create_property(name, self._type_of(name))
-        except ApiError as refusal:
-            if refusal.status != 400:
-                raise
-            self._properties.update(await account.known_properties())  # somebody else may have been faster
-            if name.casefold() not in self._properties:
-                why = f"no property {name!r} can be created (Mailjet answered {refusal.status} {refusal.code or ''})"
-                raise ColumnFault(name, why) from None
-            return
-        self._properties[name.casefold()] = made
-
-    def _type_of(self, name: str) -> Datatype:
-        types = {known.casefold(): word for known, word in self._spec.types.items()}
-        return types.get(name.casefold(), "str")
-
-    def _check_columns(self) -> None:
-        """Refuse the source where no row so far has an address, or where a column that was picked is in none."""
-        if self._unseen:
-            raise UsageError(f"columns= picks {self._unseen[0]!r}, which the source does not have")
-        if not self._addressed:
-            raise UsageError(NO_ADDRESS)
-
     # Refusing
 
     def _refuse_all(self, first: int, block: Block, fault: RowFault) -> Sequence[EncodedRows]:
         """Reject rows for their columns, or the whole source where nothing of it was given on yet."""
-        if isinstance(fault, ColumnFault) and not self.committed:
+        if isinstance(fault, ColumnFault) and self._columns.refusable:
             raise refuse_columns(fault) from None
         for index in range(len(block)):
             self._refuse(first + index, block.given(index), fault)
@@ -337,7 +246,7 @@ class Reader:
 
     def _refuse(self, row: int, given: Given | None, fault: RowFault) -> None:
         data = given.as_dict() if given else None
-        layout = self._layouts.get(given.names) if given else None
+        layout = self._columns.known(given.names) if given else None
         address = given.values[layout.email] if given and layout and layout.email is not None else None
         self._reject(
             Rejection(
@@ -349,28 +258,3 @@ class Reader:
                 data=data,
             )
         )
-
-
-def _names_of(batch: Batch) -> Sequence[tuple[str, ...]]:
-    """Give the distinct names of the rows of a batch, as they are when they are laid flat."""
-    names: dict[tuple[str, ...], None] = {}
-    for block in batch:
-        if isinstance(block, BadRow):
-            continue
-        nested = [at for at, name in enumerate(block.names) if isinstance(name, str) and name.casefold() == PROPERTIES]
-        if not nested:
-            names[block.names] = None
-            continue
-        for values in block.rows:
-            row = _laid(Given(block.names, values), nested[0])
-            if isinstance(row, Given):
-                names[row.names] = None
-    return list(names)
-
-
-def _laid(row: Given, nested: int) -> Given | RowFault:
-    """Lay a row flat, or say why it cannot be."""
-    try:
-        return flatten(row, nested)
-    except RowFault as fault:
-        return fault

@@ -89,6 +89,14 @@ class RunLog:
         merged = part.rows > part.end - part.first
         return PartRows(self.row_sets.of_part(part), self.row_sets.superseded(part) if merged else ())
 
+    def sent_before(self, last: int) -> Iterator[range]:
+        """Give the rows up to ``last`` that an earlier process may have sent."""
+        parts = self.history.parts
+        sent = {number for number, some in parts.items() if any(part.state != "unsent" for part in some)}
+        for first, until, number in Routes(self.recorded()).segments(1, last):
+            if abs(number) in sent:
+                yield range(first, until + 1)
+
     def finished(self, spec: RunSpec) -> bool:
         """Say whether nothing is left to do for a run on these terms: its source was read to the end, and each of its
         rows has an outcome, or can never have one.
@@ -222,17 +230,19 @@ class RunLog:
         self._run = evolve(self._run, whole=True, rows=rows)
         await self.put(self._run)
 
-    async def close(self, *, refused: bool, **known: Any) -> None:
-        """Write down how the run ended, and let others open it. A new run that was ``refused`` before anything was sent
-        leaves nothing, nor does one that was not begun.
+    async def close(self, *, refused: bool, rows: int, **known: Any) -> None:
+        """Write down how the run ended, with how many ``rows`` were read, and let others open it. A new run that was
+        ``refused`` before anything was sent leaves nothing, nor does one that was not begun.
         """
         forget = refused and not self.history.begun
         try:
             if self._begun and not forget:
-                self._run = evolve(self._run, **known)
+                run = self._run
+                # An earlier process may have read more rows, which stay in the books.
+                self._run = evolve(run, rows=run.rows if run.whole else max(run.rows, rows), **known)
                 await self.put(self._run)
         finally:
             await self._journal.release(self._run)
         if self._begun and forget:
-            with suppress(JournalRefused):  # somebody else was faster, and has begun it
+            with suppress(JournalRefused):  # another process has begun a run of that name since
                 await self._journal.purge(self._run)

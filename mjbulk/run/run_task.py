@@ -8,8 +8,8 @@ watched again, and nothing is sent before every chunk that was cut before has be
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from attrs import evolve, frozen
@@ -17,21 +17,23 @@ from attrs import evolve, frozen
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
 from mjbulk.events import Event
-from mjbulk.journal.history import SettledRows, UnsettledRows
 from mjbulk.journal.records import mask, rejection_of
-from mjbulk.journal.row_sets import ranges_of
 from mjbulk.models import Progress, Rejection, Unsettled
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
 from mjbulk.outcomes.row_set import RowSet
 from mjbulk.rows.sources import Source
+from mjbulk.run.books import post_rest, post_stored
 from mjbulk.run.context import RunContext
 from mjbulk.run.engine import Engine
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import Reader
 from mjbulk.run.run_log import RunLog
 from mjbulk.spill import SmallValues, Spill
+from mjbulk.tasks import finish
 from mjbulk.terms import RunSpec
+
+_CANCELLED = "it was cancelled"
 
 
 @frozen
@@ -135,6 +137,9 @@ class RunTask:
         halted = asyncio.create_task(self._halted.wait())
         try:
             await asyncio.wait({work, halted}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self.halt(Error(_CANCELLED))
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
@@ -163,7 +168,7 @@ class RunTask:
             if self._pipeline is not None:
                 await self._pipeline.done()
         except asyncio.CancelledError:
-            self.halt(Error("it was cancelled"))  # also from within: no run that was not read to its end looks whole
+            self.halt(Error(_CANCELLED))  # also from within: no run that was not read to its end looks whole
         except BaseException as cause:  # noqa: BLE001  # what it is decides how the run ends, in main
             self.halt(cause)
 
@@ -189,13 +194,15 @@ class RunTask:
         await log.read_again()
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
+                if self._has_enough(pipeline):  # a source may go on when it is cancelled
+                    return
                 await reader.judge(batch)
                 await self._take_batch(batch, reader, pipeline)
                 await log.begin()
                 await log.catch_up()
                 await pipeline.room()
-                if isinstance(self.cause, RowsRejected):
-                    raise self.cause
+                if self._has_enough(pipeline):
+                    return
                 self._notify()
                 await asyncio.sleep(0)
         reader.end()
@@ -204,6 +211,12 @@ class RunTask:
         await pipeline.all_cut()
         if not pipeline.over:
             await log.mark_whole(reader.rows)
+
+    def _has_enough(self, pipeline: Pipeline) -> bool:
+        """Say whether nothing more is to be read. Raises RowsRejected if too many rows were rejected."""
+        if isinstance(self.cause, RowsRejected):
+            raise self.cause
+        return pipeline.over
 
     async def _take_batch(self, batch: Any, reader: Reader, pipeline: Pipeline) -> None:
         for block in batch:
@@ -254,19 +267,7 @@ class RunTask:
         self._stored = True
         counts = log.history.counts()
         self._rows_before = counts.rows
-        ledger = self._ledger
-        ledger.post_accepted(counts.accepted, counts.superseded)
-        ledger.unknown += counts.unknown
-        ledger.jobs.extend(log.history.jobs())
-        unsettled, known = UnsettledRows(log.history), SettledRows(log.history)
-        async for record in log.rejections():
-            unsettled.note(record)
-            known.note(record)
-            ledger.post_rejections([rejection_of(record)])
-        ledger.unsettled.extend(unsettled)
-        for rows, superseded in known:
-            ledger.note_accepted(rows, superseded)
-        ledger.accepted_rows.remove(known.rejected)
+        await post_stored(self._ledger, log, counts)
 
     async def _settle_known(self, log: RunLog) -> None:
         """Without the source: settle the jobs that are known. The rest waits for the source."""
@@ -274,7 +275,7 @@ class RunTask:
         counts = history.counts()
         self._rows_before = counts.rows
         if counts.not_sent or not history.run.whole:
-            self.cause = _NoSource("its source is not available: what it had not yet sent waits for it")
+            self.cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
         pipeline = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
         async for record in log.recall_rows():
             self._ledger.post_rejections([rejection_of(record)])
@@ -287,44 +288,40 @@ class RunTask:
     # The end
 
     async def _wind_up(self, *tasks: asyncio.Task[Any]) -> None:
-        """Let requests under way end, within bounds, stop everything else, and close the books."""
+        """Let requests under way end, within bounds, stop everything else, and close the books.
+
+        A loop that shuts down cancels this once; what follows is done all the same.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._engine.settings.stop_within
         for task in tasks:
             task.cancel()
-        try:
+        async with AsyncExitStack() as then:  # in the reverse order
+            then.callback(self._spill.close)
+            then.callback(self._finish)
+            then.push_async_callback(self._close_log, end)
+            then.callback(self._post_the_rest)
+            then.push_async_callback(self._wait_for_source, tasks, end)
             if self._pipeline is not None:
                 await self._pipeline.stop(self._engine.settings.stop_within)
-            await asyncio.wait(tasks, timeout=max(end - loop.time(), 0.0))  # the source is the user's
-            self._post_the_rest()
-            await self._close_log(max(end - loop.time(), 1.0))
-        finally:
-            self._spill.close()
-            self._finish()
+
+    async def _wait_for_source(self, tasks: Sequence[asyncio.Task[Any]], end: float) -> None:
+        """Wait until nothing is read any more. The source belongs to the user, and may never end."""
+        await asyncio.wait(tasks, timeout=max(end - asyncio.get_running_loop().time(), 0.0))
 
     def _post_the_rest(self) -> None:
         """Post the rows that were read and have no outcome."""
-        left, cause = self._rows - self._ledger.settled, self._why() if self.cause else "it was not sent"
+        left = self._rows - self._ledger.settled
         if not left:
             return
-        if self._reader is None:  # without its source, what a stopped run had not yet looked at may have been sent
-            self._ledger.post_unsettled(Unsettled(rows=self._rows_without_outcome(), cause=cause), unknown=left)
-            return
-        uncut = self._pipeline.uncut if self._pipeline is not None else []
-        rows = ranges_of(uncut) if len(uncut) == left else self._rows_without_outcome()
-        self._ledger.post_unsettled(Unsettled(rows=rows, cause=cause), not_sent=left)
+        cause = self._why() if self.cause else "it was not sent"
+        if self._reader is None:
+            post_rest(self._ledger, RowSet.of([range(1, self._rows + 1)]), None, left, cause)
+        else:
+            sent = RowSet.of(self._log.sent_before(self._reader.row) if self._log is not None else ())
+            post_rest(self._ledger, self._reader.seen, sent, left, cause)
 
-    def _rows_without_outcome(self) -> tuple[range, ...]:
-        """Find the rows that were read, and are in no figure of the books."""
-        ledger, rest = self._ledger, RowSet()
-        rest.add_range(range(1, (self._reader.row if self._reader is not None else self._rows) + 1))
-        rest.remove(ledger.accepted_rows)
-        rest.remove(ledger.superseded_rows)
-        rest.remove(rejection.row for rejection in ledger.rejections if rejection.row is not None)
-        rest.remove(row for why in ledger.unsettled for rows in why.rows for row in rows)
-        return tuple(rest.ranges())
-
-    async def _close_log(self, within: float) -> None:
+    async def _close_log(self, end: float) -> None:
         """Write down how the run ended; a run that was stopped can go on."""
         if self._log is None:
             return
@@ -333,19 +330,15 @@ class RunTask:
             "cause": mask(self._why()) if self.cause is not None else "",
             "rows": self._rows,
         }
-        if isinstance(self.cause, _NoSource):
-            figures["source"] = ""  # it is not where it was
         if not self._stored:
             figures |= {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
         refused = isinstance(self.cause, UsageError) and not self.sent_anything
+        self._log.later(*self._engine.lessons())
         try:
-            self._log.later(*self._engine.lessons())
-            closing = asyncio.create_task(self._log.close(refused=refused, **figures))
-            done, _ = await asyncio.wait({closing}, timeout=within)
-            if done:
-                await closing
-            else:
-                self.halt(JournalError("the journal cannot be used: it does not answer"))
+            async with asyncio.timeout(max(end - asyncio.get_running_loop().time(), 1.0)):
+                await finish(self._log.close(refused=refused, **figures))
+        except TimeoutError:
+            self.halt(JournalError("the journal cannot be used: it does not answer"))
         except JournalError as failure:
             self.halt(failure)
 

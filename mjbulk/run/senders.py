@@ -7,9 +7,10 @@ from typing import Protocol
 from attrs import field, frozen
 
 from mjbulk.mailjet.account import AccountCalls
+from mjbulk.mailjet.attempts import Patience
 from mjbulk.mailjet.replies import decode_data_id, decode_job_id
 from mjbulk.mailjet.requests import Content, contacts_request, csvimport_request, upload_request
-from mjbulk.mailjet.transport import Doubt, Patience, Transport
+from mjbulk.mailjet.transport import Doubt, Transport
 from mjbulk.models import ImportOptions, JobRef
 from mjbulk.run.engine import Engine
 from mjbulk.terms import EXCLUSIONS, Action, Resend, RunSpec, harmless_to_retry

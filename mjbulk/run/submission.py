@@ -10,8 +10,9 @@ from attrs import evolve
 
 from mjbulk.chunks.chunk import Body
 from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.mailjet.attempts import GaveUp, Patience, WasReset
 from mjbulk.mailjet.requests import Content
-from mjbulk.mailjet.transport import Doubt, GaveUp, Patience, WasReset
+from mjbulk.mailjet.transport import Doubt, usual_patience
 from mjbulk.models import JobRef
 from mjbulk.run.chunk_rows import StoredRows
 from mjbulk.run.context import RunContext
@@ -129,7 +130,7 @@ class Submission:
 
         async def uploaded(data_id: int) -> None:
             part.record = evolve(part.record, data_id=data_id)
-            await self._context.log.put(part.record)
+            self._context.log.later(part.record)  # it is on disk with the intent to import it
 
         doubt = Doubt(leaving=leaving, returned=returned)
         patience = self._patience(part, len(data))
@@ -157,7 +158,7 @@ class Submission:
         A body no larger than one that succeeded was stopped by an outage: retry. A larger one may exceed a size limit
         that is not known: give up early, and halve it.
         """
-        learned, usual = self._context.learned, Patience.of(self._context.engine.settings)
+        learned, usual = self._context.learned, usual_patience(self._context.engine.settings)
         if size <= max(learned.passed, _SMALL):
             return None
         if part.size == 1:

@@ -80,6 +80,26 @@ def test_entries_of_one_person_are_freed_one_by_one() -> None:
     assert run.journal.rows == {1: [1], 2: [2], 3: [3]}
 
 
+def test_the_open_chunk_is_cut_where_a_row_of_its_people_cannot_join() -> None:
+    """``1p 2P(h)``, where p and P cannot be merged: chunk 1 goes at once, and row 2 waits for it. ``3q`` does not."""
+    run = Run(source_of("strasse", "straße", "q"))
+    run.read(3)
+    assert [list(chunk.kept.rows) for chunk in run.chunker.cut] == [[1]]
+    assert (run.chunker.open_numbers, run.chunker.held_numbers) == ([3], [2])
+    run.finish()
+
+
+def test_held_rows_that_are_too_large_together_are_two_entries() -> None:
+    """Nothing is merged into an entry that no chunk could take: the later row waits behind the earlier one."""
+    source: Source = {number: ("p", {f"k{number}": "x" * 80}) for number in range(1, 5)}
+    run = Run(source, rules=make_rules(9, 240))
+    sent(run, 1)
+    run.read(3)
+    assert (run.chunker.held_numbers, run.chunker.held_entries) == ([2, 3, 4], 2)
+    run.finish()
+    assert run.journal.rows == {1: [1], 2: [2, 3], 3: [4]}
+
+
 def test_a_row_does_not_pass_held_ones_of_its_person() -> None:
     """Row 2 has joined the open chunk, and 3P waits for it; row 4 could be merged with row 2, and goes behind row 3."""
     run = Run(source_of(*OTHER_SPELLING, "strasse", "straße"))
@@ -340,8 +360,8 @@ def test_a_recorded_chunk_overtakes_as_well() -> None:
     """Chunk 1 stays in doubt, and chunk 2 is sent by the second process: the third does not send chunk 1 again."""
     journal = in_doubt_and_recorded()
     second = after_a_crash(source_of("p", "p"), journal, retry=False)
-    assert second.send() == 2
-    assert journal.overtaken == {1}
+    assert [second.send(), second.send()] == [1, 2]
+    assert (sorted(second.flight), journal.overtaken) == ([2], {1})
     third = after_a_crash(source_of("p", "p"), journal)
     assert third.send() == 0
     third.finish()
@@ -353,7 +373,9 @@ def test_a_new_row_overtakes_a_chunk_that_an_earlier_process_left_in_doubt() -> 
     sent(run, 1)
     run.done(in_doubt=True)
     again = after_a_crash(run.source, run.journal, retry=False)
-    assert (again.chunker.open_numbers, again.chunker.held_numbers) == ([2], [])
+    assert (again.chunker.open_numbers, again.chunker.held_numbers) == ([], [2])
+    again.send()
+    assert (again.chunker.open_numbers, again.chunker.held_numbers, again.flight) == ([2], [], {})
     again.cut()
     assert again.chunker.cut[0].overtaken == {1}
     again.finish()
@@ -419,7 +441,7 @@ def test_all_rows_of_an_entry_are_found() -> None:
 
 
 def test_nothing_is_begun_where_nobody_takes_it() -> None:
-    """After a stop jobs end, and their rows are free: they stay in the open chunk, or in the queue, and in the books."""
+    """After a stop jobs end, and rows are free: they stay in the open chunk or in the queue, and in the books."""
     run = Run(source_of("p", "p", "q", "p"), rules=make_rules(1))
     sent(run, 1)
     run.read(3)
@@ -514,6 +536,6 @@ def test_a_replay_that_ends_frees_what_waits_for_it() -> None:
     chunker = Chunker(make_rules(), Memory(), run.journal.chunks)
     feed(chunker, run.source, [1, 2, 3, 4])
     assert (chunker.replaying, chunker.held_numbers, chunker.open_numbers) == (False, [3, 4], [])
-    assert chunker.people.enter_recorded(1, [hash("p"), hash("q")], set()) == set()
+    assert chunker.people.enter_recorded(1, [hash("p"), hash("q")]) == set()
     chunker.free(REPLAY)
     assert (chunker.held_numbers, chunker.open_numbers) == ([3], [4])

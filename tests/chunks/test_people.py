@@ -80,20 +80,19 @@ RECORDED = st.lists(st.tuples(st.sets(st.integers(0, 20), max_size=6), st.boolea
 def test_recorded_chunks_may_share_a_person(
     recorded: list[tuple[set[int], bool]], done: list[int], slots: int, data: st.DataObject
 ) -> None:
-    """A chunk hears of all before it that share a person with it: it waits for the unfinished ones, and overtakes those
-    in doubt. A person is free when all are done.
-    """
+    """A chunk hears of all unfinished ones before it with one of its people; a person is free when all are done."""
     people, model = PeopleInFlight(slots), Model()
     for number, (hashes, in_doubt) in enumerate(recorded, start=1):
         if model.people and data.draw(st.integers(0, 4)) == 0:
             gone = data.draw(st.sampled_from(sorted(model.people)))
             people.finish(gone)
             model.done(gone, in_doubt=False)
-        shared, overtaken = {other for person in hashes for other in model.of(person)}, set[int]()
-        waits = people.enter_recorded(number, sorted(hashes), overtaken, in_doubt=in_doubt)
-        assert (waits, overtaken) == (shared - model.doubtful, shared & model.doubtful)
+        shared = {other for person in hashes for other in model.of(person)} - model.doubtful
+        assert people.enter_recorded(number, sorted(hashes)) == shared
         model.people[number] = hashes
-        model.doubtful |= {number} if in_doubt else set()
+        if in_doubt:
+            people.finish(number, in_doubt=True)
+            model.done(number, in_doubt=True)
     mine = len(recorded) + 1
     for which in done:
         for person in range(21):
@@ -130,7 +129,7 @@ def test_a_rebuilt_table_knows_recorded_chunks_that_share_a_person() -> None:
     """Where the newest chunk of a person is done, an older one that is unfinished still holds the person."""
     people = PeopleInFlight(4)
     for chunk in (1, 2, 3):
-        people.enter_recorded(chunk, [7], set())
+        people.enter_recorded(chunk, [7])
     people.finish(3)
     people.begin(4)
     people.enter(range(100, 200), 0, 100, 4, set())

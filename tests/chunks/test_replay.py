@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from random import Random
 from typing import Any
 
 import pytest
 from chunk_cases import CASES, Case, begin, crashed, go_through
-from chunk_run import Journal, Memory, Row, Run, Source, encoded, feed, make_rules, recorded, source_of
+from chunk_run import Journal, Memory, Row, Run, Source, encoded, feed, make_rules, plain_content, recorded, source_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk.chunks.chunker import Chunker
-from mjbulk.chunks.replay import Recorded, Routes, SourceChanged, row_sets
-from mjbulk.journal.shape import Shape
+from mjbulk.chunks.replay import Recorded, Routes, SourceChanged
+from mjbulk.journal.records import ChunkRecord
+from mjbulk.journal.row_sets import RowSets
+from mjbulk.journal.shape import Shape, encode_shape
 
 EXAMPLES = int(os.environ.get("MJBULK_CASES", "300"))
 LAW = settings(derandomize=True, deadline=None, max_examples=EXAMPLES)
@@ -65,10 +67,32 @@ def test_rows_belong_where_their_numbers_say(chunks: list[Recorded], spans: list
 @WHOLE_RUNS
 @given(CASES)
 def test_the_rows_of_each_chunk_are_known_without_the_source(case: Case) -> None:
-    """What is recorded of chunks says which rows each has, except rows that were refused."""
-    journal = go_through(case)
-    refused = [number for number in range(1, max(case.source, default=0) + 1) if not case.source.get(number)]
-    assert {number: list(rows) for number, rows in row_sets(journal.chunks, refused).items()} == journal.rows
+    """Records of chunks say which rows each has, which of them were superseded, and which rows are in none."""
+    journal, read = crashed(case), max(case.source, default=0)
+    records = {chunk.number: record_of(chunk) for chunk in journal.chunks}
+    sets = RowSets(records, pending=True)
+    good = [number for number in range(1, read + 1) if case.source.get(number)]
+    for number in sorted({*range(1, read + 1)} - {*good}):
+        sets.refuse(number)
+    for number, rows in journal.rows.items():
+        assert list(chain.from_iterable(sets.of(number))) == rows
+        superseded = chain.from_iterable(sets.superseded(records[number].whole()))
+        assert list(superseded) == plain_content(case.source, rows)[2]
+    pending = set(good).difference(*journal.rows.values())
+    assert list(chain.from_iterable(sets.pending(read))) == sorted(pending)
+
+
+def record_of(chunk: Recorded) -> ChunkRecord:
+    return ChunkRecord(
+        run=1,
+        number=chunk.number,
+        first=chunk.first,
+        last=chunk.last,
+        rows=chunk.rows,
+        entries=chunk.entries,
+        digest=chunk.digest,
+        shape=encode_shape(chunk.shape),
+    )
 
 
 def altered(source: Source, kind: str, at: int, chance: Random) -> dict[int, Row | None]:
@@ -144,7 +168,10 @@ def test_a_source_that_changed_is_told_where_a_recorded_row_did(case: Case, kind
     now = altered(case.source, kind, chance.randrange(len(case.source)), chance)
     if not has_changed(journal, case.source, now):
         journal.newest.clear()  # of people as they were
-        begin(case.processes[0], now, journal).finish(chance)
+        new = {row for row in now if not plain_route(journal.chunks, row)}
+        run = begin(case.processes[0], now, journal)
+        run.finish(chance)
+        assert run.refused == {row for row in new if now[row] is None}
         return
     chunker = Chunker(make_rules(), Memory(), journal.chunks)
     with pytest.raises(SourceChanged) as caught:

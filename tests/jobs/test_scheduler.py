@@ -11,8 +11,8 @@ from mjbulk.errors import ApiError, Error
 from mjbulk.jobs.durations import Regression
 from mjbulk.jobs.forecast import JobStatistics
 from mjbulk.jobs.scheduler import Scheduler, WatchedJob
+from mjbulk.mailjet.attempts import GaveUp, Untrusted
 from mjbulk.mailjet.replies import JobReply
-from mjbulk.mailjet.transport import GaveUp, Untrusted
 from mjbulk.testing import VirtualClockLoop
 
 

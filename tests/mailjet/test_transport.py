@@ -13,24 +13,23 @@ from support import settled
 from mjbulk.config import Settings
 from mjbulk.errors import ApiError, Error, NoAnswer
 from mjbulk.events import Event
-from mjbulk.mailjet.http import ExchangeFailed, Response
-from mjbulk.mailjet.quota import Gate, LocalQuota, Step
-from mjbulk.mailjet.replies import UnreadableReply
-from mjbulk.mailjet.requests import Request
-from mjbulk.mailjet.transport import (
+from mjbulk.mailjet.attempts import (
     AttemptResult,
     Done,
-    Doubt,
     GaveUp,
     Patience,
     Raise,
     Retry,
-    Transport,
     Tries,
     Untrusted,
     WasReset,
     decide,
 )
+from mjbulk.mailjet.http import ExchangeFailed, Response
+from mjbulk.mailjet.quota import Gate, LocalQuota, Step
+from mjbulk.mailjet.replies import UnreadableReply
+from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.transport import Doubt, Transport
 from mjbulk.mailjet.verdict import Failure, Verdict
 
 # What follows from an attempt

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
+import orjson
 from attrs import evolve
 
 from mjbulk.chunks.builder import Rules
@@ -17,11 +18,12 @@ from mjbulk.jobs.scheduler import EndedJob, WatchedJob
 from mjbulk.jobs.track import Track
 from mjbulk.journal.history import History
 from mjbulk.journal.records import PartRecord, Record, RejectionRecord, RunRecord, encode_spec
+from mjbulk.mailjet.attempts import GaveUp
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.mailjet.replies import JobReply
-from mjbulk.mailjet.requests import Content
-from mjbulk.mailjet.transport import GaveUp
-from mjbulk.models import JobRef
+from mjbulk.mailjet.requests import Content, Request
+from mjbulk.mailjet.transport import Doubt
+from mjbulk.models import JobRef, Property
 from mjbulk.outcomes.error_file import ErrorFile, RowError
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.rows.block import Block
@@ -141,11 +143,50 @@ class FakeScheduler:
         return self._ends.setdefault(ref, asyncio.get_running_loop().create_future())
 
 
+class FakeTransport:
+    """Takes every body, and gives a job."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bodies: list[Any] = []
+        self.wait: asyncio.Future[None] | None = None
+        """Each request waits for it, if there is one."""
+
+    async def send(self, request: Request, decode: object, *, doubt: Doubt, **_: object) -> int:
+        await doubt.leaving()
+        doubt.sent = True
+        self.requests += 1
+        self.bodies.append(orjson.loads(request.body[:] if request.body is not None else b"null"))
+        if self.wait is not None:
+            await self.wait
+        doubt.sent = False
+        return self.requests
+
+
 class FakeAccount:
-    """Knows the imports of data that were uploaded."""
+    """Knows the imports of data that were uploaded, one list, and some properties."""
 
     def __init__(self) -> None:
         self.imports: dict[int, int] = {}
+        self.properties: dict[str, Property] = {}
+        self.created: list[str] = []
+        self.refused: set[str] = set()
+        """Names that no property can have."""
+
+    async def known_properties(self) -> dict[str, Property]:
+        return self.properties
+
+    async def create_property(self, name: str, datatype: str) -> Property:
+        self.created.append(name)
+        if name in self.refused:
+            raise ApiError(400, call="POST contactmetadata", code="MJ08")
+        return Property(id=len(self.created), name=name, datatype=datatype)
+
+    async def resolve(self, lists: Sequence[tuple[Any, Action]]) -> Sequence[tuple[int, Action]]:
+        return lists
+
+    async def any_list(self) -> int:
+        return 1
 
     async def import_of(self, data_id: int) -> int | None:
         return self.imports.get(data_id)
@@ -195,11 +236,16 @@ def answers(*those: Answer) -> Callable[[list[str]], Answer]:
 
 
 def context(
-    journal: Any = None, *, via: Literal["json", "csv"] = "json", settings: Any = (), **terms: Any
+    journal: Any = None,
+    *,
+    via: Literal["json", "csv"] = "json",
+    settings: Any = (),
+    history: History | None = None,
+    **terms: Any,
 ) -> RunContext:
     """What the chunks of a run share, and of which nothing leaves this process."""
     known = Settings(**{"api_url": "http://127.0.0.1:1", **dict(settings)})
-    nothing: Any = None
+    transport: Any = FakeTransport()
     account: Any = FakeAccount()
     scheduler: Any = FakeScheduler()
     written: Any = journal or FakeJournal()
@@ -207,7 +253,7 @@ def context(
     engine = Engine(
         settings=known,
         assumptions=Assumptions(),
-        transport=nothing,
+        transport=transport,
         account=account,
         scheduler=scheduler,
         slots=JobSlots(known.max_jobs, known.max_rows),
@@ -222,12 +268,18 @@ def context(
         spec=RunSpec(**{"lists": ((1, Action.ADDNOFORCE),), "via": via, **terms}),
         engine=engine,
         ledger=Ledger(),
-        log=RunLog(engine.journal, History(run=RUN, begun=False)),
+        log=RunLog(engine.journal, history or History(run=RUN, begun=False)),
         notify=lambda: None,
         learned=SizeLimit(known.chunk_bytes),
         spill=spill,
         held=SmallValues(spill),
     )
+
+
+def transport_of(context: RunContext) -> FakeTransport:
+    fake: Any = context.engine.transport
+    assert isinstance(fake, FakeTransport)
+    return fake
 
 
 def scheduler_of(context: RunContext) -> FakeScheduler:

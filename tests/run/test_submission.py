@@ -26,7 +26,7 @@ from support import settled
 from mjbulk.chunks.chunk import Chunk
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.journal.records import PartRecord
-from mjbulk.mailjet.transport import GaveUp, WasReset
+from mjbulk.mailjet.attempts import GaveUp, WasReset
 from mjbulk.models import JobRef
 from mjbulk.run.chunk_rows import StoredRows, rows_of_parts
 from mjbulk.run.context import RunContext

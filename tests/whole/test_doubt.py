@@ -52,7 +52,7 @@ async def test_only_what_may_have_left_is_in_doubt(world: World, via: Any, why: 
     """
     world.emulator.knobs = Knobs(queue_seconds=60.0)
     if why == "429":
-        world.emulator.fault(CARRIERS[via], Fault.answer(429, headers={"Retry-After": "3000"}), times=None, after=2)
+        world.emulator.fault(CARRIERS[via], Fault.answer(429, headers={"Retry-After": "40"}), times=None, after=2)
     if why == "slow":
         world.emulator.fault(CARRIERS[via], Fault.delay(after=50.0), times=None)
     limits = {"max_rate": 1.0} if why == "max_rate" else {}

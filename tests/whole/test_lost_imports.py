@@ -20,7 +20,8 @@ from mjbulk.testing import Emulator, Fault, Knobs
 SEEDS = int(os.environ.get("MJBULK_TEST_SEEDS", "500"))
 BATCH = 50
 READ_TIMEOUT = 5.0
-ROWS = [{"email": f"p{n % 10}@example.org", "age": n} for n in range(1, 16)]
+ROWS = [{"email": f"p{n % 10 if n % 4 else 0}@example.org", "age": n} for n in range(1, 19)]
+"""Somebody is in every chunk, and others recur as well."""
 LOSSES = (
     Fault.drop_unread(),
     Fault.drop_before(),

@@ -3,18 +3,20 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
-from support import KEYS, balanced
+from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.testing import Emulator, Knobs
+from mjbulk.testing import Emulator, Fault, Knobs
 
 CHUNKS, CHUNK = 40, 100
 JOB = 0.8
 """Seconds that a job takes."""
+POST = "POST contact/managemanycontacts"
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 VIAS = pytest.mark.parametrize("via", ["json", "csv"])
 Row = dict[str, Any]
@@ -53,11 +55,11 @@ def three_in_ten() -> list[Row]:
 KINDS = pytest.mark.parametrize("rows_of", [one_in_every_chunk, a_hundred_in_every_fifth_row])
 
 
-async def pieces(rows: Sequence[Row]) -> AsyncIterator[bytes]:
+async def pieces(rows: Sequence[Row], at_once: int = 40) -> AsyncIterator[bytes]:
     """Give rows as a file that comes bit by bit."""
     yield b"email,age\n"
-    for start in range(0, len(rows), 40):
-        yield "".join(f"{row['email']},{row['age']}\n" for row in rows[start : start + 40]).encode()
+    for start in range(0, len(rows), at_once):
+        yield "".join(f"{row['email']},{row['age']}\n" for row in rows[start : start + at_once]).encode()
 
 
 @frozen
@@ -121,17 +123,22 @@ async def test_people_who_recur_cost_a_job_and_a_look(
 
 @VIAS
 @pytest.mark.parametrize(
-    "limits", [{"max_rows": 2 * CHUNK}, {"max_rows": 1}, {"max_jobs": 2}, {"max_jobs": 1}], ids=str
+    ("limits", "at_once"),
+    [({"max_rows": 2 * CHUNK}, 2), ({"max_rows": 1}, 1), ({"max_jobs": 2}, 2), ({"max_jobs": 1}, 1), ({}, 256)],
 )
-async def test_two_runs_of_one_key_at_the_bound(via: Any, limits: dict[str, Any]) -> None:
-    """Held rows take no place of jobs: each run goes on with what can go, and neither waits for the other for ever."""
-    sources = [[{**row, "email": f"{name}-{row['email']}"} for row in rows] for name, rows in _two()]
+async def test_two_runs_of_one_key_at_the_bound(via: Any, limits: dict[str, Any], at_once: int) -> None:
+    """Held rows take no place of jobs: as many jobs are under way as there may be, until the last of both runs."""
+    sources = [[{**row, "email": f"{n}-{row['email']}"} for row in rows] for n, rows in enumerate(_two())]
+    loop = asyncio.get_running_loop()
     async with Emulator(Knobs(queue_seconds=0.0, prepare_seconds=0.0, import_seconds=JOB)) as emulator:
         emulator.create_property("age", "int")
         settings = mjbulk.Settings(api_url=emulator.url, chunk_rows=CHUNK, **limits)
-        async with mjbulk.Client(KEYS, settings) as client, asyncio.timeout(4 * CHUNKS * JOB):
+        async with mjbulk.Client(KEYS, settings) as client, asyncio.timeout(1000):
+            began = loop.time()
             calls = (client.import_contacts(mjbulk.csv_source(pieces(rows)), lists=ADD, via=via) for rows in sources)
             reports = await asyncio.gather(*calls)
+            seconds = loop.time() - began
+    assert seconds <= sum(len(report.jobs) for report in reports) / at_once * 1.25 * JOB + 3
     for rows, report in zip(sources, reports, strict=True):
         assert (balanced(report).accepted + report.superseded, report.complete) == (len(rows), True)
     ages = {who: contact.properties["age"] for who, contact in emulator.contacts.items()}
@@ -139,8 +146,8 @@ async def test_two_runs_of_one_key_at_the_bound(via: Any, limits: dict[str, Any]
     nobody_is_in_two_jobs(emulator)
 
 
-def _two() -> Sequence[tuple[str, list[Row]]]:
-    return [("a", three_in_ten()), ("b", every_second_row())]
+def _two() -> Sequence[list[Row]]:
+    return three_in_ten(), every_second_row()
 
 
 @VIAS
@@ -165,3 +172,90 @@ async def test_a_source_waits_where_too_much_is_held(via: Any) -> None:
                 most = max(most, read - settled)
             assert (await run).complete
     assert most <= (5 + 3) * CHUNK
+
+
+# What held rows wait for, and what becomes of them
+
+
+async def halting(rows: Sequence[Row], emulator: Emulator, **how: Any) -> mjbulk.Report:
+    """Import rows in chunks of two, and give the report also where the run stops early."""
+    settings = mjbulk.Settings(api_url=emulator.url, chunk_rows=2, attempts=2)
+    async with mjbulk.Client(KEYS, settings, journal=how.pop("journal", None)) as client, asyncio.timeout(1000):
+        return balanced(await client.start_import(rows, **{"lists": ADD, **how}).wait())
+
+
+def named(*names: str) -> list[Row]:
+    """A row for each name."""
+    return [{"email": f"{name}@example.org", "age": n} for n, name in enumerate(names, 1)]
+
+
+@VIAS
+async def test_rows_that_became_one_entry_are_rejected_together(world: World, via: Any) -> None:
+    """Each of them by its number, with its data: none of them was applied."""
+    world.emulator.reject("hot@example.org", "Invalid email")
+    rows = named("hot", "a", "hot", "hot", "b", "c", "hot", "d")
+    report = await halting(rows, world.emulator, via=via)
+    assert {rejection.row: rejection.data for rejection in report.rejections} == {n: rows[n - 1] for n in (1, 3, 4, 7)}
+    assert (report.accepted, report.superseded) == (4, 0)
+
+
+@VIAS
+async def test_rows_wait_for_the_whole_of_a_halved_chunk(world: World, via: Any) -> None:
+    """Also when the job of the other half has ended."""
+    world.emulator.knobs = Knobs(
+        queue_seconds=0.0, import_seconds=lambda job: 60.0 if b"slow" in (job.body or b"") else 1.0
+    )
+    world.emulator.fault({"json": POST, "csv": "POST contactslist/csvdata"}[via], Fault.answer(413))
+    report = await halting(named("quick", "slow", "a", "slow", "b"), world.emulator, via=via)
+    assert (report.accepted, len(report.jobs)) == (5, 4)
+    assert world.emulator.contacts["slow@example.org"].properties["age"] == 4
+    nobody_is_in_two_jobs(world.emulator)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_chunk_that_is_left_in_doubt_holds_nobody(world: World, tmp_path: Path, *, kept: bool) -> None:
+    """No event will ever come of it: a later row of its people goes, and wins."""
+    world.emulator.fault(POST, Fault.drop_before())
+    journal = str(tmp_path / "journal.db") if kept else None
+    report = await halting(named("hot", "a", "b", "hot"), world.emulator, lists={1: "addforce"}, journal=journal)
+    assert [list(some) for why in report.unsettled for some in why.rows] == [[1, 2]]
+    assert (report.accepted, world.emulator.contacts["hot@example.org"].properties["age"]) == (2, 4)
+
+
+@VIAS
+async def test_nothing_that_is_held_goes_after_too_many_rejections(world: World, via: Any) -> None:
+    """Jobs that were under way end, and what waited for them was not sent."""
+    world.emulator.reject("bad@example.org", "Invalid email")
+    rows = named("bad", "hot", "a", "b", "hot", "c", "bad", "d")
+    report = await halting(rows, world.emulator, via=via, max_rejected=0)
+    assert (report.accepted, report.rejected, report.not_sent) == (5, 1, 2)
+    assert sorted(row for why in report.unsettled for some in why.rows for row in some) == [5, 7]
+    assert world.emulator.contacts["hot@example.org"].properties["age"] == 2
+
+
+@VIAS
+async def test_bounds_do_not_hold_while_chunks_are_found_again(world: World, via: Any, tmp_path: Path) -> None:
+    """Nothing may be sent before all are found: so nothing would end for which the source could wait."""
+    world.emulator.knobs = Knobs(queue_seconds=60.0)
+    world.emulator.fault({"json": POST, "csv": "POST contactslist/csvdata"}[via], Fault.answer(413), after=1)
+    world.emulator.fault({"json": POST, "csv": "POST csvimport"}[via], Fault.delay(after=2.0), after=1)
+    rows = named("hot", "a", "b", "hot", "c", "d", "e", "f")
+
+    def client(**limits: Any) -> mjbulk.Client:
+        settings = world.settings(chunk_rows=2, **limits)
+        return mjbulk.Client(KEYS, settings, journal=str(tmp_path / "journal.db"))
+
+    def source() -> Any:
+        return mjbulk.csv_source(pieces(rows, at_once=1))
+
+    async with client(max_jobs=2) as first:
+        run = first.start_import(source(), lists=ADD, run_id="r", via=via)
+        await asyncio.sleep(1.0)
+        stopped = balanced(await run.stop())
+        states = [(chunk.number, chunk.state) async for chunk in first.run_chunks("r")]
+    assert states == [(1, "watched"), (2, "watched"), (2, "unsent"), (3, "unsent")]
+    assert stopped.not_sent == stopped.rows - 3
+    async with client(max_rows=1) as second, asyncio.timeout(1000):
+        report = balanced(await second.import_contacts(source(), lists=ADD, run_id="r", via=via))
+    assert (report.accepted + report.superseded, report.complete) == (8, True)
+    assert world.emulator.contacts["hot@example.org"].properties["age"] == 4

@@ -615,3 +615,16 @@ async def test_a_stop_does_not_wait_for_a_journal_that_does_not_answer(world: Wo
     assert asyncio.get_running_loop().time() - began < 60
     assert report.halted is not None
     await client.aclose()
+
+
+async def test_a_wrong_source_does_no_harm(world: World, begin: Begin) -> None:
+    """It is refused before its end; the right one has as many rows as it had, and the books keep those."""
+    world.emulator.drop_answer("POST contact/managemanycontacts")
+    async with begin() as client:
+        assert (await client.import_contacts(ROWS, lists={1: "addforce"}, run_id="r")).unknown == 10
+        wrong = [{**ROWS[0], "age": 99}, *ROWS[1:10], {**ROWS[10], "city": None}, *ROWS[11:]]
+        with pytest.raises(mjbulk.JournalRefused, match="changed"):
+            await client.resume_import("r", wrong, resend="always")
+        assert (await client.get_run("r")).rows == 60
+        report = balanced(await client.resume_import("r", ROWS, resend="always"))
+    assert (report.rows, report.accepted) == (60, 60)

@@ -1,0 +1,188 @@
+"""What the columns of a source mean, and the properties that are created for them.
+
+A run creates no property before the columns of its first batch are known to be good, all of them together: what looks
+like a column may be the first row of a file without a header. Columns that come later are looked at one by one.
+"""
+
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from mjbulk.errors import ApiError, UsageError
+from mjbulk.mailjet.account import AccountCalls, property_problems
+from mjbulk.models import Property
+from mjbulk.rows.block import PROPERTIES, Block, Given
+from mjbulk.rows.iterables import Batch
+from mjbulk.rows.layout import (
+    NO_ADDRESS,
+    ColumnRules,
+    Layout,
+    flatten,
+    layout_of,
+    missing_columns,
+    property_names,
+    refuse_columns,
+)
+from mjbulk.rows.values import ColumnFault, RowFault
+from mjbulk.terms import Datatype, RunSpec
+
+_LAYOUTS = 1_000
+"""More than a batch has rows: what is in use is not forgotten."""
+
+
+class Columns:
+    """The columns of one source. Mutable state: the layouts, the properties, and which columns were seen so far."""
+
+    def __init__(self, spec: RunSpec, rules: ColumnRules, account: AccountCalls, *, dry: bool) -> None:
+        """Begin with the properties of the account. With ``dry`` missing ones are taken as created."""
+        self.missing: list[str] = []
+        """Properties that rows set and that were not there."""
+        self.refusable = True
+        """Whether a fault of a column refuses the source. Once a property was created, or a chunk was cut, it rejects
+        its rows.
+        """
+        self._spec = spec
+        self._properties: dict[str, Property] = dict(rules.properties or {})
+        self._rules = evolve(rules, properties=self._properties)  # which grow
+        self._account = account
+        self._dry = dry
+        self._judged = False
+        self._refused: dict[str, ColumnFault] = {}  # by the casefolded names that Mailjet has refused
+        self._layouts: dict[tuple[str, ...], Layout] = {}  # the last used at the end
+        self._unseen: Sequence[str] = list(spec.columns or ())  # columns that were picked, and in no row so far
+        self._addressed = False
+
+    async def judge(self, batch: Batch) -> None:
+        """Look at all columns of the first batch, and then create the properties that are missing.
+
+        Raises UsageError if the source cannot be sent: then none was created, unless Mailjet refuses the name of one.
+        """
+        names = _names_of(batch) if self._spec.create_properties and not self._judged else ()
+        if not names:
+            return
+        self._judged = True
+        try:
+            await self._create_all(names)
+        except ColumnFault as fault:
+            raise refuse_columns(fault) from None
+
+    async def _create_all(self, names: Sequence[tuple[str, ...]]) -> None:
+        missing: dict[str, str] = {}
+        for some in names:
+            for name in self._missing_in(some):
+                missing.setdefault(name.casefold(), name)
+        if missing:
+            self.check()
+        for name in missing.values():
+            await self._create(name)
+            self.refusable = False
+
+    async def layout(self, names: tuple[str, ...]) -> Layout:
+        """Say what stands where in rows with these names. Raises ColumnFault if such rows cannot be sent."""
+        layout = self._layouts.pop(names, None) or await self._new_layout(names)
+        self._layouts[names] = layout
+        if len(self._layouts) > _LAYOUTS:
+            del self._layouts[next(iter(self._layouts))]
+        return layout
+
+    def known(self, names: tuple[str, ...]) -> Layout | None:
+        """Give the layout of rows with these names if there was one."""
+        return self._layouts.get(names)
+
+    @property
+    def any(self) -> bool:
+        """Whether a row, or a header, was seen."""
+        return bool(self._layouts)
+
+    def check(self) -> None:
+        """Raise UsageError if no row so far has an address, or if a column that was picked is in none."""
+        if self._unseen:
+            raise UsageError(f"columns= picks {self._unseen[0]!r}, which the source does not have")
+        if not self._addressed:
+            raise UsageError(NO_ADDRESS)
+
+    async def _new_layout(self, names: tuple[str, ...]) -> Layout:
+        """Look at names, and create properties if that is asked."""
+        if self._spec.create_properties or self._dry:
+            for name in self._missing_in(names):
+                await self._create(name)
+        layout = layout_of(names, self._rules)
+        self._note(names, layout)
+        return layout
+
+    def _note(self, names: tuple[str, ...], layout: Layout) -> None:
+        unseen = set(missing_columns(names, self._spec.columns))
+        self._unseen = [name for name in self._unseen if name in unseen]
+        self._addressed = self._addressed or layout.email is not None or layout.nested is not None
+
+    def _missing_in(self, names: tuple[str, ...]) -> Sequence[str]:
+        """Give the properties that rows with these names set and that are not there. Raises ColumnFault if the names
+        would not do with them either.
+        """
+        missing = property_problems(property_names(names, self._rules), self._properties)
+        made = {name.casefold(): Property(id=0, name=name, datatype=self._type_of(name)) for name in missing}
+        layout = layout_of(names, evolve(self._rules, properties={**self._properties, **made}))
+        self._note(names, layout)
+        if layout.email is None and layout.nested is None:
+            return ()  # its rows are refused
+        if not all(map(str.strip, missing)):
+            raise ColumnFault(None, "a column has no name, so no property can be created for it")
+        return missing
+
+    async def _create(self, name: str) -> None:
+        """Create a property; with ``dry``, take it as created. Raises ColumnFault if Mailjet refuses its name."""
+        key = name.casefold()
+        if key in self._refused:
+            raise self._refused[key]
+        self.missing.append(name)
+        made = Property(id=0, name=name, datatype=self._type_of(name))
+        try:
+            if not self._dry:
+                made = await self._account.create_property(name, self._type_of(name))
+            self._properties[key] = made
+        except ApiError as refusal:
+            if refusal.status != 400:
+                raise
+            await self._find_created(name, refusal)
+
+    async def _find_created(self, name: str, refusal: ApiError) -> None:
+        """Find a property that another process has created meanwhile. Raises ColumnFault if there is none."""
+        self._properties |= await self._account.known_properties()
+        if name.casefold() not in self._properties:
+            why = f"no property {name!r} can be created (Mailjet answered {refusal.status} {refusal.code or ''})"
+            self._refused[name.casefold()] = fault = ColumnFault(name, why)
+            raise fault from None
+
+    def _type_of(self, name: str) -> Datatype:
+        types = {known.casefold(): word for known, word in self._spec.types.items()}
+        return types.get(name.casefold(), "str")
+
+
+def _names_of(batch: Batch) -> Sequence[tuple[str, ...]]:
+    """Give the distinct names of the rows of a batch, as they are when they are laid flat."""
+    names: dict[tuple[str, ...], None] = {}
+    for block in batch:
+        if isinstance(block, Block):
+            names |= dict.fromkeys(_flat_names(block))
+    return list(names)
+
+
+def _flat_names(block: Block) -> Sequence[tuple[str, ...]]:
+    nested = nested_column(block.names)
+    if nested is None:
+        return [block.names]
+    rows = [laid_flat(Given(block.names, values), nested) for values in block.rows]
+    return [row.names for row in rows if isinstance(row, Given)]
+
+
+def nested_column(names: tuple[str, ...]) -> int | None:
+    """Give the index of the column of a mapping of properties, None if there is none."""
+    return next((at for at, name in enumerate(names) if isinstance(name, str) and name.casefold() == PROPERTIES), None)
+
+
+def laid_flat(row: Given, nested: int) -> Given | RowFault:
+    """Lay a row flat, or say why that is not possible."""
+    try:
+        return flatten(row, nested)
+    except RowFault as fault:
+        return fault

@@ -1,0 +1,238 @@
+"""Columns of a source: judged together at first and one by one later, and the properties that they need."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fake_run import FakeAccount
+
+from mjbulk.errors import ApiError, UsageError
+from mjbulk.models import Property
+from mjbulk.rows.block import Block
+from mjbulk.rows.iterables import BadRow
+from mjbulk.rows.layout import ColumnRules
+from mjbulk.rows.values import ColumnFault, RowFault
+from mjbulk.run.columns import Columns
+from mjbulk.terms import RunSpec
+
+
+class Case:
+    def __init__(self, *known: str, dry: bool = False, create: bool = True, **terms: Any) -> None:
+        self.account = FakeAccount()
+        properties = {name.casefold(): Property(id=1, name=name, datatype="str") for name in known}
+        spec = RunSpec(lists=None, create_properties=create, **terms)
+        account: Any = self.account
+        self.columns = Columns(spec, ColumnRules(properties=properties, columns=spec.columns), account, dry=dry)
+
+    async def judge(self, *rows: Sequence[str] | dict[str, Any] | BadRow) -> list[str]:
+        """Judge a batch, and give the properties that were created for it."""
+        await self.columns.judge([_block(row) for row in rows])
+        return self.account.created
+
+    async def layout(self, *names: str) -> list[str]:
+        layout = await self.columns.layout(names)
+        return [column.target for column in layout.properties]
+
+
+def _block(row: Sequence[str] | dict[str, Any] | BadRow) -> Block | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    values = row if isinstance(row, dict) else dict.fromkeys(row, "x")
+    return Block.of(tuple(values), [tuple(values.values())])
+
+
+# The first batch
+
+
+async def test_what_is_missing_in_the_first_batch_is_created() -> None:
+    """Once, in the order of the columns, and each name as it was first spelled."""
+    case = Case("city")
+    assert await case.judge(["email", "City", "shoe", "Age"], ["email", "AGE", "hat"]) == ["shoe", "Age", "hat"]
+    assert case.columns.missing == ["shoe", "Age", "hat"]
+    assert await case.layout("email", "AGE", "hat", "city") == ["Age", "hat", "city"]
+    assert case.account.created == ["shoe", "Age", "hat"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([["email", "a"], ["email", "b", "B"]], "two columns"),
+        ([["email", "a"], ["email", " "]], "no name"),
+        ([["email", "a"], ["email", "email ", "Email"]], "two columns"),
+    ],
+)
+async def test_nothing_is_created_for_columns_that_are_not_all_good(rows: Any, why: str) -> None:
+    """A later row of the first batch has a fault: the whole source is refused, with nothing done."""
+    case = Case()
+    with pytest.raises(UsageError, match=why):
+        await case.judge(*rows)
+    assert case.account.created == []
+
+
+async def test_nothing_is_created_where_a_column_that_was_picked_is_missing() -> None:
+    """It may be a typo, and the others the wrong ones too."""
+    case = Case(columns={"email": "email", "town": "town", "ctiy": "city"})
+    with pytest.raises(UsageError, match="'ctiy'"):
+        await case.judge(["email", "town", "city"])
+    assert case.account.created == []
+
+
+async def test_a_file_without_a_header_creates_nothing() -> None:
+    """Its first row looks like one, with somebody's address as a name."""
+    case = Case()
+    assert await case.judge(["ann@example.org", "Graz"]) == []
+    with pytest.raises(ColumnFault) as fault:
+        await case.layout("ann@example.org", "Graz")
+    assert "no column 'email'" in fault.value.message
+    assert case.account.created == []
+
+
+async def test_rows_without_an_address_create_nothing() -> None:
+    """They are rejected one by one, where others have one."""
+    case = Case()
+    assert await case.judge(["email", "a"], ["b", "c"]) == ["a"]
+
+
+async def test_a_mapping_of_properties_is_judged_as_well() -> None:
+    """A row whose mapping is none is rejected later, and does not count here."""
+    case = Case()
+    rows: list[Any] = [
+        {"Email": "a", "Properties": {"shoe": 1}},
+        {"Email": "a", "Properties": {"hat": 1}},
+        {"Email": "a", "Properties": 7},
+    ]
+    assert await case.judge(*rows) == ["shoe", "hat"]
+
+
+async def test_only_the_first_batch_is_judged_whole() -> None:
+    """One that has nothing but rows that cannot be read is not the first."""
+    case = Case()
+    bad = BadRow(None, RowFault(None, "no row"))
+    assert await case.judge(bad) == []
+    assert await case.judge(bad, ["email", "a"]) == ["a"]
+    assert await case.judge(["email", "b"]) == ["a"]
+
+
+async def test_nothing_is_judged_where_nothing_is_created() -> None:
+    """Then the layouts tell what is missing."""
+    case = Case(create=False)
+    assert await case.judge(["b", "c"]) == []
+    with pytest.raises(ColumnFault) as fault:
+        await case.layout("email", "b")
+    assert fault.value.message == "there is no property 'b'"
+
+
+async def test_a_name_that_mailjet_refuses_refuses_the_source() -> None:
+    """It does not repeat an address, and says what the status was."""
+    case = Case()
+    case.account.refused.add("a@example.org")
+    with pytest.raises(UsageError, match="400 MJ08") as refused:
+        await case.judge(["email", "a@example.org"])
+    assert "a@example.org" not in str(refused.value)
+
+
+async def test_another_error_of_mailjet_is_raised() -> None:
+    """No column is at fault."""
+    case = Case()
+
+    async def fail(name: str, datatype: str) -> Property:
+        raise ApiError(500, call="POST contactmetadata")
+
+    case.account.create_property = fail  # type: ignore[method-assign]  # it fails from now on
+    with pytest.raises(ApiError):
+        await case.judge(["email", "a"])
+
+
+# Later
+
+
+async def test_a_later_column_is_created_when_it_comes() -> None:
+    """With the type that the caller has said for it."""
+    case = Case(types={"SHOE": "int"})
+    await case.judge(["email", "a"])
+    assert await case.layout("email", "a", "shoe") == ["a", "shoe"]
+    layout = await case.columns.layout(("email", "shoe"))
+    assert [column.datatype for column in layout.properties] == ["int"]
+    assert case.account.created == ["a", "shoe"]
+
+
+async def test_a_later_column_that_cannot_be_is_a_fault_of_its_rows() -> None:
+    """Once a property was created, the source is not refused any more: something was done for it."""
+    case = Case()
+    assert case.columns.refusable
+    await case.judge(["email", "a"])
+    assert not case.columns.refusable
+    case.account.refused.add("b")
+    for names in (("email", "b"), ("email", "b", "a"), ("email", "b")):
+        with pytest.raises(ColumnFault) as fault:
+            await case.layout(*names)
+        assert (fault.value.field, fault.value.message[:33]) == ("b", "no property 'b' can be created (M")
+    assert case.account.created == ["a", "b"]
+    assert await case.layout("email", "a") == ["a"]
+
+
+async def test_a_source_can_be_refused_as_long_as_nothing_was_created_for_it() -> None:
+    """Its first columns were there."""
+    case = Case("a")
+    await case.judge(["email", "a"])
+    assert case.columns.refusable
+
+
+async def test_another_process_may_create_it_first() -> None:
+    """Mailjet refuses the second one, and the property is there: in its spelling."""
+    case = Case()
+    case.account.refused.add("a")
+    case.account.properties["a"] = Property(id=9, name="A", datatype="int")
+    await case.judge(["email", "a"])
+    layout = await case.columns.layout(("email", "a"))
+    assert [(column.target, column.datatype) for column in layout.properties] == [("A", "int")]
+
+
+async def test_a_dry_run_creates_nothing_and_takes_it_as_created() -> None:
+    """Whether the run would create it or not: the plan says what is missing."""
+    for create in (False, True):
+        case = Case(dry=True, create=create)
+        assert await case.judge(["email", "a"]) == []
+        assert await case.layout("email", "a", "b") == ["a", "b"]
+        assert (case.columns.missing, case.account.created) == (["a", "b"], [])
+
+
+async def test_layouts_are_kept_and_old_ones_forgotten() -> None:
+    """A source may have names without end."""
+    case = Case(dry=True)
+    first = await case.columns.layout(("email", "a"))
+    assert await case.columns.layout(("email", "a")) is first
+    assert case.columns.known(("email", "a")) is first
+    for number in range(1000):
+        await case.columns.layout(("email", "a"))
+        await case.columns.layout(("email", f"p{number}"))
+    assert await case.columns.layout(("email", "a")) is first
+    assert case.columns.known(("email", "p0")) is None
+    assert len(case.columns._layouts) == 1000
+
+
+# What has to be there
+
+
+async def test_a_source_without_an_address_is_refused() -> None:
+    """When its rows are to be sent: until then one may come."""
+    case = Case("a", create=False)
+    assert not case.columns.any
+    with pytest.raises(ColumnFault):
+        await case.layout("b")
+    await case.layout("a")
+    assert case.columns.any
+    with pytest.raises(UsageError, match="no column 'email'"):
+        case.columns.check()
+    await case.layout("email")
+    case.columns.check()
+
+
+async def test_a_column_that_was_picked_has_to_be_in_some_row() -> None:
+    """Not in each."""
+    case = Case("a", "b", create=False, columns={"email": "email", "a": "a", "b": "b"})
+    await case.layout("email", "a")
+    with pytest.raises(UsageError, match="'b'"):
+        case.columns.check()
+    await case.layout("email", "b")
+    case.columns.check()
