@@ -45,6 +45,7 @@ _NOTE = "self._context.log.later(part.settled(**figures), *records)"
 _STEP = "part.become(Settled(), **figures)"
 _POST = "self._post(part, [*rejections, *unassigned])"
 _HELD = "chunks/test_held_rows.py"
+_AGAIN = "chunks/test_after_a_crash.py"
 MUTANTS = (
     Mutant(
         "the intent is not committed",
@@ -198,63 +199,63 @@ MUTANTS = (
         "mjbulk.chunks.replay:Recorded.end",
         "self.shape.extras[-1] if self.shape.extras else 0",
         "0",
-        f"{_HELD}::test_chunks_end_where_their_last_row_is",
+        f"{_AGAIN}::test_chunks_end_where_their_last_row_is",
     ),
     Mutant(
         "holes are not written",
         "mjbulk.chunks.chunker:Chunker._holes",
         "return [row for row in held if row < window]",
         "return []",
-        f"{_HELD}::test_holes_are_written",
+        f"{_AGAIN}::test_holes_are_written",
     ),
     Mutant(
         "entries stand in the order in which they came",
         "mjbulk.chunks.builder:Builder._arranged",
         "ranks.setdefault(entry, len(ranks))",
         "ranks.setdefault(entry, entry)",
-        f"{_HELD}::test_a_chunk_is_a_function_of_its_rows",
+        f"{_AGAIN}::test_a_chunk_is_a_function_of_its_rows",
     ),
     Mutant(
         "digests of held rows stand in the order in which they came",
         "mjbulk.chunks.builder:Builder._digests_of_extras",
         "sorted(",
         "list(",
-        f"{_HELD}::test_several_freed_entries_stand_in_the_order_of_the_source",
+        f"{_AGAIN}::test_several_freed_entries_stand_in_the_order_of_the_source",
     ),
     Mutant(
         "pending rows go into the open chunk",
         "mjbulk.chunks.chunker:Chunker._take_again",
         "self.hold(batch, position, REPLAY)",
         "self._open.take(batch, position, position + 1); self._open.note(batch, position, position + 1)",
-        f"{_HELD}::test_pending_rows_are_no_fresh_ones",
+        f"{_AGAIN}::test_pending_rows_are_no_fresh_ones",
     ),
     Mutant(
         "a pending row that is bad is known",
         "mjbulk.chunks.chunker:Chunker.is_new",
         "not self._chunk_of(row)",
         "row > self._last",
-        f"{_HELD}::test_a_pending_row_is_refused_when_it_is_bad_now",
+        f"{_AGAIN}::test_a_pending_row_is_refused_when_it_is_bad_now",
     ),
     Mutant(
         "nobody looks who is pending",
         "mjbulk.chunks.chunker:Chunker._take_again",
         "not self._held.keys().isdisjoint(batch.keys[at:stop])",
         "False",
-        f"{_HELD}::test_a_pending_row_may_not_become_an_earlier_one_of_a_recorded_row",
+        f"{_AGAIN}::test_a_pending_row_may_not_become_an_earlier_one_of_a_recorded_row",
     ),
     Mutant(
         "recorded chunks do not wait for each other",
         "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
         "return shared & self._unfinished",
         "return set()",
-        f"{_HELD}::test_recorded_chunks_wait_for_each_other",
+        f"{_AGAIN}::test_recorded_chunks_wait_for_each_other",
     ),
     Mutant(
         "nobody is told what a chunk overtakes",
         "mjbulk.chunks.people:PeopleInFlight._holder",
         "overtaken.add(newest)",
         "pass",
-        f"{_HELD}::test_that_a_chunk_in_doubt_is_overtaken_outlives_a_crash",
+        f"{_AGAIN}::test_that_a_chunk_in_doubt_is_overtaken_outlives_a_crash",
     ),
     Mutant(
         "a free row is not looked up again",
@@ -268,7 +269,7 @@ MUTANTS = (
         "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
         "self._others[person] = before",
         "pass",
-        f"{_HELD}::test_a_slot_knows_several_recorded_chunks",
+        f"{_AGAIN}::test_a_slot_knows_several_recorded_chunks",
     ),
     Mutant(
         "held rows keep what merging gave",

@@ -334,3 +334,30 @@ class Run:
 
     def _keys(self, numbers: Iterable[int]) -> Iterable[str]:
         return (key_of(self.source, number) for number in numbers)
+
+
+def sent(run: Run, count: int) -> None:
+    """Read rows, cut them into a chunk, write it down and send it."""
+    run.read(count)
+    run.cut()
+    run.record()
+    run.send()
+
+
+def after_a_crash(source: Source, journal: Journal, **settings: Any) -> Run:
+    """Go on with another process, which has read all rows."""
+    run = Run(source, journal, **settings)
+    run.read(len(source))
+    return run
+
+
+def shape(run: Run, number: int) -> tuple[int, int, list[int], list[int]]:
+    """The window of a chunk, and how its rows differ from it."""
+    chunk = run.journal.chunks[number - 1]
+    return chunk.first, chunk.last, list(chunk.shape.holes), list(chunk.shape.extras)
+
+
+def one_hash(*addresses: str, rows: int = 9, journal: Journal | None = None) -> Run:
+    """A run in which all people have one hash."""
+    people = PeopleInFlight(1, bits=0)
+    return Run(source_of(*addresses), journal, rules=make_rules(rows), people=people, bits=0)

@@ -67,7 +67,7 @@ def test_rows_belong_where_their_numbers_say(chunks: list[Recorded], spans: list
 @WHOLE_RUNS
 @given(CASES)
 def test_the_rows_of_each_chunk_are_known_without_the_source(case: Case) -> None:
-    """Records of chunks say which rows each has, which of them were superseded, and which rows are in none."""
+    """The records of chunks say which rows each has, which of them were superseded, and which rows are in none."""
     journal, read = crashed(case), max(case.source, default=0)
     records = {chunk.number: record_of(chunk) for chunk in journal.chunks}
     sets = RowSets(records, pending=True)
