@@ -174,6 +174,10 @@ def _check_books(case: Case, report: Mapping[str, Any], written: Written, truth:
 
 # Many runs
 
+_KINDS = (
+    *("json:addnoforce", "json:addnoforce:few", "json:addforce:third:90", "json:unsub:everywhere"),
+    *("csv:addforce:sorted:20", "csv:addnoforce:zipf", "csv:remove:twice:90", "json:exclude:third"),
+)
 _ANSWERS = {
     "POST contact/managemanycontacts": ("post contact/managemanycontacts", 20),
     "POST contactslist/CSVData": ("post contactslist/csvdata", 6),
@@ -203,7 +207,10 @@ class Crashes:
         if case not in self._usual:
             key, journal = self._new()
             end = run(case, self._life(case), self._server, key, journal)
-            self._usual[case] = Undisturbed.of(case, end, self._truth(key))
+            truth = self._truth(key)
+            self._usual[case] = Undisturbed.of(case, end, truth)
+            alone = Crashed(case, [self._life(case)])
+            check_end(self._usual[case], end, self._read(case, key, journal), truth, alone)
         return self._usual[case]
 
     def cuts(self, case: Case) -> Iterator[Cut]:
@@ -305,7 +312,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--kinds",
         nargs="*",
-        default=["json:addnoforce"],
+        default=_KINDS,
         help="as json:addforce, csv:addnoforce:third, json:addnoforce:zipf:90:in_turn",
     )
     parser.add_argument("--seeds", type=int, default=0)

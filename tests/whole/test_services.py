@@ -100,7 +100,7 @@ def test_an_upload_that_was_interrupted(slow: Mailjet, tmp_path: Path, number: i
     posts = slow.emulator.count(POST)
     slow.emulator.knobs = Knobs(queue_seconds=0.01)
     with uvicorn("p02_fastapi:app", tmp_path) as (url, process):
-        wait_for(lambda: ask(f"{url}/imports/{run.run_id}")["state"] == "settled")
+        wait_for(lambda: ask(f"{url}/imports/{run.run_id}")["state"] == "needs_source")
         books = ask(f"{url}/imports/{run.run_id}")
         assert books["run_id"] == run.run_id
         assert books["accepted"] >= max(20, run.accepted)
