@@ -6,7 +6,8 @@ is kept here until it has ended, and is waited for as far as the host lets it.
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -41,3 +42,12 @@ async def ended(tasks: Collection["asyncio.Future[Any]"]) -> None:
             cancelled = again
     if cancelled is not None:
         raise cancelled
+
+
+@contextmanager
+def reported(failed: Callable[[BaseException], object]) -> Iterator[None]:
+    """Call a function with whatever is raised, and go on."""
+    try:
+        yield
+    except BaseException as failure:  # noqa: BLE001  # whatever it is, it must not look as if all were well
+        failed(failure)

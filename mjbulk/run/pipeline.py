@@ -1,18 +1,12 @@
-"""Which chunk goes when.
+"""Which chunk goes when: a chunk is written down when it is cut, waits in a queue, and is begun when there is room.
 
-Rows go in at one end, and become chunks. A chunk is written down when it is cut, waits in a queue, and is begun when
-there is room for its body in memory and for its job at Mailjet. When it is done, the rows that were held for it join
-the chunk that is being filled.
-
-Where a run goes on, its chunks of before are found again first. Jobs that are known are watched at once. What is still
-to be sent waits until every chunk was found unchanged, and then for the chunks that share a person with it: those
-before it, and the known jobs of those after it.
+Chunks of an earlier process are found again first. Their known jobs are watched at once; what is still to be sent waits
+until all are found unchanged, and then for the chunks that share a person with it.
 """
 
 import asyncio
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 from mjbulk.chunks.builder import Rules
@@ -27,7 +21,7 @@ from mjbulk.run.chunk_queue import ChunkQueue, WaitingChunk
 from mjbulk.run.context import RunContext
 from mjbulk.run.reader import EncodedRows
 from mjbulk.run.senders import Sender
-from mjbulk.tasks import ended, keep
+from mjbulk.tasks import ended, keep, reported
 
 _HELD_BYTES = 16 * 2**20
 """Bytes of memory that held rows may take; then the source waits."""
@@ -254,7 +248,7 @@ class Pipeline:
             self._send(waiting)
 
     def _has_slot(self) -> None:
-        with self._failing():
+        with reported(self._failed):
             self._advance()
         self._wake()
 
@@ -385,7 +379,7 @@ class Pipeline:
         if failure is not None:
             self._failed(failure)
         self._close(chunk)
-        with self._failing():
+        with reported(self._failed):
             self._queue.done(chunk.number)
             # Too many rows may be rejected by now: then nothing more is begun.
             self._ended()
@@ -400,11 +394,3 @@ class Pipeline:
         if self._chunker is not None and not self.over:
             self._chunker.done(number, in_doubt=in_doubt)
             self._collect()
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Have whatever is raised end the run."""
-        try:
-            yield
-        except BaseException as failure:  # noqa: BLE001  # as in _live
-            self._failed(failure)
