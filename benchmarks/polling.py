@@ -30,7 +30,7 @@ def predictive(jobs: Iterable[ModelJob], most: float = math.inf, apart: float = 
 
     ``apart`` is the time between two posts in seconds; by default each job has ended when the next one is posted.
     """
-    learned, bounds, seen = JobStatistics(), Bounds(least=1.0, most=most), []
+    learned, bounds, seen = JobStatistics(), Bounds(least=1.0, most=most, first=0.1), []
     posted = [(index * apart, index, job) for index, job in enumerate(jobs)]
     tracks = [Track(kind="contact", rows=job.rows, posted=when, new=True, age_known=True) for when, _, job in posted]
     late: set[int] = set()

@@ -1,6 +1,7 @@
 """A private Redis server for tests and benchmarks: on a socket in a temporary folder, with all data in memory."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -31,6 +32,18 @@ class RedisServer:
                     return
             time.sleep(0.01)
         raise RuntimeError("redis-server does not start")
+
+    def pause(self) -> None:
+        """Have the server answer nothing, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """Kill the server. Its data are lost."""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
     from mjbulk.outcomes.report import Report
     from mjbulk.pool import SessionPool
-    from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, jsonl_source
+    from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, in_thread, jsonl_source
     from mjbulk.run.plan import Plan
     from mjbulk.run.run import ImportRun
     from mjbulk.terms import Action, ActionLike, ActionWord, ListActions, ListRef, RunKeywords, RunSpec
@@ -63,7 +63,7 @@ _HOMES = {
     "mailjet.quota": ("Quota",),
     "mailjet.redis_quota": ("RedisQuota",),
     "journal.info": ("ChunkInfo", "RunInfo"),
-    "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "jsonl_source"),
+    "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "in_thread", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
     "errors": (
@@ -165,6 +165,7 @@ __all__ = [
     "UsageError",
     "csv_source",
     "import_contacts",
+    "in_thread",
     "jsonl_source",
 ]
 

@@ -16,7 +16,7 @@ from attrs import evolve
 from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
-from mjbulk.events import Hook
+from mjbulk.events import Hook, hooks_of
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
 from mjbulk.journal.records import RunRecord, decode_spec, encode_spec, number_of
@@ -33,7 +33,7 @@ from mjbulk.run.plan import Plan, make_plan
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.run_task import Beginning
-from mjbulk.tasks import ended, finish
+from mjbulk.tasks import Deadline, Home, Running, ended, finish, keep
 from mjbulk.terms import ListActions, Resend, RunKeywords, RunSpec, repair_spec
 
 
@@ -59,19 +59,21 @@ class Client(Calls):
         """Take keys and settings from the environment, unless they are given.
 
         ``journal`` is a path (a SQLite file, created if there is none) or the URL of a database: with it runs can be
-        resumed after the end of their process. ``quota`` is for a rate limit that several processes share. Raises
-        UsageError.
+        resumed after the end of their process. ``quota`` is for a rate limit that several processes share. ``hooks``
+        are plain functions, each called with every `Event`. Raises UsageError.
         """
-        self._journal: Journal = open_journal(journal, hooks)
+        self._hooks = hooks_of(hooks)
+        self._journal: Journal = open_journal(journal, self._hooks)
         self._credentials = credentials or Credentials.load()
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
         self._quota = quota
-        self._hooks = tuple(hooks)
         self._engine: Engine | None = None
         self._runs: set[ImportRun] = set()
         self._state: Literal["new", "open", "closed"] = "new"
         self._pooled = False
+        self._home = Home("this client")
+        self._closing: Running[None] | None = None
 
     @classmethod
     def pooled(
@@ -83,10 +85,11 @@ class Client(Calls):
         *,
         journal: Journal,
         quota: Quota | None,
+        home: Home | None = None,
     ) -> Self:
-        """Make an open client for a pool, which closes the client and the journal."""
+        """Make an open client for a pool, which closes the client and the journal. ``home`` is the loop of the pool."""
         client = cls(credentials, settings, assumptions=assumptions, quota=quota, hooks=hooks)
-        client._journal = journal
+        client._journal, client._home = journal, home or client._home
         client._state, client._pooled = "open", True
         return client
 
@@ -98,6 +101,7 @@ class Client(Calls):
     async def __aenter__(self) -> Self:
         if self._state == "closed":
             raise UsageError("this client is closed")
+        self._home.check()
         self._state = "open"
         return self
 
@@ -108,22 +112,38 @@ class Client(Calls):
     async def aclose(self, drain: float | None = 0.0) -> None:
         """Wait at most ``drain`` seconds for unfinished runs (None: until they end), stop the others, and close.
 
-        Jobs that Mailjet has accepted go on there.
+        Stopping and closing take `stop_within` seconds at most, and a second more for each of the journal, the quota
+        and the last record of a run that no longer answers. Jobs that Mailjet has accepted go on there. Raises what the
+        quota raises when it is closed, after all else was closed; UsageError in another event loop.
         """
-        self._state = "closed"
+        self._home.check()
         try:
-            if drain != 0 and self._runs:
-                await asyncio.wait([run.task for run in self._runs], timeout=drain)
+            await self.drain(drain)
         finally:
-            await finish(self._close())
+            if self._closing is None or not self._closing.done():
+                await asyncio.shield(self.close())
+
+    async def drain(self, seconds: float | None) -> None:
+        """Begin no new run, and wait at most so long for those that have begun (None: until they end)."""
+        self._state = "closed"
+        if seconds != 0 and self._runs:
+            await asyncio.wait([run.task for run in self._runs], timeout=seconds)
+
+    def close(self) -> Running[None]:
+        """Begin to stop all runs and to close, unless that has begun, and give the task that does it."""
+        self._state = "closed"
+        if self._closing is None:
+            self._closing = keep(self._close(), name="mjbulk closes a client")
+        return self._closing
 
     async def _close(self) -> None:
         """Stop the runs, and close everything that they have used, whatever fails meanwhile."""
-        async with AsyncExitStack() as stack:
+        time = Deadline(self._settings.stop_within)
+        async with AsyncExitStack() as stack:  # in the reverse order
             if not self._pooled:
-                stack.push_async_callback(self._journal.aclose, self._settings.stop_within)
-            if self._engine is not None:
-                stack.push_async_callback(self._engine.aclose)
+                stack.push_async_callback(lambda: self._journal.aclose(time.left()))
+            if (engine := self._engine) is not None:
+                stack.push_async_callback(lambda: engine.aclose(time.left()))
             runs = list(self._runs)
             for run in runs:
                 run.halt()
@@ -133,6 +153,7 @@ class Client(Calls):
         if self._state != "open":
             advice = "use it as 'async with Client() as client'" if self._state == "new" else "make a new one"
             raise UsageError(f"this client is not open: {advice}")
+        self._home.check()
         if self._engine is None:
             self._engine = Engine.start(
                 self._credentials,
@@ -142,9 +163,6 @@ class Client(Calls):
                 journal=self._journal,
                 quota=self._quota,
             )
-            self._loop = asyncio.get_running_loop()
-        if self._loop is not asyncio.get_running_loop():
-            raise UsageError("this client belongs to another event loop: make one for each loop")
         return self._engine
 
     # Many rows
@@ -153,10 +171,10 @@ class Client(Calls):
         """Import a source to its end, and give a report in which every row has one outcome.
 
         ``source`` is a path (``.csv``, ``.jsonl``, both also ``.gz``; ``.parquet``), a `csv_source` or `jsonl_source`,
-        a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable of rows. A row is anything with
-        ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object; ``email`` and ``name`` (any case) are the
-        contact's, every other column is a property. ``lists`` maps list IDs, addresses or names to actions; None for
-        no list.
+        a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable of rows; `in_thread` takes one
+        that blocks. A row is anything with ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object;
+        ``email`` and ``name`` (any case) are the contact's, every other column is a property. ``lists`` maps list IDs,
+        addresses or names to actions; None for no list.
 
         ``columns`` picks columns, or renames them. ``nulls="unassign"`` unassigns a property if the value is null,
         instead of leaving it alone. ``run_id`` names the run: with a journal, the same call with the same name resumes

@@ -137,6 +137,9 @@ class Settings:
     """The least number of seconds between two polls of one job."""
     poll_max: float | None = _setting("poll_max", 300.0, float, validator=_NUMBER_OR_NONE)
     """The greatest number of seconds between two polls of one job; None for no limit."""
+    account_ttl: float = _setting("account_ttl", 60.0, float, validator=_SECONDS)
+    """Seconds for which the lists and properties of an account are remembered. If something is missing in them, mjbulk
+    asks again, and then remembers for as long that it is missing."""
     drain: float | None = _setting(
         "drain", None, float, validator=checked(optional(NOT_NEGATIVE), "{} is a number of seconds")
     )
@@ -144,7 +147,8 @@ class Settings:
     stop_within: float = _setting("stop_within", 10.0, float, validator=_NUMBER)
     """Seconds that a stop may take: for requests under way, the source and the journal together."""
     spool_dir: str | None = _setting("spool_dir", None, str.strip)
-    """Folder for the rows of unfinished jobs, in files without a name; by default the system's temporary folder."""
+    """Folder for the rows of unfinished jobs and for rejections, in files without a name; by default the system's
+    temporary folder. They take up to twice the room of these rows, and 16 MiB."""
     connect_timeout: float = _setting("connect_timeout", 10.0, float, validator=_NUMBER)
     """Seconds that a connection may take to be made."""
     read_timeout: float = _setting("read_timeout", 60.0, float, validator=_NUMBER)

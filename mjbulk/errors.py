@@ -17,12 +17,15 @@
 
 ``str()``, ``repr()`` and ``args`` of an exception never have an e-mail address, a key or a text of the server. What
 Mailjet wrote is in the attribute ``text``. All exceptions can be pickled.
+
+``args`` are plain data for JSON, and ``type(error)(*error.args)`` says the same sentence: task queues such as Celery
+rebuild errors like that. Such an error has what its sentence says, and nothing else.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-import mjbulk  # for type hints: reports and jobs are loaded when they are read
+import mjbulk  # reports and jobs are loaded when they are needed
 from mjbulk.public import public
 
 _MEANINGS = {
@@ -43,7 +46,7 @@ class Error(Exception):
 
     def __init__(self, sentence: str = "") -> None:
         """Keep the sentence."""
-        super().__init__()
+        super().__init__(sentence)
         self.sentence = sentence
 
     def __str__(self) -> str:
@@ -51,16 +54,6 @@ class Error(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._of, (self.__dict__,)
-
-    @classmethod
-    def _of(cls, fields: dict[str, Any]) -> Self:
-        """Make an error of its fields: a pickle calls this."""
-        error = cls.__new__(cls)
-        error.__dict__.update(fields)
-        return error
 
 
 @public
@@ -78,9 +71,10 @@ class SourceError(Error):
     ``row`` is the number of that row, ``column`` the column that is at fault, if it is known.
     """
 
-    def __init__(self, problem: str, *, row: int | None = None, column: str | None = None) -> None:
+    def __init__(self, problem: str, row: int | None = None, column: str | None = None) -> None:
         """Say what is wrong with the source, and where."""
         super().__init__(problem)
+        self.args = (problem, row, column)
         self.row = row
         self.column = column
 
@@ -102,15 +96,16 @@ class ApiError(Error):
     def __init__(
         self,
         status: int,
-        *,
         call: str,
         code: str | None = None,
-        text: str = "",
         advice: str = "",
+        *,
+        text: str = "",
         lists: Mapping[int, str] | None = None,
     ) -> None:
         """Keep what is known of the answer."""
         super().__init__(advice)
+        self.args = (status, call, code, advice)
         self.lists = dict(lists or {})
         self.status = status
         self.call = call
@@ -137,9 +132,10 @@ class NoAnswer(Error):
     known.
     """
 
-    def __init__(self, call: str, *, why: str, attempts: int, sent: bool) -> None:
+    def __init__(self, call: str, why: str, attempts: int, sent: bool) -> None:  # noqa: FBT001  # for args
         """Keep what was tried."""
         super().__init__(why)
+        self.args = (call, why, attempts, sent)
         self.call = call
         self.attempts = attempts
         self.sent = sent
@@ -155,10 +151,11 @@ class NoAnswer(Error):
 class JobFailed(Error):
     """A background job ended in another status than ``Completed``; ``job`` has its status and its error."""
 
-    def __init__(self, job: "mjbulk.Job") -> None:
-        """Keep the job."""
+    def __init__(self, job: "mjbulk.Job | str", status: str = "") -> None:
+        """Keep the job; or what ``args`` have of it."""
         super().__init__()
-        self.job = job
+        self.job = mjbulk.Job(ref=mjbulk.JobRef.parse(job), status=status) if isinstance(job, str) else job
+        self.args = (str(self.job.ref), self.job.status)
 
     def __str__(self) -> str:
         return f"job {self.job.ref} ended as {self.job.status!r}; what it says stands in .job.error"
@@ -168,11 +165,12 @@ class JobFailed(Error):
 class ImportHalted(Error):
     """A run stopped before its end. ``report`` has what is known of every row; ``__cause__`` says why it stopped."""
 
-    def __init__(self, report: "mjbulk.Report", run_id: str, *, why: str = "") -> None:
-        """Keep the report of what is known."""
+    def __init__(self, report: "mjbulk.Report | Mapping[str, Any]", run_id: str, why: str = "") -> None:
+        """Keep the report of what is known; or what ``args`` have of it, the counts."""
         super().__init__(why)
-        self.report = report
+        self.report = _report(report)
         self.run_id = run_id
+        self.args = (_counts(self.report), run_id, why)
 
     def __str__(self) -> str:
         why = f": {self.sentence}" if self.sentence else ""
@@ -188,11 +186,12 @@ class ImportTimeout(ImportHalted):
 class RowsRejected(Error):
     """More rows were rejected than the caller allows; ``report`` has them."""
 
-    def __init__(self, report: "mjbulk.Report", *, allowed: int) -> None:
-        """Keep the report."""
+    def __init__(self, report: "mjbulk.Report | Mapping[str, Any]", allowed: int) -> None:
+        """Keep the report; or what ``args`` have of it, the counts."""
         super().__init__()
-        self.report = report
+        self.report = _report(report)
         self.allowed = allowed
+        self.args = (_counts(self.report), allowed)
 
     def __str__(self) -> str:
         return f"{self.report.rejected} rows were rejected, {self.allowed} are allowed"
@@ -209,3 +208,12 @@ class JournalRefused(JournalError, UsageError):
 
     Nothing was sent.
     """
+
+
+def _counts(report: "mjbulk.Report") -> dict[str, Any]:
+    return {"run_id": report.run_id, **mjbulk.Counts.as_dict(report)}
+
+
+def _report(known: "mjbulk.Report | Mapping[str, Any]") -> "mjbulk.Report":
+    """Give the report, or one that has the counts alone."""
+    return mjbulk.Report(spec=mjbulk.RunSpec(lists=None), **known) if isinstance(known, Mapping) else known

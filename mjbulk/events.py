@@ -5,10 +5,12 @@ An event has only numbers, statuses, words of mjbulk and JobRefs. It never has a
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import Any, Literal, Protocol
 
 from attrs import frozen
 
+from mjbulk.errors import UsageError
 from mjbulk.models import JobRef
 from mjbulk.public import public
 
@@ -50,8 +52,8 @@ class Event:
 
 @public
 class Hook(Protocol):
-    """A function that is called with every event, in the event loop. It has to be quick. If it raises, that is
-    logged, and nothing else happens.
+    """A plain function that is called with every event, in the event loop. It has to be quick. If it raises, that is
+    logged, and nothing else happens. An ``async def`` is refused: it would not be awaited.
     """
 
     def __call__(self, event: Event, /) -> None: ...
@@ -60,6 +62,17 @@ class Hook(Protocol):
 Emit = Callable[[Event], None]
 _log = logging.getLogger("mjbulk")
 _log.addHandler(logging.NullHandler())
+
+
+def hooks_of(hooks: Sequence[Hook]) -> tuple[Hook, ...]:
+    """Check the hooks that a user gives. Raises UsageError for what is no plain function."""
+    for hook in hooks:
+        calls: Any = (hook, getattr(hook, "__call__", None))  # noqa: B004  # an object may have an async __call__
+        if not callable(hook):
+            raise UsageError("hooks= are functions, each of which takes one event")
+        if any(map(iscoroutinefunction, calls)) or any(map(isasyncgenfunction, calls)):
+            raise UsageError("a hook is a plain function and no 'async def': it may put the event into a queue")
+    return tuple(hooks)
 
 
 def emitter(hooks: Sequence[Hook]) -> Emit:

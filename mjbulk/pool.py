@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import Self
 
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
-from mjbulk.events import Hook
+from mjbulk.events import Hook, hooks_of
 from mjbulk.mailjet.quota import Quota
 from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.run.engine import open_journal
-from mjbulk.tasks import finish
+from mjbulk.tasks import Deadline, Home, Running, ended, keep
 
 
 @public
@@ -32,14 +31,16 @@ class SessionPool:
         quota: Quota | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
-        """Take the settings, journal, assumptions, quota and hooks of all clients."""
-        self._journal = open_journal(journal, hooks)
+        """Take the settings, journal, assumptions, quota and hooks of all clients. Raises UsageError."""
+        self._hooks = hooks_of(hooks)
+        self._journal = open_journal(journal, self._hooks)
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
         self._quota = quota
-        self._hooks = tuple(hooks)
         self._clients: dict[Credentials, Client] = {}
         self._open = False
+        self._home = Home("this pool")
+        self._closing: Running[None] | None = None
 
     def __repr__(self) -> str:
         return f"<SessionPool {self._settings.api_url}, {len(self._clients)} clients>"
@@ -50,11 +51,20 @@ class SessionPool:
             raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
         if credentials not in self._clients:
             self._clients[credentials] = Client.pooled(
-                credentials, self._settings, self._assumptions, self._hooks, journal=self._journal, quota=self._quota
+                credentials,
+                self._settings,
+                self._assumptions,
+                self._hooks,
+                journal=self._journal,
+                quota=self._quota,
+                home=self._home,
             )
         return self._clients[credentials]
 
     async def __aenter__(self) -> Self:
+        if self._closing is not None:
+            raise UsageError("this pool is closed")
+        self._home.check()
         self._open = True
         return self
 
@@ -62,16 +72,28 @@ class SessionPool:
         await self.aclose(self._settings.drain if kind is None else 0.0)
 
     async def aclose(self, drain: float | None = 0.0) -> None:
-        """Close all clients concurrently, each as `Client.aclose` does."""
+        """Close all clients side by side, and then the journal. See `Client.aclose`."""
+        self._home.check()
         self._open = False
-        clients, self._clients = list(self._clients.values()), {}
         try:
-            await asyncio.gather(*(client.aclose(drain) for client in clients))
+            if draining := [keep(client.drain(drain)) for client in self._clients.values()]:
+                await asyncio.wait(draining)
         finally:
-            await finish(self._close(clients))
+            if self._closing is None:
+                self._closing = keep(self._close(), name="mjbulk closes a pool")
+            if not self._closing.done():
+                await asyncio.shield(self._closing)
 
-    async def _close(self, clients: Sequence[Client]) -> None:
-        """Close the journal after the clients, whatever fails meanwhile."""
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._journal.aclose, self._settings.stop_within)
-            await asyncio.gather(*(client.aclose() for client in clients))
+    async def _close(self) -> None:
+        """Close the journal after all clients, whatever fails meanwhile.
+
+        Raises the first of their errors; asyncio logs the others.
+        """
+        time = Deadline(self._settings.stop_within)
+        closing = [client.close() for client in self._clients.values()]
+        try:
+            await ended(closing)
+        finally:
+            await self._journal.aclose(time.left())
+        for one in closing:
+            await one

@@ -17,25 +17,48 @@ from types import BuiltinFunctionType, FunctionType
 from typing import IO, Any
 from uuid import UUID
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 _SEGMENT = 16 * 2**20
+"""Bytes after which a file takes no more values."""
+_PIECE = 2**20
+"""Bytes of a value that are moved at a time."""
 
 
-@define
+@define(eq=False)
+class SpillRef:
+    """Where a value is in a spill. The spill alone changes it, when it moves the value."""
+
+    segment: "_Segment"
+    offset: int
+    length: int
+
+
+@define(eq=False)
 class _Segment:
     file: IO[bytes]
     size: int = 0
-    live: int = 0
+    needed: int = 0
+    """Bytes of the values in it that are still needed."""
+    refs: set[SpillRef] = field(factory=set)
+    """Those values."""
 
+    @property
+    def live(self) -> int:
+        """How many values in it are still needed."""
+        return len(self.refs)
 
-@frozen
-class SpillRef:
-    """Where a value is in a spill."""
+    def add(self, ref: SpillRef) -> None:
+        """Note a value that was written to the end."""
+        self.size += ref.length
+        self.needed += ref.length
+        self.refs.add(ref)
 
-    segment: _Segment
-    offset: int
-    length: int
+    def forget(self, ref: SpillRef) -> None:
+        """Note that a value is not needed here any more. Its place may get another value: reading it is an error."""
+        self.needed -= ref.length
+        self.refs.remove(ref)
+        ref.offset = -1
 
 
 @frozen
@@ -49,11 +72,16 @@ class Stored:
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self.ref.length)
-        return os.pread(self.ref.segment.file.fileno(), max(stop - start, 0), self.ref.offset + start)
+        return _read(self.ref.segment, self.ref.offset + start, max(stop - start, 0))
 
 
 class Spill:
-    """Values on disk. Mutable state: the files. A file is closed when none of its values is needed any more."""
+    """Values on disk, for one thread. Mutable state: the files.
+
+    A file that is full is closed when none of its values is needed any more. As soon as more than half of it is not
+    needed, the rest is moved to the file that is being written: one value that is needed for long pins no others. So
+    all files together are at most twice as large as what is needed, and 16 MiB (`_SEGMENT`).
+    """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         """Open nothing yet. Without a ``folder``, files lie in the system's temporary one."""
@@ -87,12 +115,17 @@ class Spill:
         return pickle.loads(data)  # noqa: S301  # written by this process into a file without a name
 
     def drop(self, ref: SpillRef) -> None:
-        """Forget a value."""
+        """Forget a value. It cannot be read after that."""
         segment = ref.segment
-        segment.live -= 1
-        if segment.live == 0 and segment in self._segments and segment.size >= _SEGMENT:
-            segment.file.close()
-            self._segments.remove(segment)
+        if segment not in self._segments:
+            return
+        segment.forget(ref)
+        if segment.size >= _SEGMENT and 2 * segment.needed < segment.size:
+            with suppress(OSError):  # without room they stay where they are
+                self._move(segment)
+        elif not segment.refs:
+            segment.file.truncate(0)
+            segment.size = 0
 
     def close(self) -> None:
         """Forget all values."""
@@ -102,16 +135,28 @@ class Spill:
 
     @staticmethod
     def _placed(segment: _Segment, length: int) -> SpillRef:
-        """Add what was written to the end of a segment to its size, and give the reference to it."""
+        """Note what was written to the end of a segment, and give the reference to it."""
         ref = SpillRef(segment, segment.size, length)
-        segment.size += length
-        segment.live += 1
+        segment.add(ref)
         return ref
 
     def _current(self) -> _Segment:
         if not self._segments or self._segments[-1].size >= _SEGMENT:
             self._segments.append(_Segment(tempfile.TemporaryFile(prefix="mjbulk-", buffering=0, dir=self._folder)))  # noqa: SIM115  # closed by drop() or close()
         return self._segments[-1]
+
+    def _move(self, segment: _Segment) -> None:
+        """Move what is still needed of a segment, and close it. Raises OSError if there is no room."""
+        for ref in tuple(segment.refs):
+            to = self._current()
+            end, old = _End(to), Stored(ref)
+            for start in range(0, ref.length, _PIECE):
+                end.write(old[start : start + _PIECE])
+            segment.forget(ref)
+            ref.segment, ref.offset = to, to.size
+            to.add(ref)
+        segment.file.close()
+        self._segments.remove(segment)
 
 
 _TOGETHER = 64 * 1024

@@ -3,6 +3,9 @@
 An event loop holds its tasks weakly, and a host may cancel whatever waits for them: once (``asyncio.timeout``), twice,
 or at each of its awaits (the cancel scopes of anyio). So what has to be ended in order runs in a task of its own, which
 is kept here until it has ended, and is waited for as far as the host lets it.
+
+A host may also set how tasks are made: eager ones, or ones that are watched. So every task of mjbulk is a `Running`,
+for which that makes no difference.
 """
 
 import asyncio
@@ -10,17 +13,66 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from mjbulk.errors import UsageError
+
 _T = TypeVar("_T")
-_KEPT: set[asyncio.Task[Any]] = set()
+_KEPT: set[asyncio.Task[None]] = set()
 
 
-def keep(work: Coroutine[Any, Any, _T], name: str | None = None) -> "asyncio.Task[_T]":
-    """Run a coroutine in a task that is kept until it has ended."""
-    task = asyncio.create_task(work, name=name)
-    if not task.done():  # an eager task may have ended
-        _KEPT.add(task)
-        task.add_done_callback(_KEPT.discard)
-    return task
+class Running(asyncio.Future[_T]):
+    """A coroutine in a task of its own: it can be awaited, waited for and cancelled as a task can. `keep` makes it.
+
+    Three things differ from a task of asyncio:
+
+    - The coroutine begins after `keep` has returned. An eager task begins at once: it could end before its owner holds
+      it, or change what its owner is about to change.
+    - The task is kept until it has ended.
+    - The task never ends by an exception: who waits here gets it. A tool that watches tasks, such as Sentry, would
+      report an exception of the task itself, even if who waits handles it.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, _T], name: str | None) -> None:
+        """Start the task in the loop that runs."""
+        super().__init__(loop=asyncio.get_running_loop())
+        self._is_held = False
+        self._task = asyncio.create_task(self._run(work), name=name)  # noqa: TID251  # see the class
+        self._is_held = True
+        _KEPT.add(self._task)
+        self._task.add_done_callback(lambda task: self._let_go(task, work))
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the task. A caller that waits here goes on when it has ended."""
+        return not self.done() and self._task.cancel(msg)
+
+    async def _run(self, work: Coroutine[Any, Any, _T]) -> None:
+        try:
+            if not self._is_held:
+                await asyncio.sleep(0)
+            self.set_result(await work)
+        except asyncio.CancelledError:
+            super().cancel()
+            raise
+        except BaseException as failure:
+            self.set_exception(failure)
+            if isinstance(failure, KeyboardInterrupt | SystemExit):
+                raise  # it ends the loop
+        finally:
+            del self  # the exception has this frame, and would hold itself
+
+    def _let_go(self, task: asyncio.Task[None], work: Coroutine[Any, Any, _T]) -> None:
+        """Forget a task that has ended. If it was cancelled before it began, end its coroutine too."""
+        _KEPT.discard(task)
+        del self._task
+        if not task.cancelled():
+            task.exception()  # asyncio would log an error that is never retrieved
+        work.close()
+        if not self.done():
+            super().cancel()
+
+
+def keep(work: Coroutine[Any, Any, _T], name: str | None = None) -> Running[_T]:
+    """Run a coroutine in a task of its own. It begins after this call."""
+    return Running(work, name)
 
 
 async def finish(work: Coroutine[Any, Any, _T]) -> _T:
@@ -42,6 +94,46 @@ async def ended(tasks: Collection["asyncio.Future[Any]"]) -> None:
             cancelled = again
     if cancelled is not None:
         raise cancelled
+
+
+def is_stray() -> bool:
+    """Tell, where a CancelledError was caught, that this task was not cancelled: what it called has raised it."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
+
+
+class Home:
+    """The event loop to which something belongs: the first one in which it is used. Mutable state: that loop."""
+
+    def __init__(self, what: str) -> None:
+        """Belong to no loop yet. ``what`` is its name in errors, such as ``this client``."""
+        self._what = what
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> None:
+        """Raise UsageError in any other loop, and if asyncio runs none."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(
+                f"{self._what} needs an event loop of asyncio, and none runs here: use asyncio.run (trio has others)"
+            ) from None
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise UsageError(f"{self._what} belongs to another event loop: use it and close it there")
+
+
+class Deadline:
+    """The end of a time in which several steps have to be done."""
+
+    def __init__(self, seconds: float) -> None:
+        """Let the time begin."""
+        self._end = asyncio.get_running_loop().time() + seconds
+
+    def left(self) -> float:
+        """Give the seconds that are left: one at least, so that a last step is not cut short."""
+        return max(self._end - asyncio.get_running_loop().time(), 1.0)
 
 
 @contextmanager

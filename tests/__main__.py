@@ -23,14 +23,18 @@ def pure() -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Run all checks."""
+    tests = ["pytest", "--numprocesses=auto", "--dist=worksteal"]
     checks = [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["mypy"],
         ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
-        ["coverage", "run", "-m", "pytest", *arguments],
+        ["coverage", "erase"],
+        ["coverage", "run", "-m", *tests, "-m", "not long", *arguments],
+        ["coverage", "combine", "--quiet"],
         ["coverage", "report", "--fail-under=100", f"--include={','.join(pure())}"],
         ["coverage", "report", "--fail-under=90"],
+        [*tests, "-m", "long", *arguments],
     ]
     env = {**os.environ, "COVERAGE_FILE": str(ROOT / ".coverage")}
     for check in checks:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from importlib import import_module
@@ -11,12 +10,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from postgres import Postgres, programs, serving
+from eager import eager_loop, eager_virtual_loop
+from postgres import Postgres, pooler, programs, serving
 from support import Database, World
 
 from mjbulk.testing import Emulator, VirtualClockLoop
 
 Loop = Callable[[], asyncio.AbstractEventLoop]
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # coverage measures the workers, and not the processes that tests kill
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
@@ -24,15 +27,7 @@ def _uvloop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-LOOPS: dict[str, Loop] = {"asyncio": asyncio.SelectorEventLoop, "uvloop": _uvloop}
-if sys.version_info >= (3, 12):
-
-    def _eager() -> asyncio.AbstractEventLoop:
-        loop = asyncio.SelectorEventLoop()
-        loop.set_task_factory(asyncio.eager_task_factory)
-        return loop
-
-    LOOPS["eager"] = _eager
+LOOPS: dict[str, Loop] = {"asyncio": asyncio.SelectorEventLoop, "uvloop": _uvloop, "eager": eager_loop}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,11 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Loop]:
-    """Async tests run under the virtual clock, unless they are marked ``real_time``."""
+    """Async tests run under the virtual clock, unless they are marked ``real_time``; with eager tasks too, if they are
+    marked ``eager``.
+    """
     if item.get_closest_marker("real_time"):
         name = config.getoption("loop")
         return {name: LOOPS[name]}
-    return {"virtual": VirtualClockLoop}
+    virtual: dict[str, Loop] = {"virtual": VirtualClockLoop}
+    return {**virtual, "eager": eager_virtual_loop} if item.get_closest_marker("eager") else virtual
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -80,6 +78,14 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
     with serving(found) as server:
         yield server
+
+
+@pytest.fixture
+def pooled(postgres: Postgres) -> Postgres:
+    """The same server, in front of which poolers can be put."""
+    if pooler() is None:
+        pytest.skip("pgbouncer is not installed (on Debian: apt-get install pgbouncer)")
+    return postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -45,6 +45,7 @@ _NOTE = "self._context.log.later(part.settled(**figures), *records)"
 _STEP = "part.become(Settled(), **figures)"
 _POST = "self._post(part, [*rejections, *unassigned])"
 _HELD = "chunks/test_held_rows.py"
+_PEOPLE = "chunks/test_people.py"
 _AGAIN = "chunks/test_after_a_crash.py"
 MUTANTS = (
     Mutant(
@@ -112,10 +113,38 @@ MUTANTS = (
     ),
     Mutant(
         "a run is not locked",
-        "mjbulk.journal.backends:_Sqlite.lock",
+        "mjbulk.journal.sqlite:Sqlite.lock",
         "lock.acquire()",
         "pass",
         "whole/test_resume.py::test_two_at_one_run",
+    ),
+    Mutant(
+        "the number of a run is not compared",
+        "mjbulk.journal.store:Store._look",
+        "fences.get(run, hold.fence) != hold.fence",
+        "False",
+        "journal/test_holding.py",
+    ),
+    Mutant(
+        "a run that is begun by two is written by both",
+        "mjbulk.journal.store:Store.write",
+        "not add_run(connection, self._backend.insert, record)",
+        "False",
+        "journal/test_holding.py::test_who_begins_a_run_at_the_same_moment_has_lost_it",
+    ),
+    Mutant(
+        "a run is not locked again",
+        "mjbulk.journal.store:Store._prepare",
+        "self._lock_again(connection)",
+        "pass",
+        "journal/test_holding.py::test_a_process_that_looks_at_its_runs_keeps_them",
+    ),
+    Mutant(
+        "a pooler is not looked for",
+        "mjbulk.journal.postgres:Postgres._prepare",
+        "self._is_shared(session)",
+        "False",
+        "journal/test_pooler.py::test_transaction_mode_is_refused",
     ),
     Mutant(
         "a check sum is not compared",
@@ -126,7 +155,7 @@ MUTANTS = (
     ),
     Mutant(
         "an index is not checked",
-        "mjbulk.journal.backends:_Sqlite.check",
+        "mjbulk.journal.sqlite:Sqlite.check",
         "PRAGMA integrity_check(1)",
         "PRAGMA quick_check(1)",
         "journal/test_damage.py::test_a_record_that_is_found_no_more",
@@ -246,14 +275,14 @@ MUTANTS = (
     Mutant(
         "recorded chunks do not wait for each other",
         "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
-        "return shared & self._unfinished",
+        "return {number for number in shared if self._is_unfinished(number)}",
         "return set()",
         f"{_AGAIN}::test_recorded_chunks_wait_for_each_other",
     ),
     Mutant(
         "nobody is told what a chunk overtakes",
         "mjbulk.chunks.people:PeopleInFlight._holder",
-        "overtaken.add(newest)",
+        "overtaken.add(self._doubtful[newest])",
         "pass",
         f"{_AGAIN}::test_that_a_chunk_in_doubt_is_overtaken_outlives_a_crash",
     ),
@@ -270,6 +299,13 @@ MUTANTS = (
         "self._others[person] = before",
         "pass",
         f"{_AGAIN}::test_a_slot_knows_several_recorded_chunks",
+    ),
+    Mutant(
+        "a tag is used again with what is stale",
+        "mjbulk.chunks.people:PeopleInFlight._free_tag",
+        "self._rebuild(0)",
+        "pass",
+        f"{_PEOPLE}::test_a_run_may_have_any_number_of_chunks",
     ),
     Mutant(
         "held rows keep what merging gave",

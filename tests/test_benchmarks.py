@@ -23,6 +23,8 @@ from benchmarks import rows as made
 from benchmarks import run, sink
 from mjbulk import Client, Credentials, Settings
 
+pytestmark = pytest.mark.long
+
 CONTACTS = "/v3/REST/contact/managemanycontacts"
 UPLOAD = "/v3/DATA/contactslist/1/CSVData/text:plain"
 HAND_MADE = b'{"ContactsLists":[{"ListID":1,"Action":"addnoforce"}],"Contacts":[%s]}'

@@ -120,6 +120,7 @@ DEFAULTS = {
     "poll_min": 1.0,
     "max_rate": None,
     "poll_max": 300.0,
+    "account_ttl": 60.0,
     "drain": None,
     "connect_timeout": 10.0,
     "read_timeout": 60.0,
@@ -186,6 +187,7 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
 
 WHOLE = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
 REAL = ("give_up_after", "max_rate", "connect_timeout", "read_timeout", "min_upload_rate", "poll_max")
+NO_TIME = ("drain", "poll_min", "account_ttl")
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -197,7 +199,7 @@ def test_numbers_that_are_not_whole(name: str, value: Any) -> None:
     assert str(caught.value).startswith(f"{name} is a whole number above 0")
 
 
-@pytest.mark.parametrize("name", [*REAL, "drain", "poll_min"])
+@pytest.mark.parametrize("name", [*REAL, *NO_TIME])
 @pytest.mark.parametrize("value", [-1, True, "5", math.inf, math.nan])
 def test_seconds_that_cannot_be(name: str, value: Any) -> None:
     """Seconds are finite numbers, not below 0."""
@@ -206,9 +208,9 @@ def test_seconds_that_cannot_be(name: str, value: Any) -> None:
     assert str(caught.value).startswith(f"{name} is a number")
 
 
-@pytest.mark.parametrize(("name", "allowed"), [*((name, False) for name in REAL), ("drain", True), ("poll_min", True)])
+@pytest.mark.parametrize(("name", "allowed"), [*((name, False) for name in REAL), *((name, True) for name in NO_TIME)])
 def test_where_nothing_is_a_number_of_seconds(name: str, *, allowed: bool) -> None:
-    """No time at all may be waited for at an end and between two looks, and nowhere else."""
+    """No time at all may be waited for at an end and between two looks, or remembered, and nothing else."""
     if allowed:
         assert getattr(settings_of(name, 0), name) == 0
     else:
@@ -222,7 +224,7 @@ def test_what_may_be_none(name: str) -> None:
     assert getattr(settings_of(name, None), name) is None
 
 
-@pytest.mark.parametrize("name", ["concurrency", "read_timeout", "poll_min"])
+@pytest.mark.parametrize("name", ["concurrency", "read_timeout", "poll_min", "account_ttl"])
 def test_what_may_not_be_none(name: str) -> None:
     """Everywhere else None is no number."""
     with pytest.raises(UsageError):

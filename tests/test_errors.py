@@ -1,6 +1,9 @@
 """Every exception: its sentence, what it keeps to itself, and its way through a pickle."""
 
+import importlib
+import json
 import pickle
+import pkgutil
 
 import pytest
 
@@ -96,14 +99,47 @@ def test_a_pickle_keeps_everything(error: Error, sentence: str) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert again.__dict__ == error.__dict__
-    assert (str(again), repr(again), again.args) == (sentence, repr(error), ())
+    assert (str(again), repr(again), again.args) == (sentence, repr(error), error.args)
+
+
+@each
+def test_args_rebuild_the_sentence(error: Error, sentence: str) -> None:
+    """Task queues keep errors as JSON: the name of the class, and its args. So again and again."""
+    for _ in range(2):
+        again = type(error)(*json.loads(json.dumps(error.args)))
+        assert (type(again), str(again), again.args) == (type(error), sentence, error.args)
+        error = pickle.loads(pickle.dumps(again))
+
+
+def test_every_error_is_rebuilt() -> None:
+    """Also those that no user sees: whatever is an Error takes its args."""
+    for kind in subclasses(Error):
+        known = next(error for error, _ in reversed(ERRORS) if issubclass(kind, type(error)))
+        assert type(known).__init__ is kind.__init__, f"{kind.__name__} is made in its own way: give an example of it"
+        assert str(kind(*known.args)) == str(known)
+
+
+def subclasses(kind: type[Error]) -> list[type[Error]]:
+    for module in pkgutil.walk_packages(mjbulk.__path__, "mjbulk."):
+        if not module.name.startswith("mjbulk.testing") and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return [kind, *(one for child in kind.__subclasses__() for one in subclasses(child))]
+
+
+def test_what_a_rebuilt_error_knows() -> None:
+    """What its sentence says, and nothing else."""
+    refused = ApiError(*ApiError(400, call="POST csvimport", code="MJ08", text=TEXT).args)
+    assert (refused.status, refused.call, refused.code, refused.text) == (400, "POST csvimport", "MJ08", "")
+    assert JobFailed(*JobFailed(JOB).args).job == Job(ref=JOB.ref, status="Error")
+    halted = ImportHalted(*ImportHalted(REPORT, "r1").args)
+    assert (halted.report.summary(), len(halted.report.rejections)) == (REPORT.summary(), 0)
+    assert RowsRejected(*RowsRejected(REPORT, allowed=3).args).report.run_id == "r1"
 
 
 @each
 def test_nothing_of_anybody_gets_out(error: Error, sentence: str) -> None:
     """No address, no key and no text of the server is in str(), repr() or args."""
-    assert error.args == ()
-    shown = f"{error!s} {error!r}"
+    shown = f"{error!s} {error!r} {error.args!r}"
     assert ADDRESS not in shown
     assert SECRET not in shown
     assert "Property email" not in shown

@@ -2,11 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import attrs
 import pytest
 
-from mjbulk.events import Event, emitter
+import mjbulk
+from mjbulk.events import Event, emitter, hooks_of
 from mjbulk.models import JobRef
 
 EVENT = Event(name="chunk.sent", run_id="r1", chunk=3, job=JobRef("contact", 113))
@@ -44,6 +49,40 @@ def test_a_hook_cannot_swallow_the_end_of_a_program(signal: type[BaseException])
 
     with pytest.raises(signal):
         emitter([ends])(EVENT)
+
+
+async def _hook(event: Event) -> None:
+    """A coroutine function."""
+
+
+class _Hook:
+    """An object that is called with events."""
+
+    async def __call__(self, event: Event) -> None: ...
+
+
+async def _stream(event: Event) -> AsyncIterator[Event]:
+    yield event
+
+
+_HOOKS = {"function": _hook, "object": _Hook(), "partial": partial(_hook), "generator": _stream, "mock": AsyncMock()}
+
+
+@pytest.mark.parametrize("hook", _HOOKS.values(), ids=_HOOKS)
+@pytest.mark.parametrize("make", [mjbulk.Client, mjbulk.SessionPool])
+def test_a_hook_that_nobody_would_await_is_refused(make: Any, hook: Any) -> None:
+    """Whatever is async def, before anything is opened."""
+    more: Any = {"credentials": mjbulk.Credentials("a", "b")} if make is mjbulk.Client else {}
+    with pytest.raises(mjbulk.UsageError, match="no 'async def'"):
+        make(hooks=[print, hook], **more)
+
+
+def test_hooks_are_functions() -> None:
+    """Anything that can be called is one; a word is none."""
+    hooks: Any = [print, partial(print, sep=""), Mock()]
+    assert hooks_of(hooks) == tuple(hooks)
+    with pytest.raises(mjbulk.UsageError, match="hooks= are functions"):
+        hooks_of("print")  # type: ignore[arg-type]  # that it is none is the test
 
 
 def test_events_are_log_lines_of_the_debug_level(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import errno
 import os
+import random
 import resource
 import threading
 from array import array
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk import spill as spilling
-from mjbulk.spill import SmallValues, Spill, SpillRef
+from mjbulk.spill import SmallValues, Spill, SpillRef, Stored
 
 LAW = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -120,6 +121,75 @@ def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
     again = spill.put("again")
     assert again.segment is third.segment
     assert spill.get(again) == "again"
+
+
+# How much room it takes
+
+
+def size_of(spill: Spill) -> int:
+    """Give how many bytes the files of a spill have."""
+    return sum(os.fstat(segment.file.fileno()).st_size for segment in spill._segments)
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Files that are full after 10,000 bytes, which are moved 1,000 at a time."""
+    monkeypatch.setattr(spilling, "_SEGMENT", 10_000)
+    monkeypatch.setattr(spilling, "_PIECE", 1_000)
+    return 10_000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_files_are_at_most_twice_as_large_as_what_is_needed(spill: Spill, small_files: int, seed: int) -> None:
+    """Values are dropped in any order, some of them late, and what is needed can be read."""
+    chance, kept, most = random.Random(seed), list[tuple[Stored, bytes]](), 5_000
+    for number in range(3_000):
+        data = number.to_bytes(2) * chance.randrange(1, most // 2)
+        kept.append((spill.store(data), data))
+        while len(kept) > 1 and chance.random() < (0.6 if number % 1000 < 500 else 0.4):
+            old = chance.random() < 0.01  # most are short-lived
+            stored, _ = kept.pop(0 if old else -chance.randrange(1, min(len(kept), 20) + 1))
+            spill.drop(stored.ref)
+        needed = sum(len(data) for _, data in kept)
+        assert size_of(spill) <= 2 * needed + small_files + most
+    for stored, data in kept:
+        assert stored[:] == data
+        assert stored[1:9] == data[1:9]
+
+
+def test_one_value_that_is_needed_for_long_pins_no_others(spill: Spill) -> None:
+    """A slow chunk among many: what is left of a file goes to the file that is being written."""
+    slow = spill.put("slow")
+    for _ in range(40):
+        spill.drop(spill.put(b"x" * 2**20))
+    assert size_of(spill) <= spilling._SEGMENT + 2 * 2**20
+    assert len(spill._segments) == 1
+    assert spill.get(slow) == "slow"
+
+
+def test_what_cannot_be_moved_stays(spill: Spill, small_files: int) -> None:
+    """Dropping a value raises nothing if there is no room to move the others: they are moved later."""
+    first, second, third = (spill.put(bytes([n]) * 4_000) for n in range(3))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, hard))
+    try:
+        spill.drop(first)
+        spill.drop(second)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert spill.get(third) == b"\2" * 4_000
+    last = spill.put("last")
+    spill.drop(spill.put(b"x" * 10_000))
+    assert (spill.get(third), spill.get(last)) == (b"\2" * 4_000, "last")
+
+
+def test_a_value_that_was_dropped_cannot_be_read(spill: Spill) -> None:
+    """Another one may stand in its place."""
+    stored = spill.store(b"one")
+    spill.drop(stored.ref)
+    spill.store(b"two")
+    with pytest.raises(OSError):
+        stored[:]
 
 
 def test_dropping_after_the_end_does_nothing(spill: Spill) -> None:
@@ -286,8 +356,8 @@ def test_small_values_are_written_together(small: SmallValues) -> None:
     assert [small.get(number) for number in [*some, *more]] == [("x" * 100, number) for number in range(2000)]
 
 
-def test_a_file_is_closed_when_none_of_its_small_values_is_needed(small: SmallValues) -> None:
-    """Values that were written together lie there until the last of them is dropped, and the file until then."""
+def test_small_values_lie_there_until_the_last_of_them_is_dropped(spill: Spill, small: SmallValues) -> None:
+    """What was written together is dropped together."""
     before = open_files()
     size = spilling._SEGMENT // 32
     numbers = [small.add(b"x" * size) for _ in range(32)]
@@ -297,7 +367,7 @@ def test_a_file_is_closed_when_none_of_its_small_values_is_needed(small: SmallVa
     assert open_files() == before + 1
     assert small.get(numbers[0]) == b"x" * size
     small.drop(numbers[:1])
-    assert open_files() == before
+    assert size_of(spill) == 0
     assert small.get(beside) == "small"
 
 

@@ -5,9 +5,12 @@ is being filled) by the same look-up; a person who is in one is told apart by it
 unfinished chunks.
 
 A million people may be in flight at once, so a person costs few bytes: a table with open addressing of 64-bit entries.
-Each holds the number of the newest chunk with a person, and 40 bits of the person's hash. That is enough: two people
-with the same 40 bits make a row wait needlessly, and never let it leave too early. A chunk that is done is only
-forgotten: what it left in the table is stale, and is swept out when the table is next made larger.
+Each holds a tag for the newest chunk with a person, and 40 bits of the person's hash. That is enough: two people with
+the same 40 bits make a row wait needlessly, and never let it leave too early. A chunk that is done is only forgotten:
+what it left in the table is stale, and is swept out when the table is next made larger.
+
+A run may have any number of chunks, and a tag has 24 bits. So tags are used again, in rounds: when a round ends, stale
+entries are swept out, and the next round leaves out the tags of chunks that are not done.
 
 Only chunks of an earlier process can share a person (an earlier version of the engine let them wait for each other, or
 one was left in doubt). The table knows the newest of those; a small dict knows the others.
@@ -17,39 +20,61 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 _BITS = 40
+_TAGS = (1 << 64 - _BITS) - 1
 _FREE = 0
 _FULL = 0.7
 """How full a table may get before it is rebuilt."""
 
 
 class PeopleInFlight:
-    """The people of the open chunk and of all unfinished chunks of a run. A run has less than 2**24 chunks.
+    """The people of the open chunk and of all unfinished chunks of a run.
 
-    Mutable state: the table, and which of its chunks are unfinished or were left in doubt.
+    Mutable state: the table, which of its chunks are unfinished or were left in doubt, and the round of tags.
     """
 
-    def __init__(self, slots: int = 1 << 17, bits: int = _BITS) -> None:
+    def __init__(self, slots: int = 1 << 17, bits: int = _BITS, tags: int = _TAGS) -> None:
         """Begin with nobody. ``slots`` is the least size of the table, a power of two; ``bits`` of a hash (at most 40)
-        are kept.
+        are kept; chunks have one of that many ``tags``.
         """
         self._least = slots
         self._person = (1 << bits) - 1
         self._table: array[int] = array("Q", [_FREE]) * slots
         self._used = 0  # slots that are not free, stale ones included
-        self._unfinished: set[int] = set()  # the open chunk included
-        self._doubtful: set[int] = set()
+        self._unfinished: dict[int, int] = {}  # the chunk of each tag, the open chunk included
+        self._doubtful: dict[int, int] = {}
+        self._tags: dict[int, int] = {}  # of both
+        self._most_tags = tags
+        self._last_tag = 0
+        self._left_out: frozenset[int] = frozenset()  # tags that were not free when this round began
         self._others: dict[int, list[int]] = {}  # of people in several chunks, those that are not the newest
 
     def begin(self, chunk: int) -> None:
         """Count a chunk as unfinished, from its first row on. Chunks are numbered from 1."""
-        self._unfinished.add(chunk)
+        if chunk not in self._tags:
+            tag = self._tags[chunk] = self._free_tag()
+            self._unfinished[tag] = chunk
 
     def finish(self, chunk: int, *, in_doubt: bool = False) -> None:
         """Let the people of a chunk go. One that is left ``in_doubt`` stops nobody, and is told to who goes ahead."""
-        self._unfinished.discard(chunk)
-        self._doubtful.discard(chunk)
-        if in_doubt:
-            self._doubtful.add(chunk)
+        tag = self._tags.pop(chunk, 0)
+        self._unfinished.pop(tag, None)
+        self._doubtful.pop(tag, None)
+        if in_doubt and tag:
+            self._tags[chunk] = tag
+            self._doubtful[tag] = chunk
+
+    def _free_tag(self) -> int:
+        """Give a tag that no chunk has, and that no entry of the table has."""
+        self._last_tag += 1
+        while self._last_tag in self._left_out:
+            self._last_tag += 1
+        if self._last_tag > self._most_tags:
+            self._rebuild(0)
+            self._last_tag, self._left_out = 0, frozenset(self._tags.values())
+            if len(self._left_out) >= self._most_tags:
+                raise RuntimeError("too many chunks are unfinished")
+            return self._free_tag()
+        return self._last_tag
 
     def enter(self, hashes: Sequence[int], start: int, stop: int, chunk: int, overtaken: set[int]) -> tuple[int, int]:
         """Enter people under the open chunk, in their order, up to the first who is in flight.
@@ -59,7 +84,7 @@ class PeopleInFlight:
         """
         if self._used + stop - start > len(self._table) * _FULL:
             self._rebuild(stop - start)
-        table, mask, mine, bits = self._table, len(self._table) - 1, chunk << _BITS, self._person
+        table, mask, mine, bits = self._table, len(self._table) - 1, self._tags[chunk] << _BITS, self._person
         used = 0
         for position in range(start, stop):
             person = hashes[position] & bits
@@ -79,7 +104,7 @@ class PeopleInFlight:
         """Give the unfinished chunk that holds a person, other than this one; 0 where there is none."""
         person = person_hash & self._person
         for number in self._live_chunks(person, self._table[self._slot(person)]):
-            if number in self._unfinished and number != chunk:
+            if self._is_unfinished(number) and number != chunk:
                 return number
         return 0
 
@@ -95,41 +120,41 @@ class PeopleInFlight:
         people = [person & self._person for person in hashes]
         if self._used + len(people) > len(self._table) * _FULL:
             self._rebuild(len(people))
-        self._unfinished.add(chunk)
-        table, shared = self._table, set[int]()
+        self.begin(chunk)
+        table, shared, tag = self._table, set[int](), self._tags[chunk]
         for person in people:
             slot = self._slot(person)
             entry = table[slot]
             self._used += not entry
-            if entry and entry >> _BITS != chunk and (before := self._live_chunks(person, entry)):
+            if entry and entry >> _BITS != tag and (before := self._live_chunks(person, entry)):
                 self._others[person] = before
                 shared.update(before)
-            table[slot] = chunk << _BITS | person
-        return shared & self._unfinished
+            table[slot] = tag << _BITS | person
+        return {number for number in shared if self._is_unfinished(number)}
 
     def _holder(self, entry: int, overtaken: set[int]) -> int:
         """Give the unfinished chunk that an entry of the table means; add those in doubt to ``overtaken``."""
         newest = entry >> _BITS
         if not self._others:  # the usual case
-            if newest in self._unfinished:
-                return newest
             if newest in self._doubtful:
-                overtaken.add(newest)
-            return 0
+                overtaken.add(self._doubtful[newest])
+            return self._unfinished.get(newest, 0)
         numbers = self._live_chunks(entry & self._person, entry)
         for number in numbers:
-            if number in self._unfinished:
+            if self._is_unfinished(number):
                 return number
         overtaken.update(numbers)
         return 0
 
-    def _is_live(self, chunk: int) -> bool:
-        return chunk in self._unfinished or chunk in self._doubtful
+    def _is_unfinished(self, chunk: int) -> bool:
+        return self._tags.get(chunk) in self._unfinished
 
     def _live_chunks(self, person: int, entry: int) -> list[int]:
         """Give the chunks of a person that are not done, the newest first."""
+        tag = entry >> _BITS
+        newest = self._unfinished.get(tag) or self._doubtful.get(tag, 0)
         others = self._others.get(person, ()) if self._others else ()
-        return [number for number in (entry >> _BITS, *others) if self._is_live(number)]
+        return [number for number in (newest, *others) if number in self._tags]
 
     def _slot(self, person: int) -> int:
         """Give where a person stands in the table, or would."""
@@ -157,17 +182,17 @@ class PeopleInFlight:
         self._others = {
             person: live_ones
             for person, numbers in self._others.items()
-            if (live_ones := [number for number in numbers if self._is_live(number)])
+            if (live_ones := [number for number in numbers if number in self._tags])
         }
 
     def _live_entries(self) -> Iterator[int]:
         """Give the entries that are not stale; of a person whose newest chunk is done, one of the others."""
-        live = self._unfinished | self._doubtful
+        live = self._unfinished.keys() | self._doubtful.keys()
         for entry in filter(None, self._table):
             if entry >> _BITS in live:
                 yield entry
             elif self._others and (chunks := self._live_chunks(entry & self._person, entry)):
-                yield chunks[0] << _BITS | entry & self._person
+                yield self._tags[chunks[0]] << _BITS | entry & self._person
 
 
 class PeopleCount:

@@ -1,22 +1,19 @@
 """Options about a file and about lists, and the sources and keywords that are made from them."""
 
-import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 from mjbulk.errors import UsageError
-from mjbulk.rows.file_thread import FileThread
 from mjbulk.terms import ActionWord
 
 if TYPE_CHECKING:
     from mjbulk.rows.sources import Source
 
-_BLOCK = 256 * 1024
 _LISTS = Group("Lists", sort_key=10)
 _SOURCE = Group("Source", sort_key=20)
 
@@ -91,17 +88,13 @@ class Form:
             raise UsageError("the file's ending does not say what it is: add --format csv, jsonl or parquet")
         if kind != "csv" and (self.delimiter is not None or self.encoding is not None):
             raise UsageError("--delimiter and --encoding are for CSV")
-        rows: str | AsyncIterator[bytes] = file
-        if file == "-":
-            rows = _pieces(sys.stdin.fileno)
-        elif Path(file).is_fifo():
-            rows = _pieces(lambda: os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+        rows: str | BinaryIO = sys.stdin.buffer if file == "-" else file
         if kind == "csv":
             delimiter = "," if self.delimiter is None else self.delimiter
             return csv_source(rows, encoding=self.encoding or "utf-8", delimiter=delimiter)
         if kind == "jsonl":
             return jsonl_source(rows)
-        if rows is not file:
+        if file == "-" or Path(file).is_fifo():
             raise UsageError("a Parquet file cannot be read from a pipe: its end is read first")
         return parquet_source(file)
 
@@ -109,14 +102,3 @@ class Form:
 NOWHERE = Where()
 NO_LISTS = Lists()
 BY_ITS_NAME = Form()
-
-
-async def _pieces(open_: Callable[[], int]) -> AsyncIterator[bytes]:
-    """Read a pipe in a thread that does not keep the process alive: the pipe may stay silent forever."""
-    thread = FileThread()
-    try:
-        descriptor = await thread.ask(open_)
-        while block := await thread.ask(os.read, descriptor, _BLOCK):
-            yield block
-    finally:
-        thread.end()

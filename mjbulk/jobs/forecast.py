@@ -47,6 +47,7 @@ import attrs
 from attrs import evolve, field, frozen
 
 from mjbulk.jobs.durations import FORGETTING, LogLogistic, Prior, Regression
+from mjbulk.jobs.short_jobs import ShortJobs
 from mjbulk.jobs.track import Track
 from mjbulk.mailjet.replies import JobReply
 
@@ -90,6 +91,8 @@ class Bounds:
 
     least: float = 1.0
     most: float = 300.0
+    first: float = math.inf
+    """Least wait until the first look, where it is less than ``least``."""
 
 
 # What is learned from ended jobs
@@ -112,6 +115,8 @@ class JobStatistics:
     """Weighted sum of the u that jobs have shown."""
     uneven_weight: float = _UNEVEN_WEIGHT
     """Sum of these weights, in jobs."""
+    short: ShortJobs = field(factory=ShortJobs)
+    """How long short jobs take."""
 
     @property
     def shows_rows(self) -> bool:
@@ -126,11 +131,13 @@ class JobStatistics:
     def of(cls, known: Mapping[str, Any]) -> Self:
         """Read plain data. Raises ValueError for anything that `as_dict` cannot have given."""
         try:
-            made = cls(**{**known, "queue": Regression(**known["queue"]), "work": Regression(**known["work"])})
+            parts = {name: Regression(**known[name]) for name in ("queue", "work")}
+            short = ShortJobs.of(known["short"]) if "short" in known else ShortJobs()
+            made = cls(**{**known, **parts, "short": short})
             numbers = [*attrs.astuple(made.queue), *attrs.astuple(made.work), made.uneven, made.uneven_weight]
             usable = all(math.isfinite(number) for number in numbers) and made.uneven_weight > 0
             usable = usable and min(made.queue.weight, made.work.weight, made.uneven) >= 0
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             usable = False
         if not usable:
             raise ValueError("these are no statistics of jobs")
@@ -174,13 +181,20 @@ def next_look(
     """
     age = now - track.posted
     cases, price = _forecast(track, statistics, now, others.late)
-    wait = _worth_a_look(cases, age, price * (1 + math.log10(1 + others.count) / _DEARER))
+    price *= 1 + math.log10(1 + others.count) / _DEARER
+    wait = _worth_a_look(cases, age, price)
     if track.first is None:
         wait = min(wait, (age + 1.0) * (1 + statistics.work.weight))
     if track.not_found:
         wait = min(wait, _LOST_WAIT)
     usual = statistics.queue.predict(_QUEUE, 0.0).median + statistics.work.predict(_IMPORT, _log_rows(track)).median
-    return NextLook(min(max(wait, bounds.least), bounds.most), cases[len(cases) // 2], age > usual)
+    wait = min(max(wait, bounds.least), bounds.most)
+    if bounds.first < bounds.least and track.age_known and not track.looks:
+        early = statistics.short.first_look(
+            track.rows, earliest=bounds.first, gap=bounds.least, price=price, alone=not others.count
+        )
+        wait = wait if early is None else max(early - age, 0.0)
+    return NextLook(wait, cases[len(cases) // 2], age > usual)
 
 
 def wait_after_failures(failures: int, bounds: Bounds) -> float:
@@ -273,6 +287,9 @@ def learn(statistics: JobStatistics, track: Track, last: JobReply, now: float) -
         statistics,
         queue=queue.with_point(0.0, math.log(max(waited, _SHORTEST))) if track.age_known else queue,
         work=work.with_point(math.log(rows), math.log(max(took, _SHORTEST))) if rows else work,
+        short=statistics.short.after(track.rows, track.seen_at - track.posted, now - track.posted)
+        if track.age_known
+        else statistics.short,
         **_judged(statistics, track, ended),
     )
 

@@ -1,8 +1,9 @@
 """One scheduler behind all watchers of an API key.
 
-It keeps the watched jobs in a heap by the time of their next look, and one task takes them out when they are due. Due
-jobs go into a second heap, where they wait for one of the few looks that may be under way: the job that has most likely
-ended goes first. However many callers wait for a job, it has one look at a time. A job for which nobody waits has none.
+It keeps the jobs for which somebody waits in a heap by the time of their next look, and one task takes them out when
+they are due. Due jobs go into a second heap, where they wait for one of the few looks that may be under way: the job
+that has most likely ended goes first. However many callers wait for a job, it has one look at a time. A job for which
+nobody waits has none. It is remembered for as long as somebody else holds its record.
 
 A look asks for the state of the job (FACTS 2.1), and after its end for its error file (FACTS 3.1, 6.1).
 """
@@ -11,7 +12,10 @@ import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from itertools import count
+from weakref import WeakValueDictionary
 
 from attrs import define, field, frozen
 
@@ -22,11 +26,13 @@ from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, lea
 from mjbulk.jobs.track import Track, finished
 from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
 from mjbulk.mailjet.replies import JobReply, decode_job
+from mjbulk.mailjet.request_count import RequestCount, current_count
 from mjbulk.mailjet.requests import error_file_request, job_request
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, Transport
 from mjbulk.models import JobKind, JobRef
 from mjbulk.outcomes.error_file import MISSING, ErrorFile, parse
 from mjbulk.outcomes.settle import announces_errors
+from mjbulk.tasks import Home, Running, ended, keep
 
 _PATIENCE = Patience(attempts=1, seconds=float("inf"))
 """The patience of one look: after one attempt other jobs have their turn, in case that this one always fails."""
@@ -36,6 +42,8 @@ _FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
 _FIRST_LOOKS = 20.0
 """First looks a second, when many older jobs are watched at once."""
 _NOTHING = JobStatistics()
+_CLOSED = "the client was closed; the job goes on at Mailjet"
+_CANCELLED = "its polling was cancelled; the job goes on at Mailjet, and can be awaited again"
 
 
 @frozen(kw_only=True)
@@ -56,12 +64,12 @@ class WatchedJob:
     track: Track
     ends: float
     """When it is expected to end (the median), by the loop's clock."""
+    count: RequestCount | None = None
+    """Counts the looks at it."""
     reply: JobReply | None = None
     """Its last reply."""
-    waiters: list[asyncio.Future[None]] = field(factory=list)
-    """One for each caller that waits for news."""
-    busy: bool = False
-    """It is in a heap, or a look at it is under way."""
+    waiters: list[asyncio.Future[Exception | None]] = field(factory=list)
+    """One for each caller that waits for news. It gets None, or what has ended the polling."""
     final: JobReply | None = None
     """The reply that showed its end, while its error file is awaited."""
     late: bool = False
@@ -72,23 +80,21 @@ class WatchedJob:
     """It seemed to have ended before, and is watched once more."""
     ended: EndedJob | None = None
     """What its end was."""
-    failure: Exception | None = None
-    """What ended its watching before."""
 
-    def notify(self) -> None:
-        """Wake all callers that wait for news."""
+    def notify(self, failure: Exception | None = None) -> None:
+        """Wake all callers that wait for news. With ``failure`` they raise it."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(failure)
 
 
 class Scheduler:
     """Looks at jobs when they are due.
 
     While Mailjet does not answer, it tries one look at a time, with growing waits. Mutable state: the two heaps, the
-    watched jobs and how many of each kind are late, the statistics, its tasks, when the next first look may be, and the
-    outage: how many looks in a row had no answer, and until when it waits.
+    jobs that are polled and how many of each kind are late, the records that somebody holds, the statistics, its tasks,
+    when the next first look may be, and the outage: how many looks in a row had no answer, and until when it waits.
     """
 
     def __init__(
@@ -105,15 +111,17 @@ class Scheduler:
         self._waiting: list[tuple[float, int, WatchedJob]] = []
         self._due: list[tuple[float, int, WatchedJob]] = []
         self._sequence = count()
-        self._watched: dict[JobRef, WatchedJob] = {}
+        self._polled: set[WatchedJob] = set()  # those in a heap, and those at which a look is under way
+        self._known: WeakValueDictionary[JobRef, WatchedJob] = WeakValueDictionary()
         self._late: Counter[JobKind] = Counter()
-        self._looks: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._looks: set[Running[None]] = set()
+        self._task: Running[None] | None = None
         self._news = asyncio.Event()
         self._next_first = 0.0
         self._failures = 0
         self._wait_until = 0.0
         self._closed = False
+        self._home = Home("this watcher")
 
     def watch(self, ref: JobRef, rows: int = 0, *, new: bool = False, resumed: bool = False) -> WatchedJob:
         """Give the one record of a job; there is no look before somebody waits for it.
@@ -121,33 +129,34 @@ class Scheduler:
         ``new`` says that the job was created just now, or a short time ago by another process (``resumed``): Mailjet
         may not find it yet.
         """
-        known = self._watched.get(ref)
+        known = self._known.get(ref)
         if known is None:
             now = asyncio.get_running_loop().time()
             track = Track(kind=ref.kind, rows=rows, posted=now, new=new, age_known=new and not resumed)
-            known = WatchedJob(ref, track, now)
-            self._watched[ref] = known
+            known = self._known[ref] = WatchedJob(ref, track, now, current_count())
         return known
 
     async def changes(self, job: WatchedJob) -> None:
-        """Wait for news of a job. Raises what ended its watching."""
+        """Wait for news of a job. Raises what ends its polling meanwhile; a later call polls it again."""
+        self._home.check()
         if self._closed:
-            raise Error("the client was closed; the job goes on at Mailjet")
-        if job.failure is None and job.ended is None:
-            if not job.busy:
-                self._queue(job, self._first_look(job))
-            waiter = asyncio.get_running_loop().create_future()
-            job.waiters.append(waiter)
-            try:
-                await waiter
-            finally:
-                if waiter in job.waiters:
-                    job.waiters.remove(waiter)
-        if job.failure is not None:
-            raise job.failure
+            raise Error(_CLOSED)
+        if job.ended is not None:
+            return
+        if job not in self._polled:
+            self._queue(job, self._first_look(job))
+        waiter = asyncio.get_running_loop().create_future()
+        job.waiters.append(waiter)
+        try:
+            failure = await waiter
+        finally:
+            if waiter in job.waiters:
+                job.waiters.remove(waiter)
+        if failure is not None:
+            raise failure
 
     async def end_of(self, job: WatchedJob, on_news: Callable[[], object] = lambda: None) -> EndedJob:
-        """Wait for a job's end, and call ``on_news`` whenever there is news. Raises what ended its watching."""
+        """Wait for a job's end, and call ``on_news`` whenever there is news. Raises what ends its polling."""
         while job.ended is None:
             await self.changes(job)
             on_news()
@@ -156,7 +165,7 @@ class Scheduler:
     async def look_again(self, job: WatchedJob) -> EndedJob:
         """Watch a job once more that seemed to have ended, and read its error file once more."""
         job.ended, job.final, job.reopened = None, None, True
-        self._watched[job.ref] = job
+        self._known[job.ref] = job
         return await self.end_of(job)
 
     async def aclose(self) -> None:
@@ -165,9 +174,9 @@ class Scheduler:
         tasks = [*self._looks, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for job in list(self._watched.values()):
-            self._fail(job, Error("the client was closed; the job goes on at Mailjet"))
+        await ended(tasks)
+        for job in list(self._polled):
+            self._fail(job, self._cancelled())
 
     # When
 
@@ -188,7 +197,7 @@ class Scheduler:
     def _decide(self, job: WatchedJob) -> NextLook:
         """Decide when to look at a job next, and note what is expected of it."""
         now = asyncio.get_running_loop().time()
-        others = OtherJobs(count=len(self._watched) - 1, late=self._late[job.ref.kind] - job.late)
+        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=self._late[job.ref.kind] - job.late)
         look = next_look(job.track, self._statistics(job), now, self._bounds, others)
         job.ends = now + look.left
         self._count_late(job, late=look.late)
@@ -204,23 +213,29 @@ class Scheduler:
 
     def _queue(self, job: WatchedJob, seconds: float) -> None:
         """Put a job into the first heap, due in ``seconds``."""
-        job.busy = True
+        self._polled.add(job)
         due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._waiting, (due, next(self._sequence), job))
         self._news.set()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="mjbulk polls")
+        if self._task is None or self._task.done():
+            self._task = keep(self._run(), name="mjbulk polls")
+            self._task.add_done_callback(self._stopped)
 
     async def _run(self) -> None:
         """Start looks whenever some are due, or something has changed."""
         while True:
             self._news.clear()
             wait = self._start_looks()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()
-            except TimeoutError:
-                pass
+
+    def _stopped(self, _: Running[None]) -> None:
+        """Hear that no look is started any more: nobody may wait for one."""
+        queued = [job for *_, job in (*self._waiting, *self._due)]
+        self._waiting, self._due = [], []
+        for job in queued:
+            self._fail(job, self._cancelled())
 
     def _start_looks(self) -> float | None:
         """Start the looks that are due, as many as may be, and give the seconds until the next one may start."""
@@ -231,11 +246,12 @@ class Scheduler:
         most = 1 if self._failures else self._at_once
         while self._due and len(self._looks) < most and self._wait_until <= now:
             _, _, job = heapq.heappop(self._due)
-            job.busy = bool(job.waiters)
-            if job.busy:
-                task = asyncio.create_task(self._look(job))
+            if job.waiters:
+                task = keep(self._look(job), name=f"mjbulk look at {job.ref}")
                 self._looks.add(task)
-                task.add_done_callback(self._looked)
+                task.add_done_callback(partial(self._looked, job))
+            else:
+                self._drop(job)
         times = [self._waiting[0][0]] if self._waiting else []
         if self._due and self._wait_until > now:
             times.append(self._wait_until)
@@ -243,12 +259,20 @@ class Scheduler:
 
     # A look
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looks.discard(task)
+    def _looked(self, job: WatchedJob, look: Running[None]) -> None:
+        self._looks.discard(look)
+        if look.cancelled() or look.exception() is not None:
+            self._fail(job, self._cancelled())
         self._news.set()
+
+    def _cancelled(self) -> Error:
+        """Make the error for callers of a job whose polling was cancelled."""
+        return Error(_CLOSED if self._closed else _CANCELLED)
 
     async def _look(self, job: WatchedJob) -> None:
         """Take the next step with a job, and queue it for the next look unless it has ended."""
+        if job.count is not None:
+            job.count.begin()
         try:
             wait = await self._step(job)
         except Untrusted as failure:
@@ -306,7 +330,10 @@ class Scheduler:
                 job.file_misses += 1
                 return _FILE_WAITS[job.file_misses - 1] * self._assumptions.error_file_seconds
         job.ended = EndedJob(reply=final, file=file)
-        self._forget(job)
+        if self._known.get(job.ref) is job:
+            del self._known[job.ref]  # a later caller gets a fresh answer
+        self._drop(job)
+        job.notify()
         return None
 
     async def _error_file(self, ref: JobRef) -> ErrorFile:
@@ -321,12 +348,11 @@ class Scheduler:
         return parse(data, csv_file=ref.kind == "csvimport")
 
     def _fail(self, job: WatchedJob, failure: Exception) -> None:
-        job.failure = failure
-        self._forget(job)
+        """Stop polling a job, and have its callers raise this."""
+        self._drop(job)
+        job.notify(failure)
 
-    def _forget(self, job: WatchedJob) -> None:
-        """Stop watching a job, and wake its callers."""
-        job.busy = False
+    def _drop(self, job: WatchedJob) -> None:
+        """Stop polling a job."""
+        self._polled.discard(job)
         self._count_late(job, late=False)
-        self._watched.pop(job.ref, None)
-        job.notify()

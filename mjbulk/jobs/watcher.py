@@ -1,15 +1,15 @@
 """JobWatcher, with which users wait for a job."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
 
 from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.mailjet.replies import JobReply
-from mjbulk.models import Job, JobRef, Rejection
-from mjbulk.outcomes.error_file import ErrorFile
+from mjbulk.models import Job, JobRef, Rejection, Rejections
+from mjbulk.outcomes.error_file import ErrorFile, RowError
 from mjbulk.outcomes.rejections import RejectionStore
-from mjbulk.outcomes.settle import match_errors, relevant_file
+from mjbulk.outcomes.settle import relevant_file
 from mjbulk.public import public
 
 
@@ -18,6 +18,7 @@ class JobWatcher:
     """A job to wait for: ``await watcher``, ``await watcher.wait(timeout=...)`` or ``async for job in watcher``.
 
     Any number of callers may wait for one watcher. Cancelling a wait ends that wait only: the job goes on at Mailjet.
+    A wait that raised may be tried again. A watcher for which nobody waits costs nothing.
     """
 
     def __init__(self, ref: JobRef, scheduler: Scheduler, rows: int = 0, *, new: bool = False) -> None:
@@ -28,7 +29,7 @@ class JobWatcher:
         self._job = scheduler.watch(ref, rows, new=new)
 
     def __repr__(self) -> str:
-        return f"<JobWatcher {self.ref} {self.latest.status if self.latest else 'not looked at'}>"
+        return f"<JobWatcher {self.ref} {self._job.reply.status if self._job.reply else 'not looked at'}>"
 
     @property
     def latest(self) -> Job | None:
@@ -60,11 +61,11 @@ class JobWatcher:
 
     async def __aiter__(self) -> AsyncIterator[Job]:
         """Give the job whenever it has changed, and a last time when it has ended."""
-        shown: Job | None = None
+        shown: tuple[JobReply | None, bool] | None = None
         while True:
-            latest = self.latest
-            if latest is not None and latest != shown:
-                shown = latest
+            seen, latest = (self._job.reply, self._job.ended is not None), self.latest
+            if latest is not None and seen != shown:
+                shown = seen
                 yield latest
             elif self._job.ended is not None:
                 return
@@ -72,21 +73,43 @@ class JobWatcher:
                 await self._scheduler.changes(self._job)
 
 
+class JobRejections(Rejections):
+    """The errors of an error file as rejections. They are made when they are read, because there may be very many."""
+
+    def __init__(self, errors: Sequence[RowError]) -> None:
+        """Keep the errors."""
+        self._errors = errors
+
+    def __len__(self) -> int:
+        return len(self._errors)
+
+    def __iter__(self) -> Iterator[Rejection]:
+        for error in self._errors:
+            yield Rejection(row=None, email=error.email, field=error.field, message=error.message, match="unmatched")
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rejections>"
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, JobRejections | RejectionStore) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as those of a report
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RejectionStore, (list(self),)
+
+
 def job_of(ref: JobRef, reply: JobReply, file: ErrorFile | None, *, ended: bool = False) -> Job:
     """Make the record for users. Its rejections have no row numbers, because the rows are not known here."""
     file = relevant_file(reply, file)
     problem = (file.problem or "") if file else ""
     errors = file.errors if file else ()
-    rejections = [
-        Rejection(row=None, email=m.error.email, field=m.error.field, message=m.error.message, match=m.match)
-        for m in match_errors(errors, ())
-    ]
     done = reply.count if reply.count is not None else reply.current or 0
     return Job(
         ref=ref,
         status=reply.status,
         count=done,
         error=reply.error or problem,
-        rejections=RejectionStore(rejections),
+        rejections=JobRejections(errors),
         ended=ended,
     )

@@ -27,14 +27,19 @@ class Journal(Protocol):
         it must end it.
         """
 
-    async def release(self, run: RunRecord) -> None:
-        """Let others open a run. Records of it that wait for the next `put` are dropped."""
+    async def release(self, run: RunRecord, *, forget: bool = False) -> None:
+        """Let others open a run. Records of it that wait for the next `put` are dropped. Forget all of the run before,
+        if that is wanted.
+        """
 
     def later(self, *records: Record) -> None:
         """Keep records in memory until the next `put`, which writes them before its own."""
 
-    async def put(self, *records: Record) -> None:
-        """Write records. A record replaces the one with the same key."""
+    async def put(self, *records: Record, run: int | None = None) -> None:
+        """Write records, those of a ``run`` that wait among them. A record replaces the one with the same key.
+
+        Raises JournalError, too, if another process has taken the run: then nothing of the run is written any more.
+        """
 
     async def forget_refused(self, run: int, after: int, rows: Sequence[int] = ()) -> None:
         """Forget the rejections of rows that mjbulk refused: of these rows, and of all rows after one."""
@@ -70,13 +75,13 @@ class NoJournal:
         """Begin a run."""
         return History(run=asked, begun=False)
 
-    async def release(self, *_: Any) -> None:
+    async def release(self, *_: Any, **__: Any) -> None:
         """Do nothing: nobody else could open it."""
 
     def later(self, *_: Any) -> None:
         """Write nothing."""
 
-    async def put(self, *_: Any) -> None:
+    async def put(self, *_: Any, **__: Any) -> None:
         """Write nothing."""
 
     async def forget_refused(self, *_: Any) -> None:

@@ -71,7 +71,8 @@ class RunRecord:
     reading: str = ""
     """How its source was read, as JSON."""
     fence: int = 0
-    """How often the run was opened. A process that opened it with a lower number no longer holds it."""
+    """The number of the process that has opened it last: a new one each time. A process with another number no longer
+    holds it. The journal itself writes it."""
 
 
 @frozen(kw_only=True)
@@ -169,6 +170,11 @@ class NoteRecord:
 
 
 Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | CommandRecord | NoteRecord
+
+
+def run_of(record: Record) -> int | None:
+    """Give the run of a record; None for one that is of no run."""
+    return None if isinstance(record, NoteRecord) else record.run
 
 
 def check_sum(values: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ that are the default. A column is never removed, and its meaning never changes. 
 another format, whose tables have other names and stand beside the earlier ones (`mjbulk.journal.formats`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -20,10 +20,12 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     MetaData,
     Table,
     Text,
+    bindparam,
     delete,
     false,
     func,
@@ -222,7 +224,8 @@ def write(connection: Connection, insert: Insert, records: Sequence[Record]) -> 
     for record in records:
         by_kind.setdefault(type(record), {})[_KEYS[type(record)](record)] = record
     for cls, latest in by_kind.items():
-        values = [_values(record) for record in latest.values()]
+        # In the order of their keys, so that two processes never wait for each other.
+        values = [_values(latest[key]) for key in sorted(latest)]
         connection.execute(_upsert(insert, cls), values)  # type: ignore[arg-type]  # classes can be hashed
 
 
@@ -239,6 +242,30 @@ def _upsert(insert: Insert, cls: type[Any]) -> Any:
     statement = insert(table)
     new = {column.key: statement.excluded[column.key] for column in table.columns if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=new)
+
+
+def add_run(connection: Connection, insert: Insert, run: RunRecord) -> bool:
+    """Write the record of a run, unless there is one. Tell whether it was written."""
+    statement = insert(_RUNS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(statement, _values(run)).rowcount == 1
+
+
+def read_fences(
+    connection: Connection, runs: Collection[int], session: ColumnElement[Any]
+) -> tuple[dict[int, int], set[Any]]:
+    """Read which process has each run, and keep others from taking or writing these until the transaction ends.
+
+    Gives also the sessions in which they were read.
+    """
+    found = connection.execute(_fences(session), {"runs": list(runs)}).all()
+    sessions = {where for *_, where in found} or {connection.execute(select(session)).scalar_one()}
+    return {run: fence for run, fence, _ in found}, sessions
+
+
+@cache
+def _fences(session: ColumnElement[Any]) -> Any:
+    wanted = select(_RUNS.c.run, _RUNS.c.fence, session).where(_RUNS.c.run.in_(bindparam("runs", expanding=True)))
+    return wanted.order_by(_RUNS.c.run).with_for_update()
 
 
 def delete_run(connection: Connection, layout: Layout, run: int) -> None:

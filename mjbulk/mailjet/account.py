@@ -1,9 +1,15 @@
-"""Calls about an account: its lists and properties, page by page (FACTS 8.1, 8.2, 9.8)."""
+"""Calls about an account: its lists and properties, page by page (FACTS 8.1, 8.2, 9.8).
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+Imports want all of them before they send anything. So both are remembered for a while, and imports side by side share
+one question. Whatever Mailjet refuses afterwards may contradict what is remembered: `forget` is called then.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from mjbulk.errors import ApiError, UsageError
+from mjbulk.mailjet.remembered import Remembered
 from mjbulk.mailjet.replies import decode_jobs, decode_lists, decode_properties, decode_subscriptions
 from mjbulk.mailjet.requests import (
     PAGE,
@@ -21,18 +27,31 @@ _T = TypeVar("_T")
 
 
 class AccountCalls:
-    """The lists and properties of one API key. It caches nothing: each call asks Mailjet."""
+    """The lists and properties of one API key. Mutable state: what is remembered of them."""
 
-    def __init__(self, transport: Transport) -> None:
-        """Send all requests through ``transport``."""
+    def __init__(self, transport: Transport, remember: float = 0.0) -> None:
+        """Send all requests through ``transport``. Lists and properties are remembered for ``remember`` seconds."""
         self._transport = transport
+        self._lists = Remembered(self._all_lists, remember)
+        self._properties = Remembered(self._all_properties, remember)
+        self._creating = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Forget lists and properties: they may not be what they were."""
+        self._lists.forget()
+        self._properties.forget()
+
+    async def aclose(self) -> None:
+        """End the questions under way."""
+        await self._lists.aclose()
+        await self._properties.aclose()
 
     def lists(self) -> AsyncIterator[ContactsList]:
-        """Give the lists. Deleted ones may be among them: `ContactsList.deleted` says so (FACTS 8.1)."""
+        """Ask for the lists. Deleted ones may be among them: `ContactsList.deleted` says so (FACTS 8.1)."""
         return self._pages(lambda offset: page_request("contactslist", offset), decode_lists)
 
     def properties(self) -> AsyncIterator[Property]:
-        """Give the contact properties."""
+        """Ask for the contact properties."""
         return self._pages(lambda offset: page_request("contactmetadata", offset), decode_properties)
 
     def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
@@ -59,10 +78,10 @@ class AccountCalls:
 
     async def any_list(self) -> int:
         """Give the ID of any list: uploads need one (FACTS 5.2). Raises UsageError if the account has none."""
-        async for one in self.lists():
-            if not one.deleted:
-                return one.id
-        raise UsageError("the account has no list, and CSV data has to be uploaded under one")
+        found = await self._lists.get(lambda known: () if known else ("any",))
+        if not found:
+            raise UsageError("the account has no list, and CSV data has to be uploaded under one")
+        return found[0].id
 
     async def _pages(self, request: Callable[[int], Request], decode: Callable[[bytes], list[_T]]) -> AsyncIterator[_T]:
         """Read pages until one is not full: Count and Total are of the page, not of all rows (FACTS 9.8)."""
@@ -77,14 +96,56 @@ class AccountCalls:
 
     async def create_list(self, name: str) -> ContactsList:
         """Create a list."""
-        return (await self._transport.send(create_list_request(name), decode_lists))[0]
+        made = (await self._transport.send(create_list_request(name), decode_lists))[0]
+        self._lists.forget()
+        return made
 
     async def create_property(self, name: str, datatype: Datatype, namespace: str = "static") -> Property:
         """Create a property."""
-        return (await self._transport.send(create_property_request(name, datatype, namespace), decode_properties))[0]
+        made = (await self._transport.send(create_property_request(name, datatype, namespace), decode_properties))[0]
+        self._properties.forget()
+        return made
 
-    async def known_properties(self) -> dict[str, Property]:
-        """Give the properties by casefolded name (FACTS 1.10)."""
+    async def ensure_property(self, name: str, datatype: Datatype) -> Property:
+        """Create a property, or give the one that was created meanwhile: here, elsewhere, or by a request whose answer
+        was lost. Raises ApiError if there is none, and none can be created.
+        """
+        async with self._creating:
+            known = self._properties.kept
+            if known is not None and name.casefold() in known:
+                return known[name.casefold()]
+            request = create_property_request(name, datatype, "static")
+            try:  # a second request is refused, and does no harm
+                made = (await self._transport.send(request, decode_properties, harmless=True))[0]
+            except ApiError as refusal:
+                if refusal.status != 400:
+                    raise
+                self._properties.forget()
+                found = (await self.known_properties()).get(name.casefold())
+                if found is None:
+                    raise
+                return found
+            if known is not None:
+                known[name.casefold()] = made
+            return made
+
+    @property
+    def mark(self) -> int:
+        """Give a mark for `known_properties`."""
+        return self._properties.mark
+
+    async def known_properties(self, names: Collection[str] = (), *, since: int | None = None) -> dict[str, Property]:
+        """Give the properties by casefolded name (FACTS 1.10).
+
+        If one of the ``names`` is not among those that are remembered, the question is asked again, unless it was asked
+        after the mark ``since``.
+        """
+        return dict(await self._properties.get(lambda known: _absent(names, known), since=since))
+
+    async def _all_lists(self) -> list[ContactsList]:
+        return [one async for one in self.lists() if not one.deleted]
+
+    async def _all_properties(self) -> dict[str, Property]:
         return {known.name.casefold(): known async for known in self.properties()}
 
     async def resolve(self, lists: Sequence[tuple[ListRef, Action]]) -> list[tuple[int, Action]]:
@@ -93,7 +154,7 @@ class AccountCalls:
         Raises UsageError for a list that does not exist, for a name that several lists have, and for a list that
         ``lists`` names twice.
         """
-        known = [one async for one in self.lists() if not one.deleted]
+        known = await self._lists.get(lambda known: [repr(ref) for ref, _ in lists if len(_ids(ref, known)) != 1])
         resolved = [(list_id(ref, known), action) for ref, action in lists]
         if len(dict(resolved)) != len(resolved):
             raise UsageError("lists= names one list twice")
@@ -102,18 +163,25 @@ class AccountCalls:
 
 def list_id(ref: ListRef, known: Sequence[ContactsList]) -> int:
     """Find the ID of a list among the ``known`` ones. Raises UsageError."""
-    if isinstance(ref, int):
-        found = [one.id for one in known if one.id == ref]
-    else:
-        found = [one.id for one in known if one.address == ref] or [one.id for one in known if one.name == ref]
+    found = _ids(ref, known)
     if len(found) != 1:
         problem = "no list" if not found else f"{len(found)} lists"
         raise UsageError(f"this account has {problem} with the {_kind(ref)} {ref!r}")
     return found[0]
 
 
+def _ids(ref: ListRef, known: Sequence[ContactsList]) -> list[int]:
+    if isinstance(ref, int):
+        return [one.id for one in known if one.id == ref]
+    return [one.id for one in known if one.address == ref] or [one.id for one in known if one.name == ref]
+
+
 def _kind(ref: ListRef) -> str:
     return "ID" if isinstance(ref, int) else "address or name"
+
+
+def _absent(names: Collection[str], known: Mapping[str, Property]) -> set[str]:
+    return {name.casefold() for name in names} - known.keys()
 
 
 def property_problems(names: Sequence[str], known: Mapping[str, Property]) -> list[str]:

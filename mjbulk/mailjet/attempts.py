@@ -41,7 +41,7 @@ class WasReset(GaveUp):
 
 
 class Untrusted(GaveUp):
-    """No request can succeed: the server at that address is not Mailjet."""
+    """No request can succeed: the server that answers is not Mailjet."""
 
 
 @frozen
@@ -59,6 +59,8 @@ class AttemptResult:
     """Seconds that the server asked to wait."""
     failure: Failure | None = None
     """How the exchange failed, if there was no whole answer."""
+    foreign: bool = False
+    """Whether somebody else answered in Mailjet's place."""
     decoded: Any = field(default=None, repr=False)
     """The decoded answer of an attempt that was applied."""
 
@@ -134,7 +136,9 @@ def decide(
         return Done()
     ended: dict[str, Any] = {"why": result.why, "attempts": tries.count, "sent": in_doubt}
     if result.verdict in (Verdict.REFUSED, Verdict.FATAL):
-        return Raise(Untrusted(call, **ended) if result.status is None else _refusal(call, result.status, result.body))
+        if result.status is None or result.foreign:
+            return Raise(Untrusted(call, **ended))
+        return Raise(_refusal(call, result.status, result.body))
     if not may_retry(result.verdict, harmless=harmless):
         return Raise(NoAnswer(call, **ended))
     if tries.throttled >= _MAX_THROTTLED:
@@ -154,8 +158,10 @@ def _refusal(call: str, status: int, body: bytes) -> ApiError:
     """Make the error of a request that was answered and not applied."""
     said = decode_error(body)
     advice = {
-        401: "the API key or its secret is wrong" if said.code is None else "",
+        401: "the API key or its secret is wrong",
         403: "this API key may not do that",
         413: "the request is too large",
     }.get(status, "it is a redirect, which is never followed" if 300 <= status < 400 else "")
+    if status == 401 and said.form == "object":
+        advice = "this API key may not do that" if said.code is None else ""
     return ApiError(status, call=call, code=said.code, text=said.text, advice=advice, lists=said.lists)

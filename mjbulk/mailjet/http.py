@@ -7,6 +7,7 @@ of the HTTP library leaves it, because their texts quote headers and bodies.
 
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from math import inf
@@ -18,6 +19,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from mjbulk.config import Credentials, Settings
+from mjbulk.mailjet.lookups import resolver
 from mjbulk.mailjet.requests import Content, Request
 from mjbulk.mailjet.verdict import Failure
 
@@ -119,8 +121,9 @@ class Exchange:
     async def aclose(self) -> None:
         """Close the connections."""
         sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
+        async with AsyncExitStack() as stack:
+            for session in sessions:
+                stack.push_async_callback(session.close)
 
     async def once(self, request: Request, *, keep: bool, max_reply: float, sink: IO[bytes] | None) -> Response:
         """Send the bytes once, and read the whole answer. With a ``sink`` the body of a 200 goes there.
@@ -180,7 +183,7 @@ class Exchange:
         if keep not in self._sessions:
             more: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
             self._sessions[keep] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, **more),
+                connector=aiohttp.TCPConnector(limit=0, resolver=resolver(), **more),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
                 trust_env=False,

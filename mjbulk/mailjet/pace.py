@@ -35,7 +35,7 @@ hundred requests. A user who knows the limit sets it, and meets no 429.
 from math import inf
 from typing import Self
 
-from attrs import evolve, frozen
+from attrs import evolve, fields, frozen
 
 _CUT = 0.1
 """Share by which a 429 lowers the rate."""
@@ -45,6 +45,7 @@ _SPAN_PAUSES = 30.0
 """The same in pauses: so pauses cost at most 1/30 of the time."""
 _SPAN_REQUESTS = 150.0
 """The same in requests, for low limits."""
+_NUMBERS = {int, float}
 _LEAST_CEILING = 10.0
 """Requests a second. The first 429 sets no lower ceiling: it may have met a single request, which says little."""
 
@@ -88,6 +89,16 @@ class Pace:
     starts_before: int = 0
     """Starts in the second before it."""
 
+    @classmethod
+    def of(cls, numbers: object) -> Self:
+        """Make a pace of its numbers, in their order. Raises ValueError for what can be no pace."""
+        if not isinstance(numbers, list) or len(numbers) != len(fields(cls)) or not set(map(type, numbers)) <= _NUMBERS:
+            raise ValueError("no pace")
+        pace = cls(*numbers)
+        if not (pace.ceiling > 0 and pace.span > 0):
+            raise ValueError("no pace")
+        return pace
+
     @property
     def rate(self) -> float:
         """Requests a second that are allowed now: the cubic curve of the module's docstring."""
@@ -112,6 +123,15 @@ class Pace:
         )
         pause = max(self.stopped_until - now, 0.0)
         return after, Start(at=start, wait=start - now, pause=pause, proving=self.refused > 0)
+
+    def spread(self, before: Self, now: float, processes: int) -> Self:
+        """Give the pace of one of several processes that do not see each other, after a step from ``before``: from one
+        start to the next it takes ``processes`` times as long, so together they are as fast as one.
+        """
+        if self.next == before.next:
+            return self
+        start = max(now, before.next, before.stopped_until)
+        return evolve(self, next=start + processes * (self.next - start))
 
     def throttled(self, now: float, start: float, pause: float, max_rate: float) -> Self:
         """Stop for ``pause`` seconds after a 429 to the request that started at ``start``, and learn from it."""

@@ -32,6 +32,7 @@ from mjbulk.mailjet.pace import Pace, Start
 from mjbulk.mailjet.requests import Kind
 from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Backoff
 from mjbulk.public import public
+from mjbulk.tasks import Running, ended, is_stray, keep
 
 _T = TypeVar("_T")
 Step = Callable[[Pace, float], tuple[Pace, _T]]
@@ -42,6 +43,7 @@ _FLOOR = 4
 """One grant in this many goes to the second queue, if a request waits there."""
 _LONGEST_PAUSE = 3600.0
 """Seconds. A longer Retry-After is taken as this."""
+_CLOSED = "the client was closed"
 
 
 @public
@@ -90,7 +92,7 @@ class KeyStopped(Exception):  # a signal to the transport, which knows the reque
 
 class Gate:
     """Grants the requests of one API key. Mutable state: the number of free slots, the two queues with the number of
-    grants that the first got in a row, and the task that grants.
+    grants that the first got in a row, the task that grants, and whether it was closed.
     """
 
     def __init__(
@@ -104,8 +106,9 @@ class Gate:
         self._chance = chance
         self._queues: tuple[deque[asyncio.Future[Start]], ...] = (deque(), deque())
         self._firsts_in_a_row = 0
-        self._granting: asyncio.Task[None] | None = None
+        self._granting: Running[None] | None = None
         self._backoff = Backoff()
+        self._closed = False
 
     @asynccontextmanager
     async def grant(self, kind: Kind) -> AsyncIterator[Start]:
@@ -135,22 +138,46 @@ class Gate:
             wait = min(wait, max(asked or 0.0, MAX_RETRY_AFTER), _LONGEST_PAUSE)
             return pace.throttled(now, start.at, wait, self._max_rate), None
 
-        await self._quota.change(self._key, step)
+        await self._change(step)
 
     async def answered(self, start: Start) -> None:
         """Note that a request was answered, and not by 429: 429s are no longer in a row."""
         if start.proving:
-            await self._quota.change(self._key, lambda pace, _: (pace.answered(start.at), None))
+            await self._change(lambda pace, _: (pace.answered(start.at), None))
 
-    async def aclose(self) -> None:
-        """Stop granting. Requests that wait raise Error."""
-        if self._granting is not None:
-            self._granting.cancel()
-            await asyncio.gather(self._granting, return_exceptions=True)
-        self._fail(Error("the client was closed"))
-        await self._quota.aclose()
+    async def aclose(self, within: float) -> None:
+        """Stop granting, and close the quota. Requests that wait raise Error, and so do later ones.
+
+        Raises what the quota raises, and Error if it takes longer than ``within`` seconds.
+        """
+        self._closed = True
+        self._fail(Error(_CLOSED))
+        try:
+            if self._granting is not None:
+                self._granting.cancel()
+                await ended([self._granting])
+        finally:
+            await self._close_quota(within)
+
+    async def _close_quota(self, within: float) -> None:
+        try:
+            async with asyncio.timeout(within):
+                await self._quota.aclose()
+        except TimeoutError:
+            raise Error(f"the quota has not closed within {within:g} s") from None
+
+    async def _change(self, step: Step[_T]) -> _T:
+        """Apply a step to the pace of this key. Raises what it raises, but an Error for a CancelledError of its own."""
+        try:
+            return await self._quota.change(self._key, step)
+        except asyncio.CancelledError:
+            if not is_stray():
+                raise
+            raise Error("the quota was cancelled") from None
 
     async def _turn(self, kind: Kind) -> Start:
+        if self._closed:
+            raise Error(_CLOSED)
         turn: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         self._queues[kind in _SECOND].append(turn)
         self._wake()
@@ -167,8 +194,9 @@ class Gate:
 
     def _wake(self) -> None:
         """Start the task that grants, if it may find something to do."""
-        if self._granting is None and self._free_slots:
-            self._granting = asyncio.create_task(self._grant())
+        if self._free_slots and (self._granting is None or self._granting.done()):
+            self._granting = keep(self._grant(), name="mjbulk grants")
+            self._granting.add_done_callback(self._stopped)
 
     async def _grant(self) -> None:
         """Grant requests until no slot is free or none waits."""
@@ -181,15 +209,18 @@ class Gate:
                     turn.set_result(start)
         except Exception as why:  # noqa: BLE001  # whatever the quota raises goes to the requests that wait
             self._fail(why)
-        finally:
-            self._granting = None
+
+    def _stopped(self, granting: Running[None]) -> None:
+        """Hear that nothing is granted any more for now. If somebody has cancelled that, nobody may wait for it."""
+        if granting.cancelled() or granting.exception() is not None:
+            self._fail(Error("it was cancelled while it waited for its turn"))
 
     async def _start(self) -> Start:
         """Reserve the next start, and wait until its time has come and the key is not stopped."""
         start = None
         while start is None or start.wait > 0:
             reserve = partial(_reserve, max_rate=self._max_rate, held=start)
-            start = await self._quota.change(self._key, reserve)
+            start = await self._change(reserve)
             if start.pause > MAX_RETRY_AFTER:
                 raise KeyStopped(start.pause)
             if start.wait > 0:

@@ -8,39 +8,63 @@ learning and the shared stop beside it, in a second script with a second theory.
 
 When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
 lost too, and are learned from 429s again.
+
+**When Redis fails.** Where it was never reached, requests fail after a few seconds: its address is wrong, or it is not
+running yet. Later, requests wait for it as they wait for Mailjet, without end, and lessons of 429s are kept for it.
+Where it answers and cannot be used (a read-only replica, a full memory, a value of somebody else), each process goes on
+alone at its share: with n processes, its starts are n times as far apart as those of all together. Each process notes
+in Redis that it shares a key, so n is known. What counts is the last number that could be read.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+import logging
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar, cast
+from uuid import uuid4
 
-from attrs import astuple
+from attrs import astuple, define, field
 
 from mjbulk.errors import Error, UsageError
 from mjbulk.mailjet.pace import Pace
 from mjbulk.mailjet.quota import Step
+from mjbulk.mailjet.redis_store import RedisAway, RedisRefuses, RedisStore, RedisUnusable
 from mjbulk.public import public
 from mjbulk.validators import POSITIVE, fits
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
 _T = TypeVar("_T")
-_SWAP = """
-local held, time = redis.call('GET', KEYS[1]) or '', redis.call('TIME')
-if ARGV[2] == '' or held ~= ARGV[1] then return {0, held, time[1], time[2]} end
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-return {1, held, time[1], time[2]}
-"""
-_PREFIX = "mjbulk:pace:1:"
-"""Prefix of the names in Redis, with the version of the format of their values."""
-_TTL = 24 * 3600
-"""Seconds for which Redis keeps the pace of a key that is not used."""
-_PATIENCE = 30.0
-"""Seconds to wait for a Redis that does not answer."""
+_FIRST = 4.0
+"""Seconds to wait for a Redis that was never reached."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
 """Seconds between two attempts, the first time and at most."""
+_NAMED = 5.0
+"""Seconds after which a warning says that requests wait for Redis."""
+_FIRST_LOOK, _LONGEST_LOOK = 1.0, 10.0
+"""Seconds between two attempts to use a Redis that could not be used, the first time and at most."""
+_FIRST_COUNT, _LONGEST_COUNT = 1.0, 30.0
+"""Seconds between two counts of the processes that share a key, the first time and at most."""
+_log = logging.getLogger("mjbulk.quota")
+
+
+@define(eq=False)
+class _SharedKey:
+    """What is known of one API key. Mutable: all of it."""
+
+    pace: Pace = field(factory=Pace)
+    """Its pace when it was last seen in Redis, or its own if that cannot be used."""
+    lessons: list[Step[None]] = field(factory=list)
+    """Steps that wait for Redis, and for which nobody waits."""
+    processes: int = 1
+    """How many share the key, when they were counted last."""
+    count_at: float = 0.0
+    """When they are counted next."""
+    count_wait: float = _FIRST_COUNT
+    alone_because: str | None = None
+    """Why Redis could not be used, if it could not."""
+    alone_until: float = 0.0
+    """When it is tried again."""
+    alone_wait: float = _FIRST_LOOK
 
 
 @public
@@ -50,6 +74,10 @@ class RedisQuota:
     ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``. ``max_rate`` is the limit in requests a
     second for one API key, over all processes together. If it is too high, a 429 to one process stops and slows them
     all. Redis holds fingerprints of API keys and never a key itself. Raises UsageError.
+
+    While Redis is away, requests wait for it; one that was never reached is an Error within 5 s. If it cannot be used,
+    a warning (logger ``mjbulk.quota``) says why, and this process goes on alone, at ``max_rate`` divided by the number
+    of processes that was known last.
     """
 
     def __init__(self, url: str, *, max_rate: float) -> None:
@@ -57,80 +85,180 @@ class RedisQuota:
         if not fits(POSITIVE, max_rate):
             raise UsageError("max_rate is a number above 0")
         self.max_rate = float(max_rate)
-        self._redis = _client(url)
-        self._script = self._redis.register_script(_SWAP)
+        self._store = RedisStore(url)
+        self._process = uuid4().hex
+        self._keys: dict[str, _SharedKey] = {}
+        self._reached = False
+        self._away_since: float | None = None
+        self._named = False
+        self._ahead = 0.0  # seconds that the clock of Redis is ahead of the loop's
+        self._warned: set[str] = set()  # of why keys are alone
 
     def __repr__(self) -> str:
         return f"<RedisQuota {self.max_rate:g} a second>"
 
     async def change(self, key: str, step: Step[_T]) -> _T:
-        """Apply a step to the pace of a key; see `Quota.change`.
+        """Apply a step to the pace of a key; see `Quota.change`. Waits while Redis does not answer.
 
-        Waits up to half a minute for a Redis that does not answer, then raises Error; raises Error at once if Redis
-        refuses the client.
+        Raises Error if Redis was never reached.
         """
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return await self._try(_PREFIX + key, step)
-        except TimeoutError:
-            raise Error(f"the quota in Redis has not answered for {_PATIENCE:.0f} s") from None
+        known = self._keys.setdefault(key, _SharedKey())
+        if _now() >= known.alone_until:
+            try:
+                return await (self._wait(key, known, step) if self._reached else self._begin(key, known, step))
+            except RedisUnusable as why:
+                self._go_alone(known, why)
+        return self._step_alone(known, step)
 
     async def aclose(self) -> None:
         """Close the connections. A later call of `change` opens new ones."""
-        await self._redis.aclose()
+        if self._reached and self._away_since is None:
+            await self._store.leave(list(self._keys), self._process)
+        for known in self._keys.values():
+            known.count_at = 0.0
+        await self._store.aclose()
 
-    async def _try(self, name: str, step: Step[_T]) -> _T:
-        """Try until it works. If an answer is lost, the step may be applied twice, which costs one start."""
-        from redis import exceptions as known  # noqa: PLC0415  # the constructor has imported redis
+    # While Redis answers
 
+    async def _in_redis(self, key: str, known: _SharedKey, step: Step[_T]) -> _T:
+        """Apply a step in Redis, after the lessons that wait for it. Raises RedisAway and RedisUnusable."""
+        await self._count(key, known)
+        lessons = tuple(known.lessons)
+        proof = known.alone_because is not None
+        after, result = await self._swap(key, partial(_with_lessons, lessons, step), write=proof)
+        del known.lessons[: len(lessons)]
+        known.pace = after
+        self._answers(known)
+        return result
+
+    async def _swap(self, key: str, step: Step[_T], *, write: bool) -> tuple[Pace, _T]:
+        """Apply a step; with ``write`` write also what has not changed, to prove that it can be written. If an answer
+        is lost, the step may be applied twice, which costs one start.
+        """
+        _, held, now = await self._store.swap_if_same(key, b"", b"")
+        while True:
+            self._ahead = now - _now()
+            before = self._pace_of(key, held)
+            after, result = step(before, now)
+            if after == before and not write:
+                return after, result
+            swapped, held, now = await self._store.swap_if_same(key, held, json.dumps(astuple(after)).encode())
+            if swapped:
+                return after, result
+
+    def _pace_of(self, key: str, held: bytes) -> Pace:
+        """Read a pace. Raises RedisUnusable if it is something else."""
+        if not held:
+            return Pace()
+        try:
+            return Pace.of(json.loads(held))
+        except ValueError:
+            raise self._store.foreign(key) from None
+
+    async def _count(self, key: str, known: _SharedKey) -> None:
+        """Count the processes that share a key, now and then. Raises RedisAway."""
+        now = _now()
+        if now < known.count_at and known.alone_because is None:
+            return
+        with suppress(RedisUnusable):  # the number that was known last counts
+            known.processes = await self._store.processes(key, self._process)
+        known.count_at, known.count_wait = now + known.count_wait, min(2 * known.count_wait, _LONGEST_COUNT)
+
+    # While it is away
+
+    async def _begin(self, key: str, known: _SharedKey, step: Step[_T]) -> _T:
+        """Apply a step for the first time. Raises Error if Redis is not there, or not as its address says."""
+        why, wait = "it does not answer", _FIRST_WAIT
+        try:
+            async with asyncio.timeout(_FIRST):
+                while True:
+                    try:
+                        return await self._in_redis(key, known, step)
+                    except RedisRefuses as refusal:
+                        raise self._unreachable(str(refusal)) from None
+                    except RedisAway as away:
+                        why = str(away)
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, _LONGEST_WAIT)
+        except TimeoutError:
+            raise self._unreachable(why) from None
+
+    async def _wait(self, key: str, known: _SharedKey, step: Step[_T]) -> _T:
+        """Apply a step as soon as Redis answers. Nobody waits for the result of a lesson: it is kept."""
         wait = _FIRST_WAIT
         while True:
             try:
-                return await self._change(name, step)
-            except (known.ConnectionError, known.TimeoutError) as why:
-                for one in (why, why.__cause__):  # its cause alone shows that it is a refusal
-                    if isinstance(one, known.AuthenticationError | known.AuthorizationError):
-                        raise _unusable(one) from None
-            except known.RedisError as why:
-                raise _unusable(why) from None
+                if self._away_since is None or not _is_lesson(step, known.pace):
+                    return await self._in_redis(key, known, step)
+            except RedisRefuses as refusal:
+                raise RedisUnusable(str(refusal)) from None
+            except RedisAway as away:
+                self._is_away(away)
+            if _is_lesson(step, known.pace):
+                known.lessons.append(cast("Step[None]", step))
+                return cast("_T", None)
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    async def _change(self, name: str, step: Step[_T]) -> _T:
-        _, held, now = await self._swap_if_same(name, b"", b"")
-        while True:
-            before = Pace(*json.loads(held)) if held else Pace()
-            after, result = step(before, now)
-            if after == before:
-                return result
-            swapped, held, now = await self._swap_if_same(name, held, json.dumps(astuple(after)).encode())
-            if swapped:
-                return result
+    def _is_away(self, why: RedisAway) -> None:
+        now = _now()
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since >= _NAMED and not self._named:
+            self._named = True
+            _log.warning("%s is away (%s): requests wait for it", self._name, why)
 
-    async def _swap_if_same(self, name: str, known: bytes, new: bytes) -> tuple[bool, bytes, float]:
-        """Write ``new``, unless it is empty or the value is no longer ``known``.
+    def _answers(self, known: _SharedKey) -> None:
+        if self._named or known.alone_because in self._warned:
+            _log.warning("%s is used again", self._name)
+        self._warned.discard(known.alone_because or "")
+        known.alone_because, known.alone_wait = None, _FIRST_LOOK
+        self._reached, self._away_since, self._named = True, None, False
 
-        Gives whether it was written, the value before, and the time of Redis in seconds.
-        """
-        found = await cast("Awaitable[list[Any]]", self._script([name], [known, new, _TTL]))
-        swapped, held, seconds, microseconds = found
-        return bool(swapped), held, int(seconds) + int(microseconds) / 1e6
+    # While it cannot be used
+
+    def _go_alone(self, known: _SharedKey, why: RedisUnusable) -> None:
+        """Have this process go on alone with a key for a while."""
+        self._reached = True
+        known.alone_because, known.alone_until = str(why), _now() + known.alone_wait
+        known.alone_wait = min(2 * known.alone_wait, _LONGEST_LOOK)
+        if str(why) not in self._warned:
+            self._warned.add(str(why))
+            _log.warning(
+                "%s cannot be used: %s; this process sends at most %g requests a second on its own (%g, shared by %d)",
+                self._name,
+                why,
+                self.max_rate / known.processes,
+                self.max_rate,
+                known.processes,
+            )
+
+    def _step_alone(self, known: _SharedKey, step: Step[_T]) -> _T:
+        before, now = known.pace, _now() + self._ahead
+        after, result = step(before, now)
+        known.pace = after.spread(before, now, known.processes)
+        return result
+
+    # Words
+
+    @property
+    def _name(self) -> str:
+        return f"the quota in Redis at {self._store.where}"
+
+    def _unreachable(self, why: str) -> Error:
+        return Error(f"{self._name} cannot be used: {why}")
 
 
-def _unusable(why: Exception) -> Error:
-    """Make the error, without the text of the cause: it may quote an address with a password."""
-    return Error(f"the quota in Redis cannot be used: {type(why).__name__}")
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
-def _client(url: str) -> "Redis":
-    """Make a client that does not retry: `RedisQuota` does. Raises UsageError."""
-    try:
-        from redis.asyncio import Redis  # noqa: PLC0415  # an extra, which may not be installed
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-    except ImportError as missing:
-        raise UsageError(f"RedisQuota needs {missing.name}: pip install 'mjbulk[redis]'") from None
-    try:
-        return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=5.0, socket_connect_timeout=5.0)
-    except ValueError:
-        raise UsageError("the address of Redis is redis://..., rediss://... or unix://...") from None
+def _with_lessons(lessons: tuple[Step[None], ...], step: Step[_T], pace: Pace, now: float) -> tuple[Pace, _T]:
+    for lesson in lessons:
+        pace, _ = lesson(pace, now)
+    return step(pace, now)
+
+
+def _is_lesson(step: Step[Any], pace: Pace) -> bool:
+    """Say whether a step has no result, so that its caller has nothing to wait for."""
+    return step(pace, 0.0)[1] is None

@@ -9,7 +9,7 @@ digits are no numbers.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import attrs
 import cattrs
@@ -22,6 +22,11 @@ from mjbulk.models import ContactInfo, ContactsList, Property, Subscription
 MAX_ID = 2**63 - 1
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _CODE = re.compile(r"\bMJ[0-9][0-9]\b")
+
+
+ErrorForm = Literal["object", "nothing", "page"]
+"""What the body of a refusal is: an object of JSON, as Mailjet's API sends it; nothing; or anything else, for example
+the page of a proxy."""
 
 
 class UnreadableReply(ValueError):
@@ -48,6 +53,8 @@ class JobReply:
 class ErrorReply:
     """What Mailjet says when it refuses a request."""
 
+    form: ErrorForm
+    """What the body is."""
     code: str | None
     """Mailjet's own code, such as MJ08 (FACTS 9.4)."""
     text: str = field(repr=False)
@@ -138,11 +145,12 @@ def decode_error(body: bytes) -> ErrorReply:
         reply = None
     if isinstance(reply, dict):
         said = [_text(reply.get(key)) for key in ("errormessage", "errorinfo")]
-        text = ": ".join(part for part in said if part)
+        text = ": ".join(part for part in said if part) or text
     else:
         text = " ".join(re.sub(r"<[^>]*>", " ", text[:4096]).split())
     code = _CODE.search(text)
-    return ErrorReply(code=code[0] if code else None, text=text[:65536], lists=_list_errors(reply))
+    form: ErrorForm = "object" if isinstance(reply, dict) else "page" if body.strip() else "nothing"
+    return ErrorReply(form=form, code=code[0] if code else None, text=text[:65536], lists=_list_errors(reply))
 
 
 def _list_errors(reply: Any) -> dict[int, str]:

@@ -14,15 +14,17 @@ import backoff
 from attrs import define, evolve, field
 
 from mjbulk.config import Settings
+from mjbulk.errors import ApiError
 from mjbulk.events import Emit, Event
 from mjbulk.mailjet.attempts import AttemptResult, Done, GaveUp, Patience, Raise, Retry, Tries, decide
 from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
 from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped
 from mjbulk.mailjet.replies import UnreadableReply, decode_error
+from mjbulk.mailjet.request_count import count_request
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.retry_budget import RetryBudget
-from mjbulk.mailjet.verdict import Verdict, judge_failure, judge_status, retry_after
+from mjbulk.mailjet.verdict import Verdict, judge_failure, judge_status, retry_after, server_name
 
 _T = TypeVar("_T")
 OnAnswer = Callable[[int, Mapping[str, str]], object]
@@ -31,6 +33,9 @@ MAX_REPLY = 16 * 2**20
 """Bytes. A longer answer counts as lost."""
 MAX_ERROR_FILE = 64 * 2**20
 """The same for an error file."""
+
+
+_BETWEEN = "a proxy or a firewall is in between, or api_url is wrong"
 
 
 def usual_patience(settings: Settings) -> Patience:
@@ -83,7 +88,7 @@ class _Again(Exception):  # a signal to the loop of attempts
 
 
 class Transport:
-    """The requests of one API key. Mutable state: the count of requests, and the retry budget."""
+    """The requests of one API key. Mutable state: the retry budget."""
 
     def __init__(self, exchange: Exchange, gate: Gate, settings: Settings, emit: Emit, chance: random.Random) -> None:
         """Send nothing yet. ``chance`` spreads the waits."""
@@ -93,12 +98,18 @@ class Transport:
         self._budget = RetryBudget()
         self._emit = emit
         self._chance = chance
-        self.requests = 0
+        self._when_refused: Callable[[], object] = lambda: None
 
-    async def aclose(self) -> None:
-        """Close the gate, then the connections."""
-        await self._gate.aclose()
-        await self._exchange.aclose()
+    def when_refused(self, call: Callable[[], object]) -> None:
+        """Have a function called when Mailjet refuses a request that is no GET: something may not be what it was."""
+        self._when_refused = call
+
+    async def aclose(self, within: float) -> None:
+        """Close the gate, within these seconds, and then the connections, whatever fails meanwhile."""
+        try:
+            await self._gate.aclose(within)
+        finally:
+            await self._exchange.aclose()
 
     async def send(
         self,
@@ -141,6 +152,8 @@ class Transport:
             case Done():
                 return result.decoded
             case Raise(error):
+                if isinstance(error, ApiError) and sending.request.method != "GET":
+                    self._when_refused()
                 raise error
             case Retry() as retry:
                 if not sending.doubt.sent:
@@ -210,7 +223,7 @@ class Transport:
                 await self._gate.answered(start)
 
     async def _attempt(self, sending: _Sending[Any]) -> AttemptResult:
-        self.requests += 1
+        count_request()
         request = sending.request
         size = len(request.body or b"")
         self._emit(Event(name="request.sending", call=request.call, attempt=sending.tries.count, size=size))
@@ -241,12 +254,15 @@ class Transport:
 
 def _judged(response: Response, decode: Callable[[bytes], Any]) -> AttemptResult:
     """Judge a whole answer, and decode it if the request was applied."""
-    asked = retry_after(response.headers)
-    code = decode_error(response.body).code if response.status >= 400 else None
-    verdict = judge_status(response.status, code=code, retry_after=asked is not None)
+    asked, status = retry_after(response.headers), response.status
+    form = decode_error(response.body).form if status >= 400 else "nothing"
+    verdict = judge_status(status, form=form, retry_after=asked is not None)
+    if status in (401, 403) and form == "page":
+        why = f"{server_name(response.headers)} answered {status} with a page, which Mailjet's API does not send"
+        return AttemptResult(verdict, f"{why}: {_BETWEEN}", status, foreign=True)
     if verdict is not Verdict.APPLIED:
-        return AttemptResult(verdict, f"status {response.status}", response.status, response.body, asked)
+        return AttemptResult(verdict, f"status {status}", status, response.body, asked)
     try:
-        return AttemptResult(verdict, "", response.status, decoded=decode(response.body))
+        return AttemptResult(verdict, "", status, decoded=decode(response.body))
     except UnreadableReply as unreadable:
-        return AttemptResult(Verdict.UNKNOWN, str(unreadable), response.status)
+        return AttemptResult(Verdict.UNKNOWN, str(unreadable), status)

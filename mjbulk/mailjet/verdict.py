@@ -8,7 +8,8 @@ verdict      what is known                                       what follows
 APPLIED      Mailjet applied it, and its answer is readable      go on
 NOT_APPLIED  it never left, or Mailjet says "not now"            retry the same bytes after a wait
 REFUSED      Mailjet read it and will never accept these bytes   nothing was applied; never retry the same bytes
-FATAL        no request can succeed (keys, TLS, redirects)       the run halts; nothing of this request was applied
+FATAL        no request can succeed (keys, TLS, redirects, a     the run halts; nothing of this request was applied
+             page of somebody else)
 UNKNOWN      Mailjet applied it, its answer is unreadable        it was applied, by a job whose ID is not known
 AMBIGUOUS    the answer was lost, or says nothing                retry only if applying it twice does no harm
 ===========  ==================================================  =====================================================
@@ -17,14 +18,21 @@ Whether twice does harm depends on the request (``harmless``). Adding a person a
 have left in between. Nothing at Mailjet recognises a repeated POST (FACTS 9.13).
 """
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from attrs import frozen
 
+from mjbulk.mailjet.replies import ErrorForm
+
 MAX_RETRY_AFTER = 120.0
 """Longest pause in seconds that requests wait for. When the server asks for more, the run halts and says how long."""
+
+
+_SERVER = re.compile(r"[A-Za-z][\w ./()+-]{0,39}", re.ASCII)
+"""What the name of a server may be: it is repeated in errors."""
 
 
 class Verdict(Enum):
@@ -69,15 +77,16 @@ def judge_failure(failure: Failure) -> Verdict:
     }[failure]
 
 
-def judge_status(status: int, *, code: str | None, retry_after: bool) -> Verdict:
+def judge_status(status: int, *, form: ErrorForm, retry_after: bool) -> Verdict:
     """Judge a whole answer by its HTTP status.
 
-    ``code`` is Mailjet's own code (MJ19), if the answer has one: a 401 with a code is about the data, one without is
-    about the keys (FACTS 9.5). ``retry_after`` says whether the server asked for a pause: then a 503 means "not now".
+    ``form`` is what its body is. An object with 401 or 403 says that this call may not be made, nothing says that the
+    keys are wrong (FACTS 9.5), and a page comes from somebody else. ``retry_after`` says whether the server asked for a
+    pause: then a 503 means "not now".
     """
     if 200 <= status < 300 or status == 304:
         return Verdict.APPLIED
-    if 300 <= status < 400 or status == 403 or (status == 401 and code is None):
+    if 300 <= status < 400 or (status in (401, 403) and form != "object"):
         return Verdict.FATAL
     if status in (408, 425, 429) or (status == 503 and retry_after):
         return Verdict.NOT_APPLIED
@@ -108,6 +117,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max((until - now).total_seconds(), 0.0)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def server_name(headers: Mapping[str, str]) -> str:
+    """Give the name of the server that answered, as its header says it (nginx/1.22.1), or "an unnamed server"."""
+    name = headers.get("Server", "")
+    return name if _SERVER.fullmatch(name) else "an unnamed server"
 
 
 @frozen(kw_only=True)

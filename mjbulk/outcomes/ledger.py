@@ -10,10 +10,12 @@ from mjbulk.outcomes.row_set import RowSet
 class Ledger:
     """The books of a run while it goes on. Every row that was read is posted to it exactly once."""
 
-    def __init__(self) -> None:
-        """Begin with nothing. All fields are mutable; only the run writes them."""
+    def __init__(self, folder: str | None = None) -> None:
+        """Begin with nothing. Many rejections go to a file in ``folder``. All fields are mutable; only the run writes
+        them.
+        """
         self.accepted = self.rejected = self.superseded = self.unknown = self.not_sent = 0
-        self.rejections = RejectionStore()
+        self.rejections = RejectionStore(folder=folder)
         self.unsettled: list[Unsettled] = []
         self.jobs: list[JobRef] = []
         self.accepted_rows = RowSet()

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -27,15 +28,17 @@ class RejectionStore(Rejections):
     state: it grows while its run goes on. Several callers may iterate it, at any time and any number of times.
     """
 
-    def __init__(self, rejections: Sequence[Rejection] = ()) -> None:
-        """Begin with some rejections."""
-        self._spill = Spill()
+    def __init__(self, rejections: Sequence[Rejection] = (), folder: str | None = None) -> None:
+        """Begin with some rejections. The file is in ``folder``, by default in the system's temporary one."""
+        self.folder = folder
+        self._spill = Spill(folder)
         self._refs: list[SpillRef] = []
         self._recent: list[Rejection] = []
         self._count = 0
         self._bytes = 0
         for rejection in rejections:
-            self.add(rejection)
+            with suppress(OSError):  # they are in memory anyway
+                self.add(rejection)
 
     def add(self, *rejections: Rejection) -> None:
         """Add some more. Raises OSError, when all were added, if there is no room for them but in memory."""
@@ -60,7 +63,7 @@ class RejectionStore(Rejections):
         return f"<{self._count} rejections>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RejectionStore) and list(self) == list(other)
+        return list(self) == list(other) if isinstance(other, RejectionStore) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
@@ -87,7 +90,7 @@ def sorted_by_row(rejections: Rejections) -> Iterator[Rejection]:
     if len(rejections) <= _SORTED_AT_ONCE:
         yield from sorted(known, key=_row_of)
         return
-    spill, runs = Spill(), list[list[SpillRef]]()
+    spill, runs = Spill(getattr(rejections, "folder", None)), list[list[SpillRef]]()
     try:
         while some := sorted(islice(known, _SORTED_AT_ONCE), key=_row_of):
             starts = range(0, len(some), _READ_AT_ONCE)

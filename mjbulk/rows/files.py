@@ -7,18 +7,20 @@ import asyncio
 import codecs
 import os
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mjbulk.errors import UsageError
-from mjbulk.rows.file_thread import FileThread
+from mjbulk.rows.open_file import OpenFile
+from mjbulk.threads import DaemonThread
 
 Path_ = str | os.PathLike[str]
 File = Path_ | BinaryIO | AsyncIterable[bytes]
 Pieces = AsyncGenerator[bytes, None]
 _PIECE_BYTES = 64 * 1024
+_THREAD = "mjbulk file"
 _GZIP = b"\x1f\x8b"
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -69,23 +71,34 @@ def pieces_of(file: File) -> Callable[[], Pieces]:
 
 
 async def _pieces_of_path(path: Path) -> Pieces:
-    thread, opened = FileThread(), ExitStack()
+    thread, opened = DaemonThread(_THREAD), ExitStack()
     try:
         try:  # unbuffered: bytes of a pipe come at once
             file = await thread.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
         except OSError as why:
             raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-        async with aclosing(_pieces_of_file(file, thread.ask)) as pieces:
+        async with aclosing(_pieces(file, thread)) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
         thread.end(opened.close)
 
 
-async def _pieces_of_file(file: Any, ask: Callable[..., Awaitable[Any]] = asyncio.to_thread) -> Pieces:
+async def _pieces_of_file(file: Any) -> Pieces:
+    thread = DaemonThread(_THREAD)
+    try:
+        async with aclosing(_pieces(file, thread)) as pieces:
+            async for piece in pieces:
+                yield piece
+    finally:
+        thread.end()
+
+
+async def _pieces(file: Any, thread: DaemonThread) -> Pieces:
+    reader = OpenFile(file, lambda: thread.ended)
     while True:
         try:
-            piece = await ask(file.read, _PIECE_BYTES)
+            piece = await thread.ask(reader.read, _PIECE_BYTES)
         except Failures as why:
             raise unreadable_after(why) from None
         if not isinstance(piece, bytes):

@@ -4,7 +4,16 @@ A batch has enough rows to be handled column by column, and so few that wide row
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -16,7 +25,9 @@ from attrs import evolve, frozen
 
 from mjbulk.rows.block import Block, Given, blocks_of, take_apart, weight
 from mjbulk.rows.files import Failures, unreadable_after
+from mjbulk.rows.loop_hold import BREATH, LoopHold
 from mjbulk.rows.values import RowFault
+from mjbulk.threads import DaemonThread
 
 BATCH = 500
 """Rows that a batch may have."""
@@ -64,37 +75,101 @@ def _given_or_bad(row: Any) -> Given | BadRow:
 async def iterable_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an iterable; ``group`` makes a batch of some. Raises SourceUnreadable if it fails."""
-    iterator = _start(iter, rows)
-    while True:
-        batch, end = _pull(iterator)
+    """Give the rows of an iterable; ``group`` makes a batch of some. Raises SourceUnreadable if it fails.
+
+    It is read in the thread of the event loop, in which its caller has made it: a cursor of sqlite3 and the connections
+    of Django can be used in no other. Between rows that come slowly, the loop goes on.
+    """
+    pull = _Pull(rows, asyncio.get_running_loop().time)
+    hold = LoopHold(rows, "mjbulk.in_thread(rows) has it read in a thread of its own")
+    while pull.goes_on:
+        hold.begin()
+        while pull.take(BREATH):
+            hold.check()
+            await asyncio.sleep(0)
+            hold.begin()
+        hold.check()
+        for batch in pull.batches(group):
+            yield batch
+
+
+async def thread_batches(rows: Iterable[Any]) -> AsyncGenerator[Batch, None]:
+    """Give the rows of an iterable that may block; a thread reads it. Raises SourceUnreadable if it fails."""
+    pull, thread = _Pull(rows, asyncio.get_running_loop().time), DaemonThread("mjbulk source")
+
+    def fill() -> None:
+        while not thread.ended and pull.take(BREATH):
+            pass
+
+    try:
+        while pull.goes_on:
+            await thread.ask(fill)
+            for batch in pull.batches(batch_of):
+                yield batch
+    finally:
+        thread.submit(pull.close)
+        thread.end()
+
+
+class _Pull:
+    """Rows of an iterable, a batch at a time. Mutable state: the iterator, the batch that is being filled, whether rows
+    come slowly, and what came after the last row.
+    """
+
+    def __init__(self, rows: Iterable[Any], clock: Callable[[], float]) -> None:
+        """Take no row yet; ``clock`` gives seconds."""
+        self._rows = rows
+        self._clock = clock
+        self._iterator: Iterator[Any] | None = None
+        self._batch: list[Any] = []
+        self._fill = _Fill()
+        self._slow = False
+        self._end: Exception | asyncio.CancelledError | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more rows may come."""
+        return self._end is None
+
+    def take(self, seconds: float) -> bool:
+        """Fill the batch; after some ``seconds`` leave off, and give True. Where rows come slowly, one is taken at a
+        time.
+        """
+        began = before = self._clock()
+        while self._take(self._fill.step(self._batch, slow=self._slow)):
+            now = self._clock()
+            self._slow, before = now - before >= seconds, now
+            if now - began >= seconds:
+                return True
+        return False
+
+    def _take(self, rows: int) -> bool:
+        """Take some rows, and say whether more may be taken."""
+        if not rows:
+            return False
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._rows)
+            self._batch.extend(islice(self._iterator, rows))
+            if len(self._batch) < self._fill.rows:
+                self._end = StopIteration()
+        except Failures as failure:
+            self._end = failure
+        return self.goes_on
+
+    def batches(self, group: Callable[[Sequence[Any]], Batch]) -> Iterator[Batch]:
+        """Give the batch, if it has rows, and begin another. Raises SourceUnreadable behind it if the source failed."""
+        batch, self._batch, self._fill = self._batch, [], _Fill()
         if batch:
             yield group(batch)
-        if isinstance(end, StopIteration):
-            return
-        if end is not None:
-            raise unreadable_after(end)
+        if self._end is not None and not isinstance(self._end, StopIteration):
+            raise unreadable_after(self._end)
 
-
-def _start(begin: Callable[[Any], Any], rows: Any) -> Any:
-    try:
-        return begin(rows)
-    except Failures as failure:
-        raise unreadable_after(failure) from None
-
-
-def _pull(iterator: Iterator[Any]) -> tuple[list[Any], Exception | asyncio.CancelledError | None]:
-    """Take the rows of a batch, and give with them the end or the failure that came after them, if one did."""
-    batch: list[Any] = []
-    fill = _Fill()
-    try:
-        while step := fill.step(batch):
-            batch.extend(islice(iterator, step))
-            if len(batch) < fill.rows:
-                return batch, StopIteration()
-    except Failures as failure:
-        return batch, failure
-    return batch, None
+    def close(self) -> None:
+        """Forget the iterator, in the thread that has used it; a generator is closed."""
+        if isinstance(self._iterator, Generator):
+            self._iterator.close()
+        self._iterator = None
 
 
 class _Fill:
@@ -106,14 +181,16 @@ class _Fill:
         self._step = 0
         self._bytes = 0
 
-    def step(self, batch: Sequence[Any]) -> int:
+    def step(self, batch: Sequence[Any], *, slow: bool = False) -> int:
         """Say how many rows to take next: one, then twice as many each time up to a limit, and 0 once the batch is
-        full. The last row that was taken is weighed, for all that were taken with it.
+        full. Rows that come slowly are taken one at a time. The last row that was taken is weighed, for all that were
+        taken with it.
         """
         if batch:
             self._bytes += _weight(batch[-1]) * self._step
         full = self._bytes >= _BYTES
-        self._step = 0 if full else min(2 * self._step or 1, _UNWEIGHED, BATCH - self.rows)
+        most = 1 if slow else 2 * self._step or 1
+        self._step = 0 if full else min(most, _UNWEIGHED, BATCH - self.rows)
         self.rows += self._step
         return self._step
 
@@ -126,11 +203,15 @@ def _weight(row: Any) -> int:
 
 
 async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
-    """Give the rows of an async iterable. Raises SourceUnreadable if it fails."""
+    """Give the rows of an async iterable. Raises SourceUnreadable if it fails. If it does not wait, others may run
+    between its rows.
+    """
     batch: list[Any] = []
-    iterator = _start(aiter, rows)
+    hold = LoopHold(rows, "it blocks; make it await, or give a plain iterable to mjbulk.in_thread()")
+    iterator = _start(rows)
     fill = _Fill()
     fill.step(batch)
+    hold.begin()
     while True:
         try:
             batch.append(await anext(iterator))
@@ -141,12 +222,26 @@ async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]
             if batch:
                 yield batch_of(batch)
             raise end from None
-        if len(batch) == fill.rows and not fill.step(batch):
+        if len(batch) < fill.rows:
+            continue
+        slow = hold.check()
+        if slow:
+            await asyncio.sleep(0)
+        if not fill.step(batch, slow=slow):
             yield batch_of(batch)
             batch, fill = [], _Fill()
             fill.step(batch)
+        hold.begin()
+    hold.check()
     if batch:
         yield batch_of(batch)
+
+
+def _start(rows: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    try:
+        return aiter(rows)
+    except Failures as failure:
+        raise unreadable_after(failure) from None
 
 
 def numbered_batches(rows: Iterable[tuple[int, Any]], *, text: bool) -> AsyncGenerator[Batch, None]:

@@ -15,13 +15,13 @@ from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow
 from mjbulk.public import public
 from mjbulk.rows.files import File, Path_, SourceUnreadable, pieces_of
-from mjbulk.rows.iterables import BATCH, Batch, async_batches, iterable_batches, numbered_batches
+from mjbulk.rows.iterables import BATCH, Batch, async_batches, iterable_batches, numbered_batches, thread_batches
 from mjbulk.rows.text_files import csv_batches, jsonl_batches
 
 
 @public
 class Source:
-    """Rows to read. Made by `csv_source` or `jsonl_source`, or from what an import is given."""
+    """Rows to read. Made by `csv_source`, `jsonl_source` or `in_thread`, or from what an import is given."""
 
     def __init__(
         self,
@@ -99,6 +99,23 @@ def jsonl_source(file: File) -> Source:
     """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as by `csv_source`."""
     pieces = pieces_of(file)
     return _file_source("jsonl", file, {}, lambda: jsonl_batches(pieces()))
+
+
+@public
+def in_thread(rows: Iterable[Row]) -> Source:
+    """Read contacts from an iterable that may block, such as a database cursor, in a thread of its own: meanwhile the
+    event loop goes on.
+
+    The thread begins the iteration, takes all rows and, if it is a generator, closes it. What can be used in one thread
+    alone, such as a connection of sqlite3, has to be made there: in a generator, before its first row. Raises
+    UsageError for what is no iterable of rows.
+    """
+    if hasattr(rows, "__arrow_c_stream__"):  # tables are always read in a thread
+        return source_of(rows)
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | bytearray | dict | os.PathLike):
+        raise UsageError(f"in_thread() takes an iterable of rows, not a {type(rows).__name__}")
+    rereadable = not isinstance(rows, Iterator)
+    return Source(lambda: thread_batches(rows), rereadable=rereadable, kind="iterable in a thread")
 
 
 def parquet_source(path: Path_) -> Source:

@@ -4,7 +4,6 @@ It serves pandas, polars, pyarrow and DuckDB alike, and Parquet files. Rows are 
 time: no table is copied whole.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable_after
+from mjbulk.threads import DaemonThread
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
@@ -78,18 +78,22 @@ def _open_parquet(path: Path) -> Iterator[Any]:
 
 
 async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator[list[Block], None]:
-    batches = await asyncio.to_thread(open_)
-    while True:
-        try:
-            batch = await asyncio.to_thread(next, batches, None)
-        except UsageError:
-            raise
-        except Exception as failure:  # noqa: BLE001  # the table's library may raise anything
-            raise unreadable_after(failure) from None
-        if batch is None:
-            return
-        for start in range(0, batch.num_rows, size):
-            yield [_block(batch.slice(start, size))]
+    thread = DaemonThread("mjbulk table")
+    try:
+        batches = await thread.ask(open_)
+        while True:
+            try:
+                batch = await thread.ask(next, batches, None)
+            except UsageError:
+                raise
+            except Exception as failure:  # noqa: BLE001  # the table's library may raise anything
+                raise unreadable_after(failure) from None
+            if batch is None:
+                return
+            for start in range(0, batch.num_rows, size):
+                yield [_block(batch.slice(start, size))]
+    finally:
+        thread.end()
 
 
 def _block(batch: Any) -> Block:

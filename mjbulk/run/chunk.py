@@ -20,6 +20,7 @@ from mjbulk.run.senders import Sender, find_import
 from mjbulk.run.settling import Settling
 from mjbulk.run.submission import Submission
 from mjbulk.tasks import ended as all_ended
+from mjbulk.tasks import keep
 
 _SECOND_LOOKS = (1 / 21, 5 / 21, 15 / 21)
 """Waits before a job whose counts do not agree is looked at again, as shares of the time for which counts may lag."""
@@ -213,6 +214,8 @@ class ChunkInFlight:
             await self._settling.unknown(part, "Mailjet does not know the job any more")
         else:
             await self._settling.ended(part, ended, outcome)
+            if ended.reply.status.strip().casefold() != "completed":
+                context.engine.account.forget()  # it may have met a property that is not there any more
             context.statuses[ended.reply.status] = context.statuses.get(ended.reply.status, 0) + 1
         finally:
             del self._jobs[part]
@@ -226,9 +229,9 @@ class ChunkInFlight:
 
 async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Wait for all of them; where one fails, the others are cancelled, and its error is raised."""
-    tasks = [asyncio.create_task(one) for one in work]
+    tasks = [keep(one) for one in work]
     try:
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks)  # noqa: TID251  # it makes no task of them
     finally:
         for task in tasks:
             task.cancel()

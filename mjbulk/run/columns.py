@@ -33,8 +33,12 @@ _LAYOUTS = 1_000
 class Columns:
     """The columns of one source. Mutable state: the layouts, the properties, and which columns were seen so far."""
 
-    def __init__(self, spec: RunSpec, rules: ColumnRules, account: AccountCalls, *, dry: bool) -> None:
-        """Begin with the properties of the account. With ``dry`` missing ones are taken as created."""
+    def __init__(
+        self, spec: RunSpec, rules: ColumnRules, account: AccountCalls, *, since: int | None = None, dry: bool
+    ) -> None:
+        """Begin with the properties of the account; a question about them is new if it was asked after the mark
+        ``since``. With ``dry`` missing ones are taken as created.
+        """
         self.missing: list[str] = []
         """Properties that rows set and that were not there."""
         self.refusable = True
@@ -45,6 +49,7 @@ class Columns:
         self._properties: dict[str, Property] = dict(rules.properties or {})
         self._rules = evolve(rules, properties=self._properties)  # which grow
         self._account = account
+        self._since = since
         self._dry = dry
         self._judged = False
         self._refused: dict[str, ColumnFault] = {}  # by the casefolded names that Mailjet has refused
@@ -68,6 +73,7 @@ class Columns:
 
     async def _create_all(self, names: Sequence[tuple[str, ...]]) -> None:
         missing: dict[str, str] = {}
+        await self._look_up(*names)
         for some in names:
             for name in self._missing_in(some):
                 missing.setdefault(name.casefold(), name)
@@ -103,12 +109,22 @@ class Columns:
 
     async def _new_layout(self, names: tuple[str, ...]) -> Layout:
         """Look at names, and create properties if that is asked."""
+        await self._look_up(names)
         if self._spec.create_properties or self._dry:
             for name in self._missing_in(names):
                 await self._create(name)
         layout = layout_of(names, self._rules)
         self._note(names, layout)
         return layout
+
+    async def _look_up(self, *names: tuple[str, ...]) -> None:
+        """Ask again for properties that are not known: they may have been created meanwhile."""
+        if self._rules.only_address:
+            return
+        wanted = {name.casefold() for some in names for name in property_names(some, self._rules)}
+        if wanted := wanted - self._properties.keys():
+            known = await self._account.known_properties(wanted, since=self._since)
+            self._properties |= {name: known[name] for name in wanted & known.keys()}
 
     def _note(self, names: tuple[str, ...], layout: Layout) -> None:
         unseen = set(missing_columns(names, self._spec.columns))
@@ -138,20 +154,14 @@ class Columns:
         made = Property(id=0, name=name, datatype=self._type_of(name))
         try:
             if not self._dry:
-                made = await self._account.create_property(name, self._type_of(name))
-            self._properties[key] = made
+                made = await self._account.ensure_property(name, self._type_of(name))
         except ApiError as refusal:
             if refusal.status != 400:
                 raise
-            await self._find_created(name, refusal)
-
-    async def _find_created(self, name: str, refusal: ApiError) -> None:
-        """Find a property that another process has created meanwhile. Raises ColumnFault if there is none."""
-        self._properties |= await self._account.known_properties()
-        if name.casefold() not in self._properties:
             why = f"no property {name!r} can be created (Mailjet answered {refusal.status} {refusal.code or ''})"
-            self._refused[name.casefold()] = fault = ColumnFault(name, why)
+            self._refused[key] = fault = ColumnFault(name, why)
             raise fault from None
+        self._properties[key] = made
 
     def _type_of(self, name: str) -> Datatype:
         types = {known.casefold(): word for known, word in self._spec.types.items()}

@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from typing import Self, get_args
 
@@ -24,6 +24,8 @@ from mjbulk.mailjet.quota import Gate, LocalQuota, Quota
 from mjbulk.mailjet.transport import Transport
 from mjbulk.models import JobKind
 
+_EARLIEST = 0.1
+"""Seconds until the first look at a job, at least."""
 _JOBS = "jobs: "
 """How notes about kinds of jobs begin in a journal."""
 
@@ -69,13 +71,16 @@ class Engine:
             chance=chance,
         )
         transport = Transport(Exchange(credentials, settings), gate, settings, emit, chance)
+        account = AccountCalls(transport, settings.account_ttl)
+        transport.when_refused(account.forget)
         most = settings.poll_max if settings.poll_max is not None else float("inf")
-        bounds = Bounds(least=settings.poll_min, most=max(most, settings.poll_min))
+        least = settings.poll_min
+        bounds = Bounds(least=least, most=max(most, least), first=min(_EARLIEST, least))
         return cls(
             settings=settings,
             assumptions=assumptions,
             transport=transport,
-            account=AccountCalls(transport),
+            account=account,
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
             journal=journal,
@@ -99,10 +104,12 @@ class Engine:
             for kind, known in learned
         ]
 
-    async def aclose(self) -> None:
-        """End all watching, and close the connections."""
-        await self.scheduler.aclose()
-        await self.transport.aclose()
+    async def aclose(self, within: float) -> None:
+        """End all watching, and close the connections, whatever fails meanwhile. The quota has these seconds."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.transport.aclose, within)
+            stack.push_async_callback(self.account.aclose)
+            stack.push_async_callback(self.scheduler.aclose)
 
 
 def open_journal(where: str | os.PathLike[str] | None, hooks: Sequence[Hook]) -> Journal:

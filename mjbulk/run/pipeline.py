@@ -21,7 +21,7 @@ from mjbulk.run.chunk_queue import ChunkQueue, WaitingChunk
 from mjbulk.run.context import RunContext
 from mjbulk.run.reader import EncodedRows
 from mjbulk.run.senders import Sender
-from mjbulk.tasks import ended, keep, reported
+from mjbulk.tasks import Running, ended, keep, reported
 
 _HELD_BYTES = 16 * 2**20
 """Bytes of memory that held rows may take; then the source waits."""
@@ -61,7 +61,7 @@ class Pipeline:
         self._sender: Sender | None = None
         self._arriving = (1, 0)
         self._living: dict[int, ChunkInFlight] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, Running[None]] = {}
         self._found: dict[int, ChunkInFlight] = {}
         self._people: dict[int, array[int]] = {}  # of the chunks of before
         self._doubts: dict[int, list[PartRecord]] = {}  # parts that were left in doubt, by their chunks
@@ -348,9 +348,7 @@ class Pipeline:
     def _begin(self, chunk: ChunkInFlight) -> None:
         """Have a chunk live in a task of its own."""
         self._living[chunk.number] = chunk
-        task = keep(self._live(chunk), name=f"mjbulk chunk {chunk.number}")
-        if chunk.number in self._living:  # an eager task may have ended
-            self._tasks[chunk.number] = task
+        self._tasks[chunk.number] = keep(self._live(chunk), name=f"mjbulk chunk {chunk.number}")
 
     async def _live(self, chunk: ChunkInFlight) -> None:
         """Take a chunk to its end. Whatever ends it early becomes the cause that ends the run."""

@@ -89,13 +89,14 @@ class Reader:
         Gives the lists of the run by their IDs.
         """
         account, spec = self._engine.account, self._spec
+        mark = account.mark
         try:
             properties = await account.known_properties()
             lists = meant = await account.resolve(spec.lists) if spec.lists else None
             if spec.via == "csv" and lists is None:
                 lists = [(await account.any_list(), Action.ADDNOFORCE)]
         except ApiError as refusal:
-            if refusal.status not in (401, 403) or refusal.code:
+            if refusal.status not in (401, 403) or refusal.text:  # with a text, it is about this call (FACTS 9.5)
                 raise
             raise CredentialsRefused(
                 refusal.status, call=refusal.call, text=refusal.text, advice=refusal.sentence
@@ -110,7 +111,7 @@ class Reader:
             via_csv=spec.via == "csv",
             includes=not spec.repairs,
         )
-        self._columns = Columns(spec, rules, account, dry=self._dry)
+        self._columns = Columns(spec, rules, account, since=mark, dry=self._dry)
         return meant
 
     # Rows

@@ -10,7 +10,7 @@ from mjbulk.outcomes.report import Report
 from mjbulk.public import public
 from mjbulk.run.engine import Engine
 from mjbulk.run.run_task import Beginning, Overdue, RunTask
-from mjbulk.tasks import keep
+from mjbulk.tasks import Home, keep
 
 
 @public
@@ -28,6 +28,8 @@ class ImportRun:
         """
         self.run_id = run_id
         """Names the run in its report, its errors and its events."""
+        self._home = Home("this run")
+        self._home.check()
         self._changed = asyncio.Event()
         self._run = RunTask(run_id, begin, engine, self._notify)
         self.task = keep(self._run.main(timeout), name=f"mjbulk {run_id}")
@@ -48,6 +50,7 @@ class ImportRun:
 
     async def wait(self) -> Report:
         """Wait for the end and give the report, whatever it says; ``report.halted`` tells why it stopped early."""
+        self._home.check()
         await asyncio.shield(self.task)
         if self._run.report is None:
             raise Error("the run ended without a report")
@@ -60,6 +63,7 @@ class ImportRun:
 
     def halt(self) -> None:
         """Begin to stop, and do not wait for the end."""
+        self._home.check()
         self._run.halt(Error("it was stopped"))
 
     def when_ended(self, call: Callable[["ImportRun"], object]) -> None:
@@ -85,6 +89,7 @@ class ImportRun:
 
     async def __aiter__(self) -> AsyncIterator[Progress]:
         """Give the newest snapshot whenever something has changed; a slow reader skips, and never slows the run."""
+        self._home.check()
         while not self.task.done():
             changed = self._changed
             yield self.progress

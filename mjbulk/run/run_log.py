@@ -7,7 +7,7 @@ source that has changed is refused.
 
 from array import array
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -52,7 +52,7 @@ class RunLog:
         if not self._begun:
             self._begun = True
             waiting, self._waiting = self._waiting, []
-            await self._journal.put(self._run, *waiting)
+            await self._journal.put(self._run, *waiting, run=self._run.run)
 
     # What is known
 
@@ -218,7 +218,7 @@ class RunLog:
         """Write records."""
         self._behind = 0
         await self.begin()
-        await self._journal.put(*records)
+        await self._journal.put(*records, run=self._run.run)
 
     async def catch_up(self) -> None:
         """Write rejected rows where too many of them wait."""
@@ -242,7 +242,4 @@ class RunLog:
                 self._run = evolve(run, rows=run.rows if run.whole else max(run.rows, rows), **known)
                 await self.put(self._run)
         finally:
-            await self._journal.release(self._run)
-        if self._begun and forget:
-            with suppress(JournalRefused):  # another process has begun a run of that name since
-                await self._journal.purge(self._run)
+            await self._journal.release(self._run, forget=self._begun and forget)

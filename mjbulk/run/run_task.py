@@ -18,6 +18,7 @@ from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
 from mjbulk.events import Event
 from mjbulk.journal.records import mask, rejection_of
+from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.models import Progress, Rejection, Unsettled
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
@@ -30,7 +31,7 @@ from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import Reader
 from mjbulk.run.run_log import RunLog
 from mjbulk.spill import SmallValues, Spill
-from mjbulk.tasks import finish
+from mjbulk.tasks import Running, finish, keep
 from mjbulk.terms import RunSpec
 
 _CANCELLED = "it was cancelled"
@@ -73,12 +74,13 @@ class RunTask:
         self._log: RunLog | None = None
         self._reader: Reader | None = None
         self._pipeline: Pipeline | None = None
-        self._ledger = Ledger()
+        self._ledger = Ledger(engine.settings.spool_dir)
         self._rows_before = 0
         self._stored = False
+        self._awaits = "its journal"
         self._halted = asyncio.Event()
         self._began = asyncio.get_running_loop().time()
-        self._requests_before = engine.transport.requests
+        self._requested = RequestCount()
         self._spill = Spill(engine.settings.spool_dir)
 
     # What is seen of it
@@ -89,8 +91,9 @@ class RunTask:
         return self._pipeline is not None and self._pipeline.sent_anything
 
     def describe(self) -> str:
-        """Say how far it has come."""
-        return f"under way, {self._ledger.settled} of {self._rows} rows settled, {self._pipeline!r}"
+        """Say how far it has come, and what it waits for."""
+        rows = f"{self._ledger.settled} of {self._rows} rows settled"
+        return f"under way, {rows}, waits for {self._awaits}, {self._pipeline!r}"
 
     def progress(self) -> Progress:
         """Give a snapshot."""
@@ -100,7 +103,7 @@ class RunTask:
         return Progress(
             **self._counts(),
             jobs=self._pipeline.statuses() if self._pipeline else {},
-            requests=self._engine.transport.requests - self._requests_before,
+            requests=self._requested.sent,
             rate=rate,
             eta=self._eta(rate),
             stalled=tuple(job.ref for job in jobs if job.track.stalled),
@@ -129,12 +132,13 @@ class RunTask:
 
     async def main(self, timeout: float | None) -> None:
         """Take the run to its end. Raises only what is no Error: that is a fault of ours, or ends the process."""
+        self._requested.begin()
         self._engine.emit(Event(name="run.started", run_id=self._run_id))
         loop = asyncio.get_running_loop()
         overdue = Overdue(f"its timeout of {timeout} s ran out")
         timer = loop.call_later(timeout, self.halt, overdue) if timeout is not None else None
-        work = asyncio.create_task(self._work())
-        halted = asyncio.create_task(self._halted.wait())
+        work: Running[Any] = keep(self._work(), name=f"mjbulk {self._run_id} work")
+        halted: Running[Any] = keep(self._halted.wait())
         try:
             await asyncio.wait({work, halted}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -166,6 +170,7 @@ class RunTask:
                 if self._pipeline is not None:
                     self._pipeline.close()
             if self._pipeline is not None:
+                self._awaits = "the end of its jobs"
                 await self._pipeline.done()
         except asyncio.CancelledError:
             self.halt(Error(_CANCELLED))  # also from within: no run that was not read to its end looks whole
@@ -190,8 +195,10 @@ class RunTask:
         """Read the source to its end, and have each chunk delivered."""
         self._reader = reader = Reader(source, self._spec, self._engine, self._reject, digests=log.keeps)
         pipeline = self._prepare(log, reader.learned)
+        self._awaits = "the properties and lists of the account"
         log.check_targets(await reader.prepare())
         await log.read_again()
+        self._awaits = "its source"
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
                 if self._has_enough(pipeline):  # a source may go on when it is cancelled
@@ -200,7 +207,9 @@ class RunTask:
                 await self._take_batch(batch, reader, pipeline)
                 await log.begin()
                 await log.catch_up()
+                self._awaits = "room for more chunks"
                 await pipeline.room()
+                self._awaits = "its source"
                 if self._has_enough(pipeline):
                     return
                 self._notify()
@@ -208,6 +217,7 @@ class RunTask:
         reader.end()
         pipeline.end()
         log.check_end(reader.rows)
+        self._awaits = "jobs with earlier rows of the same people"
         await pipeline.all_cut()
         if not pipeline.over:
             await log.mark_whole(reader.rows)
@@ -287,13 +297,14 @@ class RunTask:
 
     # The end
 
-    async def _wind_up(self, *tasks: asyncio.Task[Any]) -> None:
+    async def _wind_up(self, *tasks: Running[Any]) -> None:
         """Let requests under way end, within bounds, stop everything else, and close the books.
 
         A loop that shuts down cancels this once; what follows is done all the same.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._engine.settings.stop_within
+        self._awaits = "what is still under way, to stop"
         for task in tasks:
             task.cancel()
         async with AsyncExitStack() as then:  # in the reverse order
@@ -305,7 +316,7 @@ class RunTask:
             if self._pipeline is not None:
                 await self._pipeline.stop(self._engine.settings.stop_within)
 
-    async def _wait_for_source(self, tasks: Sequence[asyncio.Task[Any]], end: float) -> None:
+    async def _wait_for_source(self, tasks: Sequence[Running[Any]], end: float) -> None:
         """Wait until nothing is read any more. The source belongs to the user, and may never end."""
         await asyncio.wait(tasks, timeout=max(end - asyncio.get_running_loop().time(), 0.0))
 
@@ -353,7 +364,7 @@ class RunTask:
 
     def _requests(self) -> int:
         before = self._log.history.run.requests if self._log else 0
-        return before + self._engine.transport.requests - self._requests_before
+        return before + self._requested.sent
 
     def _seconds(self) -> float:
         before = self._log.history.run.milliseconds / 1000 if self._log else 0.0

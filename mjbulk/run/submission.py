@@ -193,7 +193,7 @@ class Submission:
         """Halve a part that was refused as a whole; refuse a row alone. Raises errors that are of no row."""
         context = self._context
         context.refused_in_a_row += part.size == 1
-        for_a_row = refusal.status in (400, 413) and refusal.call == self._sender.carrier
+        for_a_row = refusal.status in (400, 413) and refusal.call == self._sender.carrier and not refusal.lists
         if not for_a_row or context.refused_in_a_row > _REFUSED_IN_A_ROW:
             raise refusal
         if part.size > 1:

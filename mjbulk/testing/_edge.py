@@ -71,7 +71,7 @@ async def send(
         status=answer.status,
         reason=answer.reason,
         body=answer.body if answer.status not in {204, 304} else None,
-        headers={**answer.headers, "Content-Type": answer.content_type, "Server": "nginx"},
+        headers={"Server": "nginx", **answer.headers, "Content-Type": answer.content_type},
     )
     if answer.connection == "close":
         response.force_close()

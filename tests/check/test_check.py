@@ -331,7 +331,7 @@ async def test_what_cannot_be_removed_is_named(world: World) -> None:
         "the list 'mjbulk check X'",
         "contact properties that begin with 'mjbulkcheckX'",
     ]
-    world.emulator.fault("POST contactmetadata", Fault.answer(403))
+    world.emulator.fault("POST contactmetadata", Fault.answer(403, "{}"))
     with pytest.raises(mjbulk.ApiError) as caught:
         await check(world)
     assert "the list 'mjbulk check" in "".join(caught.value.__notes__)

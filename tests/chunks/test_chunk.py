@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from chunk_run import FRAME, Memory, Run, content, encoded, feed, make_rules, plain_content, source_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,6 +181,7 @@ def test_ordinary_rows_are_cut_by_what_is_sent() -> None:
     assert rows_of_chunks(*[300] * 20_000) == rows_of_chunks(*[300] * 20_000, raw=True) == [20_000]
 
 
+@pytest.mark.long
 def test_rows_of_one_person_make_no_chunk_without_end() -> None:
     """A chunk merges 100,000 rows; later ones of the person wait for it."""
     assert rows_of_chunks(*[1] * 100_010, people=1) == [100_000, 10]

@@ -48,11 +48,17 @@ ROWS = st.lists(st.integers(-30, 30), max_size=8)
 STEPS = st.lists(st.one_of(ROWS, st.tuples(st.integers(0, 100), st.booleans())), max_size=40)
 
 
+TAGS = 50
+
+
 @LAW
-@given(STEPS, SLOTS)
-def test_against_the_model(steps: list[list[int] | tuple[int, bool]], slots: int) -> None:
-    """Rows enter up to the first whose person is in an unfinished chunk; chunks in doubt are overtaken, and told."""
-    people, model, numbers = PeopleInFlight(slots), Model(), count(1)
+@given(STEPS, SLOTS, st.sampled_from([0, TAGS - 3, TAGS - 1]))
+def test_against_the_model(steps: list[list[int] | tuple[int, bool]], slots: int, tag: int) -> None:
+    """Rows enter up to the first whose person is in an unfinished chunk; chunks in doubt are overtaken, and told. A
+    round of tags may end meanwhile.
+    """
+    people, model, numbers = PeopleInFlight(slots, tags=TAGS), Model(), count(1)
+    people._last_tag = tag
     for step in steps:
         if isinstance(step, list):
             chunk, overtaken = next(numbers), set[int]()
@@ -81,7 +87,8 @@ def test_recorded_chunks_may_share_a_person(
     recorded: list[tuple[set[int], bool]], done: list[int], slots: int, data: st.DataObject
 ) -> None:
     """A chunk hears of all unfinished ones before it with one of its people; a person is free when all are done."""
-    people, model = PeopleInFlight(slots), Model()
+    people, model = PeopleInFlight(slots, tags=TAGS), Model()
+    people._last_tag = TAGS - 3
     for number, (hashes, in_doubt) in enumerate(recorded, start=1):
         if model.people and data.draw(st.integers(0, 4)) == 0:
             gone = data.draw(st.sampled_from(sorted(model.people)))
@@ -157,7 +164,50 @@ def test_people_with_the_same_bits_stop_each_other() -> None:
     people.begin(1)
     assert people.enter([1, 2, 9], 0, 3, 1, set()) == (2, 1)
     people.finish(1)
+    people.begin(2)
     assert people.enter([9], 0, 1, 2, set()) == (1, 0)
+
+
+def test_a_run_may_have_any_number_of_chunks() -> None:
+    """Tags are used again, and nobody waits for a chunk that had the same tag: neither for one that was done when its
+    round ended, nor for one that was done after that.
+    """
+    people = PeopleInFlight(4096, tags=5)
+    people.begin(1)
+    people.enter([1], 0, 1, 1, set())
+    people.begin(2)
+    people.enter([2], 0, 1, 2, set())
+    people.finish(2)
+    for chunk in range(3, 200):
+        people.begin(chunk)
+        mine, before, first = 1000 + chunk, 999 + chunk, 1 if chunk <= 101 else chunk
+        assert people.enter([2, mine], 0, 2, chunk, set()) == (2, 0)
+        assert people.enter([1], 0, 1, chunk, set()) == ((0, 1) if first == 1 else (1, 0))
+        assert [people.holder(person, 0) for person in (1, 2, mine, before)] == [first, chunk, chunk, 0]
+        people.finish(chunk)
+        if chunk == 101:
+            people.finish(1)
+    assert len(people._table) == 4096
+
+
+def test_chunks_of_the_largest_numbers() -> None:
+    """The number of a chunk does not have to fit into an entry of the table."""
+    people = PeopleInFlight()
+    for chunk in (2**24 - 1, 2**24, 2**24 + 1, 2**40):
+        people.begin(chunk)
+        assert people.enter([7, 8], 0, 2, chunk, set()) == (2, 0)
+        assert people.holder(7, 0) == chunk
+        people.finish(chunk)
+
+
+def test_there_are_not_endless_chunks_at_once() -> None:
+    """An entry has to tell them apart."""
+    people = PeopleInFlight(tags=3)
+    for chunk in (1, 2, 3):
+        people.begin(chunk)
+    people.begin(3)
+    with pytest.raises(RuntimeError, match="too many chunks"):
+        people.begin(4)
 
 
 def test_a_doubt_that_is_forgotten_is_not_told_again() -> None:

@@ -287,6 +287,7 @@ def test_what_was_damaged_is_not_taken(damage: dict[str, Any]) -> None:
 # Figures
 
 
+@pytest.mark.long
 def test_fewer_looks_and_sooner_than_any_fixed_way() -> None:
     """For jobs of seconds to hours: at most 20 looks a job, and ends found at most 5 % of a life late."""
     figures = {name: way(mix(480, seed=1)) for name, way in WAYS.items()}

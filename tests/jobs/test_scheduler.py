@@ -1,6 +1,8 @@
 """One scheduler looks at all jobs of an API key: seldom, in the right order, and whatever happens to one of them."""
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 from fake_mailjet import DONE, NOT_FOUND, Answer, FakeMailjet, ref, until
@@ -10,7 +12,7 @@ from benchmarks.jobs import mix
 from mjbulk.errors import ApiError, Error
 from mjbulk.jobs.durations import Regression
 from mjbulk.jobs.forecast import JobStatistics
-from mjbulk.jobs.scheduler import Scheduler, WatchedJob
+from mjbulk.jobs.scheduler import EndedJob, Scheduler, WatchedJob
 from mjbulk.mailjet.attempts import GaveUp, Untrusted
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.testing import VirtualClockLoop
@@ -25,6 +27,7 @@ async def ends_of(scheduler: Scheduler, jobs: list[WatchedJob]) -> None:
 # Many
 
 
+@pytest.mark.long
 async def test_ten_thousand_jobs_have_one_task() -> None:
     """One task and a few looks, however many jobs are watched; their first looks come one after the other."""
     mailjet = FakeMailjet()
@@ -58,6 +61,7 @@ async def trace(seed: int) -> list[tuple[float, int]]:
     return mailjet.calls
 
 
+@pytest.mark.long
 def test_the_trace_is_the_same_for_one_seed() -> None:
     """The order and the times of polls depend on the answers, and on nothing else."""
     traces = []
@@ -71,6 +75,7 @@ def test_the_trace_is_the_same_for_one_seed() -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.eager
 async def test_the_job_that_has_most_likely_ended_is_first() -> None:
     """If one look may be under way, jobs that are due at once go in the order of their expected ends."""
     mailjet = FakeMailjet(seconds=100.0)
@@ -89,6 +94,7 @@ async def test_the_job_that_has_most_likely_ended_is_first() -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.eager
 async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> None:
     """It is polled less and less often, and its end is found when answers come again."""
     mailjet = FakeMailjet()
@@ -105,6 +111,7 @@ async def test_a_job_whose_answers_are_broken_does_not_hold_up_the_others() -> N
 
 
 @pytest.mark.smoke
+@pytest.mark.eager
 @pytest.mark.parametrize(
     "failure",
     [Untrusted("GET job", why="the certificate is not trusted", attempts=1, sent=False), ZeroDivisionError()],
@@ -212,6 +219,7 @@ async def test_when_an_error_file_is_requested(last: JobReply, requests: int, *,
 
 
 @pytest.mark.smoke
+@pytest.mark.eager
 async def test_while_mailjet_does_not_answer_one_look_at_a_time_tries() -> None:
     """Many jobs share an outage: together they make a few requests, further and further apart."""
     mailjet = FakeMailjet(seconds=1.0)
@@ -229,6 +237,7 @@ async def test_while_mailjet_does_not_answer_one_look_at_a_time_tries() -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.eager
 async def test_any_number_of_waits_make_one_stream_of_looks() -> None:
     """A job has one record and one look at a time; cancelling one wait leaves the others."""
     mailjet = FakeMailjet()
@@ -262,6 +271,7 @@ async def test_a_reply_that_has_changed_is_news_and_an_event() -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.eager
 async def test_closing_ends_all_waits() -> None:
     """Waits raise and so do later ones; no task is left."""
     mailjet = FakeMailjet()
@@ -277,3 +287,100 @@ async def test_closing_ends_all_waits() -> None:
     with pytest.raises(Error, match="the client was closed"):
         await scheduler.changes(scheduler.watch(ref(1)))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# Jobs for which nobody waits
+
+
+async def looks_beside(watchers: int) -> list[float]:
+    """Poll one job beside many others that are watched and not awaited, and give the times of its looks."""
+    mailjet, begun = FakeMailjet(), asyncio.get_running_loop().time()
+    scheduler = mailjet.scheduler()
+    mailjet.jobs[0] = until(begun + 500.0)
+    held = [scheduler.watch(ref(number), 10, new=True) for number in range(1, 1 + watchers)]
+    await scheduler.end_of(scheduler.watch(ref(0), 10, new=True))
+    assert len(held) == watchers
+    await scheduler.aclose()
+    return [when - begun for when in mailjet.times(0)]
+
+
+@pytest.mark.smoke
+async def test_watchers_that_nobody_awaits_are_no_company() -> None:
+    """They make no poll of another job rarer."""
+    assert await looks_beside(2000) == pytest.approx(await looks_beside(0))
+
+
+@pytest.mark.smoke
+async def test_a_record_is_kept_by_who_holds_it() -> None:
+    """It is the one record of its job for so long, and is polled for as long as somebody waits."""
+    mailjet = FakeMailjet()
+    scheduler = mailjet.scheduler()
+    mailjet.jobs = {number: until(500.0) for number in range(1, 2001)}
+    held = [scheduler.watch(ref(number)) for number in mailjet.jobs]
+    waits = [asyncio.create_task(scheduler.end_of(job)) for job in held[:2]]
+    await asyncio.sleep(1)
+    assert scheduler.watch(ref(2000)) is held[-1]
+    del held[:]
+    gc.collect()
+    assert [str(one) for one in scheduler._known] == ["contact:1", "contact:2"]
+    waits[0].cancel()
+    await waits[1]
+    await asyncio.sleep(500)
+    waits.clear()
+    gc.collect()
+    assert (len(scheduler._known), len(scheduler._polled), scheduler._late.total()) == (0, 0, 0)
+    await scheduler.aclose()
+
+
+# Whatever ends a look
+
+
+class Stray(FakeMailjet):
+    """An answer that is a CancelledError, though nothing was cancelled: what the user gave may raise it."""
+
+    times_left = 1
+
+    async def send(self, *args: Any, **more: Any) -> Any:
+        if self.times_left:
+            self.times_left -= 1
+            raise asyncio.CancelledError
+        return await super().send(*args, **more)
+
+
+@pytest.mark.smoke
+@pytest.mark.eager
+async def test_a_cancellation_from_within_leaves_nobody_waiting() -> None:
+    """All who wait for that job raise, no other job is touched, and a later wait polls again."""
+    mailjet = Stray()
+    scheduler = mailjet.scheduler()
+    mailjet.jobs = {1: until(5.0), 2: until(5.0)}
+    first, second = (scheduler.watch(ref(number)) for number in (1, 2))
+    waits = [asyncio.create_task(scheduler.end_of(job)) for job in (first, first, second)]
+    for result in (await asyncio.gather(*waits, return_exceptions=True))[:2]:
+        assert isinstance(result, Error)
+        assert "can be awaited again" in str(result)
+    assert (await waits[2]).reply == DONE
+    assert (await scheduler.end_of(first)).reply == DONE
+    await scheduler.aclose()
+
+
+@pytest.mark.smoke
+@pytest.mark.eager
+@pytest.mark.parametrize("steps", range(6))
+async def test_somebody_cancels_all_tasks(steps: int) -> None:
+    """As some programs do when they end, at any moment of a look. Nobody waits for ever, and a later wait polls."""
+    mailjet = FakeMailjet(seconds=1.0)
+    scheduler = mailjet.scheduler(at_once=1)
+    mailjet.jobs = {1: until(5.0), 2: until(5.0)}
+    jobs = [scheduler.watch(ref(number)) for number in mailjet.jobs]
+    waits = [asyncio.create_task(scheduler.end_of(job)) for job in jobs]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), *waits}:
+        task.cancel()
+    async with asyncio.timeout(100):
+        results = await asyncio.gather(*waits, return_exceptions=True)
+        for job, result in zip(jobs, results, strict=True):
+            ended = result if isinstance(result, EndedJob) else await scheduler.end_of(job)
+            assert ended.reply == DONE
+    await scheduler.aclose()

@@ -1,17 +1,21 @@
 """A job to wait for: with a time limit or without, by one caller or many, to its end or change by change."""
 
 import asyncio
+import pickle
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from fake_mailjet import DONE, FakeMailjet, ref, until
 
 from mjbulk.errors import ApiError, JobFailed
+from mjbulk.jobs.scheduler import EndedJob
 from mjbulk.jobs.watcher import JobWatcher, job_of
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef
 from mjbulk.outcomes.error_file import ErrorFile, RowError
 
-pytestmark = pytest.mark.smoke
+pytestmark = [pytest.mark.smoke, pytest.mark.eager]
 
 HALF = JobReply(status="Importing", count=5)
 
@@ -58,14 +62,18 @@ async def test_awaiting_raises_for_a_job_that_failed_and_waiting_does_not() -> N
 
 
 async def test_a_job_that_mailjet_does_not_know_raises() -> None:
-    """Every way to wait says so."""
-    scheduler = FakeMailjet().scheduler()
+    """Every way to wait says so, each time, until Mailjet knows it."""
+    mailjet = FakeMailjet()
+    scheduler = mailjet.scheduler()
     watcher = JobWatcher(JobRef("contact", 7), scheduler)
     with pytest.raises(ApiError):
         await watcher.wait()
     with pytest.raises(ApiError):
         _ = [job async for job in watcher]
     assert watcher.latest is None
+    assert len(mailjet.calls) == 2
+    mailjet.jobs[7] = until(0.0)
+    assert (await watcher).ok
     await scheduler.aclose()
 
 
@@ -140,3 +148,42 @@ def test_a_job_has_its_count_and_what_went_wrong(
     """Count, or else Current; Mailjet's own word for an error, or else what is wrong with the error file."""
     job = job_of(ref(1), reply, file)
     assert (job.count, job.error) == (count, error)
+
+
+# What it costs
+
+
+class Unread(Sequence[RowError]):
+    """Very many errors, which nobody may read."""
+
+    def __len__(self) -> int:
+        return 50_000
+
+    def __getitem__(self, index: Any) -> Any:
+        raise AssertionError("somebody has read it")
+
+
+async def test_looking_at_what_is_known_costs_nothing() -> None:
+    """The state and the repr of a job with very many rejections: none is made before somebody reads them."""
+    scheduler = FakeMailjet().scheduler()
+    watcher = JobWatcher(ref(1), scheduler, rows=10)
+    job = scheduler.watch(ref(1))
+    job.reply = DONE
+    job.ended = EndedJob(reply=DONE, file=ErrorFile(errors=Unread()))
+    seen = [await watcher, await watcher.wait(), watcher.latest, *[job async for job in watcher]]
+    assert [len(job.rejections) for job in seen if job is not None] == [50_000] * 4
+    assert repr(watcher) == "<JobWatcher contact:1 Completed>"
+    await scheduler.aclose()
+
+
+def test_the_rejections_of_a_job_are_those_of_a_report() -> None:
+    """They can be read many times, compared and pickled, and a pickle names nothing that may move."""
+    file = ErrorFile(errors=(RowError(email="a@example.org", field="age", message="no number"),))
+    rejections = job_of(ref(1), JobReply(status="Completed", errcount=1), file).rejections
+    again = pickle.loads(pickle.dumps(rejections))
+    assert rejections == again == rejections
+    assert list(rejections) == list(again) == list(rejections)
+    assert repr(rejections) == repr(again) == "<1 rejections>"
+    assert rejections != job_of(ref(1), JobReply(status="Completed"), None).rejections
+    assert rejections != list(rejections)
+    assert b"jobs" not in pickle.dumps(rejections)

@@ -5,8 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 import mjbulk
 from mjbulk.events import Event
+from mjbulk.journal.history import History
 from mjbulk.journal.records import (
     ChunkRecord,
     PartRecord,
@@ -54,6 +57,11 @@ def rejection(run: RunRecord, chunk: int, number: int) -> RejectionRecord:
 
 
 RUN = run_of("r")
+
+
+def unheld(history: History) -> History:
+    """Give what is known of a run without the number of the process that has it open."""
+    return evolve(history, run=evolve(history.run, fence=0))
 
 
 async def begin(journal: SqlJournal, run: RunRecord = RUN) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journals import RUN, begin, chunk_of, cut, opened, rejection, run_of, settled
+from journals import RUN, begin, chunk_of, cut, opened, rejection, run_of, settled, unheld
 from postgres import Postgres
 from sqlalchemy.event import listen
 from support import Database
@@ -89,7 +89,7 @@ async def test_a_process_that_is_killed_lets_go(database: Database, holder: "sub
         async with asyncio.timeout(10):
             while (await journal.runs("a"))[0].state == "running":  # noqa: ASYNC110  # the server sees it in its own time
                 await asyncio.sleep(0.05)
-        assert (await journal.open_run(RUN)).run == RUN
+        assert unheld(await journal.open_run(RUN)).run == RUN
 
 
 @pytest.mark.smoke
@@ -123,7 +123,7 @@ async def test_a_run_is_read_as_of_one_moment(postgres: Postgres) -> None:
             if "FROM mjbulk_2_chunks" in statement:
                 postgres.sql("delete from mjbulk_2_parts", name)
 
-        listen(two._opened().engine, "after_cursor_execute", meanwhile)
+        listen(two._store._opened().engine, "after_cursor_execute", meanwhile)
         history = await two.find("r", "", "a")
         assert history is not None
         assert history.parts == {1: [settled(RUN, 1)]}
@@ -228,19 +228,31 @@ async def test_tables_of_others(database: Database) -> None:
     assert seen(database.url) == before
 
 
-@pytest.mark.parametrize(
-    "where", ["mysql://u:hunter2@h/d", "nothing://", "postgresql+psycopg2://u:hunter2@h/d", "postgresql+asyncpg://h/d"]
-)
-async def test_what_can_be_no_journal(where: str) -> None:
-    """It is refused before anything is opened; a password is not repeated."""
-    with pytest.raises(mjbulk.UsageError) as caught:
-        SqlJournal(where, lambda event: None)
-    assert "hunter2" not in str(caught.value)
+@pytest.mark.parametrize("folder", ["", "elsewhere"])
+async def test_a_file_with_two_names_is_refused(tmp_path: Path, folder: str) -> None:
+    """By each of them: beside them would be two logs and two locks. A symbolic link is one and the same file."""
+    (tmp_path / "elsewhere").mkdir()
+    file, other, symbolic = tmp_path / "imports.db", tmp_path / folder / "copy.db", tmp_path / "link.db"
+    async with opened(file) as journal:
+        await begin(journal)
+    other.hardlink_to(file)
+    for name in (file, other):
+        await refused(Database(str(name), print), r"several names \(hard links\).*; nothing was sent")
+    other.unlink()
+    symbolic.symlink_to(file)
+    async with opened(file) as journal, opened(symbolic) as same:
+        await journal.open_run(RUN)
+        with pytest.raises(mjbulk.JournalRefused, match="another process"):
+            await same.open_run(RUN)
 
 
-async def test_a_server_that_is_not_there(postgres: Postgres) -> None:
-    """It is said without its address, for there may be a password in that."""
-    async with opened("postgresql+psycopg://u:hunter2@/d?host=/nowhere") as journal:
-        with pytest.raises(mjbulk.JournalError, match="cannot be used") as caught:
-            await journal.open_run(RUN)
-        assert "hunter2" not in repr(caught.value)
+async def test_a_file_whose_maker_was_killed(tmp_path: Path) -> None:
+    """It was whole, and had its name; what the maker left is removed."""
+    file = tmp_path / "imports.db"
+    async with opened(file) as journal:
+        await begin(journal)
+    (tmp_path / ".imports.db.x1y2").hardlink_to(file)
+    (tmp_path / ".imports.db.other").touch()
+    async with opened(file) as journal:
+        assert (await journal.open_run(RUN)).begun
+    assert sorted(tmp_path.iterdir()) == [tmp_path / ".imports.db.other", file]

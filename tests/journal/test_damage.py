@@ -20,9 +20,12 @@ from sqlalchemy import Engine, event
 from support import KEYS, World, balanced
 
 import mjbulk
+from mjbulk.journal.backends import Patience
 from mjbulk.journal.records import fingerprint, number_of
 from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Fault, Knobs
+
+pytestmark = pytest.mark.long
 
 PLACES = int(os.environ.get("MJBULK_TEST_PLACES", "60"))
 """How many places of each file are damaged, one after the other."""
@@ -296,7 +299,7 @@ async def test_a_file_that_is_locked(world: World, tmp_path: Path, accepted: int
     async with a_client(world, path) as client:
         await client.import_contacts(ROWS[:5], lists={1: "addnoforce"}, run_id="before")
     posts = world.posts()
-    journal = SqlJournal(path, lambda _: None, patience=0.05)
+    journal = SqlJournal(path, lambda _: None, patience=Patience(locked=0.05))
     settings = world.settings(chunk_rows=5, concurrency=1, max_jobs=1, poll_min=0.1)
     client = mjbulk.Client.pooled(KEYS, settings, mjbulk.Assumptions(), (), journal=journal, quota=None)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import orjson
 import pytest
-from journals import opened
-from sqlalchemy import Table
+from journals import opened, unheld
+from sqlalchemy import Connection, Table
 from support import KEYS, Database
 
 import mjbulk
@@ -28,6 +28,7 @@ from mjbulk.journal.records import (
     number_of,
 )
 from mjbulk.journal.sql import SqlJournal
+from mjbulk.journal.store import Store
 from mjbulk.journal.tables import LAYOUT, TABLES, _values, read
 
 ACCOUNT = fingerprint(KEYS.public)
@@ -120,11 +121,11 @@ async def test_commands_of_other_processes(database: Database) -> None:
 
 
 async def kept(journal: SqlJournal, cls: type[Any], **which: Any) -> list[Any]:
-    return await journal._in_thread(lambda: _read(journal, cls, which))
+    return await journal._in_thread(_read, journal._store, cls, which)
 
 
-def _read(journal: SqlJournal, cls: type[Any], which: Mapping[str, Any]) -> list[Any]:
-    with journal._reading() as connection:
+def _read(connection: Connection, store: Store, cls: type[Any], which: Mapping[str, Any]) -> list[Any]:
+    with store.reading(connection):
         return read(connection, LAYOUT, cls, **which)
 
 
@@ -181,13 +182,13 @@ async def test_columns_are_added(database: Database) -> None:
     for _, table, name in added():
         database.sql(f"alter table {table.name} drop column {name}")
     async with opened(database.url) as journal:
-        history = await journal.open_run(RUN)
+        history = unheld(await journal.open_run(RUN))
         assert (history.run, history.chunks) == (RUN, {1: CHUNK})
         assert [record async for record in journal.rejections(RUN.run)] == [REFUSED]
-        run, chunk = attrs.evolve(RUN, cause="stopped", reading="{}", fence=3), attrs.evolve(CHUNK, shape="r")
+        run, chunk = attrs.evolve(RUN, cause="stopped", reading="{}"), attrs.evolve(CHUNK, shape="r")
         await journal.put(run, chunk, attrs.evolve(REFUSED, code="value.type"))
     async with opened(database.url) as journal:
-        history = await journal.open_run(RUN)
+        history = unheld(await journal.open_run(RUN))
         assert (history.run, history.chunks) == (run, {1: chunk})
         assert [record.code async for record in journal.rejections(RUN.run)] == ["value.type"]
 
@@ -333,10 +334,11 @@ async def test_an_unfinished_run_of_the_format_before(database: Database) -> Non
                 await journal.open_run(asked("unfinished"))
         await journal.open_run(asked("unfinished", account="another"))
         await other.notes(ACCOUNT)
-        assert other._backend.lock(other._opened(), old_number_of("unfinished", ""))
+        number = old_number_of("unfinished", "")
+        assert await other._in_thread(other._store._backend.lock, number)
         states = {info.run_id: info.state for info in await journal.runs(ACCOUNT)}
         assert (states["unfinished"], states["ended"]) == ("running", "settled")
-        other._backend.unlock(other._opened(), old_number_of("unfinished", ""))
+        await other._in_thread(other._store._backend.unlock, number)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from attrs import evolve, field, frozen
-from journals import opened
+from journals import opened, unheld
 from sqlalchemy import Engine, event
 from support import Database
 
 import mjbulk
+from mjbulk import tasks
 from mjbulk.journal.records import ChunkRecord, RejectionRecord, RunRecord, encode_spec, number_of
 from mjbulk.journal.sql import SqlJournal
 
@@ -39,7 +40,7 @@ async def test_nothing_is_written_before_a_run_is_begun(database: Database) -> N
     """Its name stays free, and the journal shows nothing of it, also after another run was written."""
     async with opened(database.url) as journal, opened(database.url) as other:
         for _ in range(2):
-            history = await journal.open_run(RUN)
+            history = unheld(await journal.open_run(RUN))
             assert (history.run, history.begun, history.last) == (RUN, False, 0)
             with pytest.raises(mjbulk.JournalRefused, match="under way in another process"):
                 await other.open_run(RUN)
@@ -69,7 +70,7 @@ async def test_what_was_put_is_written_before_a_run_is_released(database: Databa
         release.cancel()
         busy.set()
         await asyncio.gather(*puts, release, return_exceptions=True)
-        await asyncio.gather(*journal._endings)
+        await asyncio.wait(tasks._KEPT)
         history = await other.open_run(RUN)
         assert (history.begun, history.last) == (True, 1)
 
@@ -135,7 +136,7 @@ async def test_an_opening_that_is_cancelled_at_each_statement(database: Database
                 halt.go_on.set()
                 if not opening.cancelled():
                     break
-                assert (await other.open_run(RUN)).run == RUN
+                assert unheld(await other.open_run(RUN)).run == RUN
                 await other.release(RUN)
                 await journal.open_run(RUN)
     assert at > 5

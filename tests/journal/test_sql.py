@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from journals import RUN, begin, chunk_of, cut, opened, rejection, run_of, settled
-from postgres import Postgres
-from support import KEYS, Database, World, balanced
+from journals import RUN, begin, chunk_of, cut, opened, rejection, run_of, settled, unheld
+from support import Database
 
 import mjbulk
 from mjbulk.events import Event
+from mjbulk.journal.backends import Patience
 from mjbulk.journal.records import NoteRecord, PartRecord
 from mjbulk.journal.sql import SqlJournal
 
@@ -39,16 +39,16 @@ async def test_what_was_written_is_read_again(database: Database) -> None:
     first = PartRecord(run=RUN.run, chunk=1, first=0, end=10, rows=10, state="sending", attempts=1, data_id=2**62)
     note = NoteRecord(account="a", name="rate", text="7.5")
     chunk = evolve(chunk_of(RUN, 1), shape="rshape")
-    run = evolve(RUN, whole=True, rows=11, closed=True, cause="it was stopped", reading="{}", fence=2)
+    run = evolve(RUN, whole=True, rows=11, closed=True, cause="it was stopped", reading="{}")
     async with opened(database.url) as journal:
-        assert (await journal.open_run(RUN)).run == RUN
+        assert unheld(await journal.open_run(RUN)).run == RUN
         await journal.put(RUN)
         journal.later(chunk, rejection(RUN, 0, 3))
         await journal.put(first, note)
         await journal.put(evolve(first, state="watched", job="contact:7", overtaken=True))
         await journal.put(run)
     async with opened(database.url) as journal:
-        history = await journal.open_run(RUN)
+        history = unheld(await journal.open_run(RUN))
         assert history.begun
         assert (history.run, history.chunks, history.refused) == (run, {1: chunk}, 1)
         assert history.parts == {1: [evolve(first, state="watched", job="contact:7", overtaken=True)]}
@@ -168,31 +168,10 @@ async def test_after_an_error_nothing_is_written_until_all_runs_have_ended(datab
         assert {run.run_id: run.rows for run in await journal.runs("a")} == {"other": 0, "r": 10}
 
 
-@pytest.mark.smoke
-async def test_a_server_that_ends_the_session(world: World, postgres: Postgres) -> None:
-    """The run halts with its books, for no intent can be written any more; then the same client goes on with it."""
-    name = postgres.create_database()
-    rows = [{"email": f"p{n}@example.org"} for n in range(100)]
-    settings = world.settings(chunk_rows=10, max_jobs=2)
-    async with mjbulk.Client(KEYS, settings, journal=postgres.url(name)) as client:
-        run = client.start_import(rows, lists={1: "addnoforce"}, run_id="r")
-        async for progress in run:
-            if progress.accepted:
-                break
-        postgres.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
-        with pytest.raises(mjbulk.ImportHalted, match="journal cannot be used") as caught:
-            await run
-        assert isinstance(caught.value.__cause__, mjbulk.JournalError)
-        assert not balanced(caught.value.report).complete
-        assert [info.state async for info in client.runs()] == ["resumable"]
-        assert balanced(await client.resume_import("r", rows)).ok
-    assert world.posts() <= 10 + 2
-
-
 async def test_a_file_that_another_process_has_locked(tmp_path: Path) -> None:
     """It is waited for, but not for ever."""
     file = tmp_path / "imports.db"
-    async with opened(file, patience=0.1) as journal:
+    async with opened(file, patience=Patience(locked=0.1)) as journal:
         await begin(journal)
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("begin immediate")
@@ -231,7 +210,7 @@ async def test_locks_that_cannot_be_removed(tmp_path: Path) -> None:
 class Silent(SqlJournal):
     """A journal whose database takes a write and never answers."""
 
-    async def put(self, *records: Any) -> None:
+    async def put(self, *records: Any, run: int | None = None) -> None:
         await asyncio.sleep(1e9)
 
 
@@ -243,4 +222,4 @@ async def test_a_database_that_does_not_answer_holds_up_nobody_for_long(database
     began = asyncio.get_running_loop().time()
     await journal.aclose()
     assert asyncio.get_running_loop().time() - began < 60
-    journal._close()
+    journal._store.close()

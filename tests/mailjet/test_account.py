@@ -1,5 +1,6 @@
 """Calls about an account, with a fake of the transport that has pages."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,16 +21,23 @@ class FakeMailjet:
     """Stands where the transport does: gives the pages of its resources, and what was created."""
 
     def __init__(self, **resources: Sequence[Row]) -> None:
-        self.resources = resources
+        self.resources: dict[str, Sequence[Row]] = resources
         self.refused: set[str] = set()
+        self.statuses: list[int] = []
+        """Those of the next POSTs, where they are refused."""
         self.requests: list[Request] = []
+        self.harmless: list[bool] = []
 
-    async def send(self, request: Request, decode: Callable[[bytes], Any]) -> Any:
+    async def send(self, request: Request, decode: Callable[[bytes], Any], *, harmless: bool = False) -> Any:
         self.requests.append(request)
+        self.harmless.append(harmless)
+        await asyncio.sleep(0.01)
         address = urlsplit(request.path)
         name = address.path.removeprefix("/v3/REST/").rpartition("/")[2]
         if name in self.refused:
             raise ApiError(401, call=request.call)
+        if request.method == "POST" and self.statuses:
+            raise ApiError(self.statuses.pop(0), call=request.call, code="MJ18")
         if request.method == "POST":
             return decode(envelope([{"ID": 7, "Address": "new", **orjson.loads((request.body or b"")[:])}]))
         query = parse_qs(address.query)
@@ -41,9 +49,9 @@ def envelope(rows: Sequence[Row]) -> bytes:
     return orjson.dumps({"Count": len(rows), "Data": rows, "Total": len(rows)})
 
 
-def account_of(mailjet: FakeMailjet) -> AccountCalls:
+def account_of(mailjet: FakeMailjet, remember: float = 60.0) -> AccountCalls:
     transport: Any = mailjet
-    return AccountCalls(transport)
+    return AccountCalls(transport, remember)
 
 
 def lists(number: int) -> list[Row]:
@@ -105,6 +113,113 @@ async def test_what_is_created_is_given() -> None:
     assert (made.id, made.name) == (7, "customers")
     created = await account.create_property("city", "str")
     assert (created.id, created.name, created.datatype, created.namespace) == (7, "city", "str", "static")
+
+
+# What is remembered
+
+
+PROPERTY = {"ID": 1, "Name": "Age", "Datatype": "int", "NameSpace": "static"}
+
+
+async def test_imports_side_by_side_share_two_questions() -> None:
+    """And those of the next minute ask none; the public calls always ask."""
+    mailjet = FakeMailjet(contactslist=lists(2), contactmetadata=[PROPERTY])
+    account = account_of(mailjet)
+
+    async def prepare() -> None:
+        assert "age" in await account.known_properties(["AGE"])
+        assert await account.resolve([("list 1", Action.REMOVE)]) == [(1, Action.REMOVE)]
+        assert await account.any_list() == 1
+
+    await asyncio.gather(*(prepare() for _ in range(200)))
+    await asyncio.sleep(30)
+    await prepare()
+    assert len(mailjet.requests) == 2
+    assert [one.id async for one in account.lists()] == [1, 2]
+    assert [one.name async for one in account.properties()] == ["Age"]
+    assert len(mailjet.requests) == 4
+
+
+@pytest.mark.parametrize("created", [True, False])
+async def test_a_list_that_is_not_known_is_asked_for_again(*, created: bool) -> None:
+    """It may be new, or have another name now; that there is none is remembered too."""
+    mailjet = FakeMailjet(contactslist=lists(1))
+    account, wanted = account_of(mailjet), [("list 2", Action.REMOVE)]
+    await account.any_list()
+    mailjet.resources["contactslist"] = lists(2) if created else [*lists(1), *lists(1)]
+    for _ in range(3):
+        if created:
+            assert await account.resolve(wanted) == [(2, Action.REMOVE)]
+        else:
+            with pytest.raises(UsageError, match="no list"):
+                await account.resolve(wanted)
+    assert len(mailjet.requests) == 2
+
+
+async def test_what_is_created_here_is_known_at_once() -> None:
+    """Lists and properties."""
+    mailjet = FakeMailjet(contactslist=lists(1))
+    account = account_of(mailjet)
+    for name in ("news", "city"):
+        with pytest.raises(UsageError):
+            await account.resolve([(name, Action.REMOVE)])
+        assert name not in await account.known_properties([name])
+    mailjet.resources = {"contactslist": [{"ID": 7, "Name": "news", "Address": "n"}], "contactmetadata": [PROPERTY]}
+    await account.create_list("news")
+    await account.create_property("Age", "int")
+    assert await account.resolve([("news", Action.REMOVE)]) == [(7, Action.REMOVE)]
+    assert "age" in await account.known_properties(["age"])
+
+
+async def test_what_is_contradicted_is_asked_for_again() -> None:
+    """Lists and properties."""
+    mailjet = FakeMailjet(contactslist=lists(1))
+    account = account_of(mailjet)
+    for _ in range(2):
+        await account.any_list()
+        await account.known_properties()
+        account.forget()
+    assert len(mailjet.requests) == 4
+    await account.aclose()
+
+
+# Properties that have to be there
+
+
+async def test_a_property_is_created_once_for_imports_side_by_side() -> None:
+    """Whatever its case; and then it is known."""
+    mailjet = FakeMailjet()
+    account = account_of(mailjet)
+    await account.known_properties(["shoe"])
+    made = await asyncio.gather(*(account.ensure_property(name, "str") for name in ("shoe", "Shoe", "hat", "SHOE")))
+    assert [one.name for one in made] == ["shoe", "shoe", "hat", "shoe"]
+    assert {"shoe", "hat"} <= set(await account.known_properties(["shoe", "hat"]))
+    assert [request.method for request in mailjet.requests] == ["GET", "POST", "POST"]
+    assert mailjet.harmless[1:] == [True, True]
+
+
+@pytest.mark.parametrize("remember", [60.0, 0.0])
+async def test_a_property_that_was_created_elsewhere_is_found(remember: float) -> None:
+    """Mailjet says that it is there already, so we ask again: it may have another spelling, and another type."""
+    mailjet = FakeMailjet()
+    account = account_of(mailjet, remember)
+    assert await account.known_properties(["age"]) == {}
+    mailjet.resources["contactmetadata"] = [PROPERTY]
+    mailjet.statuses = [400]
+    made = await account.ensure_property("age", "str")
+    assert (made.name, made.datatype) == ("Age", "int")
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_property_that_cannot_be_created(status: int) -> None:
+    """The refusal is raised; others may still be created."""
+    mailjet = FakeMailjet()
+    mailjet.statuses = [status]
+    account = account_of(mailjet)
+    with pytest.raises(ApiError) as refused:
+        await account.ensure_property("age", "str")
+    assert refused.value.status == status
+    assert (await account.ensure_property("shoe", "str")).name == "shoe"
 
 
 # Lists by name

@@ -1,13 +1,14 @@
 """When the next request of an API key may start."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from math import inf
+from math import inf, nan
 from random import Random
 
 import pytest
-from attrs import evolve
+from attrs import astuple, evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -252,3 +253,44 @@ def test_long_pauses_make_tries_rare() -> None:
     pace, start = burst(20)
     assert pace.throttled(10.0, start.at, 10.0, inf).span == pytest.approx(300 * 20, rel=1e-3)
     assert pace.throttled(10.0, start.at, 0.1, inf).span == pytest.approx(30 * 20, rel=1e-3)
+
+
+# Several processes
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace(next=1.0, ceiling=20.0, span=150.0, learned_at=-3.5, refused=2)])
+def test_a_pace_is_its_numbers(pace: Pace) -> None:
+    """It is the same after it was written down and read."""
+    assert Pace.of(json.loads(json.dumps(astuple(pace)))) == pace
+
+
+NUMBERS = list(astuple(Pace()))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [None, 7, "0123456789", {}, [], NUMBERS[1:], [*NUMBERS, 0], [True, *NUMBERS[1:]], ["0", *NUMBERS[1:]], [0] * 10,
+     [0.0, 0.0, 5.0, 0.0, *NUMBERS[4:]], [0.0, 0.0, nan, 1.0, *NUMBERS[4:]]],
+)  # fmt: skip
+def test_numbers_of_something_else_are_no_pace(numbers: object) -> None:
+    """Too few, too many, of other types, and those with which nothing could be computed."""
+    with pytest.raises(ValueError, match="no pace"):
+        Pace.of(numbers)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 7])
+@pytest.mark.parametrize("now", [0.0, 3.0, 10.0, 100.0])
+@pytest.mark.parametrize("before", [Pace(), Pace(next=5.0), Pace(stopped_until=20.0), Pace(next=5.0, ceiling=4.0)])
+def test_processes_that_do_not_see_each_other_are_as_fast_as_one(before: Pace, now: float, processes: int) -> None:
+    """Each start is the same, and the next one as many times as far away."""
+    after, start = before.reserve(now, 5.0)
+    spread = after.spread(before, now, processes)
+    assert spread.next - start.at == pytest.approx(processes * (after.next - start.at))
+    assert evolve(spread, next=after.next) == after
+
+
+def test_a_step_that_reserves_nothing_moves_no_start() -> None:
+    """A lesson, or a start that is confirmed."""
+    before = Pace(next=5.0)
+    after = before.throttled(3.0, 2.0, 10.0, 5.0)
+    assert after.spread(before, 3.0, 4) == after

@@ -9,8 +9,11 @@ import pytest
 from support import settled
 
 from mjbulk.errors import Error
+from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped, LocalQuota, Step
 from mjbulk.mailjet.requests import Kind
+
+pytestmark = pytest.mark.eager
 
 T = TypeVar("T")
 
@@ -22,6 +25,7 @@ def gate(concurrency: int = 8, **more: Any) -> Gate:
 # Requests
 
 
+@pytest.mark.smoke
 async def test_requests_under_way_are_bounded() -> None:
     """No more requests are under way than were allowed, and each has its turn."""
     one, now, most, ended = gate(3), 0, 0, 0
@@ -39,6 +43,7 @@ async def test_requests_under_way_are_bounded() -> None:
     assert (now, most, ended) == (0, 3, 10)
 
 
+@pytest.mark.smoke
 async def test_a_request_that_fails_frees_its_slot() -> None:
     """A slot becomes free whatever happens in its request."""
     one = gate(1)
@@ -289,7 +294,7 @@ async def test_closing_ends_all_waits() -> None:
     await starts_of(one, 1)
     waiting = [asyncio.create_task(starts_of(one, 1)) for _ in range(3)]
     await settled()
-    await one.aclose()
+    await one.aclose(1.0)
     for result in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(result, Error)
         assert str(result) == "the client was closed"
@@ -315,3 +320,74 @@ async def test_a_quota_that_fails_fails_the_requests_that_wait_and_no_others() -
     for result in await asyncio.gather(*(starts_of(one, 1) for _ in range(4)), return_exceptions=True):
         assert isinstance(result, Error)
     assert len(await starts_of(one, 4)) == 4
+
+
+class Cancelling(LocalQuota):
+    """A quota that raises a number of CancelledErrors, though nothing was cancelled."""
+
+    failures = 1
+
+    async def change(self, key: str, step: Step[T]) -> T:
+        if self.failures:
+            self.failures -= 1
+            raise asyncio.CancelledError
+        return await super().change(key, step)
+
+
+@pytest.mark.smoke
+async def test_a_quota_that_cancels_by_itself_has_failed() -> None:
+    """The requests that wait raise an Error, and do not look as if they were cancelled; a later one tries once more."""
+    quota = Cancelling()
+    one = Gate(quota, "a key", concurrency=2, chance=Random(1))
+    for result in await asyncio.gather(*(starts_of(one, 1) for _ in range(4)), return_exceptions=True):
+        assert isinstance(result, Error)
+        assert str(result) == "the quota was cancelled"
+    async with one.grant("submit") as start:
+        quota.failures = 1
+        with pytest.raises(Error, match="the quota was cancelled"):
+            await one.throttled(start, 1.0)
+    assert len(await starts_of(one, 4)) == 4
+
+
+class Stuck(LocalQuota):
+    """A quota that never answers."""
+
+    async def change(self, key: str, step: Step[T]) -> T:
+        await asyncio.sleep(1e6)
+        return await super().change(key, step)
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(1e6)
+
+
+async def test_a_quota_that_never_answers_can_be_left() -> None:
+    """A request that is cancelled while the quota is asked ends at once, as cancelled; closing takes a bounded time."""
+    one, loop = Gate(Stuck(), "a key", concurrency=1, chance=Random(1)), asyncio.get_running_loop()
+    learning = asyncio.create_task(one.throttled(Start(at=0.0, wait=0.0), 1.0))
+    waiting = asyncio.create_task(starts_of(one, 1))
+    await settled()
+    learning.cancel()
+    await asyncio.wait({learning})
+    assert (learning.cancelled(), loop.time()) == (True, 0.0)
+    with pytest.raises(Error, match="has not closed within 3 s"):
+        await one.aclose(3.0)
+    assert loop.time() == 3.0
+    for later in (waiting, starts_of(one, 1)):
+        with pytest.raises(Error, match="the client was closed"):
+            await later
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("steps", range(4))
+async def test_somebody_cancels_all_tasks(steps: int) -> None:
+    """As some programs do when they end. No request waits for ever, and a later one is granted."""
+    one = gate(max_rate=1.0)
+    await starts_of(one, 1)
+    waiting = [asyncio.create_task(starts_of(one, 1)) for _ in range(3)]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), *waiting}:
+        task.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert len(await starts_of(one, 3)) == 3

@@ -1,236 +1,341 @@
-"""The quota of API keys in Redis."""
+"""The quota of API keys that many processes share, in a Redis that has the time of the loop."""
 
 import asyncio
+import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
+from attrs import astuple
+from fake_redis import Memory, gates, quota_of
 from support import KEYS, World
 
 import mjbulk
-from benchmarks import quota
-from benchmarks.redis_server import RedisServer, program, serving
+from mjbulk.mailjet.pace import Pace
 from mjbulk.mailjet.quota import Gate
 from mjbulk.mailjet.redis_quota import RedisQuota
-from mjbulk.testing import Emulator
+from mjbulk.mailjet.redis_store import RedisAway, RedisRefuses, RedisUnusable
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+AWAY = RedisAway("nothing listens there")
+READ_ONLY = RedisUnusable("it is a read-only replica")
+WHERE = "the quota in Redis at cache:6379"
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    found = program()
-    if found is None:
-        pytest.skip("Redis is not installed (on Debian: apt-get install redis-server)")
-    with serving(found) as running:
-        yield running
-
-
-@asynccontextmanager
-async def gates(url: str, count: int = 1, *, max_rate: float = 1000.0) -> AsyncIterator[list[Gate]]:
-    """Gates of one key, each with connections of its own, as processes have them."""
-    made = [Gate(RedisQuota(url, max_rate=max_rate), "key", concurrency=8, chance=Random(n)) for n in range(count)]
-    try:
-        yield made
-    finally:
-        await asyncio.gather(*(one.aclose() for one in made))
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def starts_of(made: list[Gate], count: int) -> list[float]:
     """Give the times at which ``count`` requests were granted, spread over gates that all want more."""
-    found, clock = list[float](), asyncio.get_running_loop()
+    found = list[float]()
 
     async def request(number: int) -> None:
         async with made[number % len(made)].grant("submit"):
-            found.append(clock.time())
+            found.append(now())
 
     await asyncio.gather(*(request(number) for number in range(count)))
     return found
 
 
-@pytest.mark.real_time
-async def test_all_who_share_it_are_paced_together(server: RedisServer) -> None:
+async def until(happened: Callable[[], bool]) -> None:
+    while not happened():  # noqa: ASYNC110  # the emulator counts, and has no event to wait for
+        await asyncio.sleep(0.1)
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records if record.name == "mjbulk.quota"]
+
+
+# One pace for all
+
+
+async def test_all_who_share_it_are_paced_together() -> None:
     """Four processes of a key keep the rate together, without a burst, and each has its share."""
-    async with gates(server.url, 4, max_rate=100.0) as made:
-        starts = await starts_of(made, 60)
-    assert 0.58 <= starts[-1] - starts[0] < 1.2
-    assert sum(later - earlier < 0.004 for earlier, later in pairwise(starts)) < 12
+    made = gates(Memory(), 4, max_rate=100.0)
+    starts = await starts_of(made, 60)
+    assert starts[-1] - starts[0] == pytest.approx(0.59, abs=0.02)
+    assert min(later - earlier for earlier, later in pairwise(sorted(starts))) > 0.005
 
 
-@pytest.mark.real_time
-async def test_a_429_to_one_stops_and_slows_all(server: RedisServer) -> None:
+async def test_a_429_to_one_stops_and_slows_all() -> None:
     """A process without a 429 waits as well, and goes on at the rate that was learned."""
-    async with gates(server.url, 2) as (one, other):
-        await starts_of([one, other], 40)
-        async with one.grant("poll") as start:
-            await one.throttled(start, 1.2)
-        stopped = asyncio.get_running_loop().time()
-        starts = await starts_of([other], 12)
-    assert starts[0] - stopped >= 1.19
+    one, other = gates(Memory(), 2)
+    await starts_of([one, other], 40)
+    async with one.grant("poll") as start:
+        await one.throttled(start, 30.0)
+    stopped = now()
+    starts = await starts_of([other], 12)
+    assert starts[0] - stopped >= 29.9
     assert starts[-1] - starts[0] >= 11 / 60
 
 
-@pytest.mark.real_time
-async def test_a_start_that_was_reserved_before_a_429_of_another_is_not_taken(server: RedisServer) -> None:
+async def test_a_start_that_was_reserved_before_a_429_of_another_is_not_taken() -> None:
     """A process that slept until its start asks again, and sees that the key was stopped meanwhile."""
-    async with gates(server.url, 2, max_rate=5.0) as (one, other):
-        clock = asyncio.get_running_loop()
-        async with one.grant("poll") as start:
-            waiting = asyncio.create_task(starts_of([other], 1))
-            await asyncio.sleep(0.1)
-            await one.throttled(start, 1.0)
-            stopped = clock.time()
-        assert (await waiting)[0] - stopped >= 0.99
+    one, other = gates(Memory(), 2, max_rate=5.0)
+    async with one.grant("poll") as start:
+        waiting = asyncio.create_task(starts_of([other], 1))
+        await asyncio.sleep(0.1)
+        await one.throttled(start, 10.0)
+        stopped = now()
+    assert (await waiting)[0] - stopped >= 9.9
 
 
-@pytest.mark.real_time
-async def test_redis_holds_no_key(server: RedisServer) -> None:
-    """The API key is a fingerprint there, the values are numbers, and they are forgotten after a day."""
-    quota = RedisQuota(server.url, max_rate=100)
-    async with Emulator() as emulator, mjbulk.Client(KEYS, World(emulator).settings(), quota=quota) as client:
-        assert (await client.import_contacts([{"email": "ann@example.org"}], lists={1: "addnoforce"})).ok
-    async with Redis.from_url(server.url) as redis:
-        names = [name async for name in redis.scan_iter()]
-        values = [await redis.get(name) for name in names]
-        assert [await redis.ttl(name) for name in names] == [pytest.approx(24 * 3600, abs=60)]
-    said = f"{names[0].decode()} {values}"
-    assert said.startswith("mjbulk:pace:1:")
-    assert not any(secret in said for secret in (KEYS.public, KEYS.private, "ann"))
+class Limited:
+    """A server that allows 20 requests in each second of its clock, and does not say so."""
+
+    def __init__(self) -> None:
+        self.allowed, self.refused = Counter[int](), Counter[int]()
+
+    async def keep_asking(self, one: Gate) -> None:
+        """Send one request after the other, and learn from the answers."""
+        while True:
+            async with one.grant("submit") as start:
+                second = int(now())
+                allowed = self.allowed[second] + self.refused[second] < 20
+                (self.allowed if allowed else self.refused)[second] += 1
+                await asyncio.sleep(0)
+                await (one.answered(start) if allowed else one.throttled(start, None))
+
+    def used(self, seconds: range) -> tuple[float, float]:
+        """Give the share of its limit that was used, and the share of 429s."""
+        allowed, refused = (sum(counts[second] for second in seconds) for counts in (self.allowed, self.refused))
+        return allowed / (20 * len(seconds)), refused / (allowed + refused)
 
 
-@pytest.mark.real_time
-async def test_redis_may_die_and_come_back(server: RedisServer) -> None:
-    """It is killed while requests wait and starts again with an empty memory: no request fails."""
-    async with gates(server.url, 2, max_rate=50.0) as made:
-        requests = asyncio.create_task(starts_of(made, 60))
-        await asyncio.sleep(0.4)
-        server.kill()
-        await asyncio.sleep(0.4)
-        assert not requests.done()
-        server.start()
-        starts = await requests
-    assert len(starts) == 60
-    assert starts[-1] - starts[0] > 57 / 50  # at its pace, except for what was lost with its memory
-
-
-async def test_a_redis_that_stays_away_is_an_error_in_the_end() -> None:
-    """Requests wait for half a minute; the error says what did not answer, without its address."""
-    async with gates("unix:///nowhere/secret-place.sock") as made:
-        with pytest.raises(mjbulk.Error) as caught:
-            await starts_of(made, 3)
-    assert str(caught.value) == "the quota in Redis has not answered for 30 s"
-    assert 30 <= asyncio.get_running_loop().time() < 31
-    assert caught.value.__cause__ is None
-
-
-async def test_a_run_without_its_redis_halts_with_its_rows_unsent(world: World) -> None:
-    """Nothing is sent without a grant, and the report says why."""
-    quota = RedisQuota("redis://127.0.0.1:1/0", max_rate=10)
-    async with mjbulk.Client(KEYS, world.settings(), quota=quota) as client:
-        with pytest.raises(mjbulk.Error) as caught:
-            await client.import_contacts([{"email": "a@example.org"}], lists={1: "addnoforce"})
-    assert "the quota in Redis has not answered for 30 s" in f"{caught.value} {caught.value.__cause__}"
-    assert world.emulator.requests == 0
-
-
-@pytest.mark.real_time
-@pytest.mark.parametrize("password", ["", "wrong"])
-async def test_a_redis_that_refuses_us_says_so(server: RedisServer, password: str) -> None:
-    """A wrong password is an error at once, without the password in it."""
-    server.kill()
-    server.start("--requirepass", "right-one")
-    url = server.url.replace("unix://", f"unix://:{password}@") if password else server.url
-    async with gates(url) as made:
-        with pytest.raises(mjbulk.Error) as caught:
-            await starts_of(made, 1)
-    assert str(caught.value) == "the quota in Redis cannot be used: AuthenticationError"
-
-
-@pytest.mark.real_time
-async def test_a_redis_that_cannot_do_it_says_so(server: RedisServer) -> None:
-    """A name whose value is not a text is an error at once."""
-    async with Redis.from_url(server.url) as redis, gates(server.url) as made:
-        await redis.hset("mjbulk:pace:1:key", "a", "b")
-        with pytest.raises(mjbulk.Error) as caught:
-            await starts_of(made, 1)
-    assert str(caught.value) == "the quota in Redis cannot be used: ResponseError"
-
-
-@pytest.mark.real_time
-async def test_processes_share_what_a_server_allows(server: RedisServer) -> None:
-    """Four processes learn together what a server allows that does not say it; when one is killed, the three that are
-    left use its share as well. There is time for one lesson only: the user's own rate is a little too high.
+async def test_processes_share_what_a_server_allows() -> None:
+    """Four processes learn together what a server allows that does not say it. When one is killed, the three that are
+    left use its share as well.
     """
-    four, three = await quota.share(4, learn=3.0, measure=3.0, max_rate=20.5)
-    assert four.refused <= 0.05
-    assert 0.6 <= four.used <= 1.0
-    assert three.refused <= 0.05
-    assert 0.8 <= three.used <= 1.0
-
-
-async def most_at_once(one: Gate) -> int:
-    """Make more requests than a gate lets through at once, and count how many are under way together."""
-    now, most = 0, 0
-
-    async def request() -> None:
-        nonlocal now, most
-        async with one.grant("submit"):
-            now += 1
-            most = max(most, now)
-            await asyncio.sleep(0.1)
-            now -= 1
-
-    await asyncio.gather(*(request() for _ in range(12)))
-    return most
-
-
-@pytest.mark.real_time
-async def test_a_cancelled_request_disturbs_no_other(server: RedisServer) -> None:
-    """Requests are cancelled at any moment of talking to Redis: all others are granted, no slot is lost, and no answer
-    is taken for that of another request.
-    """
-    async with gates(server.url, 3, max_rate=500.0) as made:
-        chance = Random(7)
-        for _ in range(20):
-            tasks = [asyncio.create_task(starts_of([one], 3)) for one in made for _ in range(2)]
-            await asyncio.sleep(chance.random() * 0.01)
-            for task in chance.sample(tasks, 3):
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            assert all(isinstance(one, asyncio.CancelledError | list) for one in ended)
-        assert [await most_at_once(one) for one in made] == [8, 8, 8]
-
-
-@pytest.mark.real_time
-async def test_a_step_that_is_cancelled_leaves_the_connection_clean(server: RedisServer) -> None:
-    """The step is cancelled before its answer arrives; the next step gets its own answer."""
-    quota = RedisQuota(server.url, max_rate=10.0)
-    for steps in range(40):
-        task = asyncio.create_task(quota.change("key", lambda pace, now: (pace, now)))
-        for _ in range(steps):
-            await asyncio.sleep(0)
+    made, server = gates(Memory(), 4), Limited()
+    running = [asyncio.create_task(server.keep_asking(one)) for one in made]
+    await asyncio.sleep(30)
+    running[0].cancel()
+    await asyncio.sleep(20)
+    for task in running[1:]:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        before = await quota.change("key", lambda pace, now: (pace, (pace, now)))
-        after = await quota.change("key", lambda pace, now: (pace, (pace, now)))
-        assert before[0] == after[0]
-        assert 0 <= after[1] - before[1] < 1
-    await quota.aclose()
+    await asyncio.gather(*(one.aclose(1.0) for one in made), *running, return_exceptions=True)
+    for four_or_three in (range(10, 30), range(30, 50)):
+        used, refused = server.used(four_or_three)
+        assert 0.9 <= used <= 1.0
+        assert refused <= 0.01
 
 
-@pytest.mark.real_time
-async def test_a_quota_that_was_closed_opens_again(server: RedisServer) -> None:
-    """Clients that share one close it when they end: it goes on for the others, and for those that come later."""
-    quota = RedisQuota(server.url, max_rate=100.0)
-    one, other = (Gate(quota, key, concurrency=1, chance=Random(1)) for key in ("one", "other"))
-    await starts_of([one], 2)
-    await one.aclose()
-    assert len(await starts_of([other], 2)) == 2
-    await other.aclose()
+# Redis away
+
+
+async def test_requests_wait_for_a_redis_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """For as long as it takes: no request fails, none starts, and one warning says so. They go on at their pace."""
+    memory = Memory()
+    made = gates(memory, 2, max_rate=50.0)
+    await starts_of(made, 4)
+    memory.fails = AWAY
+    waiting = asyncio.create_task(starts_of(made, 60))
+    await asyncio.sleep(300)
+    assert not waiting.done()
+    memory.fails, back = None, now()
+    starts = await waiting
+    assert len(starts) == 60
+    assert back <= starts[0] < back + 1
+    assert starts[-1] - starts[0] >= 58 / 50
+    assert messages(caplog) == [
+        *[f"WARNING {WHERE} is away (nothing listens there): requests wait for it"] * 2,
+        *[f"WARNING {WHERE} is used again"] * 2,
+    ]
+
+
+async def test_a_short_absence_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    """As when Redis starts again."""
+    memory = Memory()
+    (one,) = gates(memory)
+    await starts_of([one], 1)
+    memory.fails = AWAY
+    waiting = asyncio.create_task(starts_of([one], 1))
+    await asyncio.sleep(3)
+    memory.fails = None
+    await waiting
+    assert messages(caplog) == []
+
+
+async def test_an_answer_does_not_wait_for_its_lesson() -> None:
+    """While Redis is away, a 429 is noted; once it is back, the lesson is the first that it hears."""
+    memory = Memory()
+    one, other = gates(memory, 2)
+    async with one.grant("submit") as start:
+        memory.fails = AWAY
+        began = now()
+        await one.throttled(start, 40.0)
+        await one.throttled(start, 60.0)
+        await one.answered(start)
+        assert now() - began < 0.1
+    await asyncio.sleep(100)
+    memory.fails, back = None, now()
+    await starts_of([one], 1)
+    assert now() - back >= 59
+    await starts_of([other], 1)
+    assert now() - back >= 59
+
+
+@pytest.mark.parametrize(("why", "seconds"), [(AWAY, 4), (RedisRefuses("its password is wrong"), 0)])
+async def test_a_redis_that_was_never_there_is_an_error_soon(why: RedisAway, seconds: int) -> None:
+    """Within 5 s where it may come yet, at once where it will not; the sentence says where and why."""
+    (one,) = gates(Memory(fails=why))
+    with pytest.raises(mjbulk.Error) as caught:
+        await starts_of([one], 3)
+    assert str(caught.value) == f"{WHERE} cannot be used: {why}"
+    assert caught.value.__cause__ is None
+    assert seconds <= now() < seconds + 0.5
+
+
+async def test_a_redis_that_is_silent_from_the_start_is_an_error_soon() -> None:
+    """Also where nothing at all comes back."""
+    quota = quota_of(Memory(silent=True))
+    with pytest.raises(mjbulk.Error, match=f"{WHERE} cannot be used: it does not answer"):
+        await quota.change("key", lambda pace, _: (pace, None))
+    assert now() == pytest.approx(4, abs=0.01)
+
+
+async def test_a_redis_that_comes_up_a_moment_later_is_waited_for() -> None:
+    """Services start side by side."""
+    memory = Memory(fails=AWAY)
+    waiting = asyncio.create_task(starts_of(gates(memory), 3))
+    await asyncio.sleep(2)
+    memory.fails = None
+    assert len(await waiting) == 3
+
+
+async def test_a_run_that_waits_for_its_jobs_outlives_redis(world: World) -> None:
+    """Redis is away for ten minutes while jobs of a minute end: nothing halts, and all is accepted."""
+    async with world.turned(queue_seconds=60.0) as slow:
+        memory = Memory()
+        async with mjbulk.Client(KEYS, slow.settings(), quota=quota_of(memory, max_rate=50)) as client:
+            run = client.start_import([{"email": f"p{n}@example.org"} for n in range(3)], lists=ADD)
+            await until(lambda: slow.posts() > 0)
+            memory.fails = AWAY
+            await asyncio.sleep(600)
+            assert run.report is None
+            memory.fails = None
+            report = await run
+    assert (report.accepted, report.unknown) == (3, 0)
+
+
+async def test_submits_are_held_and_a_time_limit_ends_them(world: World) -> None:
+    """What would be sent while Redis is away waits for it, and is not sent where the run's time is over."""
+    memory = Memory()
+    settings = world.settings(chunk_rows=1, concurrency=1)
+    async with mjbulk.Client(KEYS, settings, quota=quota_of(memory, max_rate=1)) as client:
+        run = client.start_import([{"email": f"p{n}@example.org"} for n in range(30)], lists=ADD, timeout=100)
+        await until(lambda: world.posts() > 0)
+        memory.fails = AWAY
+        with pytest.raises(mjbulk.ImportTimeout) as caught:
+            await run
+    assert now() == pytest.approx(100, abs=1)
+    assert world.posts() < 4
+    assert caught.value.report.not_sent > 25
+
+
+# Redis that cannot be used
+
+
+FOREIGN = "the value of mjbulk:pace:1:key is not from mjbulk: delete it, or use another database (redis://host:port/1)"
+PACE = json.dumps(astuple(Pace())).encode()
+
+
+async def rate_of(made: list[Gate], count: int) -> float:
+    """Give the requests a second at which gates grant many of them, all in all."""
+    starts = sorted(await starts_of(made, count))
+    return (count - len(made)) / (starts[-1] - starts[0])
+
+
+def spoil(memory: Memory, how: str) -> None:
+    """Make a Redis of no use."""
+    if how == "foreign":
+        memory.values["key"] = b"somebody else's"
+    elif how == "read only":
+        memory.read_only = READ_ONLY
+    else:
+        memory.fails = READ_ONLY if how == "useless" else RedisRefuses(str(READ_ONLY))
+
+
+@pytest.mark.parametrize("how", ["foreign", "read only", "useless", "refusing"])
+async def test_each_goes_on_alone_at_its_share(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The starts of four processes are together never faster than the rate. One warning of each says why, and how fast
+    it goes.
+    """
+    memory = Memory()
+    made = gates(memory, 4, max_rate=20.0)
+    await starts_of(made, 60)
+    spoil(memory, how)
+    assert 19 <= await rate_of(made, 400) <= 20.01
+    why = FOREIGN if how == "foreign" else str(READ_ONLY)
+    share = "this process sends at most 5 requests a second on its own (20, shared by 4)"
+    assert messages(caplog) == [f"WARNING {WHERE} cannot be used: {why}; {share}"] * 4
+
+
+@pytest.mark.parametrize("how", ["foreign", "read only"])
+async def test_processes_that_begin_alone_count_each_other(how: str) -> None:
+    """What cannot be written was written before, or can be written under another name."""
+    memory = Memory(processes={"key": set(map(str, range(3)))})
+    spoil(memory, how)
+    assert 4.5 <= await rate_of(gates(memory, 1, max_rate=20.0), 40) <= 5.01
+
+
+async def test_a_redis_that_can_be_used_again_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
+    """It is looked at every ten seconds; then all are paced together, and a number that has changed counts."""
+    memory = Memory()
+    made = gates(memory, 2, max_rate=20.0)
+    await starts_of(made, 60)
+    spoil(memory, "foreign")
+    await starts_of(made, 400)
+    del memory.values["key"]
+    await asyncio.sleep(11)
+    assert 19 <= await rate_of(made, 400) <= 20.1
+    assert memory.values["key"]
+    assert messages(caplog)[2:] == [f"WARNING {WHERE} is used again"] * 2
+
+
+async def test_what_was_learned_is_kept_alone() -> None:
+    """The rate after a 429 is that of all, and each has its share of it."""
+    memory = Memory()
+    made = gates(memory, 2, max_rate=100.0)
+    await starts_of(made, 200)
+    async with made[0].grant("submit") as start:
+        await made[0].throttled(start, 10.0)
+    await starts_of(made, 2)
+    spoil(memory, "read only")
+    assert 80 <= await rate_of(made, 400) <= 92
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"x", b"", b"{}", b"[]", b"[1]", b"7", b"null", b"[0,0,0,0,0,0,0,0,0,0]", b'["",0,1,1,0,0,0,0,0,0]', b"\xff",
+     b"[0,0,NaN,1,0,0,0,0,0,0]", PACE + b"]", PACE.replace(b"[0.0", b"[[]"), PACE.replace(b"]", b", 1]")],
+)  # fmt: skip
+async def test_values_of_others_raise_nothing(value: bytes) -> None:
+    """Whatever stands there, a request is granted, and it stays there."""
+    memory = Memory(values={"key": value})
+    await starts_of(gates(memory), 2)
+    assert not value or memory.values["key"] == value
+
+
+async def test_keys_do_not_disturb_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    """One tenant's value is foreign: another one's is used, and there is one warning."""
+    memory = Memory()
+    quota = quota_of(memory, max_rate=50.0)
+    one, other = (Gate(quota, key, concurrency=8, chance=Random(1)) for key in ("key", "other"))
+    spoil(memory, "foreign")
+    for _ in range(5):
+        await asyncio.gather(starts_of([one], 100), starts_of([other], 100))
+    assert json.loads(memory.values["other"])[0] > 1e9
+    assert len(messages(caplog)) == 1
+
+
+# The quota as a value
 
 
 @pytest.mark.parametrize(

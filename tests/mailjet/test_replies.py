@@ -213,7 +213,7 @@ def test_a_repr_of_a_reply_has_no_text_of_the_server() -> None:
     assert "somebody" not in shown
     assert "count=3" in shown
     refusal = replies.decode_error(orjson.dumps({"ErrorMessage": f"MJ08 {ADDRESS}"}))
-    assert repr(refusal) == "ErrorReply(code='MJ08')"
+    assert repr(refusal) == "ErrorReply(form='object', code='MJ08')"
 
 
 NO_TIMES: list[Any] = ["", 0, "0", None, True, 1.5, [], {}, "yesterday", "2018-13-01T00:00:00", 10**15, -(10**18)]
@@ -327,31 +327,38 @@ def test_what_a_record_needs_is_strict(decode: Callable[[bytes], Any], row: Any,
 @pytest.mark.parametrize(
     ("body", "reply"),
     [
-        (b"", ErrorReply(code=None, text="")),
+        (b"", ErrorReply(form="nothing", code=None, text="")),
         (
             b'{ "ErrorInfo" : "", "ErrorMessage" : "Object not found", "StatusCode" : 404 }',
-            ErrorReply(code=None, text="Object not found"),
+            ErrorReply(form="object", code=None, text="Object not found"),
         ),
         (
             b"""{"ErrorInfo":"MJ08 Property Name is invalid: MJ04 Value must have at least length 1",
             "ErrorMessage":"Object properties invalid","StatusCode":400}""",
             ErrorReply(
+                form="object",
                 code="MJ08",
                 text="Object properties invalid: MJ08 Property Name is invalid: MJ04 Value must have at least length 1",
             ),
         ),
         (
             b'{"ErrorInfo":{"Email":"MJ08 Property email is invalid","Action":"Invalid action: "}}',
-            ErrorReply(code="MJ08", text='{"Email":"MJ08 Property email is invalid","Action":"Invalid action: "}'),
+            ErrorReply(
+                form="object",
+                code="MJ08",
+                text='{"Email":"MJ08 Property email is invalid","Action":"Invalid action: "}',
+            ),
         ),
         (
             b"<html><body><h1>413 Request Entity Too Large</h1></body></html>",
-            ErrorReply(code=None, text="413 Request Entity Too Large"),
+            ErrorReply(form="page", code=None, text="413 Request Entity Too Large"),
         ),
-        (b"[1, 2]", ErrorReply(code=None, text="[1, 2]")),
-        (b"\xff\xfe", ErrorReply(code=None, text="��")),
-        (b'\xef\xbb\xbf{"ErrorMessage":"x"}', ErrorReply(code=None, text="x")),
-        ('{"ErrorMessage":"MJ٠٨ XMJ08 MJ081"}'.encode(), ErrorReply(code=None, text="MJ٠٨ XMJ08 MJ081")),
+        (b" \n", ErrorReply(form="nothing", code=None, text="")),
+        (b"{}", ErrorReply(form="object", code=None, text="{}")),
+        (b"[1, 2]", ErrorReply(form="page", code=None, text="[1, 2]")),
+        (b"\xff\xfe", ErrorReply(form="page", code=None, text="��")),
+        (b'\xef\xbb\xbf{"ErrorMessage":"x"}', ErrorReply(form="object", code=None, text="x")),
+        ('{"ErrorMessage":"MJ٠٨ XMJ08 MJ081"}'.encode(), ErrorReply(form="object", code=None, text="MJ٠٨ XMJ08 MJ081")),
     ],
     ids=lambda value: repr(value)[:40],
 )

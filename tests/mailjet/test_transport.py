@@ -28,6 +28,7 @@ from mjbulk.mailjet.attempts import (
 from mjbulk.mailjet.http import ExchangeFailed, Response
 from mjbulk.mailjet.quota import Gate, LocalQuota, Step
 from mjbulk.mailjet.replies import UnreadableReply
+from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.mailjet.requests import Request
 from mjbulk.mailjet.transport import Doubt, Transport
 from mjbulk.mailjet.verdict import Failure, Verdict
@@ -126,6 +127,8 @@ def test_what_ends_a_request_says_how() -> None:
     [
         (400, b'{"ErrorMessage": "MJ19 no"}', "a value cannot be set"),
         (401, b"", "the API key or its secret is wrong"),
+        (401, b'{"ErrorMessage": "Operation not allowed"}', "GET job; this API key may not do that"),
+        (401, b'{"ErrorMessage": "MJ19 no"}', "(MJ19: a value cannot be set) to GET job"),
         (403, b"", "this API key may not do that"),
         (413, b"", "the request is too large"),
         (302, b"", "it is a redirect, which is never followed"),
@@ -133,12 +136,21 @@ def test_what_ends_a_request_says_how() -> None:
 )
 def test_a_refusal_gives_advice(status: int, body: bytes, said: str) -> None:
     """What Mailjet's code means, or what the status means where that is known."""
-    verdict = Verdict.REFUSED if status in (400, 413) else Verdict.FATAL
+    verdict = Verdict.REFUSED if body or status == 413 else Verdict.FATAL
     decision = decided(AttemptResult(verdict, f"status {status}", status, body))
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, ApiError)
     assert decision.error.status == status
     assert said in str(decision.error)
+
+
+def test_a_foreign_page_is_no_refusal_of_mailjet() -> None:
+    """Nothing was applied, and nothing will be."""
+    page = AttemptResult(Verdict.FATAL, "squid/5.7 answered 403", 403, foreign=True)
+    decision = decided(page, Tries(count=1), in_doubt=False)
+    assert isinstance(decision, Raise)
+    assert isinstance(decision.error, Untrusted)
+    assert "squid/5.7 answered 403); nothing of it was applied" in str(decision.error)
 
 
 def test_tries_count_what_patience_is_about() -> None:
@@ -213,12 +225,13 @@ def unreadable(_: bytes) -> object:
 async def test_an_answer_is_decoded() -> None:
     """One request, one answer; a GET may use a kept connection, a POST that may do harm may not."""
     exchange = FakeExchange(OK)
-    transport = transport_of(exchange)
+    transport, count = transport_of(exchange), RequestCount()
+    count.begin()
     assert await transport.send(GET, bytes.decode) == "fine"
     assert await transport.send(POST, bytes.decode, max_reply=9.0) == "fine"
     assert [(request, keep) for _, request, keep, _ in exchange.calls] == [(GET, True), (POST, False)]
     assert exchange.calls[1][3] == 9.0
-    assert transport.requests == 2
+    assert count.sent == 2
 
 
 async def test_a_good_answer_goes_into_the_sink() -> None:
@@ -414,7 +427,7 @@ async def test_closing_ends_requests_that_wait_and_the_connections() -> None:
     transport = transport_of(exchange)
     under_way = [asyncio.create_task(transport.send(GET, bytes)) for _ in range(9)]
     await settled()
-    await transport.aclose()
+    await transport.aclose(1.0)
     assert exchange.closed
     results = await asyncio.gather(*under_way, return_exceptions=True)
     assert results[:8] == [b"fine"] * 8

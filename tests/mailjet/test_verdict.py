@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mjbulk.mailjet.replies import ErrorForm
 from mjbulk.mailjet.verdict import (
     Backoff,
     Failure,
@@ -14,6 +15,7 @@ from mjbulk.mailjet.verdict import (
     judge_status,
     may_retry,
     retry_after,
+    server_name,
 )
 from mjbulk.terms import Action, harmless_to_retry
 
@@ -35,16 +37,22 @@ STATUSES = {
     **dict.fromkeys(range(500, 1000), X),
     **dict.fromkeys((-1, 0, 1, 99), X),
 }
-"""Every HTTP status, without a code of Mailjet's and without a pause that the server requests."""
+"""Every HTTP status, without an object of Mailjet's and without a pause that the server requests."""
 
 
 @pytest.mark.parametrize(
-    ("code", "pause", "changed"),
-    [(None, False, {}), ("MJ19", False, {401: R}), (None, True, {503: N}), ("MJ19", True, {401: R, 503: N})],
+    ("form", "pause", "changed"),
+    [
+        ("nothing", False, {}),
+        ("page", False, {}),
+        ("object", False, {401: R, 403: R}),
+        ("nothing", True, {503: N}),
+        ("object", True, {401: R, 403: R, 503: N}),
+    ],
 )
-def test_the_verdict_of_each_status(code: str | None, changed: dict[int, Verdict], *, pause: bool) -> None:
-    """Each status has one verdict; a code makes a 401 speak of the data, and a pause makes a 503 mean "not now"."""
-    verdicts = {status: judge_status(status, code=code, retry_after=pause) for status in STATUSES}
+def test_the_verdict_of_each_status(form: ErrorForm, changed: dict[int, Verdict], *, pause: bool) -> None:
+    """Each status has one verdict; an object makes a 401 speak of the call, and a pause makes a 503 mean "not now"."""
+    verdicts = {status: judge_status(status, form=form, retry_after=pause) for status in STATUSES}
     assert verdicts == STATUSES | changed
     assert set(map(int, HTTPStatus)) <= set(STATUSES)
 
@@ -155,6 +163,21 @@ def test_any_header_gives_seconds_or_nothing(text: str, date: str) -> None:
     """Whatever a server writes: a number that is not negative, or None."""
     seconds = retry_after({"Retry-After": text, "Date": date})
     assert seconds is None or seconds >= 0.0
+
+
+# The server that answers
+
+
+@pytest.mark.parametrize("name", ["nginx/1.22.1", "tinyproxy/1.11.1", "squid/5.7", "Microsoft-IIS/10.0", "cloudflare"])
+def test_a_server_is_called_as_it_calls_itself(name: str) -> None:
+    """By its product and version."""
+    assert server_name({"Server": name}) == name
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "<b>", "x" * 41, "Ünknown", "ann@example.org"])
+def test_a_server_may_have_no_name_that_can_be_repeated(name: str) -> None:
+    """It stands in errors."""
+    assert server_name({"Server": name}) == server_name({}) == "an unnamed server"
 
 
 # Pauses

@@ -3,6 +3,7 @@
 import gc
 import pickle
 import random
+import tempfile
 import tracemalloc
 from datetime import date
 from itertools import islice
@@ -95,6 +96,17 @@ def test_its_file_is_closed_with_it() -> None:
     assert open_files() == before
 
 
+def test_its_files_are_in_the_folder_that_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a store, and those in which it is put in order; the temporary folder may be out of reach."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    store = RejectionStore(folder=str(tmp_path))
+    store.add(*map(rejection, range(20_001, 0, -1)))
+    assert next(sorted_by_row(store)).row == 1
+    with pytest.raises(OSError):
+        RejectionStore().add(*map(rejection, range(1000)))
+    assert len(RejectionStore(list(map(rejection, range(1000))))) == 1000
+
+
 @pytest.mark.parametrize("count", [0, 7, 20_000, 20_001, 61_234])
 def test_rejections_in_the_order_of_the_source(count: int) -> None:
     """They become known in any order; those without a row are left out, and of the others none is lost."""
@@ -105,6 +117,7 @@ def test_rejections_in_the_order_of_the_source(count: int) -> None:
     assert [found.row for found in sorted_by_row(store)] == list(range(1, count + 1))
 
 
+@pytest.mark.long
 def test_ordering_them_takes_little_memory() -> None:
     """A hundred thousand rejections are put in order in the memory of some thousands, and leave no file behind."""
     store = RejectionStore()

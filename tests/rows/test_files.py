@@ -152,7 +152,7 @@ async def test_a_pipe_that_is_held_open_holds_up_nobody(tmp_path: Path, how: str
         assert writer.returncode is None
         await writer.wait()
     for thread in threading.enumerate():
-        if thread.name == "mjbulk-file":
+        if thread.name == "mjbulk file":
             await asyncio.to_thread(thread.join, 5)
             assert not thread.is_alive()
 

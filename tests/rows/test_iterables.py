@@ -1,6 +1,7 @@
 """Rows of iterables, in batches."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from mjbulk.rows.iterables import (
     batch_of,
     iterable_batches,
     numbered_batches,
+    thread_batches,
 )
 from mjbulk.rows.values import RowFault
 
@@ -38,6 +40,7 @@ def numbered(rows: Iterable[Any]) -> AsyncGenerator[Batch, None]:
 
 READERS: dict[str, Callable[[Iterable[Any]], AsyncGenerator[Batch, None]]] = {
     "rows": iterable_batches,
+    "rows in a thread": thread_batches,
     "async rows": lambda rows: async_batches(later(rows)),
     "numbered rows": numbered,
 }
@@ -168,7 +171,7 @@ async def test_rows_before_a_failure_are_given(how: str, size: int, failure: typ
     assert (why.problem, type(why.cause)) == (f"it raised {failure.__name__}", failure)
 
 
-@pytest.mark.parametrize("begin", [iterable_batches, async_batches])
+@pytest.mark.parametrize("begin", [iterable_batches, thread_batches, async_batches])
 async def test_an_iterable_that_cannot_be_begun(begin: Callable[[Any], AsyncGenerator[Batch, None]]) -> None:
     """It has no rows, and says what it raised."""
     found, why = await read(begin(Unwilling()))
@@ -188,6 +191,171 @@ async def test_who_reads_may_be_cancelled() -> None:
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+
+
+# Rows that block
+
+
+class Slow:
+    """Rows each of which takes some seconds of the loop's clock, in which nothing else runs. A database's cursor."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = iter(seconds)
+
+    def __iter__(self) -> "Slow":
+        return self
+
+    def __next__(self) -> Any:
+        asyncio.get_running_loop()._clock.now += next(self._seconds)  # type: ignore[attr-defined]  # the virtual one
+        return A
+
+
+async def turns_during(batches: AsyncGenerator[Batch, None]) -> tuple[int, int]:
+    """Give how many rows there are, and how often something else could run while they were read."""
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    await asyncio.sleep(0)
+    rows = sum([sum(map(len, batch)) async for batch in batches])
+    turning.cancel()
+    return rows, turns
+
+
+@pytest.mark.parametrize("begin", [iterable_batches, lambda rows: async_batches(later(rows))])
+async def test_the_loop_goes_on_between_rows_that_come_slowly(
+    begin: Callable[[Any], AsyncGenerator[Batch, None]],
+) -> None:
+    """After each of them others run; rows that come quickly are taken many at a time."""
+    rows, turns = await turns_during(begin(Slow(*[2.0] * 20, *[0.0] * 980)))
+    assert rows == 1_000
+    assert 19 <= turns <= 25
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.019])
+async def test_the_loop_goes_on_between_rows_that_are_a_little_slow(seconds: float) -> None:
+    """It is never held for much longer than one row takes, and 20 ms."""
+    clock, last, most = asyncio.get_running_loop(), 0.0, 0.0
+
+    async def watch() -> None:
+        nonlocal last, most
+        while True:
+            last = clock.time()
+            await asyncio.sleep(0)
+            most = max(most, clock.time() - last)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    assert await read(iterable_batches(Slow(*[seconds] * 1_000))) == (1_000, None)
+    watching.cancel()
+    assert most < 0.1
+
+
+NAMED = "mjbulk.rows WARNING: the source"
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [f"{record.name} {record.levelname}: {record.getMessage()}" for record in caplog.records]
+
+
+async def test_a_source_that_holds_the_loop_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning has its type, what helps, and nothing of its rows."""
+    await read(iterable_batches(Slow(2.0, 3.0, *[1.0] * 600)))
+    assert messages(caplog) == [
+        (
+            f"{NAMED} (test_iterables.Slow) held the event loop for 2.00 s: "
+            "mjbulk.in_thread(rows) has it read in a thread of its own"
+        )
+    ]
+
+
+async def test_an_async_source_that_holds_the_loop_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that awaits at times, and gives the rows of a cursor in between."""
+
+    async def rows() -> AsyncIterator[Any]:
+        for _ in range(3):
+            await asyncio.sleep(5)
+            for row in Slow(0.0, 0.2, 0.0):
+                yield row
+
+    await read(async_batches(rows()))
+    assert messages(caplog) == [
+        (
+            f"{NAMED} (async_generator) held the event loop for 0.20 s: "
+            "it blocks; make it await, or give a plain iterable to mjbulk.in_thread()"
+        )
+    ]
+
+
+async def test_a_source_that_waits_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
+    """The same for one whose rows are handled slowly, and for one that takes a moment."""
+
+    async def rows() -> AsyncIterator[Any]:
+        for number in range(1_200):
+            if number % 100 == 0:
+                await asyncio.sleep(5)
+            yield A
+
+    for batches in (async_batches(rows()), iterable_batches([A] * 1_200), iterable_batches(Slow(*[0.05] * 9))):
+        async for _ in batches:
+            asyncio.get_running_loop()._clock.now += 3  # type: ignore[attr-defined]  # as above
+    assert messages(caplog) == []
+
+
+async def test_a_thread_begins_takes_and_closes_all() -> None:
+    """A generator is used in one thread, which is not that of the loop, also where it is left in the middle."""
+    threads = []
+
+    def rows() -> Iterator[Any]:
+        threads.append(threading.current_thread())
+        try:
+            for _ in range(1_200):
+                threads.append(threading.current_thread())
+                yield A
+        finally:
+            threads.append(threading.current_thread())
+            closed.set()
+
+    for whole in (True, False):
+        closed = threading.Event()
+        batches = thread_batches(rows())
+        async for _ in batches:
+            if not whole:
+                break
+        await batches.aclose()
+        assert closed.wait(5)
+    assert len(set(threads)) == 2
+    assert threading.current_thread() not in threads
+
+
+@pytest.mark.real_time
+async def test_a_thread_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """While it blocks, the loop goes on; the reader can be cancelled, and then hardly a row is taken any more."""
+    going_on, taken = threading.Event(), []
+
+    def rows() -> Iterator[Any]:
+        for number in range(100):
+            taken.append(number)
+            if number == 1:
+                going_on.wait()
+            yield A
+
+    reading = asyncio.create_task(read(thread_batches(rows())))
+    await asyncio.sleep(0.15)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    (thread,) = [one for one in threading.enumerate() if one.name == "mjbulk source"]
+    going_on.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(taken) < 4
+    assert messages(caplog) == []
 
 
 # Rows with numbers

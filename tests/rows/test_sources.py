@@ -4,10 +4,13 @@ import asyncio
 import gc
 import gzip
 import io
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from support import World, balanced
 
@@ -109,6 +112,32 @@ async def test_what_is_read_once_and_what_again() -> None:
         assert await rows_of(once) == rows
         with pytest.raises(mjbulk.UsageError, match="can be read only once"):
             once.batches()
+
+
+async def test_a_cursor_may_be_read_in_a_thread(world: World) -> None:
+    """What belongs to one thread is made there, by the first row."""
+
+    def rows() -> Iterator[sqlite3.Row]:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.row_factory = sqlite3.Row
+            yield from connection.execute("select 'a@example.org' as email union select 'b@example.org'")
+
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(mjbulk.in_thread(rows()), lists=ADD))
+    assert (report.rows, report.accepted) == (2, 2)
+
+
+async def test_what_is_read_in_a_thread() -> None:
+    """A list can be read again, a generator cannot; a table is read in a thread anyway."""
+    source = mjbulk.in_thread([{"email": "a@example.org"}])
+    for _ in range(2):
+        assert await rows_of(source) == [{"email": "a@example.org"}]
+    assert not mjbulk.in_thread(iter([])).rereadable
+    assert mjbulk.in_thread(pa.table({"email": ["a@example.org"]})).kind == "table"
+    not_iterables: list[Any] = ["a.csv", b"email", {"email": "a@example.org"}, Path("a.csv"), 7]
+    for wrong in not_iterables:
+        with pytest.raises(mjbulk.UsageError, match=f"an iterable of rows, not a {type(wrong).__name__}"):
+            mjbulk.in_thread(wrong)
 
 
 async def test_rows_with_numbers_are_a_source() -> None:

@@ -73,9 +73,10 @@ def of_kind(value: Any) -> tuple[type, Any]:
 # Nulls
 
 NULLS = [None, math.nan, -math.nan, Decimal("NaN"), type("NAType", (), {})(), type("NaTType", (), {})()]
+NULL_NAMES = ["None", "nan", "-nan", "NaN", "NA", "NaT"]
 
 
-@pytest.mark.parametrize("value", NULLS, ids=repr)
+@pytest.mark.parametrize("value", NULLS, ids=NULL_NAMES)
 def test_nulls(value: Any) -> None:
     """None, NaN, and what data frames have for both stand for nothing."""
     assert is_null(value)

@@ -62,6 +62,9 @@ class NAType:
 
     __hash__ = object.__hash__
 
+    def __repr__(self) -> str:
+        return "<NA>"
+
 
 NA: Any = NAType()
 ODD_VALUES = [Touchy(), TouchyFloat(1), TouchyWord.RED, Many()]

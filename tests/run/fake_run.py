@@ -1,7 +1,7 @@
 """What stands around the code of a run in its tests. Nothing here has a network, and nothing happens by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -21,6 +21,7 @@ from mjbulk.journal.records import PartRecord, Record, RejectionRecord, RunRecor
 from mjbulk.mailjet.attempts import GaveUp
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.mailjet.replies import JobReply
+from mjbulk.mailjet.request_count import count_request
 from mjbulk.mailjet.requests import Content, Request
 from mjbulk.mailjet.transport import Doubt
 from mjbulk.models import JobRef, Property
@@ -64,7 +65,7 @@ class FakeJournal:
     def later(self, *records: Record) -> None:
         self.waiting.extend(records)
 
-    async def put(self, *records: Record) -> None:
+    async def put(self, *records: Record, run: int | None = None) -> None:
         commit, self.waiting = [*self.waiting, *records], []
         self.commits.append(commit)
         if self.failure is not None:
@@ -79,11 +80,8 @@ class FakeJournal:
     async def forget_refused(self, *what: Any) -> None:
         self.calls.append(("forget_refused", *what))
 
-    async def release(self, run: RunRecord) -> None:
-        self.calls.append(("release", run.run_id))
-
-    async def purge(self, run: RunRecord) -> None:
-        self.calls.append(("purge", run.run_id))
+    async def release(self, run: RunRecord, *, forget: bool = False) -> None:
+        self.calls.append(("forget" if forget else "release", run.run_id))
 
     async def notes(self, account: str) -> dict[str, str]:
         return {}
@@ -156,6 +154,7 @@ class FakeTransport:
         await doubt.leaving()
         doubt.sent = True
         self.requests += 1
+        count_request()
         self.bodies.append(orjson.loads(request.body[:] if request.body is not None else b"null"))
         if self.wait is not None:
             await self.wait
@@ -169,14 +168,24 @@ class FakeAccount:
     def __init__(self) -> None:
         self.imports: dict[int, int] = {}
         self.properties: dict[str, Property] = {}
+        self.asked: list[set[str]] = []
+        """Names that were not found, each time that the properties were asked for again."""
         self.created: list[str] = []
         self.refused: set[str] = set()
         """Names that no property can have."""
+        self.forgotten = 0
 
-    async def known_properties(self) -> dict[str, Property]:
-        return self.properties
+    mark = 0
 
-    async def create_property(self, name: str, datatype: str) -> Property:
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    async def known_properties(self, names: Collection[str] = (), *, since: int | None = None) -> dict[str, Property]:
+        if names:
+            self.asked.append(set(names))
+        return dict(self.properties)
+
+    async def ensure_property(self, name: str, datatype: str) -> Property:
         self.created.append(name)
         if name in self.refused:
             raise ApiError(400, call="POST contactmetadata", code="MJ08")

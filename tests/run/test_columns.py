@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 from fake_run import FakeAccount
 
 from mjbulk.errors import ApiError, UsageError
@@ -138,7 +139,7 @@ async def test_another_error_of_mailjet_is_raised() -> None:
     async def fail(name: str, datatype: str) -> Property:
         raise ApiError(500, call="POST contactmetadata")
 
-    case.account.create_property = fail  # type: ignore[method-assign]  # it fails from now on
+    case.account.ensure_property = fail  # type: ignore[method-assign]  # it fails from now on
     with pytest.raises(ApiError):
         await case.judge(["email", "a"])
 
@@ -178,14 +179,26 @@ async def test_a_source_can_be_refused_as_long_as_nothing_was_created_for_it() -
     assert case.columns.refusable
 
 
-async def test_another_process_may_create_it_first() -> None:
-    """Mailjet refuses the second one, and the property is there: in its spelling."""
-    case = Case()
-    case.account.refused.add("a")
+@pytest.mark.parametrize("create", [False, True])
+async def test_a_property_that_is_not_known_is_asked_for_again(*, create: bool) -> None:
+    """It may have been created meanwhile: one question for the columns of the first batch, one for each later one."""
+    case = Case("city", create=create)
     case.account.properties["a"] = Property(id=9, name="A", datatype="int")
-    await case.judge(["email", "a"])
-    layout = await case.columns.layout(("email", "a"))
-    assert [(column.target, column.datatype) for column in layout.properties] == [("A", "int")]
+    case.account.properties["b"] = Property(id=9, name="b", datatype="str")
+    await case.judge(["email", "a", "city"], ["email", "B"])
+    layout = await case.columns.layout(("email", "a", "city"))
+    assert [(column.target, column.datatype) for column in layout.properties] == [("A", "int"), ("city", "str")]
+    assert await case.layout("email", "city", "b") == ["city", "b"]
+    assert case.account.created == []
+    assert case.account.asked == ([{"a", "b"}] if create else [{"a"}, {"b"}])
+
+
+async def test_columns_that_are_not_read_are_not_asked_for() -> None:
+    """For the exclusion list only addresses are."""
+    case = Case(create=False)
+    case.columns._rules = evolve(case.columns._rules, only_address=True)
+    assert await case.layout("email", "a") == []
+    assert case.account.asked == []
 
 
 async def test_a_dry_run_creates_nothing_and_takes_it_as_created() -> None:

@@ -1,7 +1,6 @@
 """The chunks of a run: which goes when, what is given back, and what ends the run."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +30,6 @@ from mjbulk.journal.records import ChunkRecord, PartRecord, RunRecord
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.models import JobRef
 from mjbulk.run.pipeline import Pipeline
-from mjbulk.testing import VirtualClockLoop
 
 WATCHED: dict[str, Any] = {"state": "watched", "job": "contact:70"}
 SEVENTY = JobRef("contact", 70)
@@ -672,38 +670,16 @@ async def test_a_slot_that_was_asked_for_is_given_back(*, granted: bool) -> None
 # Tasks that begin at once
 
 
-async def _story() -> tuple[dict[str, int], list[list[str]]]:
-    """People who recur, a chunk that is halved, and a lost answer."""
+@pytest.mark.eager
+async def test_it_does_not_matter_when_tasks_begin() -> None:
+    """People who recur, a chunk that is halved, and a lost answer: a task factory may run each task at once."""
     case = Case(rows=2, sender=FakeSender(answers(None, REFUSED, None, REFUSED, LOST)), max_jobs=2)
     await case.add("a", "b", "c", "d", "a", "c", "e", "f")
     outcomes = await case.finish()
     case.clean()
     assert case.failures == []
-    return outcomes, case.sender.bodies
-
-
-def _virtual() -> asyncio.AbstractEventLoop:
-    return VirtualClockLoop()
-
-
-LOOPS = [_virtual]
-if sys.version_info >= (3, 12):
-
-    def _eager() -> asyncio.AbstractEventLoop:
-        loop = VirtualClockLoop()
-        loop.set_task_factory(asyncio.eager_task_factory)
-        return loop
-
-    LOOPS.append(_eager)
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_it_does_not_matter_when_tasks_begin(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A task factory may run each task at once, up to its first wait."""
-    with asyncio.Runner(loop_factory=loop) as runner:
-        outcomes, bodies = runner.run(_story())
     assert outcomes == {"accepted": 7, "rejected": 1}
-    assert len(bodies) == 8
+    assert len(case.sender.bodies) == 8
 
 
 def test_it_shows_how_it_stands() -> None:

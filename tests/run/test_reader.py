@@ -257,15 +257,15 @@ async def test_lists_are_given_by_their_ids() -> None:
     [
         (ApiError(401, call="GET contactmetadata"), CredentialsRefused),
         (ApiError(403, call="GET contactmetadata"), CredentialsRefused),
-        (ApiError(401, call="GET contactmetadata", code="MJ01"), ApiError),
+        (ApiError(401, call="GET contactmetadata", text="Operation not allowed"), ApiError),
         (ApiError(500, call="GET contactmetadata"), ApiError),
     ],
 )
 async def test_wrong_keys_are_told_from_other_refusals(refusal: ApiError, kind: type[ApiError]) -> None:
-    """A refusal of one call has a code of Mailjet's."""
+    """A refusal of one call has a text of Mailjet's."""
     case = Case()
 
-    async def refuse() -> Any:
+    async def refuse(names: Any = (), *, since: int | None = None) -> Any:
         raise refusal
 
     case.account.known_properties = refuse  # type: ignore[method-assign]  # it refuses from now on

@@ -321,7 +321,7 @@ async def test_a_new_run_that_was_refused_leaves_nothing() -> None:
     begun = Case()
     await begun.log.begin()
     await begun.log.close(refused=True, rows=3, closed=True)
-    assert (len(begun.journal.commits), begun.journal.calls) == (1, [("release", "r"), ("purge", "r")])
+    assert (len(begun.journal.commits), begun.journal.calls) == (1, [("forget", "r")])
     new = Case()
     await new.log.close(refused=True, rows=3, closed=True)
     await new.log.close(refused=False, rows=3, closed=True)
@@ -329,19 +329,6 @@ async def test_a_new_run_that_was_refused_leaves_nothing() -> None:
     before = Case(chunk(1, 1, 2))
     await before.log.close(refused=True, rows=3, closed=True)
     assert (before.run.closed, before.journal.calls) == (True, [("release", "r")])
-
-
-async def test_a_run_that_somebody_else_has_begun_since_is_not_forgotten() -> None:
-    """Its name was free for a moment."""
-
-    class Taken(FakeJournal):
-        async def purge(self, run: RunRecord) -> None:
-            raise JournalRefused("it is under way")
-
-    journal: Any = Taken()
-    log = RunLog(journal, History(run=RUN, begun=False))
-    await log.begin()
-    await log.close(refused=True, rows=3, closed=True)
 
 
 async def test_a_run_is_let_go_also_where_it_cannot_be_written() -> None:

@@ -184,7 +184,7 @@ async def test_a_journal_that_fails_at_the_end_is_the_cause() -> None:
     await asyncio.sleep(0)
 
     class Failing(FakeJournal):
-        async def release(self, run: Any) -> None:
+        async def release(self, run: Any, *, forget: bool = False) -> None:
             raise JournalError("the disk is full")
 
     case.journal.release = Failing().release  # type: ignore[method-assign]  # it fails from now on

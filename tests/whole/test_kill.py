@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.timeout(240)
+
+@pytest.mark.timeout(900)
 def test_imports_that_are_killed_leave_what_others_leave() -> None:
     """Of 30,000 rows each; the server holds the same people, and the last report tells the same."""
     script = [sys.executable, str(Path(__file__).parents[1] / "kill.py")]

@@ -17,7 +17,9 @@ from mjbulk.journal.records import Record
 from mjbulk.journal.sql import SqlJournal
 from mjbulk.testing import Emulator, Fault, Knobs
 
-SEEDS = int(os.environ.get("MJBULK_TEST_SEEDS", "500"))
+pytestmark = pytest.mark.long
+
+SEEDS = int(os.environ.get("MJBULK_TEST_SEEDS", "300"))
 BATCH = 50
 READ_TIMEOUT = 5.0
 ROWS = [{"email": f"p{n % 10 if n % 4 else 0}@example.org", "age": n} for n in range(1, 19)]
@@ -60,11 +62,11 @@ class Mortal:
     def later(self, *records: Record) -> None:
         self._later.extend(records)
 
-    async def put(self, *records: Record) -> None:
+    async def put(self, *records: Record, run: int | None = None) -> None:
         self._left -= 1
         waiting, self._later = self._later, []
         if self._left > 0 or (self._left == 0 and self._written):
-            await self._journal.put(*waiting, *records)
+            await self._journal.put(*waiting, *records, run=run)
         if self._left <= 0:
             raise mjbulk.JournalError("the process was killed")
 

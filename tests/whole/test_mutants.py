@@ -10,6 +10,8 @@ import pytest
 from attrs import evolve
 from mutants import MUTANTS, ROOT, Changed, Mutant, found, put_in
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,7 +55,7 @@ def test_one_that_has_lost_its_place_is_told(change: dict[str, str], problem: st
         put_in(evolve(MUTANTS[0], **change), copy)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", MUTANTS[:3], ids=[mutant.name for mutant in MUTANTS[:3]])
 def test_it_is_found(mutant: Mutant) -> None:
     """In a copy of the code, by a process of its own."""

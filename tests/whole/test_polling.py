@@ -10,6 +10,8 @@ from support import World, balanced, most_within
 import mjbulk
 from benchmarks.client_polling import through_client
 
+pytestmark = pytest.mark.long
+
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 
 

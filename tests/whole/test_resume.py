@@ -596,7 +596,7 @@ class Frozen(NoJournal):
 
     frozen = False
 
-    async def put(self, *_: Any) -> None:
+    async def put(self, *_: Any, **__: Any) -> None:
         if self.frozen:
             await asyncio.sleep(1e9)
 

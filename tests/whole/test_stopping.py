@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import random
+import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -39,6 +40,19 @@ async def test_no_folder_for_temporary_files_halts_the_run(world: World, tmp_pat
         with pytest.raises(mjbulk.ImportHalted, match="spool_dir") as halted:
             await client.import_contacts(people(10), lists=ADD)
     assert (halted.value.report.not_sent, world.posts()) == (10, 0)
+
+
+async def test_temporary_files_are_in_the_folder_that_was_said(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and rejections, of a run and of a plan: the system's temporary folder is not needed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    rows = [*people(1_000), *({"email": f"no address {n}"} for n in range(1_500))]
+    async with world.client(spool_dir=str(tmp_path)) as client:
+        plan = await client.plan_import(rows, lists=ADD)
+        report = balanced(await client.import_contacts(rows, lists=ADD))
+    assert (report.accepted, report.rejected, len(plan.rejections)) == (1_000, 1_500, 1_500)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_an_error_at_the_end_of_a_chunk_halts_the_run(world: World, tmp_path: Path) -> None:
@@ -151,6 +165,7 @@ CANCELLATIONS = int(os.environ.get("MJBULK_CANCELLATIONS", "20"))
 @pytest.mark.real_time
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cancel", [by_timeout, twice, by_anyio])
+@pytest.mark.long
 async def test_a_cancelled_import_leaves_nothing_open(tmp_path: Path, cancel: Cancel) -> None:
     """Wherever it is cancelled: nothing stays open or locked, what never left is not unknown, and the same call goes on
     at once.

@@ -50,6 +50,7 @@ def as_csv(rows: list[dict[str, Any]]) -> int:
     cities=st.lists(st.text(st.sampled_from('aé東",'), max_size=60), min_size=1, max_size=40),
     most=st.integers(150, 400),
 )
+@pytest.mark.long
 def test_chunks_are_exact_to_the_byte(via: Any, size: Any, cities: list[str], most: int) -> None:
     """No body is larger than it may be, none has room for the next row, and a row that fits into none is refused by
     its number.

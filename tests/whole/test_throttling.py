@@ -12,6 +12,8 @@ from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import LocalQuota, Step
 from mjbulk.testing import Fault
 
+pytestmark = pytest.mark.long
+
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 POST = "POST contact/managemanycontacts"
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Random imports against the emulator's truth: the outcome of every row is what really became of it.
 
 ``MJBULK_CASES=50000 python -m pytest tests/whole/test_truth.py`` tries 50,000 cases instead of
-2,000, other ones each time.
+1,000, other ones each time.
 """
 
 import asyncio
@@ -137,10 +137,13 @@ FILES: st.SearchStrategy[Edit | None] = st.sampled_from(
 )
 """What is served in the place of an error file; None for the file itself."""
 
-pytestmark = pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 900)  # they are two thousand tests, not two
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 900),  # they are a thousand tests, not two
+]
 _CASES = int(os.environ.get("MJBULK_CASES", "0"))
 CASES = settings(
-    max_examples=_CASES // 2 or 1000,
+    max_examples=_CASES // 2 or 500,
     deadline=None,
     derandomize=not _CASES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

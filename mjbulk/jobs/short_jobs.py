@@ -1,0 +1,114 @@
+"""When to look first at a job that may end before two looks could be apart.
+
+Looks at one job are at least g seconds apart. A first look that comes too early therefore costs g seconds, and one that
+comes at g seconds is late by many lives of a job of a tenth of that. How long such jobs take is seen only through the
+looks: the job had ended, or had not. The times of Mailjet have whole seconds, and say no more.
+
+=======  =====================================================================  =====
+symbol   meaning                                                                unit
+=======  =====================================================================  =====
+m        a hypothesis: the median of how long jobs of this size take            s
+w        the wait until the first look                                          s
+g        the least time between two looks                                       s
+p        the cost of one look, in lives (see `mjbulk.jobs.forecast`)            none
+F(t)     the share of jobs that have ended at t, if m is true                   none
+=======  =====================================================================  =====
+
+**Beliefs.** There are hypotheses from 0.05 s to 3 s, each an eighth above the one before, and "longer". With m,
+durations have a log-logistic distribution, ``F(t) = 1 / (1 + (m / t)^12)``. A job that had not ended at a and had ended
+at b multiplies the belief in m by ``F(b) - F(a)`` (Bayes). Before that every belief is raised to the power 0.97: what
+was seen long ago counts less, so that it is seen when jobs become shorter.
+
+**The wait.** Look when the expected cost is least, in lives: a look at w is late by ``(w - m) / m`` if the job has
+ended. If it has not, the look has cost p, and the next one may be late by ``(w + g - m) / m``.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from operator import mul
+from typing import Any, Self
+
+from attrs import field, frozen
+
+_STEP = 1.125
+_SHAPE = 12.0
+"""Jobs of one size differ little: half of them are within 9 % of the median."""
+_MEDIANS = tuple(0.05 * _STEP**index for index in range(35))
+"""In seconds; the last belief is that of "longer"."""
+_LONGEST = _MEDIANS[-1] * _STEP
+_FORGETTING = 0.97
+_LEAST_LIKELY = 1e-5
+"""No job makes a hypothesis less likely than that at once."""
+_SIZES = 4.0
+"""Jobs whose rows differ by less than this factor are of one size."""
+_PROBE = 1.1
+"""The first look at the first job of a size comes at the earliest time for one, times this."""
+
+Beliefs = tuple[float, ...]
+"""A number for each of `_MEDIANS`, and for "longer": the logarithms of what is believed, the greatest of them 0."""
+
+
+@frozen
+class ShortJobs:
+    """What was learned about short jobs of one kind, as plain numbers."""
+
+    beliefs: Mapping[str, Beliefs] = field(factory=dict)
+    """By the size of jobs."""
+
+    def first_look(self, rows: int, *, earliest: float, gap: float, price: float, alone: bool) -> float | None:
+        """Give the wait until the first look, ``earliest`` or longer, if it is to be less than the ``gap``.
+
+        While no job of its size has ended, a job that is watched ``alone`` is looked at early: one request finds out
+        whether such jobs are short.
+        """
+        known = self.beliefs.get(_size(rows))
+        if known is None:
+            return min(earliest * _PROBE, gap) if alone else None
+        beliefs = list(map(math.exp, known))
+        costs = _costs(earliest, gap, float(f"{price:.2g}"))
+        wait = min(costs, key=lambda wait: sum(map(mul, beliefs, costs[wait])))  # of several the longest
+        return wait if wait < gap else None
+
+    def after(self, rows: int, alive: float, ended: float) -> "ShortJobs":
+        """Add a job that had not ended after ``alive`` seconds, and had after ``ended`` seconds."""
+        size = _size(rows)
+        before = self.beliefs.get(size, (0.0,) * (len(_MEDIANS) + 1))
+        shares = [_share(ended, median) - _share(alive, median) for median in _MEDIANS]
+        likely = [*shares, 1.0 if ended > _LONGEST else 0.0]
+        logs = [_FORGETTING * old + math.log(max(one, _LEAST_LIKELY)) for old, one in zip(before, likely, strict=True)]
+        return ShortJobs({**self.beliefs, size: tuple(round(one - max(logs), 4) for one in logs)})
+
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> Self:
+        """Read plain data. Raises KeyError, TypeError or ValueError for anything else."""
+        beliefs = {str(size): tuple(map(float, logs)) for size, logs in known["beliefs"].items()}
+        if not all(len(logs) == len(_MEDIANS) + 1 and all(map(math.isfinite, logs)) for logs in beliefs.values()):
+            raise ValueError("these are no beliefs")
+        return cls(beliefs)
+
+
+def _size(rows: int) -> str:
+    """Name the size of a job: that of jobs whose rows are not known has no number."""
+    return str(int(math.log(rows, _SIZES))) if rows > 0 else ""
+
+
+def _share(seconds: float, median: float) -> float:
+    """Give F(t)."""
+    return 1 / (1 + (median / seconds) ** _SHAPE) if seconds > median / 100 else 0.0
+
+
+@lru_cache(maxsize=64)
+def _costs(earliest: float, gap: float, price: float) -> Mapping[float, tuple[float, ...]]:
+    """Give what a look costs after each possible wait, the longest first, if one or another hypothesis is true."""
+    waits = (median * math.sqrt(_STEP) for median in reversed(_MEDIANS))
+    some = [gap, *(wait for wait in waits if earliest <= wait < gap)]
+    return {wait: tuple(_cost(wait, median, gap, price) for median in (*_MEDIANS, math.inf)) for wait in some}
+
+
+def _cost(wait: float, median: float, gap: float, price: float) -> float:
+    """Give what a look costs if a hypothesis is true. With a median above the gap no look before the gap helps."""
+    if median >= gap:
+        return price * (wait < gap)
+    ended = _share(wait, median)
+    return ended * max(wait - median, 0.0) / median + (1 - ended) * (price + max(wait + gap - median, 0.0) / median)
