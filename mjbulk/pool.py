@@ -85,15 +85,15 @@ class SessionPool:
                 await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        """Close the journal after all clients, whatever fails meanwhile.
-
-        Raises the first of their errors; asyncio logs the others.
-        """
+        """Close the journal after all clients, whatever fails meanwhile. Raises the first of their errors."""
         time = Deadline(self._settings.stop_within)
         closing = [client.close() for client in self._clients.values()]
         try:
             await ended(closing)
         finally:
             await self._journal.aclose(time.left())
-        for one in closing:
-            await one
+        failures = [failure for one in closing if not one.cancelled() and (failure := one.exception()) is not None]
+        for other in failures[1:]:
+            failures[0].add_note(f"another client could not be closed either: {type(other).__name__}")
+        if failures:
+            raise failures[0]

@@ -27,8 +27,8 @@ class Running(asyncio.Future[_T]):
     - The coroutine begins after `keep` has returned. An eager task begins at once: it could end before its owner holds
       it, or change what its owner is about to change.
     - The task is kept until it has ended.
-    - The task never ends by an exception: who waits here gets it. A tool that watches tasks, such as Sentry, would
-      report an exception of the task itself, even if who waits handles it.
+    - The task never ends by an exception: the callers that wait here get it. A tool that watches tasks, such as Sentry,
+      would report an exception of the task itself, even if those callers handle it.
     """
 
     def __init__(self, work: Coroutine[Any, Any, _T], name: str | None) -> None:

@@ -33,7 +33,7 @@ CHUNKS = 16
 ROWS = [{"email": f"p{n}@example.org"} for n in range(CHUNKS * 3)]
 RATE = 60.0
 """Requests a second, so that a run takes a second or two."""
-LONG = 60.0
+LONG = 180.0
 """Seconds after which a try has failed."""
 WAYS = ("direct", "direct", "session", "session", "transaction", "mixed")
 """How the two come to the server. In the last one, the first of them comes by a pooler in transaction mode."""

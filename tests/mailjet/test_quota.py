@@ -383,7 +383,12 @@ async def test_somebody_cancels_all_tasks(steps: int) -> None:
     """As some programs do when they end. No request waits for ever, and a later one is granted."""
     one = gate(max_rate=1.0)
     await starts_of(one, 1)
-    waiting = [asyncio.create_task(starts_of(one, 1)) for _ in range(3)]
+
+    async def request() -> None:
+        async with one.grant("submit"):
+            """It has come."""
+
+    waiting = [asyncio.create_task(request()) for _ in range(3)]
     for _ in range(steps):
         await asyncio.sleep(0)
     for task in asyncio.all_tasks() - {asyncio.current_task(), *waiting}:
