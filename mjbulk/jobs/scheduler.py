@@ -129,6 +129,7 @@ class Scheduler:
         ``new`` says that the job was created just now, or a short time ago by another process (``resumed``): Mailjet
         may not find it yet.
         """
+        self._home.check()
         known = self._known.get(ref)
         if known is None:
             now = asyncio.get_running_loop().time()

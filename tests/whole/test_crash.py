@@ -57,7 +57,7 @@ def test_runs_in_which_people_recur_that_are_killed() -> None:
     """One person in a hundred, three rows in ten, somebody in every chunk, and others: on both ways, all actions."""
     some = f"--every 40 --kinds {' '.join(RECURRING)}"
     done = crash(f"--resend safe {some}", f"--resend never --first 12 {some}")
-    assert min(result["crashes"] for result in done) >= 35
+    assert min(result["crashes"] for result in done) >= 25
 
 
 @pytest.mark.timeout(900)
