@@ -182,12 +182,12 @@ async def test_a_session_without_runs_is_opened_again_once(postgres: Postgres) -
 async def test_settings_of_the_session(postgres: Postgres) -> None:
     """It is not ended for being idle, whatever the server says, and neither side waits for the other forever."""
     name = postgres.create_database()
-    postgres.sql(f"alter database {name} set idle_session_timeout = '50ms'")
+    postgres.sql(f"alter database {name} set idle_session_timeout = '1s'")
     postgres.sql(f"alter database {name} set default_transaction_isolation = 'serializable'")
     async with opened(postgres.url(name)) as journal:
         await begin(journal)
         session = await session_of(journal)
-        await asyncio.to_thread(postgres.sql, "select pg_sleep(0.3)")
+        await asyncio.to_thread(postgres.sql, "select pg_sleep(1.3)")
         assert await session_of(journal) == session
         shown = {
             setting: await journal._in_thread(asked, f"show {setting}")
