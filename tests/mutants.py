@@ -39,7 +39,7 @@ class Mutant:
         return [sys.executable, "-m", "pytest", *options, f"tests/{self.found_by}"]
 
 
-_CRASH = "--resend never --every 1 --kinds json:addnoforce"
+_CRASH = "--resend never --every 1 --kinds json:addnoforce:in_turn"
 _PUT = "await self._write(part.settled(**figures), *records)"
 _NOTE = "self._context.log.later(part.settled(**figures), *records)"
 _STEP = "part.become(Settled(), **figures)"
