@@ -32,6 +32,8 @@ _MAX_JOBS, _MAX_ROWS = 256, 1_000_000
 """How many unfinished jobs and rows mjbulk allows by default."""
 _RATE = 50
 """Requests a second for watching many jobs."""
+_SMALL_LASTS = 0.1
+"""Seconds that a job of ten rows lasts."""
 _PATIENCE = 1800.0
 """Seconds after which a contender is killed."""
 
@@ -265,6 +267,8 @@ class Sizes:
     """Seconds. A csvimport has about 28 times the rows of a JSON job, so fewer jobs reach the limit of rows."""
     lasting: float = 5.0
     lasting_rows: int = 100_000
+    small_rounds: int = 60
+    """Imports of ten rows, one after the other."""
     learn: float = 30.0
     measure: float = 120.0
     """Seconds for the figures of the quota."""
@@ -284,6 +288,7 @@ _QUICK = Sizes(
     imports_last=4.0,
     lasting=0.5,
     lasting_rows=20_000,
+    small_rounds=10,
     learn=15.0,
     measure=10.0,
     modelled=48,
@@ -305,6 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _json(options.rows or sizes.rows, rounds)
             if "lasting" in options.only:
                 _lasting(options.rows or sizes.lasting_rows, sizes.lasting, min(rounds, 3))
+            if "small" in options.only:
+                _small(options.rounds or sizes.small_rounds)
             if "journal" in options.only:
                 _journal(options.rows or sizes.rows, rounds)
             if "csv" in options.only:
@@ -327,7 +334,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    tables = ("json", "csv", "lasting", "journal", "memory", "quota", "polling")
+    tables = ("json", "csv", "lasting", "small", "journal", "memory", "quota", "polling")
     parser.add_argument("--only", choices=tables, nargs="+", default=("json", "csv"))
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
@@ -345,6 +352,22 @@ def _json(rows: int, rounds: int) -> None:
 def _lasting(rows: int, seconds: float, rounds: int) -> None:
     task = Task(rows, "contacts a second", rows, poll_min=1.0, jobs_last=seconds)
     compare(f"JSON way, jobs that last {seconds:g} s: {rows:,} rows from an iterable", JSON, task, rounds)
+
+
+def _small(rounds: int) -> None:
+    """Compare imports of ten rows with the least that one takes. Raises Refused unless all rows were sent."""
+    with sink("--jobs-last", str(_SMALL_LASTS)) as url:
+        arguments = ["--url", url, "--rounds", str(rounds), "--job-lasts", str(_SMALL_LASTS)]
+        took, _ = run([sys.executable, "-m", "benchmarks.with_small", *arguments])
+        sent = stats_of(url)["rows"]
+    if sent != 2 * 10 * rounds:
+        raise Refused(f"of {2 * 10 * rounds} rows the sink counted {sent}")
+    print(f"\n### Ten rows, a job that lasts {_SMALL_LASTS:g} s: {rounds} times, in turns\n")
+    print("| | median ms | least and most |\n| --- | ---: | ---: |")
+    for name, seconds in took.items():
+        print(f"| {name} | {median(seconds) * 1000:.1f} | {min(seconds) * 1000:.1f} to {max(seconds) * 1000:.1f} |")
+    ratio = median(took["mjbulk"]) / median(took["by hand"])
+    print(f"\nmjbulk takes {ratio:.2f} times as long as the least.", flush=True)
 
 
 def _journal(rows: int, rounds: int) -> None:

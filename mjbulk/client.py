@@ -118,19 +118,19 @@ class Client(Calls):
         """
         self._home.check()
         try:
-            await self.drain(drain)
+            await self.drained(drain)
         finally:
             if self._closing is None or not self._closing.done():
-                await asyncio.shield(self.close())
+                await asyncio.shield(self.closing())
 
-    async def drain(self, seconds: float | None) -> None:
-        """Begin no new run, and wait at most so long for those that have begun (None: until they end)."""
+    async def drained(self, seconds: float | None) -> None:
+        """Begin no new run, and wait at most so many seconds for the others (None: until they end). For a pool."""
         self._state = "closed"
         if seconds != 0 and self._runs:
             await asyncio.wait([run.task for run in self._runs], timeout=seconds)
 
-    def close(self) -> Running[None]:
-        """Begin to stop all runs and to close, unless that has begun, and give the task that does it."""
+    def closing(self) -> Running[None]:
+        """Begin to stop all runs and to close, unless that has begun, and give the task that does it. For a pool."""
         self._state = "closed"
         if self._closing is None:
             self._closing = keep(self._close(), name="mjbulk closes a client")

@@ -170,10 +170,10 @@ class Progress(Counts):
     requests: int = 0
     """How many requests were sent, with polls and retries."""
     rate: float = 0.0
-    """Rows a second that got their outcome, averaged since the start."""
+    """Rows a second that got their outcome by the work of this process, averaged over its time."""
     eta: float | None = None
-    """Seconds until the rows that were read will be settled, as likely as not: by the forecasts for their jobs, and at
-    this rate where they have none; None where nothing can be said."""
+    """Seconds until the rows that were read will be settled, as likely as not: by the forecasts for their jobs, and by
+    how soon rows and requests go through. None where nothing can be said yet; 0 at the end."""
     held: int = 0
     """Rows that wait for a job with an earlier row of their person. They count as read, and have no outcome yet."""
     stalled: Sequence[JobRef] = ()

@@ -76,7 +76,7 @@ class SessionPool:
         self._home.check()
         self._open = False
         try:
-            if draining := [keep(client.drain(drain)) for client in self._clients.values()]:
+            if draining := [keep(client.drained(drain)) for client in self._clients.values()]:
                 await asyncio.wait(draining)
         finally:
             if self._closing is None:
@@ -87,7 +87,7 @@ class SessionPool:
     async def _close(self) -> None:
         """Close the journal after all clients, whatever fails meanwhile. Raises the first of their errors."""
         time = Deadline(self._settings.stop_within)
-        closing = [client.close() for client in self._clients.values()]
+        closing = [client.closing() for client in self._clients.values()]
         try:
             await ended(closing)
         finally:

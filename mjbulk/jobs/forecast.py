@@ -144,6 +144,9 @@ class JobStatistics:
         return made
 
 
+_NOTHING = JobStatistics()
+
+
 # Forecast and decision
 
 
@@ -187,7 +190,7 @@ def next_look(
         wait = min(wait, (age + 1.0) * (1 + statistics.work.weight))
     if track.not_found:
         wait = min(wait, _LOST_WAIT)
-    usual = statistics.queue.predict(_QUEUE, 0.0).median + statistics.work.predict(_IMPORT, _log_rows(track)).median
+    usual = sum(usual_times(track.rows, statistics))
     wait = min(max(wait, bounds.least), bounds.most)
     if bounds.first < bounds.least and track.age_known and not track.looks:
         early = statistics.short.first_look(
@@ -215,16 +218,55 @@ def _forecast(track: Track, statistics: JobStatistics, now: float, late: int) ->
     queue, age = statistics.queue.predict(_QUEUE, 0.0, late), now - track.posted
     if track.begun_at is None:
         return sorted(queue.left(age, 1 - one) + work.left(0.0, 1 - other) for one, other in _PAIRS), _BLIND_PRICE
-    # The import began between two looks: at the usual time, if that lies between them.
-    age = now - min(max(track.posted + queue.median, track.queued_at), track.begun_at)
+    age = _work_age(track, queue, now)
     if track.first is None:
         price = _BEGUN_PRICE if statistics.shows_rows else _BLIND_PRICE
         return [work.left(age, 1 - one) for one, _ in _PAIRS], price
-    mean, variance = _by_progress(track, track.first, statistics, now)
-    other_mean, other_variance = work.log_left(age)
-    certainty = 1 / variance + 1 / other_variance
-    together = LogLogistic.of((mean / variance + other_mean / other_variance) / certainty, 1 / certainty)
+    together = _together(work.log_left(age), _by_progress(track, track.first, statistics, now))
     return [together.left(0.0, 1 - one) for one, _ in _PAIRS], _SEEING_PRICE
+
+
+def _work_age(track: Track, queue: LogLogistic, now: float) -> float:
+    """Give for how long an import has gone on that began between two looks: at the usual time, if that lies between
+    them.
+    """
+    begun = now if track.begun_at is None else track.begun_at
+    return now - min(max(track.posted + queue.median, track.queued_at), begun)
+
+
+def _together(one: tuple[float, float], other: tuple[float, float]) -> LogLogistic:
+    """Average two forecasts, each the mean and the variance of ``ln r``, weighted by 1 / variance."""
+    certainty = 1 / one[1] + 1 / other[1]
+    return LogLogistic.of((one[0] / one[1] + other[0] / other[1]) / certainty, 1 / certainty)
+
+
+def time_left(track: Track, statistics: JobStatistics) -> LogLogistic:
+    """Give the distribution of the time that a job had left at its last reply (or when it was posted), in s.
+
+    The variance of ``ln(q + w)``, a sum of two times, is about ``(q^2 v(ln q) + w^2 v(ln w)) / (q + w)^2``.
+    """
+    now, rows = track.seen_at, _log_rows(track)
+    work, queue = statistics.work.predict(_IMPORT, rows), statistics.queue.predict(_QUEUE, 0.0)
+    if track.begun_at is None:
+        parts = (queue.log_left(now - track.posted), work.log_left(0.0))
+        total = sum(math.exp(mean) for mean, _ in parts)
+        return LogLogistic.of(math.log(total), sum((math.exp(mean) / total) ** 2 * v for mean, v in parts))
+    left = work.log_left(_work_age(track, queue, now))
+    if track.first is None:
+        return LogLogistic.of(*left)
+    return _together(left, _by_progress(track, track.first, statistics, now))
+
+
+def foretold(track: Track, statistics: JobStatistics, now: float) -> bool:
+    """Say whether more is known of the end of a job than what is assumed of all jobs."""
+    assumed = sum(usual_times(track.rows, _NOTHING))
+    return statistics.work.weight > 0 or track.first is not None or now - track.posted > assumed
+
+
+def usual_times(rows: float, statistics: JobStatistics) -> tuple[float, float]:
+    """Give the medians of how long jobs wait in the queue and then import, in s."""
+    x = math.log(rows) if rows else None
+    return statistics.queue.predict(_QUEUE, 0.0).median, statistics.work.predict(_IMPORT, x).median
 
 
 def _by_progress(
@@ -267,8 +309,10 @@ def _worth_a_look(cases: Sequence[float], age: float, price: float) -> float:
 # Learning
 
 
-def learn(statistics: JobStatistics, track: Track, last: JobReply, now: float) -> JobStatistics:
-    """Add a job whose look at ``now`` found it ended, and whose look before did not.
+def learn(
+    statistics: JobStatistics, track: Track, last: JobReply, now: float, sent: float | None = None
+) -> JobStatistics:
+    """Add a job whose look at ``now`` found it ended, and whose look before did not. The look was ``sent`` before.
 
     JobEnd - JobStart is the duration of its import, by one clock. It is used as far as the looks allow it; without it
     the middle of what they allow is used.
@@ -287,7 +331,7 @@ def learn(statistics: JobStatistics, track: Track, last: JobReply, now: float) -
         statistics,
         queue=queue.with_point(0.0, math.log(max(waited, _SHORTEST))) if track.age_known else queue,
         work=work.with_point(math.log(rows), math.log(max(took, _SHORTEST))) if rows else work,
-        short=statistics.short.after(track.rows, track.seen_at - track.posted, now - track.posted)
+        short=statistics.short.after(track.rows, track.seen_at - track.posted, (sent or now) - track.posted)
         if track.age_known
         else statistics.short,
         **_judged(statistics, track, ended),

@@ -28,7 +28,7 @@ from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
 from mjbulk.mailjet.replies import JobReply, decode_job
 from mjbulk.mailjet.request_count import RequestCount, current_count
 from mjbulk.mailjet.requests import error_file_request, job_request
-from mjbulk.mailjet.transport import MAX_ERROR_FILE, Transport
+from mjbulk.mailjet.transport import MAX_ERROR_FILE, Doubt, Transport
 from mjbulk.models import JobKind, JobRef
 from mjbulk.outcomes.error_file import MISSING, ErrorFile, parse
 from mjbulk.outcomes.settle import announces_errors
@@ -66,6 +66,8 @@ class WatchedJob:
     """When it is expected to end (the median), by the loop's clock."""
     count: RequestCount | None = None
     """Counts the looks at it."""
+    due: float = 0.0
+    """When the next look at it is, by the same clock."""
     reply: JobReply | None = None
     """Its last reply."""
     waiters: list[asyncio.Future[Exception | None]] = field(factory=list)
@@ -215,8 +217,8 @@ class Scheduler:
     def _queue(self, job: WatchedJob, seconds: float) -> None:
         """Put a job into the first heap, due in ``seconds``."""
         self._polled.add(job)
-        due = asyncio.get_running_loop().time() + seconds
-        heapq.heappush(self._waiting, (due, next(self._sequence), job))
+        job.due = asyncio.get_running_loop().time() + seconds
+        heapq.heappush(self._waiting, (job.due, next(self._sequence), job))
         self._news.set()
         if self._task is None or self._task.done():
             self._task = keep(self._run(), name="mjbulk polls")
@@ -303,8 +305,15 @@ class Scheduler:
     async def _ask(self, job: WatchedJob) -> bool:
         """Ask for a job's state, and say whether there is news for callers."""
         loop = asyncio.get_running_loop()
+        sent = loop.time()
+
+        async def leaving() -> None:
+            nonlocal sent
+            sent = loop.time()
+
         try:
-            reply = await self._transport.send(job_request(job.ref), decode_job, patience=_PATIENCE)
+            doubt = Doubt(leaving=leaving)
+            reply = await self._transport.send(job_request(job.ref), decode_job, patience=_PATIENCE, doubt=doubt)
         except ApiError as refusal:
             job.track = job.track.after_404()
             if refusal.status != 404 or job.track.gone(loop.time(), self._assumptions.new_job_seconds):
@@ -316,7 +325,7 @@ class Scheduler:
         if finished(reply.status, self._assumptions.terminal_statuses):
             job.final = reply
             if not job.reopened:
-                self.statistics[job.ref.kind] = learn(self._statistics(job), job.track, reply, loop.time())
+                self.statistics[job.ref.kind] = learn(self._statistics(job), job.track, reply, loop.time(), sent)
         else:
             job.track = job.track.after(reply, loop.time())
         return changed or job.track.stalled != stalled

@@ -14,8 +14,8 @@ p        the cost of one look, in lives (see `mjbulk.jobs.forecast`)            
 F(t)     the share of jobs that have ended at t, if m is true                   none
 =======  =====================================================================  =====
 
-**Beliefs.** There are hypotheses from 0.05 s to 3 s, each an eighth above the one before, and "longer". With m,
-durations have a log-logistic distribution, ``F(t) = 1 / (1 + (m / t)^12)``. A job that had not ended at a and had ended
+**Beliefs.** There are hypotheses from 0.05 s to 3 s, each 8 % above the one before, and "longer". With m,
+durations have a log-logistic distribution, ``F(t) = 1 / (1 + (m / t)^20)``. A job that had not ended at a and had ended
 at b multiplies the belief in m by ``F(b) - F(a)`` (Bayes). Before that every belief is raised to the power 0.97: what
 was seen long ago counts less, so that it is seen when jobs become shorter.
 
@@ -31,10 +31,10 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-_STEP = 1.125
-_SHAPE = 12.0
-"""Jobs of one size differ little: half of them are within 9 % of the median."""
-_MEDIANS = tuple(0.05 * _STEP**index for index in range(35))
+_STEP = 1.08
+_SHAPE = 20.0
+"""Jobs of one size differ little: half of them are within 6 % of the median."""
+_MEDIANS = tuple(0.05 * _STEP**index for index in range(54))
 """In seconds; the last belief is that of "longer"."""
 _LONGEST = _MEDIANS[-1] * _STEP
 _FORGETTING = 0.97

@@ -55,7 +55,7 @@ _WITHOUT_A_CODE: Sequence[tuple[str, str]] = (
     ("failed to resolve host|could not translate host name", "the name of its server is not known"),
     ("Connection refused|No such file or directory", "no server listens at its address"),
     ("timeout expired|server is silent", "its server does not answer"),
-    ("closed the connection|connection is (lost|closed)|session has ended|server conn crashed", _ENDED),
+    ("closed the connection|connection is (lost|closed)|session has ended|server conn crashed|2 results", _ENDED),
     ("(?i)connection timed out|no route to host|network is unreachable", "its server cannot be reached"),
 )
 """By words of the server or of the driver."""

@@ -5,8 +5,8 @@ What follows from each attempt is decided in `mjbulk.mailjet.attempts`. `Transpo
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import IO, Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped
 from mjbulk.mailjet.replies import UnreadableReply, decode_error
 from mjbulk.mailjet.request_count import count_request
-from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.requests import Kind, Request
 from mjbulk.mailjet.retry_budget import RetryBudget
 from mjbulk.mailjet.verdict import Verdict, judge_failure, judge_status, retry_after, server_name
 
@@ -88,7 +88,7 @@ class _Again(Exception):  # a signal to the loop of attempts
 
 
 class Transport:
-    """The requests of one API key. Mutable state: the retry budget."""
+    """The requests of one API key. Mutable state: the retry budget, and how many requests wait and were granted."""
 
     def __init__(self, exchange: Exchange, gate: Gate, settings: Settings, emit: Emit, chance: random.Random) -> None:
         """Send nothing yet. ``chance`` spreads the waits."""
@@ -98,6 +98,10 @@ class Transport:
         self._budget = RetryBudget()
         self._emit = emit
         self._chance = chance
+        self.waiting = 0
+        """Requests that wait for their turn."""
+        self.granted = 0
+        """Requests that have had it."""
         self._when_refused: Callable[[], object] = lambda: None
 
     def when_refused(self, call: Callable[[], object]) -> None:
@@ -191,13 +195,25 @@ class Transport:
         loop = asyncio.get_running_loop()
         came = loop.time()
         try:
-            async with self._gate.grant(sending.request.kind) as start:
+            async with self._turn(sending.request.kind) as start:
                 sending.tries = evolve(
                     sending.tries, count=sending.tries.count + 1, deadline=sending.tries.deadline + loop.time() - came
                 )
                 return await self._doubted(sending, start)
         except KeyStopped as stopped:
             raise sending.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
+
+    @asynccontextmanager
+    async def _turn(self, kind: Kind) -> AsyncIterator[Start]:
+        """Hold a grant of the gate, and count it."""
+        self.waiting += 1
+        waits = 1
+        try:
+            async with self._gate.grant(kind) as start:
+                self.waiting, self.granted, waits = self.waiting - 1, self.granted + 1, 0
+                yield start
+        finally:
+            self.waiting -= waits
 
     async def _doubted(self, sending: _Sending[Any], start: Start) -> AttemptResult:
         """Make an attempt and keep the doubt true at each moment: a cancellation leaves it as it is then."""

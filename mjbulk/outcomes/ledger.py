@@ -1,6 +1,7 @@
 """The books of a run while it goes on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from mjbulk.models import Counts, JobRef, Rejection, Unsettled
 from mjbulk.outcomes.rejections import RejectionStore
@@ -15,11 +16,20 @@ class Ledger:
         them.
         """
         self.accepted = self.rejected = self.superseded = self.unknown = self.not_sent = 0
+        self.recalled = 0
+        """Rows whose outcome an earlier process has found."""
         self.rejections = RejectionStore(folder=folder)
         self.unsettled: list[Unsettled] = []
         self.jobs: list[JobRef] = []
         self.accepted_rows = RowSet()
         self.superseded_rows = RowSet()
+
+    @contextmanager
+    def recalling(self) -> Iterator[None]:
+        """Count the rows that are posted meanwhile as those of an earlier process. Nothing else may be posted then."""
+        before = self.settled
+        yield
+        self.recalled += self.settled - before
 
     def note_accepted(self, rows: Iterable[range], superseded: Iterable[range]) -> None:
         """Note which rows were accepted. ``superseded`` are those of them that a later row of their person has
@@ -64,6 +74,11 @@ class Ledger:
     def settled(self) -> int:
         """How many rows have their outcome."""
         return self.accepted + self.rejected + self.superseded + self.unknown + self.not_sent
+
+    @property
+    def own(self) -> int:
+        """How many rows have their outcome by the work of this process."""
+        return self.settled - self.recalled
 
     def counts(self, rows: int) -> Counts:
         """Give the counts, with the number of rows that were read."""

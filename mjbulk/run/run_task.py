@@ -18,7 +18,6 @@ from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
 from mjbulk.events import Event
 from mjbulk.journal.records import mask, rejection_of
-from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.models import Progress, Rejection, Unsettled
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
@@ -27,6 +26,7 @@ from mjbulk.rows.sources import Source
 from mjbulk.run.books import post_rest, post_stored
 from mjbulk.run.context import RunContext
 from mjbulk.run.engine import Engine
+from mjbulk.run.figures import Figures
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import Reader
 from mjbulk.run.run_log import RunLog
@@ -79,8 +79,7 @@ class RunTask:
         self._stored = False
         self._awaits = "its journal"
         self._halted = asyncio.Event()
-        self._began = asyncio.get_running_loop().time()
-        self._requested = RequestCount()
+        self._figures = Figures(self._ledger, engine)
         self._spill = Spill(engine.settings.spool_dir)
 
     # What is seen of it
@@ -97,28 +96,7 @@ class RunTask:
 
     def progress(self) -> Progress:
         """Give a snapshot."""
-        seconds = asyncio.get_running_loop().time() - self._began
-        rate = self._ledger.settled / seconds if seconds > 0 else 0.0
-        jobs = list(self._pipeline.jobs()) if self._pipeline else []
-        return Progress(
-            **self._counts(),
-            jobs=self._pipeline.statuses() if self._pipeline else {},
-            requests=self._requested.sent,
-            rate=rate,
-            eta=self._eta(rate),
-            stalled=tuple(job.ref for job in jobs if job.track.stalled),
-            held=self._pipeline.held_rows if self._pipeline else 0,
-        )
-
-    def _eta(self, rate: float) -> float | None:
-        """Give the seconds until all that was read is settled: jobs by their forecasts, other rows at this rate."""
-        now = asyncio.get_running_loop().time()
-        jobs = list(self._pipeline.jobs()) if self._pipeline else []
-        others = self._rows - self._ledger.settled - sum(job.track.rows for job in jobs)
-        ends = [max(job.ends - now, 0.0) for job in jobs]
-        if others > 0 and rate:
-            ends.append(others / rate)
-        return max(ends, default=None)
+        return self._figures.snapshot(self._rows, self._pipeline)
 
     @property
     def _rows(self) -> int:
@@ -132,7 +110,7 @@ class RunTask:
 
     async def main(self, timeout: float | None) -> None:
         """Take the run to its end. Raises only what is no Error: that is a fault of ours, or ends the process."""
-        self._requested.begin()
+        self._figures.requests.begin()
         self._engine.emit(Event(name="run.started", run_id=self._run_id))
         loop = asyncio.get_running_loop()
         overdue = Overdue(f"its timeout of {timeout} s ran out")
@@ -256,8 +234,11 @@ class RunTask:
 
     def _reject(self, rejection: Rejection) -> None:
         self._ledger.post_rejections([rejection])
-        if self._log is not None and self._pipeline is not None and self._pipeline.is_new(rejection.row or 0):
-            self._log.refuse(rejection)
+        if self._log is not None and self._pipeline is not None:
+            if self._pipeline.is_new(rejection.row or 0):
+                self._log.refuse(rejection)
+            else:
+                self._ledger.recalled += 1
         self._check_rejected()
         if isinstance(self.cause, RowsRejected):
             raise self.cause
@@ -277,7 +258,8 @@ class RunTask:
         self._stored = True
         counts = log.history.counts()
         self._rows_before = counts.rows
-        await post_stored(self._ledger, log, counts)
+        with self._ledger.recalling():
+            await post_stored(self._ledger, log, counts)
 
     async def _settle_known(self, log: RunLog) -> None:
         """Without the source: settle the jobs that are known. The rest waits for the source."""
@@ -287,11 +269,12 @@ class RunTask:
         if counts.not_sent or not history.run.whole:
             self.cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
         pipeline = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
-        async for record in log.recall_rows():
-            self._ledger.post_rejections([rejection_of(record)])
-        pending = log.row_sets.pending(counts.rows)
-        cause = history.run.cause or "it was not sent"
-        self._ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
+        with self._ledger.recalling():
+            async for record in log.recall_rows():
+                self._ledger.post_rejections([rejection_of(record)])
+            pending = log.row_sets.pending(counts.rows)
+            cause = history.run.cause or "it was not sent"
+            self._ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
         for chunk in history.chunks.values():
             await pipeline.take_known(chunk)
 
@@ -305,6 +288,7 @@ class RunTask:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._engine.settings.stop_within
         self._awaits = "what is still under way, to stop"
+        self._figures.stop()
         for task in tasks:
             task.cancel()
         async with AsyncExitStack() as then:  # in the reverse order
@@ -358,17 +342,18 @@ class RunTask:
         report = self._make_report()
         if isinstance(self.cause, RowsRejected):  # when it was raised, the books were open
             self.cause.report = evolve(report, halted=Error(str(self.cause)))
+        self._figures.end(self._rows, self._pipeline)
         self.report = report
         self._engine.emit(Event(name="run.ended", run_id=self._run_id, rows=self._rows))
         self._notify()
 
     def _requests(self) -> int:
         before = self._log.history.run.requests if self._log else 0
-        return before + self._requested.sent
+        return before + self._figures.requests.sent
 
     def _seconds(self) -> float:
         before = self._log.history.run.milliseconds / 1000 if self._log else 0.0
-        return before + asyncio.get_running_loop().time() - self._began
+        return before + self._figures.seconds
 
     def _make_report(self) -> Report:
         run = self._log.history.run if self._log is not None and self._stored else None

@@ -61,7 +61,9 @@ class Settling:
         for part in settled:
             some = by_part.get(part.record.first, [])
             log.check_rejections(part.record, some)
-            self._post(part, self._recalled(part, some))
+            recalled = self._recalled(part, some)
+            with self._context.ledger.recalling():
+                self._post(part, recalled)
 
     def _recalled(self, part: Part, records: Sequence[RejectionRecord]) -> Sequence[Rejection]:
         return list(self._given().recall(part.entries, records)) if records else []

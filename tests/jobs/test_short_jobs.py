@@ -126,6 +126,17 @@ def test_sizes_are_learned_apart() -> None:
     assert min(waits[0], waits[1000]) >= 1.0
 
 
+def test_what_counts_is_when_a_look_was_sent() -> None:
+    """Its answer may be late: then the job had ended before, and the next look need not wait for that."""
+    soon, late = JobStatistics(), JobStatistics()
+    for _ in range(30):
+        new = Track(kind="contact", rows=ROWS, posted=0.0, new=True, age_known=True)
+        done = JobReply(status="Completed", count=ROWS)
+        soon, late = learn(soon, new, done, 0.5, 0.2), learn(late, new, done, 0.5)
+    waits = [next_look(new, learned, 0.0, BOUNDS).wait for learned in (soon, late)]
+    assert waits[0] < 0.2 < waits[1]
+
+
 # What is kept
 
 
@@ -149,8 +160,8 @@ def test_what_was_learned_can_be_kept() -> None:
         {"beliefs": 7},
         {"beliefs": {"1": 7}},
         {"beliefs": {"1": [0.0]}},
-        {"beliefs": {"1": ["x"] * 36}},
-        {"beliefs": {"1": [math.nan] * 36}},
+        {"beliefs": {"1": ["x"] * 55}},
+        {"beliefs": {"1": [math.nan] * 55}},
     ],
 )
 def test_what_was_damaged_is_not_taken(damage: Any) -> None:

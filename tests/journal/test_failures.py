@@ -62,6 +62,8 @@ def test_statements_that_were_prepared_elsewhere_tell_of_a_pooler(state: str) ->
         ("fe_sendauth: no password supplied", "the server refuses the user or the password"),
         ("connection timeout expired", "its server does not answer"),
         ("FATAL:  no such user: x", "the server has no such user"),
+        ("server closed the connection unexpectedly", "the server has ended the session"),
+        ("received 2 results from command 'BEGIN'", "the server has ended the session"),
         ("FATAL:  Passwort-Authentifizierung fehlgeschlagen", "OperationalError$"),
     ],
 )

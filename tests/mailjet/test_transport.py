@@ -1,6 +1,7 @@
 """One request until it is answered: what follows from each attempt, and what the transport does about it."""
 
 import asyncio
+from contextlib import suppress
 from io import BytesIO
 from math import inf
 from random import Random
@@ -419,6 +420,51 @@ async def test_an_answer_is_worth_more_than_its_lesson() -> None:
     exchange = FakeExchange(answer(429), OK)
     assert await transport_of(exchange, quota=Deaf()).send(POST, bytes) == b"fine"
     assert len(exchange.calls) == 2
+
+
+async def test_requests_that_wait_for_their_turn_are_counted() -> None:
+    """Until they have it, are cancelled, or fail."""
+    transport = transport_of(FakeExchange(OK, seconds=1.0))
+    tasks = [asyncio.create_task(transport.send(GET, bytes)) for _ in range(12)]
+    await settled()
+    assert (transport.waiting, transport.granted) == (4, 8)
+    tasks[9].cancel()
+    await asyncio.sleep(1.5)
+    assert (transport.waiting, transport.granted) == (0, 11)
+    await asyncio.wait(tasks)
+    await transport.send(GET, bytes)
+    assert (transport.waiting, transport.granted) == (0, 12)
+    stopped = transport_of(FakeExchange(answer(429, Retry_After="3600")))
+    with pytest.raises(GaveUp):
+        await stopped.send(GET, bytes)
+    assert (stopped.waiting, stopped.granted) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply", "calls"),
+    [(POST, answer(400), 1), (POST, answer(404), 1), (POST, OK, 0), (GET, answer(404), 0), (POST, answer(302), 1)],
+)
+async def test_a_refusal_of_what_was_sent_is_told(request_: Request, reply: Response, calls: int) -> None:
+    """Something may not be what it was. A GET that finds nothing changes nothing."""
+    told: list[int] = []
+    transport = transport_of(FakeExchange(reply))
+    transport.when_refused(lambda: told.append(1))
+    with suppress(ApiError):
+        await transport.send(request_, bytes)
+    assert len(told) == calls
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(401, "fatal"), (403, "fatal")])
+async def test_a_page_of_somebody_else_is_told_from_a_refusal(status: int, verdict: str) -> None:
+    """By its body; the error names the server, and the event tells it too."""
+    events: list[Event] = []
+    transport = transport_of(FakeExchange(answer(status, b"<html>no</html>", Server="squid/5.7")), events)
+    with pytest.raises(Untrusted, match=f"squid/5.7 answered {status} with a page") as page:
+        await transport.send(POST, bytes)
+    assert (page.value.sent, events[-1].verdict, events[-1].status) == (False, verdict, str(status))
+    for body, kind in ((b"", "wrong"), (b'{"ErrorMessage": "no"}', "may not do that")):
+        with pytest.raises(ApiError, match=kind if status == 401 else "may not do that"):
+            await transport_of(FakeExchange(answer(status, body))).send(POST, bytes)
 
 
 async def test_closing_ends_requests_that_wait_and_the_connections() -> None:

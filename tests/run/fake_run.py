@@ -145,7 +145,7 @@ class FakeTransport:
     """Takes every body, and gives a job."""
 
     def __init__(self) -> None:
-        self.requests = 0
+        self.requests = self.waiting = self.granted = 0
         self.bodies: list[Any] = []
         self.wait: asyncio.Future[None] | None = None
         """Each request waits for it, if there is one."""

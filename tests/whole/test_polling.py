@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support import World, balanced, most_within
+from support import KEYS, World, balanced, most_within
 
 import mjbulk
 from benchmarks.client_polling import through_client
+from mjbulk.testing import Knobs
 
 pytestmark = pytest.mark.long
 
@@ -78,6 +80,64 @@ async def test_progress_shows_jobs_move_and_when_they_will_end(world: World) -> 
     for left, progress in middle:
         assert progress.settled == 0
         assert progress.eta == pytest.approx(left, rel=0.2, abs=30)
+
+
+@pytest.mark.parametrize(("limit", "learned"), [("max_rate", 1 / 3), ("rate_limit", 1 / 2)])
+async def test_what_is_left_is_foretold_where_requests_wait(world: World, limit: str, learned: float) -> None:
+    """Fifty jobs at twenty requests a second: from one third on to a factor of two, and half a second before the end
+    no minutes. Where the limit has to be found out first, from the middle on.
+    """
+    knobs: dict[str, Any] = {"rate_limit": 20} if limit == "rate_limit" else {}
+    said: dict[str, Any] = {"max_rate": 20.0} if limit == "max_rate" else {}
+    loop = asyncio.get_running_loop()
+    async with world.turned(**knobs) as other, other.client(chunk_rows=10, **said) as client:
+        run, seen = client.start_import(people(500), lists=ADD), []
+        while not run.task.done():
+            await asyncio.wait({run.task}, timeout=0.25)
+            seen.append((loop.time(), run.progress))
+        ended = loop.time()
+        assert balanced(await run).ok
+    figures = [(ended - when, progress.eta) for when, progress in seen if when > ended * learned and ended - when > 0.3]
+    known = [(left, eta) for left, eta in figures if eta is not None]
+    assert len(known) > 0.8 * len(figures)
+    assert all(left / 2.2 <= eta <= 2.2 * left for left, eta in known)
+    assert seen[-1][1].eta == 0
+    assert seen[-1][1].rate == pytest.approx(500 / ended, rel=0.05)
+
+
+async def test_figures_are_frozen_when_a_run_has_ended(world: World) -> None:
+    """However long somebody keeps it."""
+    async with world.client() as client:
+        run = client.start_import(people(10), lists=ADD)
+        await run
+        last = run.progress
+        await asyncio.sleep(100)
+        await client.import_contacts(people(20), lists=ADD)
+        assert run.progress == last
+    assert (last.eta, last.settled) == (0.0, 10)
+    assert last.rate == pytest.approx(10 / run.report.seconds) if run.report else False
+
+
+async def test_a_resumed_run_counts_its_own_work(world: World, tmp_path: Path) -> None:
+    """What an earlier process has settled or rejected is in its books, and no work of this one."""
+    rows = [*people(400), {"email": "bad"}, *({"email": f"later{n}@example.org"} for n in range(100))]
+    world.emulator.knobs = Knobs(import_seconds=10.0)
+    settings, loop = world.settings(chunk_rows=10, max_jobs=30), asyncio.get_running_loop()
+    async with mjbulk.Client(KEYS, settings, journal=tmp_path / "a.db") as client:
+        first = client.start_import(rows, lists=ADD, run_id="r")
+        async for progress in first:
+            if progress.accepted >= 300:
+                break
+        before = balanced(await first.stop())
+    async with mjbulk.Client(KEYS, settings, journal=tmp_path / "a.db") as client:
+        began = loop.time()
+        run = client.start_import(rows, lists=ADD, run_id="r")
+        rates = [progress.rate async for progress in run]
+        assert balanced(await run).accepted == 500
+    own = 501 - before.accepted - before.rejected
+    assert before.accepted >= 300
+    assert rates[-1] == pytest.approx(own / (loop.time() - began), rel=0.02)
+    assert max(rates) <= own
 
 
 async def test_a_slow_reader_of_progress_skips(world: World) -> None:
