@@ -124,7 +124,7 @@ class Client(Calls):
                 await asyncio.shield(self.closing())
 
     async def drained(self, seconds: float | None) -> None:
-        """Begin no new run, and wait at most so many seconds for the others (None: until they end). For a pool."""
+        """Begin no new run, and wait at most ``seconds`` for the others (None: until they end). For a pool."""
         self._state = "closed"
         if seconds != 0 and self._runs:
             await asyncio.wait([run.task for run in self._runs], timeout=seconds)
