@@ -285,7 +285,7 @@ def test_unsent_rows_alone_can_be_imported(mailjet: Mailjet, write: Write, capsy
 def test_a_timeout_leaves_unsent_rows(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """--timeout stops a run; jobs under way are named so that they can be watched."""
     mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
-    arguments = ["--timeout", "0.5", "--chunk-rows", "1", "--max-jobs", "1", "--no-journal"]
+    arguments = ["--timeout", "2", "--chunk-rows", "1", "--max-jobs", "1", "--no-journal"]
     assert main(["import", write(people(3)), "--list", "1", "--action", "remove", *arguments, "--json"]) == 3
     out, err = capsys.readouterr()
     books = json.loads(out)
@@ -474,7 +474,7 @@ def test_a_job_that_failed_exits_1(mailjet: Mailjet, capsys: Output) -> None:
 def test_a_job_that_goes_on_exits_3(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """A job that has not ended in time is said to go on; its errors cannot be read yet."""
     mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
-    assert main(["import", write(people(1)), *TO_LIST, "--timeout", "0.3"]) == 3
+    assert main(["import", write(people(1)), *TO_LIST, "--timeout", "2"]) == 3
     job = f"contact:{max(mailjet.emulator.jobs)}"
     capsys.readouterr()
     assert main(["watch", job, "--timeout", "0.2"]) == 3
@@ -499,7 +499,7 @@ def test_a_server_that_does_not_answer_exits_3(mailjet: Mailjet, capsys: Output)
 def test_watch_ends_at_a_signal(mailjet: Mailjet, write: Write) -> None:
     """Ctrl-C gives up watching, and not the job."""
     mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
-    assert main(["import", write(people(1)), *TO_LIST, "--timeout", "0.3"]) == 3
+    assert main(["import", write(people(1)), *TO_LIST, "--timeout", "2"]) == 3
     before = mailjet.requests
     with running("watch", f"contact:{max(mailjet.emulator.jobs)}") as process:
         wait_for(lambda: mailjet.requests > before)
@@ -700,7 +700,7 @@ def test_what_was_found_of_an_account_holds_for_an_import(mailjet: Mailjet, writ
 def test_a_csvimport_is_aborted(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """A job that takes long is aborted by its ID; a job of another kind is refused."""
     mailjet.emulator.knobs = Knobs(import_seconds=60.0)
-    assert main(["import", write(people(1)), *TO_LIST, "--via", "csv", "--timeout", "0.5"]) == 3
+    assert main(["import", write(people(1)), *TO_LIST, "--via", "csv", "--timeout", "2"]) == 3
     capsys.readouterr()
     assert main(["abort", f"csvimport:{max(mailjet.emulator.jobs)}"]) == 0
     assert "Abort" in capsys.readouterr().out
