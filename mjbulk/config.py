@@ -5,6 +5,7 @@ import json
 import os
 import ssl as ssl_module
 import tomllib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -150,11 +151,13 @@ class Settings:
     """Folder for the rows of unfinished jobs and for rejections, in files without a name; by default the system's
     temporary folder. They take up to twice the room of these rows, and 16 MiB."""
     connect_timeout: float = _setting("connect_timeout", 10.0, float, validator=_NUMBER)
-    """Seconds that a connection may take to be made."""
+    """Seconds that a connection may take to be made. The lookup of its name, and the answer of a proxy, may take as
+    long again."""
     read_timeout: float = _setting("read_timeout", 60.0, float, validator=_NUMBER)
-    """Seconds without a byte of an answer."""
-    min_upload_rate: float = _setting("min_upload_rate", 64 * 1024.0, float, validator=_NUMBER)
-    """Bytes a second. A request may take ``read_timeout`` and, in addition, the time of its bytes at this rate."""
+    """Seconds without a byte in either direction after which a request is given up. A request that is slow may take
+    as long as it takes."""
+    min_upload_rate: float | None = _setting("min_upload_rate", None, float, validator=_NUMBER_OR_NONE)
+    """Deprecated: it has no effect any more."""
     proxy: str | None = _setting("proxy", None, str.strip, repr=False)
     """Address of an HTTP proxy. Proxies of the environment are not used."""
     ssl: ssl_module.SSLContext | None = field(default=None, repr=False)
@@ -167,6 +170,9 @@ class Settings:
         self._check_url()
         if self.ssl is not None:
             self._check_ssl(self.ssl)
+        if self.min_upload_rate is not None:
+            said = "min_upload_rate has no effect any more: slow uploads may take as long as they take"
+            warnings.warn(said, DeprecationWarning, stacklevel=3)
 
     def _check_ssl(self, context: object) -> None:
         if not isinstance(context, ssl_module.SSLContext):
@@ -227,6 +233,9 @@ class Assumptions:
     """Seconds after a job's end for which its counts may lag (FACTS 2.4)."""
     error_file_seconds: float = field(default=63.0, validator=_SECONDS)
     """Seconds after a job's end for which its error file may not be there yet (FACTS 3.3)."""
+    proxy_pages_are_true: bool = field(default=False, validator=_BOOL)
+    """Whether pages of nginx, HAProxy and squid which say that a request reached nobody are believed (FACTS 10.1, 10.2
+    and 10.3). With False such an answer leaves it in doubt."""
     max_body_bytes: int | None = field(default=None, validator=_COUNT_OR_NONE)
     """Bytes of the largest body that Mailjet takes (FACTS 1.9). Chunks have no more."""
     max_rows: int | None = field(default=None, validator=_COUNT_OR_NONE)

@@ -141,6 +141,8 @@ class NoAnswer(Error):
         self.sent = sent
 
     def __str__(self) -> str:
+        if not self.attempts and not self.sent:
+            return f"{self.call} was not sent: {self.sentence}"
         tried = f"{self.attempts} attempts" if self.attempts != 1 else "1 attempt"
         in_doubt = self.sent and not self.call.startswith("GET ")
         doubt = "it may have been applied" if in_doubt else "nothing of it was applied"

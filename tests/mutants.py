@@ -314,6 +314,34 @@ MUTANTS = (
         "self._rules.merge(held.encoded, encoded)",
         f"{_HELD}::test_held_entries_are_no_larger_than_their_bytes",
     ),
+    Mutant(
+        "a doubt stops nothing",
+        "mjbulk.mailjet.outage:after",
+        "_doubtful(state, _first_wait(now - ticket.at), _harm(news), now) if is_lost else state",
+        "state",
+        "mailjet/test_transport.py::test_one_doubt_stops_what_may_do_harm",
+    ),
+    Mutant(
+        "a try that is lost ends no trust",
+        "mjbulk.mailjet.outage:_probing",
+        "_doubtful(state, _longer(state.wait), state.lost + _harm(news), now)",
+        "evolve(state, under_way=state.under_way - 1)",
+        "mailjet/test_outage.py::test_what_happens_changes_the_state",
+    ),
+    Mutant(
+        "what left whole was not applied",
+        "mjbulk.mailjet.verdict:judge",
+        "Verdict.AMBIGUOUS if ending.phase is Phase.WHOLE else Verdict.NOT_APPLIED",
+        "Verdict.NOT_APPLIED",
+        "mailjet/test_verdict.py::test_the_verdict_of_each_failure",
+    ),
+    Mutant(
+        "what waits for its grant leaves in an outage",
+        "mjbulk.mailjet.outage_gate:OutageGate.tell",
+        "leave.recall()",
+        "pass",
+        "mailjet/test_outage_gate.py::test_a_leave_is_recalled",
+    ),
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 import mjbulk
-from mjbulk.testing import Emulator, Knobs
+from mjbulk.testing import Emulator, Fault, Knobs
 
 
 async def settled() -> None:
@@ -57,6 +57,18 @@ class World:
     def requests(self) -> int:
         """How many requests were made, answered or not."""
         return sum(event.name == "request" for event in self.events)
+
+    def weather(self, happens: Callable[[str, float], Fault | None]) -> None:
+        """Let a function say what happens to each request, by its method and route and by the time in seconds; None is
+        what was scripted.
+        """
+        script = self.emulator._faults
+        scripted, emulator = script.take, self.emulator
+
+        def take(method: str, route: str) -> Fault | None:
+            return happens(f"{method} {route}", emulator.now) or scripted(method, route)
+
+        script.take = take  # type: ignore[method-assign]  # of this emulator alone
 
     @asynccontextmanager
     async def turned(self, **knobs: Any) -> AsyncIterator["World"]:

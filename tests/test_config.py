@@ -124,7 +124,7 @@ DEFAULTS = {
     "drain": None,
     "connect_timeout": 10.0,
     "read_timeout": 60.0,
-    "min_upload_rate": 65536.0,
+    "min_upload_rate": None,
     "proxy": None,
     "ssl": None,
     "insecure_host": None,
@@ -181,12 +181,23 @@ def test_variables_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, variable
 def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting but the SSL context can be said by its variable."""
     for name, variable in VARIABLES.items():
+        if name == "min_upload_rate":
+            continue
         monkeypatch.setenv(variable, "https://7.example" if name == "api_url" else "7")
         assert str(getattr(Settings(), name)) in ("7", "7.0", "https://7.example")
 
 
+def test_the_least_rate_of_uploads_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller that still says it, as an argument or in the environment, is warned."""
+    with pytest.warns(DeprecationWarning, match="min_upload_rate has no effect any more"):
+        assert Settings(min_upload_rate=65536.0).read_timeout == 60.0
+    monkeypatch.setenv("MJBULK_MIN_UPLOAD_RATE", "7")
+    with pytest.warns(DeprecationWarning, match="slow uploads may take as long as they take"):
+        Settings()
+
+
 WHOLE = ("concurrency", "max_jobs", "max_rows", "attempts", "chunk_rows", "chunk_bytes")
-REAL = ("give_up_after", "max_rate", "connect_timeout", "read_timeout", "min_upload_rate", "poll_max")
+REAL = ("give_up_after", "max_rate", "connect_timeout", "read_timeout", "poll_max")
 NO_TIME = ("drain", "poll_min", "account_ttl")
 
 

@@ -136,7 +136,7 @@ def test_a_task_that_is_tried_again(mailjet: Mailjet, tmp_path: Path, monkeypatc
     (tmp_path / "contacts.csv").write_text("email\n" + "".join(f"p{n}@example.org\n" for n in range(39)) + "nobody\n")
     load_task = load(PROGRAMS / "p11_airflow.py").load
     for after in (2, 1):
-        mailjet.emulator.fault("POST contact/managemanycontacts", Fault.answer(403), after=after)
+        mailjet.emulator.fault("POST contact/managemanycontacts", Fault.answer(403, "{}"), after=after)
         with pytest.raises(mjbulk.ImportHalted):
             load_task(str(tmp_path / "contacts.csv"), "2026-11-23")
     books = load_task(str(tmp_path / "contacts.csv"), "2026-11-23")

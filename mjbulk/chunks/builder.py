@@ -153,7 +153,7 @@ class Builder:
         """Say how many of these rows fit if all of them are new people; into an empty chunk at least one does."""
         rules, entries, ends = self._rules, len(self._encoded), batch.ends
         between = len(rules.frame.between)
-        left = rules.learned.most - rules.frame.size(entries, self.bytes) + (0 if entries else between)
+        left = rules.learned.next - rules.frame.size(entries, self.bytes) + (0 if entries else between)
         held = bisect_right(batch.weights, rules.most_held - self._weight + batch.weights[at]) - 1
         most = int(min(rules.limits.rows - entries, held - at))
         fit = bisect_right(range(most), left, key=lambda row: ends[at + row + 1] - ends[at] + (row + 1) * between)
@@ -165,7 +165,7 @@ class Builder:
         if not entries:
             return True
         size = self._rules.frame.size(entries + 1, self.bytes + len(held.encoded))
-        return entries < self._rules.limits.rows and size <= self._rules.learned.most
+        return entries < self._rules.limits.rows and size <= self._rules.learned.next
 
     def take(self, batch: Batch, start: int, stop: int) -> None:
         """Take rows of people who are not in it. `note` them before it is cut."""
@@ -228,7 +228,7 @@ class Builder:
     def _may_have(self, size: int, weight: int) -> bool:
         """Say whether its entries and its rows as they were given may have this many bytes."""
         rules, entries = self._rules, len(self._encoded)
-        most = rules.limits.bytes if entries == 1 else rules.learned.most
+        most = rules.limits.bytes if entries == 1 else rules.learned.next
         few = self._taken < _MOST_ROWS and weight <= rules.most_held
         return few and rules.frame.size(entries, size) <= most
 

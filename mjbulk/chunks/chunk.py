@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count
+from math import inf
 from typing import Any, Self
 
 from attrs import define, field, frozen
@@ -155,8 +156,15 @@ class SizeLimit:
 
     most: int
     """Bytes that a body of several rows may have."""
+    link: Callable[[], float] = lambda: inf
+    """Gives the bytes that a body should have on a link as slow as it is now."""
     passed: int = 0
     """Bytes of the largest body that went through."""
+
+    @property
+    def next(self) -> float:
+        """Bytes that the next body of several rows may have."""
+        return min(self.most, self.link())
 
     def passes(self, size: int, *, half_of: int = 0) -> None:
         """Learn from a body that went through; ``half_of`` is the size of the one that was too large before it."""

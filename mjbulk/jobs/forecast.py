@@ -81,8 +81,11 @@ _TINY = 1e-3
 """Seconds, or a share: keeps a logarithm and a quotient finite."""
 _LOST_WAIT = 12.0
 """Longest wait in seconds after a 404: so the fifth look comes within a minute."""
-_MOST_DOUBLINGS = 5
-"""Doublings of the wait while Mailjet does not answer: from 1 s to 32 s."""
+_FIRST_WAIT, _MOST_WAIT = 0.25, 32.0
+"""Seconds to wait after a look without an answer, and after many of them in a row."""
+_LONGER = 1.25
+"""How much longer each of these waits is. Where a share of all looks fails by chance, a wait that grows by more than
+1 / share has no bounded mean: by doubling, jobs would hardly end where half of the looks fail."""
 
 
 @frozen(kw_only=True)
@@ -201,8 +204,8 @@ def next_look(
 
 
 def wait_after_failures(failures: int, bounds: Bounds) -> float:
-    """Give the seconds to wait after looks without an answer: they double, up to half a minute."""
-    return min(bounds.least * 2.0 ** min(failures, _MOST_DOUBLINGS), bounds.most)
+    """Give the seconds to wait after looks in a row without an answer: they grow, up to half a minute."""
+    return min(_FIRST_WAIT * _LONGER ** min(failures - 1, 99), _MOST_WAIT, bounds.most)
 
 
 def _log_rows(track: Track) -> float | None:

@@ -35,7 +35,9 @@ from mjbulk.outcomes.settle import announces_errors
 from mjbulk.tasks import Home, Running, ended, keep
 
 _PATIENCE = Patience(attempts=1, seconds=float("inf"))
-"""The patience of one look: after one attempt other jobs have their turn, in case that this one always fails."""
+"""The patience of one look: it is one attempt, and the next look is the next one. So other jobs have their turn, in
+case that this one always fails.
+"""
 _FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
 """Waits for an error file that appears after the end of its job, as shares of `Assumptions.error_file_seconds` (FACTS
 3.3)."""
@@ -326,6 +328,7 @@ class Scheduler:
             job.final = reply
             if not job.reopened:
                 self.statistics[job.ref.kind] = learn(self._statistics(job), job.track, reply, loop.time(), sent)
+            job.track = job.track.after_end()
         else:
             job.track = job.track.after(reply, loop.time())
         return changed or job.track.stalled != stalled

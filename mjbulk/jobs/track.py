@@ -98,6 +98,10 @@ class Track:
         """Add a look that did not find the job."""
         return evolve(self, looks=self.looks + 1, not_found=self.not_found + 1, failures=0)
 
+    def after_end(self) -> "Track":
+        """Add the look that showed the end."""
+        return evolve(self, failures=0)
+
     def after_failure(self) -> "Track":
         """Add a look without an answer, which says nothing about the job."""
         return evolve(self, failures=self.failures + 1)

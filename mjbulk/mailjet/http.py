@@ -5,13 +5,13 @@ each request by itself. It follows no redirect, keeps no cookie and ignores the 
 of the HTTP library leaves it, because their texts quote headers and bodies.
 """
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
-from math import inf
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -19,9 +19,12 @@ from attrs import field, frozen
 from yarl import URL
 
 from mjbulk.config import Credentials, Settings
-from mjbulk.mailjet.lookups import resolver
+from mjbulk.mailjet.connector import Connector
+from mjbulk.mailjet.no_answer import Ends
 from mjbulk.mailjet.requests import Content, Request
-from mjbulk.mailjet.verdict import Failure
+from mjbulk.mailjet.upload import UploadWatch
+from mjbulk.mailjet.verdict import NEVER_LEFT, Failure, Phase
+from mjbulk.mailjet.window import Window
 
 _PIECE = 64 * 1024
 """Bytes that are written, or read, at a time."""
@@ -57,11 +60,12 @@ class SinkFailed(Exception):  # carries the OSError of a local file, which is no
 class ExchangeFailed(Exception):  # a signal to the transport: it holds nothing of the exception it was made from
     """An exchange ended without a whole answer."""
 
-    def __init__(self, failure: Failure, why: str) -> None:
-        """Take the kind of failure, and a sentence about it without headers, bodies or addresses."""
+    def __init__(self, failure: Failure, why: str, phase: Phase = Phase.WHOLE) -> None:
+        """Take the kind of failure, a sentence about it without headers, bodies or addresses, and how much had left."""
         super().__init__()
         self.failure = failure
         self.why = why
+        self.phase = phase
 
 
 class _NoRetry:
@@ -86,12 +90,20 @@ class _NoRetry:
             raise
 
 
-class _PiecewisePayload(aiohttp.Payload):
-    """A body that is read piece by piece, whenever the connection has room."""
+class _Upload(aiohttp.Payload):
+    """A body that is read piece by piece, whenever the connection has room.
 
-    def __init__(self, content: Content) -> None:
+    Mutable state: how much has left, and what watches it.
+    """
+
+    def __init__(self, content: Content, window: Window, silence: float) -> None:
         super().__init__(content)
-        self._size = len(content)
+        self._size: int = len(content)
+        self._window = window
+        self._silence = silence
+        self._watch: UploadWatch | None = None
+        self.phase = Phase.PART if self._size else Phase.WHOLE
+        """WHOLE from the moment before the last piece goes to the connection: from then on it is not known."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Give the body as text."""
@@ -99,9 +111,28 @@ class _PiecewisePayload(aiohttp.Payload):
         return content[:].decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the body."""
+        """Write the body. From now on aiohttp's limit for silence counts, and moves whenever bytes have moved."""
+        connection = cast("asyncio.Transport | None", writer.transport)
+        if connection is None:
+            raise ConnectionResetError
+        protocol: Any = connection.get_protocol()
+        protocol.start_timeout()
+        self._watch = watch = UploadWatch(self._window, self._size, connection, self._silence, protocol.start_timeout)
         for start in range(0, len(self._value), _PIECE):
-            await writer.write(self._value[start : start + _PIECE])
+            piece = self._value[start : start + _PIECE]
+            if start + _PIECE >= len(self._value):
+                self.phase = Phase.WHOLE
+            watch.handed += len(piece)
+            await writer.write(piece)
+        watch.look()
+
+    def end(self, *, answered: bool) -> None:
+        """Hear that its request has ended. What has not left by then never leaves."""
+        if self._watch is None:
+            return
+        self._watch.end(answered=answered)
+        if (not answered or self.phase is Phase.PART) and self._watch.cut():
+            self.phase = Phase.PART
 
 
 class Exchange:
@@ -111,11 +142,13 @@ class Exchange:
     closing that connection, and then it would be unknown whether the server read the request.
     """
 
-    def __init__(self, credentials: Credentials, settings: Settings) -> None:
-        """Open no connection yet."""
+    def __init__(self, credentials: Credentials, settings: Settings, window: Window) -> None:
+        """Open no connection yet. ``window`` is told how bodies move."""
         self._credentials = credentials
         self._settings = settings
+        self._window = window
         self._base = URL(settings.api_url).origin()
+        self._ends = Ends.of(settings.api_url, settings.proxy)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def aclose(self) -> None:
@@ -131,40 +164,45 @@ class Exchange:
         ``keep`` allows a connection that was used before. An answer of more than ``max_reply`` bytes counts as lost.
         Raises ExchangeFailed and SinkFailed, and no exception of the HTTP library.
         """
-        body = request.body
+        body = self._body(request)
+        answered = False
         try:
             async with self._session(keep=keep).request(
                 request.method,
                 self._url(request.path),
-                data=_PiecewisePayload(body) if body is not None else None,
+                data=body,
                 headers={"Authorization": self._sign(), "Content-Type": request.content_type},
-                timeout=self._timeout(len(body or b"") + (max_reply if body is None else 0)),
+                timeout=self._timeout(),
                 allow_redirects=False,
                 proxy=self._settings.proxy,
                 ssl=self._settings.ssl or True,
                 middlewares=(_NoRetry(),),
             ) as response:
-                return Response(response.status, response.headers, await _read(response, max_reply, sink))
-        except aiohttp.ClientConnectorCertificateError:
-            failure, why = Failure.UNTRUSTED, "the server's certificate is not trusted"
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            failure, why = Failure.NEVER_SENT, f"no connection: {type(error).__name__}"
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
-            failure, why = Failure.RESET, f"the connection was closed without an answer: {type(error).__name__}"
-        except TimeoutError as error:
-            failure, why = Failure.TIMED_OUT, f"the answer did not come in time: {type(error).__name__}"
+                answer = Response(response.status, response.headers, await _read(response, max_reply, sink))
+                answered = True
+                return answer
         except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
-            failure, why = Failure.LOST, f"the answer was lost: {type(error).__name__}"
-        raise ExchangeFailed(failure, why)
+            failure, why = self._ends.explain(error)
+        finally:
+            if body is not None:
+                body.end(answered=answered)
+        raise ExchangeFailed(failure, why, _phase(failure, body))
 
-    def _timeout(self, size: float) -> aiohttp.ClientTimeout:
-        """Give the time limits of an exchange that moves up to ``size`` bytes."""
-        settings = self._settings
-        total = settings.connect_timeout + settings.read_timeout + size / settings.min_upload_rate
+    def _body(self, request: Request) -> _Upload | None:
+        if request.body is None:
+            return None
+        return _Upload(request.body, self._window, self._settings.read_timeout)
+
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        """Give the time limits of an exchange: for a connection, and for a silence. Slow is not dead: no limit is in
+        all.
+        """
+        connect = self._settings.connect_timeout
         return aiohttp.ClientTimeout(
-            total=total if total < inf else None,
-            sock_connect=settings.connect_timeout,
-            sock_read=settings.read_timeout,
+            total=None,
+            connect=2 * connect,  # with the lookup of its name and the answer of a proxy
+            sock_connect=connect,
+            sock_read=self._settings.read_timeout,
         )
 
     def _sign(self) -> str:
@@ -183,12 +221,19 @@ class Exchange:
         if keep not in self._sessions:
             more: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
             self._sessions[keep] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, resolver=resolver(), **more),
+                connector=Connector(**more),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
                 trust_env=False,
             )
         return self._sessions[keep]
+
+
+def _phase(failure: Failure, body: _Upload | None) -> Phase:
+    """Say how much of a request had left. Without a body there is no telling when its last byte leaves."""
+    if failure in NEVER_LEFT:
+        return Phase.NEVER
+    return Phase.WHOLE if body is None else body.phase
 
 
 async def _read(response: aiohttp.ClientResponse, most: float, sink: IO[bytes] | None) -> bytes:

@@ -27,6 +27,19 @@ The theory.
 With a fixed limit of 20 a second that means one or two 429s in about 600 answers, and 0.975 (the mean of the curve)
 less 1/30 (the pauses) of the limit is used. When the limit has moved up, the rate has almost doubled after three spans.
 
+**What is learned from a 503.** A limiter of nginx answers 503, without a Retry-After, unless it is told otherwise
+(FACTS 10.1). A server in trouble answers the same. What tells them apart: the 503s of a limiter stand between good
+answers, come while requests are many, and end when there are fewer. So the key does not stop, and a 503 is a lesson
+only if a good answer came since the 503 before it, and that is at most 30 s old or its lesson still holds (the rate is
+less than twice the ceiling). The rate at which the key was sending is the least of what the pace allowed and the starts
+of the last second. Then:
+
+- At first the ceiling is half of it, with a span of 10 requests. If that was an outage and no limiter, some 50 requests
+  later nothing of it is left. The same, with a span that gets shorter, if a 503 came within a span.
+- If no 503 came for a whole span, the limit is found, and is a little below: the ceiling is 0.8 of the rate. The span
+  doubles, up to that of a 429, because each try of the limit may cost a submit whose rows are unknown then.
+- If 503s come at one request a second as well, slowing down does not end them: the pace forgets its ceiling.
+
 Assumed: one limit covers all calls of a key, and it counts requests, not bytes. A limit by the minute would be used up
 at the beginning of each minute, followed by longer and longer pauses: as much gets through, with a few 429s in a
 hundred requests. A user who knows the limit sets it, and meets no 429.
@@ -45,6 +58,16 @@ _SPAN_PAUSES = 30.0
 """The same in pauses: so pauses cost at most 1/30 of the time."""
 _SPAN_REQUESTS = 150.0
 """The same in requests, for low limits."""
+_SOON = 30.0
+"""Seconds within which two 503s may come from one limiter."""
+_LEAST_BY_503 = 1.0
+"""Requests a second. If 503s come at this rate too, no limiter sends them."""
+_SHORT_SPAN = 10.0
+"""Requests after which a rate that 503s have taught is at its ceiling again. A wrong one is soon outgrown."""
+_SHORTER = 0.75
+"""Share of a span that is left where the next 503 comes within it."""
+_BELOW = 0.8
+"""Share of a rate at which 503s come again that is the next ceiling."""
 _NUMBERS = {int, float}
 _LEAST_CEILING = 10.0
 """Requests a second. The first 429 sets no lower ceiling: it may have met a single request, which says little."""
@@ -145,6 +168,24 @@ class Pace:
         ceiling = min(sending, max_rate)
         span = max(_SPAN_REQUESTS, ceiling * max(_SPAN_SECONDS, _SPAN_PAUSES * pause))
         return evolve(after, ceiling=ceiling, span=span, held=0)
+
+    def doubted(self, now: float, start: float, max_rate: float) -> Self:
+        """Learn from a 503 without Retry-After to the request that started at ``start``: a limiter may have sent it."""
+        if start <= self.learned_at:
+            return self
+        after = evolve(self, learned_at=now, refused=max(self.refused, 1), held=0)
+        is_first = now - self.learned_at > _SOON and not self.rate < 2 * self.ceiling
+        if is_first:
+            return evolve(after, held=self.held)
+        if self.refused:
+            return after
+        sending = min(self.rate, max_rate, self._recent(now))
+        if self.rate <= _LEAST_BY_503:
+            return evolve(after, ceiling=inf, span=1.0)
+        if self.ceiling < inf and self.held >= self.span:
+            span = min(2 * self.span, max(_SPAN_REQUESTS, _SPAN_SECONDS * sending))
+            return evolve(after, ceiling=_BELOW * sending, span=span)
+        return evolve(after, ceiling=max(sending / 2, _LEAST_BY_503), span=max(_SHORTER * self.span, _SHORT_SPAN))
 
     def _recent(self, now: float) -> float:
         """Estimate the starts of the last 1 s: those of this clock second, and a share of the second before it."""

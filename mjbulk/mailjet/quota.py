@@ -5,14 +5,15 @@ all. The gate grants a request when it has three things, in this order:
 
 1. a free slot: at most ``concurrency`` requests are under way;
 2. a start time, from `mjbulk.mailjet.pace`, which knows the rate and what was learned from 429s;
-3. a request that waits.
+3. a request that waits, and whose body has room in the `mjbulk.mailjet.window` of a slow link.
 
 The gate picks the request last, when slot and start time are ready: a request that is cancelled while it waits wastes
 neither.
 
 Two queues wait. Submits and account calls come first: nothing else can happen before a submit, and account calls are
 few and somebody waits for them. Polls and downloads come second, but get at least one grant in four: without that floor
-a full pipeline would never see a job end. Each queue is first in, first out.
+a full pipeline would never see a job end. Each queue is first in, first out; but while a body waits for room on a slow
+link, requests with small bodies or none pass it.
 
 A `Quota` keeps the pace of each key, in this process or where several processes share it. It only applies steps to a
 pace, by its own clock. Slots and queues belong to one process.
@@ -31,12 +32,15 @@ from mjbulk.errors import Error
 from mjbulk.mailjet.pace import Pace, Start
 from mjbulk.mailjet.requests import Kind
 from mjbulk.mailjet.verdict import MAX_RETRY_AFTER, Backoff
+from mjbulk.mailjet.window import SMALL, Window
 from mjbulk.public import public
 from mjbulk.tasks import Running, ended, is_stray, keep
 
 _T = TypeVar("_T")
 Step = Callable[[Pace, float], tuple[Pace, _T]]
 """A pure function: takes the pace of a key and the time in seconds, gives the new pace and a result."""
+_Turn = tuple[asyncio.Future[Start], int]
+"""A request that waits, and the bytes of its body."""
 _SECOND: tuple[Kind, ...] = ("poll", "download")
 """The kinds of the second queue."""
 _FLOOR = 4
@@ -96,31 +100,42 @@ class Gate:
     """
 
     def __init__(
-        self, quota: Quota, key: str, *, concurrency: int, max_rate: float | None = None, chance: random.Random
+        self,
+        quota: Quota,
+        key: str,
+        *,
+        concurrency: int,
+        max_rate: float | None = None,
+        chance: random.Random,
+        window: Window | None = None,
     ) -> None:
-        """Let ``concurrency`` requests be under way at once; ``chance`` spreads the waits after a 429."""
+        """Let ``concurrency`` requests be under way at once, and of bodies as many bytes as ``window`` allows.
+
+        ``chance`` spreads the waits after a 429.
+        """
         self._quota = quota
         self._key = key
         self._free_slots = concurrency
         self._max_rate = min(quota.max_rate, inf if max_rate is None else max_rate)
         self._chance = chance
-        self._queues: tuple[deque[asyncio.Future[Start]], ...] = (deque(), deque())
+        self._window = window or Window(concurrency, 0)
+        self._queues: tuple[deque[_Turn], ...] = (deque(), deque())
         self._firsts_in_a_row = 0
         self._granting: Running[None] | None = None
         self._backoff = Backoff()
         self._closed = False
 
     @asynccontextmanager
-    async def grant(self, kind: Kind) -> AsyncIterator[Start]:
-        """Wait for a grant, and hold its slot while the request is under way.
+    async def grant(self, kind: Kind, size: int = 0) -> AsyncIterator[Start]:
+        """Wait for a grant, and hold its slot while the request is under way, with a body of ``size`` bytes.
 
         Raises KeyStopped if the server has stopped the key for too long, and whatever the quota raises.
         """
-        start = await self._turn(kind)
+        start = await self._turn(kind, size)
         try:
             yield start
         finally:
-            self._release()
+            self._release(size)
 
     async def throttled(self, start: Start, asked: float | None) -> None:
         """Stop the key, after a 429 to the request that had this start.
@@ -139,6 +154,10 @@ class Gate:
             return pace.throttled(now, start.at, wait, self._max_rate), None
 
         await self._change(step)
+
+    async def doubted(self, start: Start) -> None:
+        """Note that the request that had this start was answered 503, without a word about a pause."""
+        await self._change(lambda pace, now: (pace.doubted(now, start.at, self._max_rate), None))
 
     async def answered(self, start: Start) -> None:
         """Note that a request was answered, and not by 429: 429s are no longer in a row."""
@@ -175,21 +194,22 @@ class Gate:
                 raise
             raise Error("the quota was cancelled") from None
 
-    async def _turn(self, kind: Kind) -> Start:
+    async def _turn(self, kind: Kind, size: int) -> Start:
         if self._closed:
             raise Error(_CLOSED)
         turn: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
-        self._queues[kind in _SECOND].append(turn)
+        self._queues[kind in _SECOND].append((turn, size))
         self._wake()
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:  # granted in the same moment
-                self._release()
+                self._release(size)
             raise
 
-    def _release(self) -> None:
+    def _release(self, size: int) -> None:
         self._free_slots += 1
+        self._window.give_back(size)
         self._wake()
 
     def _wake(self) -> None:
@@ -201,12 +221,10 @@ class Gate:
     async def _grant(self) -> None:
         """Grant requests until no slot is free or none waits."""
         try:
-            while self._free_slots and self._waiting():
+            while self._free_slots and self._fitting() is not None:
                 start = await self._start()
-                turn = self._next()
-                if turn is not None:
-                    self._free_slots -= 1
-                    turn.set_result(start)
+                if (fitting := self._fitting()) is not None:
+                    self._take(fitting, start)
         except Exception as why:  # noqa: BLE001  # whatever the quota raises goes to the requests that wait
             self._fail(why)
 
@@ -227,30 +245,44 @@ class Gate:
                 await asyncio.sleep(start.wait)
         return start
 
-    def _waiting(self) -> bool:
-        """Drop cancelled requests from the front of the queues, and say whether any request waits."""
-        for queue in self._queues:
-            while queue and queue[0].done():
-                queue.popleft()
-        return any(self._queues)
+    def _fitting(self) -> tuple[deque[_Turn], int] | None:
+        """Give the place of the request that is next; None if none waits that has room."""
+        first, second = (_first_with_room(queue, self._window) for queue in self._queues)
+        if second is not None and (first is None or self._firsts_in_a_row >= _FLOOR - 1):
+            return self._queues[1], second
+        return None if first is None else (self._queues[0], first)
 
-    def _next(self) -> asyncio.Future[Start] | None:
-        """Take the next request out of its queue; None if none waits."""
-        if not self._waiting():
-            return None
-        first, second = self._queues
-        if second and (not first or self._firsts_in_a_row >= _FLOOR - 1):
-            self._firsts_in_a_row = 0
-            return second.popleft()
-        self._firsts_in_a_row += 1
-        return first.popleft()
+    def _take(self, place: tuple[deque[_Turn], int], start: Start) -> None:
+        """Take a request out of its queue, and grant it."""
+        queue, at = place
+        turn, size = queue[at]
+        del queue[at]
+        self._firsts_in_a_row = 0 if queue is self._queues[1] else self._firsts_in_a_row + 1
+        self._free_slots -= 1
+        self._window.take(size)
+        turn.set_result(start)
 
     def _fail(self, why: Exception) -> None:
         """Raise ``why`` in all requests that wait."""
-        while self._waiting():
-            turn = self._next()
-            if turn is not None:
-                turn.set_exception(why)
+        for queue in self._queues:
+            while queue:
+                turn, _ = queue.popleft()
+                if not turn.done():
+                    turn.set_exception(why)
+
+
+def _first_with_room(queue: deque[_Turn], window: Window) -> int | None:
+    """Give the place of the first request that has room, and drop cancelled ones from the front."""
+    while queue and queue[0][0].done():
+        queue.popleft()
+    blocked = False
+    for at, (turn, size) in enumerate(queue):
+        if turn.done():
+            continue
+        if window.has_room(size) and not (blocked and size >= SMALL):
+            return at
+        blocked = True  # no other body overtakes it: smaller ones could, without end
+    return None
 
 
 def _reserve(pace: Pace, now: float, *, max_rate: float, held: Start | None) -> tuple[Pace, Start]:

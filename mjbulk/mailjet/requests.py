@@ -127,6 +127,11 @@ def page_request(resource: str, offset: int, **filters: str) -> Request:
     return Request(method="GET", path=path, call=f"GET {resource}")
 
 
+def sign_of_life_request() -> Request:
+    """GET one list: the smallest question to which every key has an answer (FACTS 8.1)."""
+    return Request(method="GET", path="/v3/REST/contactslist?Limit=1", call="GET contactslist", kind="poll")
+
+
 def contact_path(contact: str | int) -> str:
     """Give the path of one contact, by its ID or its address (FACTS 8.4)."""
     return f"contact/{contact:d}" if isinstance(contact, int) else f"contact/{quote(contact, safe='')}"

@@ -4,9 +4,10 @@ What follows from each attempt is decided in `mjbulk.mailjet.attempts`. `Transpo
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from math import inf
 from typing import IO, Any, Generic, TypeVar
 
@@ -14,17 +15,31 @@ import backoff
 from attrs import define, evolve, field
 
 from mjbulk.config import Settings
-from mjbulk.errors import ApiError
+from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Emit, Event
-from mjbulk.mailjet.attempts import AttemptResult, Done, GaveUp, Patience, Raise, Retry, Tries, decide
+from mjbulk.mailjet.attempts import (
+    AttemptResult,
+    Done,
+    GaveUp,
+    Patience,
+    Raise,
+    Retry,
+    Tries,
+    decide,
+    is_sign,
+    seconds_left,
+)
 from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
+from mjbulk.mailjet.outage import News
+from mjbulk.mailjet.outage_gate import OutageGate, Recalled, StillOut
 from mjbulk.mailjet.pace import Start
+from mjbulk.mailjet.pages import said
 from mjbulk.mailjet.quota import Gate, KeyStopped
-from mjbulk.mailjet.replies import UnreadableReply, decode_error
+from mjbulk.mailjet.replies import UnreadableReply, decode_error, decode_lists
 from mjbulk.mailjet.request_count import count_request
-from mjbulk.mailjet.requests import Kind, Request
+from mjbulk.mailjet.requests import Kind, Request, sign_of_life_request
 from mjbulk.mailjet.retry_budget import RetryBudget
-from mjbulk.mailjet.verdict import Verdict, judge_failure, judge_status, retry_after, server_name
+from mjbulk.mailjet.verdict import Ending, Phase, Verdict, retry_after, server_name
 
 _T = TypeVar("_T")
 OnAnswer = Callable[[int, Mapping[str, str]], object]
@@ -35,7 +50,14 @@ MAX_ERROR_FILE = 64 * 2**20
 """The same for an error file."""
 
 
-_BETWEEN = "a proxy or a firewall is in between, or api_url is wrong"
+_log = logging.getLogger("mjbulk.http")
+_ONCE = Patience(attempts=1, seconds=inf)
+_PAGE = "with a page, which Mailjet's API does not send: a proxy or a firewall is in between, or api_url is wrong"
+_FOREIGN = {
+    401: f"401 {_PAGE}",
+    403: f"403 {_PAGE}",
+    407: "407: a proxy in between wants a user and a password (proxy=http://USER:PASSWORD@HOST:PORT)",
+}
 
 
 def usual_patience(settings: Settings) -> Patience:
@@ -88,14 +110,31 @@ class _Again(Exception):  # a signal to the loop of attempts
 
 
 class Transport:
-    """The requests of one API key. Mutable state: the retry budget, and how many requests wait and were granted."""
+    """The requests of one API key.
 
-    def __init__(self, exchange: Exchange, gate: Gate, settings: Settings, emit: Emit, chance: random.Random) -> None:
-        """Send nothing yet. ``chance`` spreads the waits."""
+    Mutable state: the retry budget; how many requests wait and were granted; whether any request was answered, or an
+    outage may be expected; what the last warning said.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        gate: Gate,
+        settings: Settings,
+        emit: Emit,
+        chance: random.Random,
+        *,
+        believe_pages: bool = False,
+    ) -> None:
+        """Send nothing yet. ``chance`` spreads the waits. ``believe_pages`` is about pages of proxies which say that a
+        request reached nobody.
+        """
         self._exchange = exchange
         self._gate = gate
         self._settings = settings
+        self._believe_pages = believe_pages
         self._budget = RetryBudget()
+        self._outage = OutageGate(settings.concurrency, self._ask)
         self._emit = emit
         self._chance = chance
         self.waiting = 0
@@ -103,17 +142,28 @@ class Transport:
         self.granted = 0
         """Requests that have had it."""
         self._when_refused: Callable[[], object] = lambda: None
+        self._first = True
+        self._warned = ""
+
+    def expect_outages(self) -> None:
+        """Wait for whatever fails from now on, as if a request had been answered: it worked in an earlier process."""
+        self._first = False
 
     def when_refused(self, call: Callable[[], object]) -> None:
         """Have a function called when Mailjet refuses a request that is no GET: something may not be what it was."""
         self._when_refused = call
 
     async def aclose(self, within: float) -> None:
-        """Close the gate, within these seconds, and then the connections, whatever fails meanwhile."""
-        try:
-            await self._gate.aclose(within)
-        finally:
-            await self._exchange.aclose()
+        """Close the gates, within these seconds, and then the connections, whatever fails meanwhile."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._exchange.aclose)
+            stack.push_async_callback(self._gate.aclose, within)
+            stack.push_async_callback(self._outage.aclose)
+
+    async def _ask(self) -> None:
+        """Send a GET to see whether answers come."""
+        with suppress(ApiError, NoAnswer):
+            await self.send(sign_of_life_request(), decode_lists, patience=_ONCE)
 
     async def send(
         self,
@@ -148,10 +198,13 @@ class Transport:
     @backoff.on_exception(backoff.runtime, _Again, value=lambda again: again.seconds, jitter=None, logger=None)
     async def _try(self, sending: _Sending[Any]) -> Any:
         """Make one attempt. Raises `_Again` to be called once more."""
-        result = await self._granted(sending)
+        result = await self._admitted(sending)
         self._tell(sending, result)
         if result.verdict in (Verdict.APPLIED, Verdict.REFUSED):
             self._budget.refund(sending.paid or 1.0)
+            self._first, self._warned = False, ""
+        elif result.needs_somebody and not self._first:
+            self._warn(result.why)
         match self._decide(sending, result):
             case Done():
                 return result.decoded
@@ -167,7 +220,8 @@ class Transport:
 
     def _decide(self, sending: _Sending[Any], result: AttemptResult) -> Done | Raise | Retry:
         now = asyncio.get_running_loop().time()
-        sending.tries = sending.tries.after(result, now + sending.patience.seconds)
+        patience = seconds_left(result, sending.patience, first=self._first)
+        sending.tries = sending.tries.after(result, now + patience)
         return decide(
             result,
             sending.tries,
@@ -175,9 +229,22 @@ class Transport:
             call=sending.request.call,
             harmless=sending.harmless,
             in_doubt=sending.doubt.sent,
+            held=self._is_held(sending, result),
+            first=self._first,
             now=now,
             chance=self._chance.random(),
         )
+
+    def _warn(self, why: str) -> None:
+        """Say once what is wrong, until a request is answered or something else is wrong."""
+        if why != self._warned:
+            self._warned = why
+            _log.warning("%s; requests wait until that is better", why)
+
+    def _is_held(self, sending: _Sending[Any], result: AttemptResult) -> bool:
+        """Say whether a retry will wait for the end of an outage."""
+        is_submit = sending.request.method != "GET"
+        return is_submit and is_sign(result, sending.patience, harmless=sending.harmless)
 
     async def _pay(self, sending: _Sending[Any], retry: Retry, why: str) -> None:
         """Pay for a retry. Raises GaveUp if the budget has no tokens within the patience."""
@@ -190,26 +257,54 @@ class Transport:
         except TimeoutError:
             raise sending.gave_up(f"{why}; too many requests fail to send one more") from None
 
-    async def _granted(self, sending: _Sending[Any]) -> AttemptResult:
-        """Make an attempt once the gate grants it. The patience does not count the wait for the grant."""
+    async def _admitted(self, sending: _Sending[Any]) -> AttemptResult:
+        """Make an attempt once it may leave."""
+        if sending.request.method == "GET":
+            async with self._granted(sending) as start:
+                ticket = self._outage.ticket()
+                result = await self._doubted(sending, start)
+            if not result.throttled:
+                self._outage.tell(_heard(result), ticket)
+            return result
+        while True:
+            with suppress(Recalled):
+                return await self._let_go(sending)
+
+    async def _let_go(self, sending: _Sending[Any]) -> AttemptResult:
+        """Make an attempt at a submit when no answers are being lost. Raises Recalled if that begins meanwhile."""
+        patience = sending.patience
+        try:
+            async with self._outage.leave(harmless=sending.harmless, within=patience.seconds) as leave:
+                sending.tries = sending.tries.not_before(self._outage.answered_at + patience.seconds)
+                async with AsyncExitStack() as stack:
+                    async with leave.wait():
+                        start = await stack.enter_async_context(self._granted(sending))
+                    result = await self._doubted(sending, start)
+                leave.news, leave.why = _news(result, patience, harmless=sending.harmless), result.why
+                return result
+        except StillOut as out:
+            why = f"it waited for {patience.seconds:g} s while the answers to others were lost: {out.why}"
+            raise sending.gave_up(why) from None
+
+    @asynccontextmanager
+    async def _granted(self, sending: _Sending[Any]) -> AsyncIterator[Start]:
+        """Hold the grant of an attempt. The patience does not count the wait for it."""
         loop = asyncio.get_running_loop()
         came = loop.time()
         try:
-            async with self._turn(sending.request.kind) as start:
-                sending.tries = evolve(
-                    sending.tries, count=sending.tries.count + 1, deadline=sending.tries.deadline + loop.time() - came
-                )
-                return await self._doubted(sending, start)
+            async with self._turn(sending.request.kind, len(sending.request.body or b"")) as start:
+                sending.tries = evolve(sending.tries, deadline=sending.tries.deadline + loop.time() - came)
+                yield start
         except KeyStopped as stopped:
             raise sending.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
 
     @asynccontextmanager
-    async def _turn(self, kind: Kind) -> AsyncIterator[Start]:
+    async def _turn(self, kind: Kind, size: int) -> AsyncIterator[Start]:
         """Hold a grant of the gate, and count it."""
         self.waiting += 1
         waits = 1
         try:
-            async with self._gate.grant(kind) as start:
+            async with self._gate.grant(kind, size) as start:
                 self.waiting, self.granted, waits = self.waiting - 1, self.granted + 1, 0
                 yield start
         finally:
@@ -217,6 +312,7 @@ class Transport:
 
     async def _doubted(self, sending: _Sending[Any], start: Start) -> AttemptResult:
         """Make an attempt and keep the doubt true at each moment: a cancellation leaves it as it is then."""
+        sending.tries = evolve(sending.tries, count=sending.tries.count + 1)
         before = sending.doubt.sent
         if not before:
             await sending.doubt.leaving()
@@ -235,7 +331,9 @@ class Transport:
         with suppress(Exception):  # an answer is worth more than its lesson, and the next grant meets the same failure
             if result.throttled:
                 await self._gate.throttled(start, result.asked)
-            elif result.status is not None:
+            elif result.ending.status == 503:
+                await self._gate.doubted(start)
+            elif result.ending.phase is Phase.ANSWERED:
                 await self._gate.answered(start)
 
     async def _attempt(self, sending: _Sending[Any]) -> AttemptResult:
@@ -248,10 +346,30 @@ class Transport:
                 request, keep=sending.harmless, max_reply=sending.max_reply, sink=sending.sink
             )
         except ExchangeFailed as failed:
-            return AttemptResult(judge_failure(failed.failure), failed.why, failure=failed.failure)
+            return AttemptResult(Ending(phase=failed.phase, failure=failed.failure), failed.why)
         if sending.on_answer is not None:
             sending.on_answer(response.status, response.headers)
-        return _judged(response, sending.decode)
+        return self._judged(response, sending.decode)
+
+    def _judged(self, response: Response, decode: Callable[[bytes], Any]) -> AttemptResult:
+        """Judge a whole answer, and decode it if the request was applied."""
+        asked, status = retry_after(response.headers), response.status
+        ending = Ending(
+            phase=Phase.ANSWERED,
+            status=status,
+            form=decode_error(response.body).form if status >= 400 else "nothing",
+            pause=asked is not None,
+            page=said(status, response.headers, response.body) if self._believe_pages else None,
+        )
+        result = AttemptResult(ending, f"status {status}", response.body, asked)
+        if result.foreign:
+            return evolve(result, why=f"{server_name(response.headers)} answered {_FOREIGN[status]}")
+        if result.verdict is not Verdict.APPLIED:
+            return result
+        try:
+            return AttemptResult(ending, decoded=decode(response.body))
+        except UnreadableReply as unreadable:
+            return AttemptResult(evolve(ending, readable=False), str(unreadable))
 
     def _tell(self, sending: _Sending[Any], result: AttemptResult) -> None:
         """Emit the event of an attempt that has ended."""
@@ -261,24 +379,21 @@ class Transport:
                 call=sending.request.call,
                 attempt=sending.tries.count,
                 verdict=result.verdict.value,
-                status=str(result.status) if result.status else None,
+                status=str(result.ending.status) if result.ending.status else None,
                 cause=result.why or None,
                 size=len(sending.request.body or b""),
             )
         )
 
 
-def _judged(response: Response, decode: Callable[[bytes], Any]) -> AttemptResult:
-    """Judge a whole answer, and decode it if the request was applied."""
-    asked, status = retry_after(response.headers), response.status
-    form = decode_error(response.body).form if status >= 400 else "nothing"
-    verdict = judge_status(status, form=form, retry_after=asked is not None)
-    if status in (401, 403) and form == "page":
-        why = f"{server_name(response.headers)} answered {status} with a page, which Mailjet's API does not send"
-        return AttemptResult(verdict, f"{why}: {_BETWEEN}", status, foreign=True)
-    if verdict is not Verdict.APPLIED:
-        return AttemptResult(verdict, f"status {status}", status, response.body, asked)
-    try:
-        return AttemptResult(verdict, "", status, decoded=decode(response.body))
-    except UnreadableReply as unreadable:
-        return AttemptResult(Verdict.UNKNOWN, str(unreadable), status)
+def _heard(result: AttemptResult) -> News:
+    """Say what the end of a GET says about an outage. Where somebody refuses all requests, a submit will say so."""
+    unheard = result.is_lost or result.verdict is Verdict.NOT_APPLIED
+    return News.UNHEARD if unheard else News.HEARD
+
+
+def _news(result: AttemptResult, patience: Patience, *, harmless: bool) -> News:
+    """Say what the end of a submit says about an outage."""
+    if is_sign(result, patience, harmless=harmless):
+        return News.MISSED if harmless else News.LOST
+    return News.ANSWERED if result.verdict in (Verdict.APPLIED, Verdict.REFUSED) else News.BACK

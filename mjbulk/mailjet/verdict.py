@@ -1,18 +1,44 @@
-"""What an answer, or none, means for one request, and whether a retry can do harm.
+"""What is known of a request after an attempt, and whether it may be retried: one decision for all requests.
 
-The theory. A request ends with one of six verdicts. Each claims only what is known:
+The theory. All that the decision depends on is an `Ending`: how much of the request had left, and then who answered
+what, or how the exchange failed. It is one of six verdicts. Each claims only what is known:
 
 ===========  ==================================================  =====================================================
 verdict      what is known                                       what follows
 ===========  ==================================================  =====================================================
 APPLIED      Mailjet applied it, and its answer is readable      go on
-NOT_APPLIED  it never left, or Mailjet says "not now"            retry the same bytes after a wait
+NOT_APPLIED  its last byte never left, Mailjet says "not now",   retry the same bytes after a wait; at the beginning
+             or somebody in between let nothing through          fail at once where waiting does not help
 REFUSED      Mailjet read it and will never accept these bytes   nothing was applied; never retry the same bytes
-FATAL        no request can succeed (keys, TLS, redirects, a     the run halts; nothing of this request was applied
-             page of somebody else)
+FATAL        no request can succeed (wrong keys, redirects)      the run halts; nothing of this request was applied
 UNKNOWN      Mailjet applied it, its answer is unreadable        it was applied, by a job whose ID is not known
 AMBIGUOUS    the answer was lost, or says nothing                retry only if applying it twice does no harm
 ===========  ==================================================  =====================================================
+
+Which one it is:
+
+========  ====================================  ======================================  ===========
+phase     status, or failure                    who answered                            verdict
+========  ====================================  ======================================  ===========
+never     any failure                           nobody                                  NOT_APPLIED
+in part   any failure                           nobody                                  NOT_APPLIED
+whole     any failure                           nobody                                  AMBIGUOUS
+answered  2xx, 304; the answer is readable      anybody                                 APPLIED
+answered  2xx, 304; it is not                   anybody                                 UNKNOWN
+answered  3xx                                   anybody                                 FATAL
+answered  401, 403                              Mailjet's API (an object)               REFUSED
+answered  401, 403, with a page                 somebody else                           NOT_APPLIED
+answered  401, 403, without a body              Mailjet's API                           FATAL
+answered  407                                   a proxy                                 NOT_APPLIED
+answered  408, 425, 429                         anybody                                 NOT_APPLIED
+answered  503 with Retry-After                  anybody                                 NOT_APPLIED
+answered  503                                   a proxy whose page says that the        NOT_APPLIED
+                                                request reached nobody, if such pages
+                                                are believed (`mjbulk.mailjet.pages`)
+answered  409                                   anybody                                 AMBIGUOUS
+answered  any other 4xx                         anybody                                 REFUSED
+answered  anything else                         anybody                                 AMBIGUOUS
+========  ====================================  ======================================  ===========
 
 Whether twice does harm depends on the request (``harmless``). Adding a person again is harmful if that person may
 have left in between. Nothing at Mailjet recognises a repeated POST (FACTS 9.13).
@@ -25,6 +51,7 @@ from enum import Enum
 
 from attrs import frozen
 
+from mjbulk.mailjet.pages import Said
 from mjbulk.mailjet.replies import ErrorForm
 
 MAX_RETRY_AFTER = 120.0
@@ -51,50 +78,90 @@ class Verdict(Enum):
         return self in (Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL)
 
 
+class Phase(Enum):
+    """How far an attempt came."""
+
+    NEVER = "never left"
+    """No byte of the request had left."""
+    PART = "left in part"
+    """Its last byte had not left: no server can have had all of it."""
+    WHOLE = "left whole"
+    """All of it may have left."""
+    ANSWERED = "answered"
+    """A whole answer came."""
+
+
 class Failure(Enum):
     """How an attempt can end without a whole answer."""
 
     NEVER_SENT = "no connection"
-    """Name lookup, connection or TLS handshake failed: no byte of the request left."""
-    UNTRUSTED = "certificate not trusted"
-    """The TLS handshake failed over the server's certificate: no byte of the request left."""
+    """No connection was made."""
+    ABSENT = "nobody is there"
+    """The same, because the name is unknown, nothing listens, or connections are closed at once."""
+    UNFIT = "somebody else than Mailjet is there"
+    """The same, because of a certificate, of TLS, or of what a proxy wants: that does not get better by itself."""
+    NO_HTTP = "no HTTP"
+    """What came is no answer at all."""
     LOST = "the answer was lost"
-    """The answer was cut or garbled: the request had left, at least in part."""
+    """The answer was cut or garbled."""
     TIMED_OUT = "the answer did not come in time"
-    """The request had left, at least in part."""
     RESET = "the connection was closed without an answer"
-    """The request had left, at least in part. A server may also do this to a body that is too large (FACTS 1.9)."""
+    """A server may also do this to a body that is too large (FACTS 1.9)."""
 
 
-def judge_failure(failure: Failure) -> Verdict:
-    """Judge an attempt that got no whole answer."""
-    return {
-        Failure.NEVER_SENT: Verdict.NOT_APPLIED,
-        Failure.UNTRUSTED: Verdict.FATAL,
-        Failure.LOST: Verdict.AMBIGUOUS,
-        Failure.TIMED_OUT: Verdict.AMBIGUOUS,
-        Failure.RESET: Verdict.AMBIGUOUS,
-    }[failure]
+NEVER_LEFT = (Failure.NEVER_SENT, Failure.ABSENT, Failure.UNFIT)
+"""Failures after which it is known that no byte of the request left."""
 
 
-def judge_status(status: int, *, form: ErrorForm, retry_after: bool) -> Verdict:
-    """Judge a whole answer by its HTTP status.
+@frozen(kw_only=True)
+class Ending:
+    """How an attempt ended: all that its verdict depends on."""
 
-    ``form`` is what its body is. An object with 401 or 403 says that this call may not be made, nothing says that the
-    keys are wrong (FACTS 9.5), and a page comes from somebody else. ``retry_after`` says whether the server asked for a
-    pause: then a 503 means "not now".
-    """
+    phase: Phase
+    failure: Failure | None = None
+    """How the exchange failed; None if it was answered."""
+    status: int = 0
+    """The HTTP status of the answer; 0 without one."""
+    form: ErrorForm = "nothing"
+    """What the body of a refusal is: an object comes from Mailjet's API, a page from somebody else."""
+    pause: bool = False
+    """Whether the server asked for a pause."""
+    page: Said | None = None
+    """What the page of a proxy says, if it is believed: the request reached nobody."""
+    readable: bool = True
+    """Whether a good answer could be decoded."""
+
+
+def judge(ending: Ending) -> Verdict:
+    """Say what is known of a request whose attempt ended like that: the table of the module's docstring."""
+    if ending.phase is Phase.ANSWERED:
+        return _judge_answer(ending)
+    return Verdict.AMBIGUOUS if ending.phase is Phase.WHOLE else Verdict.NOT_APPLIED
+
+
+def _judge_answer(answer: Ending) -> Verdict:
+    status = answer.status
     if 200 <= status < 300 or status == 304:
-        return Verdict.APPLIED
-    if 300 <= status < 400 or (status in (401, 403) and form != "object"):
-        return Verdict.FATAL
-    if status in (408, 425, 429) or (status == 503 and retry_after):
+        return Verdict.APPLIED if answer.readable else Verdict.UNKNOWN
+    if is_foreign(answer):
         return Verdict.NOT_APPLIED
-    if status == 409:
-        return Verdict.AMBIGUOUS
-    if 400 <= status < 500:
+    if 300 <= status < 400 or (status in (401, 403) and answer.form == "nothing"):
+        return Verdict.FATAL
+    if status in (408, 425, 429) or (status == 503 and (answer.pause or answer.page)):
+        return Verdict.NOT_APPLIED
+    if 400 <= status < 500 and status != 409:
         return Verdict.REFUSED
     return Verdict.AMBIGUOUS
+
+
+def is_foreign(answer: Ending) -> bool:
+    """Say whether somebody else refused in Mailjet's place: a proxy or a firewall."""
+    return answer.status == 407 or (answer.status in (401, 403) and answer.form == "page")
+
+
+def is_hopeless(ending: Ending) -> bool:
+    """Say whether the like does not get better by itself, if it has been like that from the beginning."""
+    return ending.failure in (Failure.UNFIT, Failure.NO_HTTP) or is_foreign(ending)
 
 
 def may_retry(verdict: Verdict, *, harmless: bool) -> bool:

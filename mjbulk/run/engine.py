@@ -22,6 +22,7 @@ from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.mailjet.quota import Gate, LocalQuota, Quota
 from mjbulk.mailjet.transport import Transport
+from mjbulk.mailjet.window import Window
 from mjbulk.models import JobKind
 
 _EARLIEST = 0.1
@@ -37,6 +38,8 @@ class Engine:
     settings: Settings
     assumptions: Assumptions
     transport: Transport
+    window: Window
+    """What the link carries."""
     account: AccountCalls
     scheduler: Scheduler
     slots: JobSlots
@@ -63,14 +66,23 @@ class Engine:
             settings = evolve(settings, chunk_rows=assumptions.max_rows)
         emit = emitter(hooks)
         chance = random.Random()  # noqa: S311  # it spreads waits, it guards nothing
+        window = Window(settings.concurrency, settings.chunk_bytes)
         gate = Gate(
             quota or LocalQuota(),
             _fingerprint(credentials, settings),
             concurrency=settings.concurrency,
             max_rate=settings.max_rate,
             chance=chance,
+            window=window,
         )
-        transport = Transport(Exchange(credentials, settings), gate, settings, emit, chance)
+        transport = Transport(
+            Exchange(credentials, settings, window),
+            gate,
+            settings,
+            emit,
+            chance,
+            believe_pages=assumptions.proxy_pages_are_true,
+        )
         account = AccountCalls(transport, settings.account_ttl)
         transport.when_refused(account.forget)
         most = settings.poll_max if settings.poll_max is not None else float("inf")
@@ -80,6 +92,7 @@ class Engine:
             settings=settings,
             assumptions=assumptions,
             transport=transport,
+            window=window,
             account=account,
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),

@@ -64,7 +64,7 @@ class Reader:
         """Their numbers."""
         self.sender: Sender
         self.rules: Rules
-        self.learned = SizeLimit(engine.settings.chunk_bytes)
+        self.learned = SizeLimit(engine.settings.chunk_bytes, engine.window.share)
         """How large a body may be; who sends them tells it what went through."""
         self._source = source
         self._spec = spec

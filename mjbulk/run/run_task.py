@@ -160,6 +160,8 @@ class RunTask:
         beginning = await self._begin()
         self._spec, self._log = beginning.spec, beginning.log
         await self._engine.recall()
+        if self._log.history.chunks:
+            self._engine.transport.expect_outages()
         if self._log.finished(self._spec):
             await self._recall(self._log)
         elif beginning.source is None:

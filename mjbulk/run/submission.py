@@ -10,7 +10,7 @@ from attrs import evolve
 
 from mjbulk.chunks.chunk import Body
 from mjbulk.errors import ApiError, NoAnswer
-from mjbulk.mailjet.attempts import GaveUp, Patience, WasReset
+from mjbulk.mailjet.attempts import GaveUp, Patience, Unavailable, WasReset
 from mjbulk.mailjet.requests import Content
 from mjbulk.mailjet.transport import Doubt, usual_patience
 from mjbulk.models import JobRef
@@ -106,7 +106,7 @@ class Submission:
             if part.doubt is not None:
                 if (found := await self._sender.find(part.record.data_id)) is not None:
                     return found
-                if not self._may_retry(part, data):
+                if not (self._may_retry(part, data) or self._was_not_imported(part, lost)):
                     raise lost
             try:
                 return await self._send(part, data)
@@ -151,6 +151,11 @@ class Submission:
         """
         overtaken = part.record.overtaken and self._context.spec.resend != "always"
         return self._sender.harmless(data) and not overtaken
+
+    def _was_not_imported(self, part: Part, lost: NoAnswer) -> bool:
+        """Say whether a part was not applied: the answer was 503, and no import of what was uploaded is found."""
+        sure = isinstance(lost, Unavailable) and part.record.data_id is not None
+        return sure and not part.record.overtaken and self._context.spec.resend != "never"
 
     def _patience(self, part: Part, size: int) -> Patience | None:
         """Say how often the connection may be closed on a body.

@@ -272,6 +272,17 @@ def test_a_size_is_learned_from_a_half_that_went_through() -> None:
     assert limit.most == 500
 
 
+def test_a_slow_link_makes_the_next_body_smaller() -> None:
+    """For as long as it is slow; what the server takes stays known."""
+    carried = [float("inf"), 400.0, 2000.0]
+    limit = SizeLimit(1000, lambda: carried[0])
+    sizes = []
+    while carried:
+        sizes.append(limit.next)
+        carried.pop(0)
+    assert (sizes, limit.most) == ([1000, 400.0, 1000], 1000)
+
+
 def test_a_body_that_went_through_is_never_too_large() -> None:
     """Whatever order answers come in, the size is at least that of the largest body that succeeded."""
     limit = SizeLimit(1000)

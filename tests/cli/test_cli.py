@@ -222,11 +222,11 @@ def test_a_server_that_is_down_exits_3(mailjet: Mailjet, write: Write, capsys: O
         file = write("email\na@example.org\n")
         began = time.monotonic()
         assert main(["import", file, *TO_LIST, "--api-url", url, "--give-up-after", "0.2", "--json"]) == 3
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
     out, err = capsys.readouterr()
     assert set(json.loads(out)) == KEYS
     assert json.loads(out)["complete"] is False
-    assert "no connection" in err
+    assert "nothing listens at 127.0.0.1:" in err
     assert "goes on where it stood" in err
     assert "Traceback" not in err
 
@@ -275,7 +275,7 @@ def test_unknown_rows_exit_3(how: list[str], advice: str, mailjet: Mailjet, here
 def test_unsent_rows_alone_can_be_imported(mailjet: Mailjet, write: Write, capsys: Output) -> None:
     """Where no row is unknown, the unsent ones are what is left to do, also with an action that may do harm twice."""
     arguments = ["--list", "1", "--action", "unsub", "--chunk-rows", "1", "--no-journal"]
-    mailjet.emulator.fault(POST, Fault.answer(403), times=None)
+    mailjet.emulator.fault(POST, Fault.answer(403, "{}"), times=None)
     assert main(["import", write(people(3)), *arguments]) == 3
     out, err = capsys.readouterr()
     assert "3 rows: 3 not sent" in out
@@ -674,7 +674,7 @@ def test_a_check_that_is_interrupted_removes_what_it_made(mailjet: Mailjet, numb
     """A check that is stopped tidies up, and names what it could not remove."""
     mailjet.emulator.knobs = Knobs(import_seconds=60.0)
     if number == signal.SIGTERM:
-        mailjet.emulator.fault("DELETE contactslist", Fault.answer(403), times=None)
+        mailjet.emulator.fault("DELETE contactslist", Fault.answer(403, "{}"), times=None)
     with running("check", "--yes") as process:
         wait_for(lambda: len(mailjet.emulator.jobs) == 6)
         process.send_signal(number)

@@ -191,7 +191,7 @@ def test_runs_are_shown(
     mailjet: Mailjet, file: str, shown: Shown, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a table or as objects: all of this account, or the chunks and jobs of one."""
-    mailjet.emulator.fault(POST, Fault.answer(403), times=None, after=3)
+    mailjet.emulator.fault(POST, Fault.answer(403, "{}"), times=None, after=3)
     assert main(["import", file, *TO_LIST, "--run-id", "a", "--chunk-size", "20", "--partition", "p"]) == 1
     assert main(["import", file, *TO_LIST, "--run-id", "b", "--chunk-size", "20"]) == 3
     capsys.readouterr()
@@ -230,7 +230,7 @@ def test_an_address_with_a_password_is_not_said_again(
     mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output
 ) -> None:
     """What to do next names no URL."""
-    mailjet.emulator.fault(POST, Fault.answer(403), times=None)
+    mailjet.emulator.fault(POST, Fault.answer(403, "{}"), times=None)
     url = f"sqlite:///{tmp_path}/a.db?timeout=5"
     assert main(["import", file, *TO_LIST, "--journal", url, "--run-id", "r"]) == 3
     assert "next: mjbulk resume r --journal URL goes on" in capsys.readouterr().err

@@ -211,10 +211,16 @@ def test_the_wait_is_within_bounds(looks: Any, kind: Any, rows: int, past: Any, 
 
 
 def test_waits_grow_while_there_is_no_answer() -> None:
-    """They double, up to half a minute, and never beyond the bounds."""
-    waits = [wait_after_failures(failures, BOUNDS) for failures in range(1, 8)]
-    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
-    assert wait_after_failures(9, Bounds(least=1.0, most=5.0)) == 5.0
+    """From a quarter of a second by a quarter each, up to half a minute, and never beyond the bounds."""
+    waits = [wait_after_failures(failures, BOUNDS) for failures in (1, 2, 3, 22, 23, 10**6)]
+    assert waits == [0.25, 0.3125, 0.390625, pytest.approx(27.1, abs=0.1), 32.0, 32.0]
+    assert wait_after_failures(20, Bounds(least=1.0, most=5.0)) == 5.0
+
+
+def test_half_of_all_looks_may_fail() -> None:
+    """The mean wait for an answer is bounded then: it is below a second."""
+    mean = sum(0.5**failures * wait_after_failures(failures, BOUNDS) for failures in range(1, 200))
+    assert mean < 1.0
 
 
 def test_a_job_that_was_not_found_is_soon_looked_at_again() -> None:

@@ -157,4 +157,4 @@ def test_looks_without_an_answer_are_counted_until_one_comes() -> None:
     track = seen((1.0, QUEUED)).after_failure().after_failure()
     assert (track.failures, track.looks) == (2, 1)
     assert (track.after_404().failures, track.after_404().looks) == (0, 2)
-    assert track.after(QUEUED, 3.0).failures == 0
+    assert track.after(QUEUED, 3.0).failures == track.after_end().failures == 0

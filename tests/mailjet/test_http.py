@@ -1,6 +1,7 @@
 """One HTTP exchange with a server that does what a test wants, byte by byte."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,8 @@ from support import KEYS
 from mjbulk.config import Settings
 from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response, SinkFailed
 from mjbulk.mailjet.requests import Request
-from mjbulk.mailjet.verdict import Failure
+from mjbulk.mailjet.verdict import Failure, Phase
+from mjbulk.mailjet.window import Window
 
 GET = Request(method="GET", path="/v3/REST/contact/a%2Bb%40example.org", call="GET contact")
 POST = Request(method="POST", path="/v3/REST/contact", call="POST contact", body=b'{"Email": "a@example.org"}')
@@ -68,7 +70,7 @@ async def server_of(*answers: bytes, tls: ssl.SSLContext | None = None) -> Async
 
 @asynccontextmanager
 async def exchange_with(server: Server, url: str = "http://127.0.0.1", **said: Any) -> AsyncIterator[Exchange]:
-    exchange = Exchange(KEYS, Settings(api_url=f"{url}:{server.port}", **said))
+    exchange = Exchange(KEYS, Settings(api_url=f"{url}:{server.port}", **said), Window(8, 2**21))
     try:
         yield exchange
     finally:
@@ -223,9 +225,9 @@ async def test_after_closing_a_request_opens_a_new_connection() -> None:
         (OK[:20] + CLOSE, Failure.RESET, "the connection was closed without an answer"),
         (OK[:-2] + CLOSE, Failure.LOST, "the answer was lost"),
         (OK[:-2], Failure.TIMED_OUT, "the answer did not come in time"),
-        (b"What? somebody@example.org\r\n\r\n" + CLOSE, Failure.LOST, "the answer was lost"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: somebody@example.org\r\n\r\n", Failure.LOST, "the answer was lost"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nfine", Failure.LOST, "the answer was lost"),
+        (b"What? somebody@example.org\r\n\r\n" + CLOSE, Failure.NO_HTTP, "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: somebody@example.org\r\n\r\n", Failure.NO_HTTP, "not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nfine", Failure.NO_HTTP, "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, Failure.LOST, "larger than 1000 bytes"),
     ],
 )
@@ -240,34 +242,75 @@ async def test_an_answer_that_is_not_whole(answer: bytes, failure: Failure, why:
     assert len(server.requests) == 1
 
 
-async def test_a_server_that_is_not_there() -> None:
-    """No byte of the request has left."""
-    async with server_of(OK) as server:
-        pass
-    async with exchange_with(server) as exchange:
-        assert (await failure_of(exchange)).failure is Failure.NEVER_SENT
-
-
-async def test_a_server_that_speaks_no_tls() -> None:
-    """No byte of the request has left, and the certificate is not what is wrong."""
-    async with server_of(OK) as server, exchange_with(server, "https://127.0.0.1") as exchange:
-        assert (await failure_of(exchange)).failure is Failure.NEVER_SENT
-    assert server.requests == []
-
-
 async def test_a_certificate_has_to_be_trusted() -> None:
     """By the system, or by the context of the settings; else no byte of the request leaves."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(CERTIFICATE)
     async with server_of(OK, tls=tls) as server:
         async with exchange_with(server, "https://127.0.0.1") as exchange:
-            failed = await failure_of(exchange)
-        assert (failed.failure, failed.why) == (Failure.UNTRUSTED, "the server's certificate is not trusted")
+            assert (await failure_of(exchange)).failure is Failure.UNFIT
         assert server.requests == []
         async with exchange_with(
             server, "https://127.0.0.1", ssl=ssl.create_default_context(cafile=CERTIFICATE)
         ) as exchange:
             assert (await once(exchange)).body == b"fine"
+
+
+# How much had left
+
+
+async def test_what_may_have_left_whole() -> None:
+    """The answer does not come: the server may have applied the request."""
+    async with server_of(SILENCE) as server, exchange_with(server) as exchange:
+        assert (await failure_of(exchange, POST)).phase is Phase.WHOLE
+        assert (await failure_of(exchange, GET)).phase is Phase.WHOLE
+        assert (await failure_of(exchange, evolve(POST, body=b""))).phase is Phase.WHOLE
+
+
+@pytest.mark.parametrize("ending", [SILENCE, CLOSE])
+async def test_an_upload_that_is_cut_has_left_in_part(ending: bytes) -> None:
+    """The server reads no more, or closes, before the last piece of the body is written."""
+    stopped = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1000)
+        if ending == SILENCE:
+            await stopped.wait()
+        writer.transport.abort()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    async with await asyncio.start_server(serve, sock=listener) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with exchange_with(Server([], port)) as exchange:
+            failed = await failure_of(exchange, evolve(POST, body=bytes(16 * 2**20)), keep=False)
+        stopped.set()
+    assert failed.failure is (Failure.TIMED_OUT if ending == SILENCE else Failure.RESET)
+    assert failed.phase is Phase.PART
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nfull", CLOSE, b"What?\r\n\r\n" + CLOSE, SILENCE],
+)
+async def test_a_proxy_that_makes_no_connection_has_let_nothing_through(answer: bytes) -> None:
+    """It refuses the CONNECT for https, closes, or is silent: no body was written, so nothing can be applied."""
+    async with server_of(answer) as proxy:
+        settings = {"proxy": f"http://127.0.0.1:{proxy.port}"}
+        async with exchange_with(Server([], 9), "https://localhost", **settings) as exchange:
+            failed = await failure_of(exchange, POST)
+    assert [line for line, *_ in proxy.requests] == ["CONNECT localhost:9 HTTP/1.1"]
+    assert failed.phase in (Phase.NEVER, Phase.PART)
+    assert ("(503)" in failed.why) == (b"503" in answer)
+
+
+async def test_no_proxy_there() -> None:
+    """No byte has left."""
+    async with server_of(OK) as proxy:
+        pass
+    async with exchange_with(Server([], 9), "https://localhost", proxy=f"http://127.0.0.1:{proxy.port}") as exchange:
+        failed = await failure_of(exchange, POST)
+    assert (failed.failure, failed.phase) == (Failure.ABSENT, Phase.NEVER)
 
 
 # The sink

@@ -255,6 +255,75 @@ def test_long_pauses_make_tries_rare() -> None:
     assert pace.throttled(10.0, start.at, 0.1, inf).span == pytest.approx(30 * 20, rel=1e-3)
 
 
+# 503s without a word about a pause
+
+
+def spacing(limit: int) -> Server:
+    """Allow requests that come 1 / limit seconds after the last one that was allowed: a limiter of nginx."""
+    last = -inf
+
+    def ask(now: float) -> bool:
+        nonlocal last
+        good = now - last >= 1 / limit - 1e-9
+        last = now if good else last
+        return good
+
+    return ask
+
+
+def paced(server: Server, *, until: float, pace: Pace | None = None) -> tuple[list[tuple[float, bool]], Pace]:
+    """Send requests as fast as the pace allows, at most a thousand a second, to a server that answers 503 to those that
+    it does not take. Give times and answers, and the pace at the end.
+    """
+    pace, now, found = pace or Pace(), 0.0, list[tuple[float, bool]]()
+    while now < until:
+        pace, start = pace.reserve(now, 1000.0)
+        now = start.at
+        taken = server(now)
+        found.append((now, taken))
+        pace = pace.answered(start.at) if taken else pace.doubted(now, start.at, 1000.0)
+    return found, pace
+
+
+@pytest.mark.parametrize("server", [fixed_window, sliding_window, bucket, spacing])
+@pytest.mark.parametrize("limit", [2, 5, 20, 100])
+def test_a_limit_that_answers_503_is_learned(server: Callable[[int], Server], limit: int) -> None:
+    """At most 4 in 100 answers are 503 after half a minute, and more than six tenths of what is allowed is used."""
+    found, _ = paced(server(limit), until=230)
+    answers = [taken for when, taken in found if when >= 30]
+    assert answers.count(False) <= 0.04 * len(answers)
+    assert answers.count(True) >= 0.6 * 200 * limit
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
+def test_an_outage_is_no_limit(share: float, seed: int) -> None:
+    """A server that answers 503 for ten seconds, always or now and then, lowers the rate for less than a minute."""
+    chance = Random(seed)
+    found, _ = paced(lambda now: not 10 <= now < 20 or chance.random() >= share, until=100)
+    assert sum(90 <= when < 100 for when, _ in found) > 5000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_503s_that_do_not_end_by_slowing_down_teach_nothing(seed: int) -> None:
+    """They come by chance, at any rate: no more than half of the time is lost by being slow."""
+    chance = Random(seed)
+    found, _ = paced(lambda _: chance.random() >= 0.3, until=600)
+    assert len(found) > 600 * 1.5
+
+
+def test_one_503_teaches_nothing() -> None:
+    """The next ones do not either before there was a good answer, and requests from before the last lesson never do."""
+    pace, start = burst(40)
+    one = pace.doubted(10.0, start.at, inf)
+    assert (one.ceiling, one.learned_at, one.refused) == (inf, 10.0, 1)
+    assert one.doubted(11.0, 10.5, inf).ceiling == inf
+    assert one.doubted(11.0, 9.9, inf) == one
+    late = one.answered(10.5).doubted(41.0, 40.5, inf)
+    assert late.ceiling == inf
+    assert late.answered(41.5).doubted(42.0, 41.5, 2.0).ceiling == 1.0
+
+
 # Several processes
 
 

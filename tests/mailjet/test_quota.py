@@ -12,6 +12,7 @@ from mjbulk.errors import Error
 from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped, LocalQuota, Step
 from mjbulk.mailjet.requests import Kind
+from mjbulk.mailjet.window import Window
 
 pytestmark = pytest.mark.eager
 
@@ -102,6 +103,66 @@ async def test_requests_of_a_kind_go_in_the_order_of_asking() -> None:
 
     await asyncio.gather(*(request(number) for number in range(30)))
     assert order == list(range(30))
+
+
+class Narrow(Window):
+    """A window that a slow link has."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__(8, 2**20)
+        self.bytes = size
+
+
+async def test_bodies_wait_for_room_on_a_slow_link() -> None:
+    """Other requests pass them, and no body passes another one: small ones would do so without end."""
+    one, order, under_way = gate(window=Narrow(100_000)), list[str](), 0
+
+    async def request(name: str, kind: Kind, size: int) -> None:
+        nonlocal under_way
+        async with one.grant(kind, size):
+            order.append(name)
+            under_way += size
+            assert under_way <= 100_000 or under_way == size
+            await asyncio.sleep(1)
+            under_way -= size
+
+    asked: list[tuple[str, Kind, int]] = [
+        ("a", "submit", 60_000), ("b", "submit", 60_000), ("c", "submit", 30_000), ("list", "account", 0),
+        ("d", "submit", 200_000), ("import", "submit", 4000), ("poll", "poll", 0), ("e", "submit", 10_000),
+    ]  # fmt: skip
+    await asyncio.gather(*(request(*one) for one in asked))
+    assert order == ["a", "list", "import", "poll", "b", "c", "d", "e"]
+
+
+async def test_a_body_that_is_cancelled_while_it_waits_for_room_stops_nobody() -> None:
+    """What stands behind it goes when there is room."""
+    one, order = gate(window=Narrow(100_000)), list[int]()
+
+    async def request(number: int) -> None:
+        async with one.grant("submit", 80_000):
+            order.append(number)
+            await asyncio.sleep(1)
+
+    requests = [asyncio.create_task(request(number)) for number in range(4)]
+    await settled()
+    requests[1].cancel()
+    await asyncio.wait(requests)
+    assert order == [0, 2, 3]
+
+
+async def test_closing_fails_those_that_wait_for_room_too() -> None:
+    """All of them, with or without room."""
+    one = gate(window=Narrow(100_000))
+
+    async def request() -> None:
+        async with one.grant("submit", 80_000):
+            await asyncio.sleep(1)
+
+    requests = [asyncio.create_task(request()) for _ in range(3)]
+    await settled()
+    await one.aclose(1.0)
+    ends = await asyncio.gather(*requests, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), Error, Error]
 
 
 async def starts_of(one: Gate, count: int, kind: Kind = "submit") -> list[float]:

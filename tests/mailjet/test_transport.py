@@ -25,29 +25,47 @@ from mjbulk.mailjet.attempts import (
     Untrusted,
     WasReset,
     decide,
+    is_sign,
+    seconds_left,
 )
 from mjbulk.mailjet.http import ExchangeFailed, Response
 from mjbulk.mailjet.quota import Gate, LocalQuota, Step
 from mjbulk.mailjet.replies import UnreadableReply
 from mjbulk.mailjet.request_count import RequestCount
-from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.requests import Request, sign_of_life_request
 from mjbulk.mailjet.transport import Doubt, Transport
-from mjbulk.mailjet.verdict import Failure, Verdict
+from mjbulk.mailjet.verdict import Ending, Failure, Phase
 
 # What follows from an attempt
 
-APPLIED = AttemptResult(Verdict.APPLIED, "", 200)
-REFUSED = AttemptResult(Verdict.REFUSED, "status 400", 400, b'{"ErrorMessage": "MJ19 no"}')
-THROTTLED = AttemptResult(Verdict.NOT_APPLIED, "status 429", 429)
-NOT_NOW = AttemptResult(Verdict.NOT_APPLIED, "status 503", 503, b"", 5.0)
-NEVER_SENT = AttemptResult(Verdict.NOT_APPLIED, "no connection", failure=Failure.NEVER_SENT)
-TIMED_OUT = AttemptResult(Verdict.AMBIGUOUS, "no answer in time", failure=Failure.TIMED_OUT)
-RESET = AttemptResult(Verdict.AMBIGUOUS, "closed", failure=Failure.RESET)
-LOST = AttemptResult(Verdict.AMBIGUOUS, "lost", failure=Failure.LOST)
-SERVER_ERROR = AttemptResult(Verdict.AMBIGUOUS, "status 500", 500)
-UNREADABLE = AttemptResult(Verdict.UNKNOWN, "the reply names no job", 201)
-CERTIFICATE = AttemptResult(Verdict.FATAL, "the certificate is not trusted", failure=Failure.UNTRUSTED)
-NO_KEYS = AttemptResult(Verdict.FATAL, "status 401", 401)
+
+def answered(status: int, body: bytes = b"", asked: float | None = None, **said: Any) -> AttemptResult:
+    ending = Ending(phase=Phase.ANSWERED, status=status, pause=asked is not None, **said)
+    return AttemptResult(ending, f"status {status}", body, asked)
+
+
+def unanswered(failure: Failure, phase: Phase = Phase.WHOLE) -> AttemptResult:
+    return AttemptResult(Ending(phase=phase, failure=failure), failure.value)
+
+
+APPLIED = answered(200)
+REFUSED = answered(400, b'{"ErrorMessage": "MJ19 no"}')
+THROTTLED = answered(429)
+NOT_NOW = answered(503, asked=5.0)
+LIMITED = answered(503, page="limit")
+UNREACHED = answered(503, page="unreached")
+NEVER_SENT = unanswered(Failure.NEVER_SENT, Phase.NEVER)
+CUT = unanswered(Failure.TIMED_OUT, Phase.PART)
+TIMED_OUT = unanswered(Failure.TIMED_OUT)
+RESET = unanswered(Failure.RESET)
+LOST = unanswered(Failure.LOST)
+SERVER_ERROR = answered(500)
+UNREADABLE = answered(201, readable=False)
+CERTIFICATE = unanswered(Failure.UNFIT, Phase.NEVER)
+NO_KEYS = answered(401)
+PAGE = answered(403, form="page")
+ABSENT = unanswered(Failure.ABSENT, Phase.NEVER)
+NO_HTTP = unanswered(Failure.NO_HTTP)
 ONE = Tries(count=1, deadline=160.0)
 USUAL = Patience(attempts=10, seconds=60.0)
 ONE_RESET = evolve(USUAL, resets=1)
@@ -56,7 +74,7 @@ ONE_RESET = evolve(USUAL, resets=1)
 def decided(result: AttemptResult, tries: Tries = ONE, patience: Patience = USUAL, **said: Any) -> Done | Raise | Retry:
     """Decide about a GET at second 100."""
     usual = {"call": "GET job", "harmless": True, "in_doubt": True, "now": 100.0, "chance": 1.0}
-    return decide(result, tries, patience, **{**usual, **said})
+    return decide(result, tries, patience, **{"held": False, "first": False, **usual, **said})
 
 
 @pytest.mark.parametrize("harmless", [True, False])
@@ -66,16 +84,38 @@ def decided(result: AttemptResult, tries: Tries = ONE, patience: Patience = USUA
         (APPLIED, Done()),
         (THROTTLED, Retry(0.0)),
         (NOT_NOW, Retry(0.0)),
+        (LIMITED, Retry(0.0)),
+        (UNREACHED, Retry(0.5, 5.0, 59.5)),
         (NEVER_SENT, Retry(0.5, 5.0, 59.5)),
+        (CUT, Retry(0.5, 10.0, 59.5)),
         (REFUSED, ApiError),
         (NO_KEYS, ApiError),
-        (CERTIFICATE, Untrusted),
+        (CERTIFICATE, Retry(0.5, 5.0, 59.5)),
+        (PAGE, Retry(0.5, 5.0, 59.5)),
     ],
 )
 def test_what_is_known_is_the_same_for_all_requests(result: AttemptResult, expected: object, *, harmless: bool) -> None:
     """Where it is known whether the request was applied, it does not matter whether twice would do harm."""
     decision = decided(result, harmless=harmless)
     assert (type(decision.error) if isinstance(decision, Raise) else decision) == expected
+
+
+@pytest.mark.parametrize("result", [CERTIFICATE, PAGE, NO_HTTP])
+def test_what_does_not_get_better_fails_at_once_at_first(result: AttemptResult) -> None:
+    """Before any request was answered. Later it waits, as all else."""
+    decision = decided(result, first=True)
+    assert isinstance(decision, Raise)
+    assert isinstance(decision.error, Untrusted)
+    assert isinstance(decided(result, first=False), Retry)
+
+
+def test_nobody_is_looked_for_for_a_few_seconds_at_first() -> None:
+    """A server that is not there may be starting just now."""
+    assert [seconds_left(ABSENT, USUAL, first=first) for first in (True, False)] == [3.0, 60.0]
+    assert seconds_left(LOST, USUAL, first=True) == 60.0
+    decision = decided(ABSENT, Tries(count=3, deadline=100.0), first=True)
+    assert isinstance(decision, Raise)
+    assert isinstance(decision.error, Untrusted)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +128,28 @@ def test_what_is_not_known_is_retried_only_without_harm(result: AttemptResult, p
     assert isinstance(decision, Raise)
     assert type(decision.error) is NoAnswer
     assert decision.error.sent
+
+
+@pytest.mark.parametrize("result", [LOST, RESET, TIMED_OUT, SERVER_ERROR, UNREADABLE])
+def test_what_waits_for_the_end_of_an_outage_needs_no_other_wait(result: AttemptResult) -> None:
+    """It costs no tokens; its patience ends as that of others."""
+    assert decided(result, held=True) == Retry(0.0)
+    for tries in (Tries(count=10, deadline=160.0), Tries(count=1, deadline=99.0)):
+        assert isinstance(decided(result, tries, held=True), Raise)
+
+
+@pytest.mark.parametrize(
+    ("result", "sign"),
+    [
+        (LOST, True), (TIMED_OUT, True), (RESET, True), (SERVER_ERROR, True), (UNREADABLE, True), (answered(409), True),
+        (APPLIED, False), (REFUSED, False), (THROTTLED, False), (NOT_NOW, False), (NEVER_SENT, False), (CUT, False),
+        (NO_KEYS, False), (CERTIFICATE, False),
+    ],
+)  # fmt: skip
+def test_signs_of_an_outage(result: AttemptResult, sign: bool) -> None:  # noqa: FBT001
+    """A lost answer is one; a reset is none if the size of the body may be the reason and a retry does no harm."""
+    assert is_sign(result, USUAL, harmless=True) is is_sign(result, ONE_RESET, harmless=False) is sign
+    assert is_sign(result, ONE_RESET, harmless=True) is (sign and result is not RESET)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +166,7 @@ def test_what_is_not_known_is_retried_only_without_harm(result: AttemptResult, p
         (RESET, Tries(count=10, resets=10, deadline=160.0), USUAL, GaveUp),
         (RESET, Tries(count=10, resets=1, deadline=160.0), evolve(USUAL, resets=3), WasReset),
         (LOST, Tries(count=10, resets=1, deadline=160.0), evolve(USUAL, resets=3), GaveUp),
+        (LOST, Tries(count=2, deadline=50.0).not_before(160.0), USUAL, Retry(1.0, 5.0, 59.0)),
         (THROTTLED, Tries(count=99, throttled=99, deadline=0.0), USUAL, Retry(0.0)),
         (THROTTLED, Tries(count=120, throttled=100), USUAL, GaveUp),
     ],
@@ -120,7 +183,7 @@ def test_what_ends_a_request_says_how() -> None:
     assert isinstance(decision, Raise)
     error = decision.error
     assert isinstance(error, GaveUp)
-    assert (error.call, error.sentence, error.attempts, error.sent) == ("GET job", "lost", 10, False)
+    assert (error.call, error.sentence, error.attempts, error.sent) == ("GET job", "the answer was lost", 10, False)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +200,7 @@ def test_what_ends_a_request_says_how() -> None:
 )
 def test_a_refusal_gives_advice(status: int, body: bytes, said: str) -> None:
     """What Mailjet's code means, or what the status means where that is known."""
-    verdict = Verdict.REFUSED if body or status == 413 else Verdict.FATAL
-    decision = decided(AttemptResult(verdict, f"status {status}", status, body))
+    decision = decided(answered(status, body, form="object" if body else "nothing"))
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, ApiError)
     assert decision.error.status == status
@@ -147,8 +209,8 @@ def test_a_refusal_gives_advice(status: int, body: bytes, said: str) -> None:
 
 def test_a_foreign_page_is_no_refusal_of_mailjet() -> None:
     """Nothing was applied, and nothing will be."""
-    page = AttemptResult(Verdict.FATAL, "squid/5.7 answered 403", 403, foreign=True)
-    decision = decided(page, Tries(count=1), in_doubt=False)
+    page = evolve(answered(403, form="page"), why="squid/5.7 answered 403")
+    decision = decided(page, Tries(count=1), in_doubt=False, first=True)
     assert isinstance(decision, Raise)
     assert isinstance(decision.error, Untrusted)
     assert "squid/5.7 answered 403); nothing of it was applied" in str(decision.error)
@@ -174,17 +236,26 @@ class Longest(Random):
 
 
 class FakeExchange:
-    """Gives answers, or raises failures, in order; the last one stays."""
+    """Gives answers, or raises failures, in order; the last one stays. What asks for a sign of life gets it at once."""
 
     def __init__(self, *answers: Response | Exception, seconds: float = 1.0) -> None:
         """``seconds`` is how long an exchange takes."""
         self._answers = list(answers)
         self._seconds = seconds
+        self.alive: Response | Exception = answer(200, b'{"Count": 0, "Data": [], "Total": 0}')
+        self.asked: list[float] = []
+        """When it had to give a sign of life."""
         self.calls: list[tuple[float, Request, bool, float]] = []
         self.closed = False
 
     async def once(self, request: Request, *, keep: bool, max_reply: float, sink: BinaryIO | None) -> Response:
-        self.calls.append((asyncio.get_running_loop().time(), request, keep, max_reply))
+        now = asyncio.get_running_loop().time()
+        if request == sign_of_life_request():
+            self.asked.append(now)
+            if isinstance(self.alive, Exception):
+                raise self.alive
+            return self.alive
+        self.calls.append((now, request, keep, max_reply))
         await asyncio.sleep(self._seconds)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
@@ -198,12 +269,17 @@ class FakeExchange:
 
 
 def transport_of(
-    exchange: FakeExchange, events: list[Event] | None = None, quota: LocalQuota | None = None, **said: Any
+    exchange: FakeExchange,
+    events: list[Event] | None = None,
+    quota: LocalQuota | None = None,
+    *,
+    believe_pages: bool = False,
+    **said: Any,
 ) -> Transport:
     gate = Gate(quota or LocalQuota(), "key", concurrency=8, chance=Longest())
     emit = (lambda _: None) if events is None else events.append
     fake: Any = exchange
-    return Transport(fake, gate, Settings(**said), emit, Longest())
+    return Transport(fake, gate, Settings(**said), emit, Longest(), believe_pages=believe_pages)
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
@@ -211,7 +287,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Response:
 
 
 def failed(failure: Failure) -> ExchangeFailed:
-    return ExchangeFailed(failure, failure.value)
+    return ExchangeFailed(failure, failure.value, Phase.NEVER if failure is Failure.NEVER_SENT else Phase.WHOLE)
 
 
 GET = Request(method="GET", path="/v3/REST/contact/somebody%40example.org", call="GET contact", kind="poll")
@@ -243,10 +319,12 @@ async def test_a_good_answer_goes_into_the_sink() -> None:
 
 
 async def test_a_harmless_request_is_retried_until_it_is_answered() -> None:
-    """After a lost answer, a server error and a time-out; the wait doubles each time."""
+    """After a lost answer, a server error and a time-out; the wait doubles each time, and then a GET is asked first."""
     exchange = FakeExchange(failed(Failure.LOST), answer(500), failed(Failure.TIMED_OUT), OK)
     assert await transport_of(exchange).send(POST, bytes, harmless=True) == b"fine"
-    assert [when for when, *_ in exchange.calls] == [0.0, 1.5, 3.5, 6.5]
+    assert [when for when, *_ in exchange.calls] == [0.0, 2.0, 5.0, 10.0]
+    assert exchange.asked == [2.0, 5.0, 10.0]
+    assert await transport_of(FakeExchange(failed(Failure.LOST), OK)).send(GET, bytes) == b"fine"
 
 
 @pytest.mark.parametrize(
@@ -422,6 +500,85 @@ async def test_an_answer_is_worth_more_than_its_lesson() -> None:
     assert len(exchange.calls) == 2
 
 
+# An outage
+
+
+async def test_one_doubt_stops_what_may_do_harm() -> None:
+    """Eight of a hundred submits whose answers are lost are sent; the others wait, and are known not to be sent."""
+    exchange = FakeExchange(answer(503))
+    exchange.alive = failed(Failure.LOST)
+    transport = transport_of(exchange, give_up_after=100.0)
+    doubts = [Doubt() for _ in range(100)]
+    sent = [asyncio.create_task(transport.send(POST, bytes, doubt=doubt)) for doubt in doubts]
+    ends = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, NoAnswer)]
+    assert len(exchange.calls) == sum(doubt.sent for doubt in doubts) == 8
+    assert exchange.asked == [2.0, 4.0, 8.0, 16.0, 32.0, 62.0, 92.0]
+    assert (len(ends), {type(end) for end in ends if not end.sent}) == (100, {GaveUp})
+    assert str(ends[-1]) == (
+        "POST contact was not sent: it waited for 100 s while the answers to others were lost: status 503"
+    )
+
+
+async def test_a_request_that_waits_is_not_in_doubt() -> None:
+    """Its owner hears that it leaves when it does, and not before."""
+    exchange, left = FakeExchange(failed(Failure.LOST), OK), list[float]()
+
+    async def leaving() -> None:
+        left.append(asyncio.get_running_loop().time())
+
+    transport = transport_of(exchange)
+    with pytest.raises(NoAnswer):
+        await transport.send(POST, bytes)
+    doubt = Doubt(leaving=leaving)
+    sending = asyncio.create_task(transport.send(POST, bytes, doubt=doubt))
+    await asyncio.sleep(0.4)
+    assert (left, doubt.sent) == ([], False)
+    assert await sending == b"fine"
+    assert left == [exchange.calls[1][0]] == [2.0]
+
+
+async def test_what_waited_for_its_grant_waits_again_if_an_outage_has_begun() -> None:
+    """It does not leave, and takes no start from others."""
+    exchange, quota = FakeExchange(failed(Failure.LOST), OK), LocalQuota()
+    quota.max_rate = 2.0
+    transport = transport_of(exchange, quota=quota)
+    results = await asyncio.gather(*(transport.send(POST, bytes) for _ in range(6)), return_exceptions=True)
+    assert [type(result) for result in results] == [NoAnswer, *[bytes] * 5]
+    assert [when for when, *_ in exchange.calls] == [0.0, 0.5, 2.5, 3.5, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+async def test_a_get_that_is_refused_lets_a_submit_find_out(status: int) -> None:
+    """Somebody is there, whatever they say; a server in trouble is not."""
+    exchange = FakeExchange(failed(Failure.LOST), answer(400))
+    exchange.alive = answer(status)
+    transport = transport_of(exchange, give_up_after=5.0)
+    results = await asyncio.gather(*(transport.send(POST, bytes) for _ in range(10)), return_exceptions=True)
+    assert isinstance(results[9], GaveUp if status == 503 else ApiError)
+
+
+async def test_429s_end_no_outage() -> None:
+    """The key stops, and is asked once more after that."""
+    exchange = FakeExchange(failed(Failure.LOST), OK)
+    exchange.alive = answer(429, Retry_After="20")
+    transport = transport_of(exchange)
+    with pytest.raises(NoAnswer):
+        await transport.send(POST, bytes)
+    sending = asyncio.create_task(transport.send(POST, bytes))
+    await asyncio.sleep(10)
+    exchange.alive = FakeExchange(OK).alive
+    assert await sending == b"fine"
+    assert exchange.asked == [2.0, pytest.approx(24.0)]
+
+
+async def test_pages_of_proxies_are_believed_if_the_user_says_so() -> None:
+    """Then a page which says that the request reached nobody lets it go once more, whatever it is."""
+    page = b"<h1>503 Service Unavailable</h1>\nNo server is available to handle this request."
+    with pytest.raises(NoAnswer):
+        await transport_of(FakeExchange(answer(503, page), OK)).send(POST, bytes)
+    assert await transport_of(FakeExchange(answer(503, page), OK), believe_pages=True).send(POST, bytes) == b"fine"
+
+
 async def test_requests_that_wait_for_their_turn_are_counted() -> None:
     """Until they have it, are cancelled, or fail."""
     transport = transport_of(FakeExchange(OK, seconds=1.0))
@@ -454,7 +611,7 @@ async def test_a_refusal_of_what_was_sent_is_told(request_: Request, reply: Resp
     assert len(told) == calls
 
 
-@pytest.mark.parametrize(("status", "verdict"), [(401, "fatal"), (403, "fatal")])
+@pytest.mark.parametrize(("status", "verdict"), [(401, "not applied"), (403, "not applied")])
 async def test_a_page_of_somebody_else_is_told_from_a_refusal(status: int, verdict: str) -> None:
     """By its body; the error names the server, and the event tells it too."""
     events: list[Event] = []

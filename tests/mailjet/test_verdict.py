@@ -1,18 +1,20 @@
 """What an answer, or none, means: the tables of the module, as data."""
 
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk.mailjet.replies import ErrorForm
 from mjbulk.mailjet.verdict import (
     Backoff,
+    Ending,
     Failure,
+    Phase,
     Verdict,
-    judge_failure,
-    judge_status,
+    is_hopeless,
+    judge,
     may_retry,
     retry_after,
     server_name,
@@ -20,7 +22,8 @@ from mjbulk.mailjet.verdict import (
 from mjbulk.terms import Action, harmless_to_retry
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
-A, N, R, F, X = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL, Verdict.AMBIGUOUS
+A, N, R, F = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.REFUSED, Verdict.FATAL
+X, U = Verdict.AMBIGUOUS, Verdict.UNKNOWN
 
 STATUSES = {
     **dict.fromkeys(range(100, 200), X),
@@ -30,6 +33,7 @@ STATUSES = {
     **dict.fromkeys(range(400, 500), R),
     401: F,
     403: F,
+    407: N,
     408: N,
     409: X,
     425: N,
@@ -41,20 +45,34 @@ STATUSES = {
 
 
 @pytest.mark.parametrize(
-    ("form", "pause", "changed"),
+    ("answer", "changed"),
     [
-        ("nothing", False, {}),
-        ("page", False, {}),
-        ("object", False, {401: R, 403: R}),
-        ("nothing", True, {503: N}),
-        ("object", True, {401: R, 403: R, 503: N}),
+        ({}, {}),
+        ({"form": "page"}, {401: N, 403: N}),
+        ({"form": "object"}, {401: R, 403: R}),
+        ({"pause": True}, {503: N}),
+        ({"form": "object", "pause": True}, {401: R, 403: R, 503: N}),
+        ({"form": "page", "page": "limit"}, {401: N, 403: N, 503: N}),
+        ({"form": "page", "page": "unreached"}, {401: N, 403: N, 503: N}),
+        ({"readable": False}, {**dict.fromkeys(range(200, 300), U), 304: U}),
     ],
 )
-def test_the_verdict_of_each_status(form: ErrorForm, changed: dict[int, Verdict], *, pause: bool) -> None:
+def test_the_verdict_of_each_status(answer: Any, changed: dict[int, Verdict]) -> None:
     """Each status has one verdict; an object makes a 401 speak of the call, and a pause makes a 503 mean "not now"."""
-    verdicts = {status: judge_status(status, form=form, retry_after=pause) for status in STATUSES}
+    verdicts = {status: judge(Ending(phase=Phase.ANSWERED, status=status, **answer)) for status in STATUSES}
     assert verdicts == STATUSES | changed
     assert set(map(int, HTTPStatus)) <= set(STATUSES)
+
+
+def test_what_does_not_get_better_by_itself() -> None:
+    """If somebody else answers. If nobody is there, or no answer comes, it may be otherwise soon."""
+    assert {failure for failure in Failure if is_hopeless(Ending(phase=Phase.NEVER, failure=failure))} == {
+        Failure.UNFIT,
+        Failure.NO_HTTP,
+    }
+    pages = [Ending(phase=Phase.ANSWERED, status=status, form="page") for status in STATUSES]
+    assert [page.status for page in pages if is_hopeless(page)] == [401, 403, 407]
+    assert not is_hopeless(Ending(phase=Phase.ANSWERED, status=403))
 
 
 def test_only_a_success_is_applied() -> None:
@@ -62,13 +80,11 @@ def test_only_a_success_is_applied() -> None:
     assert [status for status, verdict in STATUSES.items() if verdict is A] == [*range(200, 300), 304]
 
 
-@pytest.mark.parametrize(
-    ("failure", "verdict"),
-    [(Failure.NEVER_SENT, N), (Failure.UNTRUSTED, F), (Failure.LOST, X), (Failure.RESET, X), (Failure.TIMED_OUT, X)],
-)
-def test_the_verdict_of_each_failure(failure: Failure, verdict: Verdict) -> None:
-    """Without an answer nothing was applied if no byte had left; after the first byte that is not known."""
-    assert judge_failure(failure) is verdict
+@pytest.mark.parametrize("failure", Failure)
+@pytest.mark.parametrize(("phase", "verdict"), [(Phase.NEVER, N), (Phase.PART, N), (Phase.WHOLE, X)])
+def test_the_verdict_of_each_failure(failure: Failure, phase: Phase, verdict: Verdict) -> None:
+    """Without an answer nothing was applied if the last byte had not left; after that it is not known."""
+    assert judge(Ending(phase=phase, failure=failure)) is verdict
 
 
 @pytest.mark.parametrize(
@@ -92,9 +108,9 @@ def test_when_the_same_bytes_may_be_retried(
 
 
 def test_tables_are_whole() -> None:
-    """There is no verdict and no failure that the tables above do not have."""
-    assert set(Verdict) == {A, N, R, F, X, Verdict.UNKNOWN}
-    assert set(Failure) == {Failure.NEVER_SENT, Failure.UNTRUSTED, Failure.LOST, Failure.RESET, Failure.TIMED_OUT}
+    """There is no verdict and no phase that the tables above do not have."""
+    assert set(Verdict) == {A, N, R, F, X, U}
+    assert set(Phase) == {Phase.NEVER, Phase.PART, Phase.WHOLE, Phase.ANSWERED}
 
 
 ADD, FORCE, REMOVE, UNSUB = Action.ADDNOFORCE, Action.ADDFORCE, Action.REMOVE, Action.UNSUB

@@ -24,6 +24,7 @@ from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.request_count import count_request
 from mjbulk.mailjet.requests import Content, Request
 from mjbulk.mailjet.transport import Doubt
+from mjbulk.mailjet.window import Window
 from mjbulk.models import JobRef, Property
 from mjbulk.outcomes.error_file import ErrorFile, RowError
 from mjbulk.outcomes.ledger import Ledger
@@ -150,6 +151,9 @@ class FakeTransport:
         self.wait: asyncio.Future[None] | None = None
         """Each request waits for it, if there is one."""
 
+    def expect_outages(self) -> None:
+        """Do nothing."""
+
     async def send(self, request: Request, decode: object, *, doubt: Doubt, **_: object) -> int:
         await doubt.leaving()
         doubt.sent = True
@@ -263,6 +267,7 @@ def context(
         settings=known,
         assumptions=Assumptions(),
         transport=transport,
+        window=Window(known.concurrency, known.chunk_bytes),
         account=account,
         scheduler=scheduler,
         slots=JobSlots(known.max_jobs, known.max_rows),

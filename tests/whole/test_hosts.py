@@ -82,7 +82,7 @@ class NoQuota(LocalQuota):
 
 
 async def halted_by_mailjet(world: World, journal: Path) -> None:
-    world.emulator.fault(POST, Fault.answer(403), times=None)
+    world.emulator.fault(POST, Fault.answer(403, "{}"), times=None)
     async with client_of(world, journal) as client:
         await client.import_contacts(people(40), lists=ADD)
 

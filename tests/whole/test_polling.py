@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support import KEYS, World, balanced, most_within
 
 import mjbulk
 from benchmarks.client_polling import through_client
-from mjbulk.testing import Knobs
+from mjbulk.testing import Fault, Knobs
 
 pytestmark = pytest.mark.long
 
@@ -181,3 +182,23 @@ async def test_an_outage_of_hours_costs_few_requests(world: World) -> None:
         back = asyncio.get_running_loop().time()
         assert (await waiting).ok
         assert asyncio.get_running_loop().time() - back < 600
+
+
+async def test_half_of_all_looks_fail(world: World) -> None:
+    """Each look is one try, and the next look is the next one: jobs of a tenth of a second end within seconds."""
+    took = []
+    for seed in range(20):
+        chance = Random(seed)
+        at_once = {"queue_seconds": 0.05, "prepare_seconds": 0.0, "import_seconds": 0.05}
+        async with world.turned(**at_once) as other, other.client(chunk_rows=10) as client:
+
+            def fails(call: str, _: float, chance: Random = chance) -> Fault | None:
+                of_a_job = call in ("GET contact/managemanycontacts", "GET batchjob/jsonerror")
+                return Fault.answer(504) if of_a_job and chance.random() < 0.5 else None
+
+            other.weather(fails)
+            assert balanced(await client.import_contacts(people(50), lists=ADD)).ok
+            calls = other.emulator.calls
+            took.append(calls[-1].time - next(call.time for call in calls if call.method == "POST"))
+    assert sorted(took)[10] < 4
+    assert max(took) < 20

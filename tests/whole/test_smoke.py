@@ -83,7 +83,7 @@ async def test_an_answer_is_lost_and_a_body_is_too_large(world: QuickWorld) -> N
 
 async def test_a_run_is_halted(world: QuickWorld) -> None:
     """A refusal for which no row is at fault ends the run, and its report says which rows were not sent."""
-    world.emulator.fault(POST, Fault.answer(403), times=None)
+    world.emulator.fault(POST, Fault.answer(403, "{}"), times=None)
     async with world.client(chunk_rows=10) as client:
         with pytest.raises(mjbulk.ImportHalted) as caught:
             await client.import_contacts(people(40), lists=ADD)
