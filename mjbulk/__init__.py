@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ContactInfo,
         ContactsList,
         Counts,
+        Finding,
         ImportOptions,
         Job,
         JobRef,
@@ -48,12 +49,14 @@ if TYPE_CHECKING:
         Row,
         Subscription,
         SupportsArrow,
+        SupportsCursor,
         SupportsRow,
         Unsettled,
     )
     from mjbulk.outcomes.report import Report
     from mjbulk.pool import SessionPool
-    from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, in_thread, jsonl_source
+    from mjbulk.rows.files import SupportsAsyncRead
+    from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, excel_source, in_thread, jsonl_source
     from mjbulk.run.plan import Plan
     from mjbulk.run.run import ImportRun
     from mjbulk.terms import Action, ActionLike, ActionWord, ListActions, ListRef, RunKeywords, RunSpec
@@ -63,7 +66,8 @@ _HOMES = {
     "mailjet.quota": ("Quota",),
     "mailjet.redis_quota": ("RedisQuota",),
     "journal.info": ("ChunkInfo", "RunInfo"),
-    "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "in_thread", "jsonl_source"),
+    "rows.files": ("SupportsAsyncRead",),
+    "rows.sources": ("Addresses", "Rows", "Source", "csv_source", "excel_source", "in_thread", "jsonl_source"),
     "client": ("Client", "import_contacts"),
     "config": ("Assumptions", "Credentials", "Settings"),
     "errors": (
@@ -86,6 +90,7 @@ _HOMES = {
         "ContactInfo",
         "ContactsList",
         "Counts",
+        "Finding",
         "ImportOptions",
         "Job",
         "JobRef",
@@ -96,6 +101,7 @@ _HOMES = {
         "Row",
         "Subscription",
         "SupportsArrow",
+        "SupportsCursor",
         "SupportsRow",
         "Unsettled",
     ),
@@ -126,6 +132,7 @@ __all__ = [
     "CredentialsRefused",
     "Error",
     "Event",
+    "Finding",
     "Hook",
     "ImportHalted",
     "ImportOptions",
@@ -160,10 +167,13 @@ __all__ = [
     "SourceError",
     "Subscription",
     "SupportsArrow",
+    "SupportsAsyncRead",
+    "SupportsCursor",
     "SupportsRow",
     "Unsettled",
     "UsageError",
     "csv_source",
+    "excel_source",
     "import_contacts",
     "in_thread",
     "jsonl_source",

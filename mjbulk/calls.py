@@ -29,9 +29,9 @@ from mjbulk.mailjet.requests import (
 from mjbulk.models import ContactInfo, ContactsList, ImportOptions, Job, JobRef, Property, Row, Subscription
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.rows.addresses import check_address
-from mjbulk.rows.block import take_apart
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.layout import ColumnRules, flatten, layout_of
+from mjbulk.rows.objects import take_apart
 from mjbulk.rows.values import RowFault
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import JsonSender, Passage

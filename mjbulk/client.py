@@ -172,13 +172,16 @@ class Client(Calls):
 
         ``source`` is a path (``.csv``, ``.jsonl``, both also ``.gz``; ``.parquet``), a `csv_source` or `jsonl_source`,
         a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable of rows; `in_thread` takes one
-        that blocks. A row is anything with ``keys()`` and ``[]``, a `Contact`, or Mailjet's own contact object;
-        ``email`` and ``name`` (any case) are the contact's, every other column is a property. ``lists`` maps list IDs,
-        addresses or names to actions; None for no list.
+        that blocks. A row is whatever has named fields: a dict, a record of a database, a data class, an object of
+        attrs, msgspec, pydantic or an ORM, a `Contact`, or Mailjet's own contact object; the tuples of a cursor have
+        the names that it knows. ``email`` and ``name`` (any case) are the contact's, every other column is a property.
+        ``lists`` maps list IDs, addresses or names to actions; None for no list.
 
         ``columns`` picks columns, or renames them. ``nulls="unassign"`` unassigns a property if the value is null,
-        instead of leaving it alone. ``run_id`` names the run: with a journal, the same call with the same name resumes
-        it. ``partition`` names a part of the run, for one of many workers. ``resend`` says which requests are retried
+        instead of leaving it alone. ``timezone`` is the IANA name of the zone of dates and times that name none;
+        without it a column with such values refuses the import. ``date_format`` is the form of dates that are text, in
+        the words of `strptime`. ``run_id`` names the run: with a journal, the same call with the same name resumes it.
+        ``partition`` names a part of the run, for one of many workers. ``resend`` says which requests are retried
         after a lost answer. ``on_mismatch="accept"`` counts rows as accepted even if Mailjet's Count disagrees.
         ``create_properties`` creates unknown properties, with their ``types``. ``max_rejected`` stops the run when more
         rows than that are rejected. ``timeout`` is in seconds.

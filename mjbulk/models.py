@@ -25,6 +25,54 @@ class SupportsRow(Protocol):
     def __getitem__(self, key: str, /) -> Any: ...
 
 
+class _Dataclass(Protocol):
+    __dataclass_fields__: Any
+
+
+class _Attrs(Protocol):
+    __attrs_attrs__: Any
+
+
+class _NamedTuple(Protocol):
+    def _asdict(self) -> Any: ...
+
+
+class _Pydantic(Protocol):
+    def model_dump(self) -> Any: ...
+
+
+class _Msgspec(Protocol):
+    __struct_fields__: Any
+
+
+class _Mapped(Protocol):
+    """An object of SQLAlchemy."""
+
+    __mapper__: Any
+
+
+class _SqlRow(Protocol):
+    """A Row of SQLAlchemy."""
+
+    @property
+    def _mapping(self) -> Any: ...
+
+
+class _Model(Protocol):
+    """An object of Django or peewee."""
+
+    _meta: Any
+
+
+@public
+class SupportsCursor(Protocol):
+    """A cursor of a database (PEP 249), or a result: tuples whose names are known."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    @property
+    def description(self) -> Any: ...
+
+
 @public
 class SupportsArrow(Protocol):
     """Anything with the Arrow C stream interface, such as tables of pandas, polars, pyarrow and DuckDB."""
@@ -47,7 +95,8 @@ class Contact:
     """Whether the contact is on the exclusion list; None leaves that unchanged."""
 
 
-Row = SupportsRow | Contact
+Row = SupportsRow | Contact | _Dataclass | _Attrs | _NamedTuple | _Pydantic | _Msgspec | _Mapped | _SqlRow | _Model
+"""Whatever has named fields."""
 MAX_ID = 2**63 - 1
 
 
@@ -119,6 +168,23 @@ class Rejection:
     merged: tuple[int, int] | None = attrs.field(default=None, repr=False, eq=False)
     """The first and the last row of its contact, if several rows were sent as one contact: all of them were rejected
     with it."""
+
+
+@public
+@frozen(kw_only=True)
+class Finding:
+    """Something about a source that may surprise, though no row is refused for it."""
+
+    code: str
+    """What it is, as a word that stays: ``value.whole_float``, ``value.unix_time``, ..."""
+    column: str | None = None
+    """The column in which it was found; None if it is about the source as a whole."""
+    count: int = 1
+    """How many rows show it."""
+    first_row: int | None = None
+    """The number of the first of them."""
+    message: str
+    """What was found, and what is made of it, in a sentence without any value of the source."""
 
 
 @public

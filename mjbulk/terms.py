@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, get_args
+from zoneinfo import ZoneInfo, available_timezones
 
 import attrs
 from attrs import frozen
@@ -62,12 +64,38 @@ class RunKeywords(TypedDict, total=False):
     on_mismatch: Literal["unknown", "accept"]
     create_properties: bool
     types: Mapping[str, Datatype]
+    timezone: str | None
+    date_format: str | None
     max_rejected: int | None
     timeout: float | None
 
 
 def _one_of(*words: str) -> Validator:
     return checked(in_(words), f"{{}}= is one of {', '.join(words)}")
+
+
+def _is_zone(_: object, __: object, name: Any) -> None:
+    """Raise UsageError if there is no such zone."""
+    if name is None:
+        return
+    try:
+        ZoneInfo(name)
+    except Exception:  # noqa: BLE001  # a missing zone, a folder of zones, a name that is a path: each raises its own
+        missing = "" if available_timezones() else ", and this system has none of them: pip install tzdata"
+        raise UsageError(f"timezone= is the IANA name of a zone, such as 'Europe/Paris'{missing}") from None
+
+
+def _is_date_format(_: object, __: object, form: Any) -> None:
+    """Raise UsageError if nothing can be read in this form."""
+    if form is None:
+        return
+    try:
+        datetime.strptime(datetime(2000, 1, 2, tzinfo=UTC).strftime(form), form)  # noqa: DTZ007  # only tried
+        usable = "%" in form
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise UsageError("date_format= is a form of strptime, such as '%d/%m/%Y %H:%M'")
 
 
 _DATATYPES = checked(
@@ -100,9 +128,9 @@ class RunSpec:
     timeout: float | None = attrs.field(
         default=None, validator=checked(optional(POSITIVE), "{}= is a number of seconds above 0")
     )
-    timezone: str | None = None
+    timezone: str | None = attrs.field(default=None, validator=_is_zone)
     """The zone of dates and times that name none."""
-    date_format: str | None = None
+    date_format: str | None = attrs.field(default=None, validator=_is_date_format)
     """How dates and times are read that are text."""
     text: bool = False
     """Whether all values of the source are text, as in CSV, and an empty one is a null."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from operator import ne
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -55,7 +57,7 @@ class CsvEncoder:
         plan = self._plans.get(layout) or self._plan(layout)
         addresses = layout.addresses(block.columns, len(block), faults)
         columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
-        records = self._records(block, layout, addresses, columns)
+        records = self._records(block, layout, plan, columns)
         if self._refuse_empty:
             self._refuse("".__eq__, "an empty cell would erase the property", columns, faults)
         if "\0" in "".join(records):
@@ -63,19 +65,22 @@ class CsvEncoder:
         return addresses, _encode_all(records, faults)
 
     def _records(
-        self, block: Block, layout: Layout, addresses: Sequence[str], columns: Sequence[Sequence[str]]
+        self, block: Block, layout: Layout, plan: Sequence[Column | None], columns: Sequence[Sequence[str]]
     ) -> Sequence[str]:
         """Give the records of the file unchanged if their cells are sent unchanged; write the others from their
         cells.
         """
-        raws = block.raws if self.options is None and layout.whole and not layout.rules.columns else None
+        whole = layout.whole and len(plan) == len(block.names) and not layout.rules.columns
+        raws = block.raws if whole else None
         if raws is None:
             return write_records(columns)
-        given = block.columns[layout.email or 0]
-        if addresses is given:
+        given = [block.columns[(layout.email or 0) if column is None else column.index] for column in plan]
+        anew = [cells for cells in zip(columns, given, strict=True) if cells[0] is not cells[1]]
+        if not anew:
             return raws
-        trimmed = zip(raws, given, addresses, write_records(columns), strict=True)
-        return [raw if old == new else record for raw, old, new, record in trimmed]
+        changed = map(any, zip(*(map(ne, *cells) for cells in anew), strict=True))
+        records = zip(raws, write_records(columns), changed, strict=True)
+        return [record if other else raw for raw, record, other in records]
 
     def _refuse(
         self,
@@ -111,16 +116,13 @@ class CsvEncoder:
 
 
 def _cells(column: Column, block: Block, layout: Layout, faults: dict[int, RowFault]) -> Sequence[str]:
-    """Give a column as text. A text of the source is checked and kept unchanged, unless it is a date."""
+    """Give a column as text. A text of a file that Mailjet can read is kept unchanged."""
     if column.index < 0:
         return [""] * len(block)
     values = block.columns[column.index]
-    text = layout.rules.text
-    if not text or column.datatype == "datetime":
-        return [_cell(column, value) for value in column.read_all(values, faults, text=text)]
-    if not column.plain:
-        column.check_texts(values, faults)
-    return values
+    if not layout.rules.text:
+        return [_cell(column, value) for value in column.read_all(values, faults)]
+    return column.write_all(values, faults, partial(_cell, column))
 
 
 def _cell(column: Column, value: Any) -> str:

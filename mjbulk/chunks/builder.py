@@ -12,11 +12,12 @@ from hashlib import blake2b
 from itertools import accumulate, chain, repeat
 from typing import Any, Self
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mjbulk.chunks.chunk import Body, Chunk, ChunkRows, Limits, SizeLimit
 from mjbulk.chunks.frame import Frame
 from mjbulk.journal.shape import Shape
+from mjbulk.rows.addresses import keys_of
 from mjbulk.rows.block import Block
 
 _MOST_ROWS = 100_000
@@ -75,7 +76,7 @@ class Batch:
     @classmethod
     def of(cls, numbers: Sequence[int], addresses: Sequence[str], encoded: Sequence[bytes], block: Block) -> Self:
         """Make a batch of rows whose addresses have no blanks around them."""
-        keys = list(map(str.casefold, addresses))
+        keys = keys_of(addresses)
         ends = list(accumulate(map(len, encoded), initial=0))
         weights = list(accumulate(block.weights(), initial=0))
         spelled = keys != list(addresses)
@@ -101,7 +102,7 @@ class Held:
     """The digests of the rows, one after the other, if chunks have digests."""
 
     def mergeable(self, address: str) -> bool:
-        """Say whether a row may join: not if only casefolding makes one person of two addresses."""
+        """Say whether a row may join: not if it is one person only to us, by casefolding, composing or IDNA."""
         return self.address.lower() == address.lower()
 
 
@@ -197,6 +198,23 @@ class Builder:
         self.bytes = grown
         self._weight = weight
         self._taken += 1
+        return True
+
+    def take_spelled(self, batch: Batch, at: int) -> bool:
+        """Take a row of somebody who is in it under another spelling. Gives False, and takes nothing, where only case
+        makes the difference.
+
+        Earlier versions took address and domain in other forms of Unicode for other people: each had an entry.
+        """
+        spelling = batch.addresses[at].casefold()
+        apart = f"{batch.keys[at]}\n{spelling}"
+        if apart in self._entries:
+            return self.merge(self._entries[apart], batch, at, bounded=False)
+        entry = self._entries[batch.keys[at]]
+        if self._spelled.get(entry, batch.keys[at]).casefold() == spelling:
+            return False
+        keys = [*batch.keys[:at], apart, *batch.keys[at + 1 :]]
+        self.take(evolve(batch, keys=keys, spelled=True), at, at + 1)
         return True
 
     def note(self, batch: Batch, start: int, stop: int, *, extra: bool = False) -> None:

@@ -203,13 +203,26 @@ class Chunker:
             if stop <= at:
                 continue
             if chunk:
-                if not self._held.keys().isdisjoint(batch.keys[at:stop]):  # the earlier row would go out after it
+                if self._overtakes(batch, at, stop):
                     raise SourceChanged(*replay.span(abs(chunk)))
                 replay.take(abs(chunk), batch, at, stop, extra=chunk < 0)
             else:
                 for position in range(at, stop):
                     self.hold(batch, position, REPLAY)
             at = stop
+
+    def _overtakes(self, batch: Batch, start: int, stop: int) -> bool:
+        """Say whether one of some rows would go out before an earlier row of its person, which is held.
+
+        Earlier versions took address and domain in other forms of Unicode for other people.
+        """
+        if self._held.keys().isdisjoint(batch.keys[start:stop]):
+            return False
+        return any(
+            held.address.casefold() == batch.addresses[at].casefold()
+            for at in range(start, stop)
+            for held in self._held.get(batch.keys[at], ())
+        )
 
     # Holding rows
 

@@ -213,10 +213,10 @@ class PeopleCount:
         """Give how many people there are."""
         return self._count
 
-    def add(self, addresses: Iterable[str]) -> None:
-        """Count rows by their addresses."""
-        for address in addresses:
-            person = (hash(address.casefold()) << 1 & 2**64 - 2) or 2
+    def add(self, keys: Iterable[str]) -> None:
+        """Count rows by the keys of their people."""
+        for key in keys:
+            person = (hash(key) << 1 & 2**64 - 2) or 2
             table, mask = self._table, len(self._table) - 1
             slot = person >> 1 & mask
             while (entry := table[slot]) and entry & ~1 != person:

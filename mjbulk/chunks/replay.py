@@ -170,7 +170,7 @@ def _take_recurring(builder: Builder, batch: Batch, start: int, stop: int) -> bo
         key = batch.keys[at]
         if key in fresh or builder.has(key):
             builder.take(batch, begun, at)
-            if not builder.merge(builder.entry(key), batch, at, bounded=False):
+            if not (builder.merge(builder.entry(key), batch, at, bounded=False) or builder.take_spelled(batch, at)):
                 return False
             begun = at + 1
         else:

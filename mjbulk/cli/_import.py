@@ -33,7 +33,8 @@ async def import_contacts(
     file: Annotated[
         str,
         Parameter(
-            allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz) or *.parquet; - reads stdin."
+            allow_leading_hyphen=True,
+            help="A file *.csv, *.jsonl (both also *.gz), *.parquet or *.xlsx; - reads stdin.",
         ),
     ],
     /,

@@ -98,6 +98,8 @@ _HELP = {
     "on_mismatch": "Whether rows are accepted where Mailjet's counts do not agree.",
     "create_properties": "Create properties that are not there yet.",
     "types": "Types of the properties to create, as in age=int,birthday=datetime (str if not said).",
+    "timezone": "The zone of dates and times without one, as in Europe/Paris.",
+    "date_format": "How texts are read as dates, in the words of strptime, as in %d/%m/%Y.",
     "max_rejected": "Stop when more rows than this are rejected.",
     "timeout": "Stop after so many seconds.",
 }
@@ -106,7 +108,8 @@ _READ: dict[str, tuple[str, Callable[..., Any]]] = {"columns": ("NAMES", _names)
 
 
 def _keywords() -> Any:
-    hints = {name: str if name in _READ else hint for name, hint in get_type_hints(RunKeywords).items()}
+    keywords = get_type_hints(RunKeywords)
+    hints = {name: Any if name in _READ else hint for name, hint in keywords.items()}  # what `_READ` makes is no text
 
     def parameter(name: str) -> Parameter:
         metavar, read = _READ.get(name, (None, None))

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, REJECTED, printable, say
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 async def plan(
     file: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz) or *.parquet.")
+        str, Parameter(allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz), *.parquet or *.xlsx.")
     ],
     /,
     *,
@@ -40,11 +41,16 @@ def _show(made: "Plan", *, as_json: bool) -> None:
     names = ("rows", "chunks", "requests", "bytes", "superseded", "forced", "new_properties", "unknown_properties")
     figures = {name: getattr(made, name) for name in names} | {"rejected": len(made.rejections)}
     if as_json:
-        say(json.dumps(figures))
+        say(json.dumps(figures | {"findings": [attrs.asdict(finding) for finding in made.findings]}))
         return
     for name, value in figures.items():
         shown = printable(", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
         say(f"{name.replace('_', ' '):20} {shown}")
+    for finding in made.findings:
+        rows = "1 row" if finding.count == 1 else f"{finding.count:,} rows"
+        where = rows + (f" from row {finding.first_row:,} on" if finding.first_row else "")
+        column = f", column {printable(finding.column)}" if finding.column is not None else ""
+        say(f"{where}{column}: {printable(finding.message)}")
     for rejection in made.rejections:
         column = f", column {printable(rejection.field)}" if rejection.field else ""
         say(f"row {rejection.row}{column}: {printable(rejection.message)}")

@@ -44,7 +44,7 @@ async def resume(
     Without its source the jobs that are known are settled, and nothing is sent.
     """
     if file is None and form != BY_ITS_NAME:
-        raise UsageError("--format, --delimiter and --encoding go with a file: a run knows those of its own")
+        raise UsageError("--format, --delimiter, --sheet and the like go with a file: a run knows those of its own")
     source = None if file is None else form.source(file)
     check_rejects(rejects, file or "")
     async with client_of(settings, journal.existing()) as client:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from attrs import frozen
 from cyclopts import Group, Parameter
@@ -68,35 +68,60 @@ class Where(Lists):
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Form:
-    """The options ``--format``, ``--delimiter`` and ``--encoding``: how a file is read."""
+    """The options ``--format``, ``--delimiter``, ``--encoding`` and the like: how a file is read."""
 
     kind: Annotated[
-        Literal["csv", "jsonl", "parquet"] | None,
+        Literal["csv", "jsonl", "parquet", "excel"] | None,
         Parameter(name="--format", group=_SOURCE, help="What the file is, where its ending does not say."),
     ] = None
     delimiter: Annotated[str | None, Parameter(group=_SOURCE, help="What stands between two fields of CSV.")] = None
     encoding: Annotated[str | None, Parameter(group=_SOURCE, help="The encoding of CSV; UTF-8 if not said.")] = None
+    header_row: Annotated[
+        int | None, Parameter(group=_SOURCE, help="The line of CSV with the names of the columns; 1 if not said.")
+    ] = None
+    null: Annotated[str | None, Parameter(group=_SOURCE, help="The text of a cell of CSV that is a null.")] = None
+    escape: Annotated[
+        str | None, Parameter(group=_SOURCE, help="What stands before a character of CSV that means itself.")
+    ] = None
+    sheet: Annotated[
+        str | None, Parameter(group=_SOURCE, help="The name of a sheet, or its number; 0 if not said.")
+    ] = None
 
     def source(self, file: str) -> "Source":
         """Make a source of a path or ``-``. Raises UsageError if that is impossible."""
-        from mjbulk.rows.sources import csv_source, jsonl_source, kind_of, parquet_source  # noqa: PLC0415  # help must not wait for the engine
+        from mjbulk.rows import sources  # noqa: PLC0415  # help must not wait for the engine
 
         if file.startswith("-") and file != "-":
             raise UsageError(f"unknown option {file} (a file of that name is ./{file})")
-        kind = self.kind or ("csv" if file == "-" else kind_of(Path(file)))
+        kind = self.kind or ("csv" if file == "-" else sources.kind_of(Path(file)))
         if kind is None:
-            raise UsageError("the file's ending does not say what it is: add --format csv, jsonl or parquet")
-        if kind != "csv" and (self.delimiter is not None or self.encoding is not None):
-            raise UsageError("--delimiter and --encoding are for CSV")
+            raise UsageError("the file's ending does not say what it is: add --format csv, jsonl, parquet or excel")
+        self._check(kind)
         rows: str | BinaryIO = sys.stdin.buffer if file == "-" else file
         if kind == "csv":
-            delimiter = "," if self.delimiter is None else self.delimiter
-            return csv_source(rows, encoding=self.encoding or "utf-8", delimiter=delimiter)
+            return sources.csv_source(rows, **self._of_csv())
         if kind == "jsonl":
-            return jsonl_source(rows)
+            return sources.jsonl_source(rows)
+        if kind == "excel":
+            return sources.excel_source(rows, sheet=_sheet(self.sheet or "0"))
         if file == "-" or Path(file).is_fifo():
             raise UsageError("a Parquet file cannot be read from a pipe: its end is read first")
-        return parquet_source(file)
+        return sources.parquet_source(file)
+
+    def _of_csv(self) -> dict[str, Any]:
+        said = {name: getattr(self, name) for name in ("encoding", "delimiter", "header_row", "null", "escape")}
+        return {name: value for name, value in said.items() if value is not None}
+
+    def _check(self, kind: str) -> None:
+        """Raise UsageError for options that are not for such a file."""
+        if kind != "csv" and self._of_csv():
+            raise UsageError("--delimiter, --encoding, --header-row, --null and --escape are for CSV")
+        if kind != "excel" and self.sheet is not None:
+            raise UsageError("--sheet is for spreadsheets")
+
+
+def _sheet(said: str) -> str | int:
+    return int(said) if said.isascii() and said.isdigit() else said
 
 
 NOWHERE = Where()

@@ -20,7 +20,8 @@ async def submit(
     file: Annotated[
         str,
         Parameter(
-            allow_leading_hyphen=True, help="A file *.csv, *.jsonl (both also *.gz) or *.parquet; - reads stdin."
+            allow_leading_hyphen=True,
+            help="A file *.csv, *.jsonl (both also *.gz), *.parquet or *.xlsx; - reads stdin.",
         ),
     ],
     /,

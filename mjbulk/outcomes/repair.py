@@ -12,9 +12,11 @@ from attrs import field, frozen
 
 from mjbulk.errors import SourceError
 from mjbulk.models import Rejection, Row
-from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Given, take_apart
+from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Given
 from mjbulk.rows.layout import flatten
-from mjbulk.rows.values import RowFault, is_null
+from mjbulk.rows.objects import take_apart
+from mjbulk.rows.plain import is_null
+from mjbulk.rows.values import RowFault
 from mjbulk.terms import RunSpec
 
 Fix = Callable[[Rejection], Row | None]

@@ -74,6 +74,7 @@ class Report(Counts):
 
     def __str__(self) -> str:
         end = "; it had ended before, nothing was sent now" if self.stored else ""
+        end = "; the source had no rows: was it read before?" if not self.rows and not end else end
         end = end if self.halted is None else "; stopped early"
         return f"{self.run_id}: {self.summary()} in {len(self.jobs)} jobs, {self.seconds:.1f} s{end}"
 

@@ -5,10 +5,6 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from mjbulk.models import Contact
-from mjbulk.rows.addresses import EMAIL
-from mjbulk.rows.values import RowFault
-
 _Other = TypeVar("_Other")
 NAME = "name"
 EXCLUDED = "isexcludedfromcampaigns"
@@ -52,6 +48,8 @@ class Block:
     """Each record exactly as in its CSV file, with its line end; None for rows of another source."""
     number: int | None = None
     """The number of the first row, where the rows already have numbers; with None the reader counts on."""
+    zoneless: frozenset[int] = frozenset()
+    """Columns, by index, whose type says that they have dates and times without a time zone."""
 
     @classmethod
     def of(
@@ -117,28 +115,3 @@ def _same(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
         return names == others
     except Exception:  # noqa: BLE001  # names that are no texts may refuse to be compared
         return False
-
-
-def take_apart(row: Any) -> Given:
-    """Take a row apart: anything with ``keys()`` and ``[]``, a `Contact`, or a bare address.
-
-    Raises RowFault for anything else.
-    """
-    if type(row) is dict:
-        return Given(tuple(row), tuple(row.values()))
-    if isinstance(row, str):
-        return Given((EMAIL,), (row,))
-    if isinstance(row, Contact):
-        names = [EMAIL, PROPERTIES]
-        values: list[Any] = [row.email, row.properties]
-        for name, value in ((NAME, row.name), (EXCLUDED, row.excluded)):
-            if value is not None:
-                names.append(name)
-                values.append(value)
-        return Given(tuple(names), tuple(values))
-    try:
-        names_ = tuple(row.keys())
-        hash(names_)
-        return Given(names_, tuple(row[name] for name in names_))
-    except Exception:  # noqa: BLE001  # a user's row may raise anything when it is taken apart
-        raise RowFault(None, f"a row has keys() and []; this is {type(row).__name__}") from None

@@ -184,3 +184,10 @@ def _quoted(cell: str) -> str:
 
 
 _SPECIAL = re.compile('[",\r\n]')
+_CELL = r'(?:"(?:[^"]++|"")*+"|[^",\r\n]*+)'
+_STRICT = re.compile(rf"{_CELL}(?:,{_CELL})*+\r?\n")
+
+
+def is_strict(raw: str) -> bool:
+    """Say whether each reader of CSV reads a raw record alike: quotes stand around whole cells, and nowhere else."""
+    return _STRICT.fullmatch(raw) is not None

@@ -1,50 +1,52 @@
-"""Bytes of paths, open files and streams, a piece at a time: gzip is unpacked, text is decoded.
+"""Bytes of paths, open files and streams, in pieces of about 64 KiB and never by lines.
 
 A failure while they are read becomes `SourceUnreadable`; the caller, which counts the rows, adds the row number.
 """
 
 import asyncio
-import codecs
+import io
 import os
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, aclosing
+from inspect import isawaitable, iscoroutinefunction, signature
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from mjbulk.errors import UsageError
+from mjbulk.public import public
+from mjbulk.rows.loop_hold import BREATH
 from mjbulk.rows.open_file import OpenFile
+from mjbulk.rows.packed import PIECE_BYTES, Pieces, SourceUnreadable, unpacked
 from mjbulk.threads import DaemonThread
 
+
+@public
+class SupportsAsyncRead(Protocol):
+    """A file whose bytes are awaited: an ``UploadFile``, or a file of anyio or aiofiles."""
+
+    def read(self, size: int = -1, /) -> Awaitable[bytes]:
+        """Give up to ``size`` bytes, and none at the end."""
+        ...
+
+
 Path_ = str | os.PathLike[str]
-File = Path_ | BinaryIO | AsyncIterable[bytes]
-Pieces = AsyncGenerator[bytes, None]
-_PIECE_BYTES = 64 * 1024
+File = Path_ | BinaryIO | SupportsAsyncRead | AsyncIterable[bytes] | Iterable[bytes]
 _THREAD = "mjbulk file"
-_GZIP = b"\x1f\x8b"
-_BOMS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-"""Byte order marks; no text in UTF-8 begins with one of them."""
-
-
-class SourceUnreadable(Exception):  # a signal to the reader of the rows, not an error of the program
-    """A source cannot be read to its end. ``cause`` is what was raised, if anything was."""
-
-    def __init__(self, problem: str, cause: BaseException | None = None) -> None:
-        super().__init__()
-        self.problem = problem
-        self.cause = cause
-
-
+_SMALL = 4096
+"""Pieces of fewer bytes are joined."""
+_LONGEST_PATH = 4096
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_NO_BYTES = "the file does not give bytes: open it with 'rb', and so that reading it waits"
+_NO_SIZE = (
+    "it gives its bytes only as a whole: give what gives them in pieces, such as response.content of aiohttp, or "
+    "response.aiter_bytes() of httpx"
+)
 Failures = (Exception, asyncio.CancelledError)
 """What a user's source may raise; CancelledError where something within it was cancelled."""
 
 
-def unreadable_after(failure: Exception | asyncio.CancelledError) -> SourceUnreadable:
+def unreadable_after(failure: BaseException) -> SourceUnreadable:
     """Give the signal for what a user's source has raised. Raise the failure itself if it cancels the task that
     reads, and not something within the source.
     """
@@ -54,6 +56,18 @@ def unreadable_after(failure: Exception | asyncio.CancelledError) -> SourceUnrea
     return SourceUnreadable(f"it raised {type(failure).__name__}", failure)
 
 
+def path_of(file: Path_) -> Path:
+    """Give a path. Raises UsageError, without a word of it, for the text of a file, and for a URL."""
+    path = os.fsdecode(file)
+    if len(path) > _LONGEST_PATH or re.search("[\n\r\0]", path):
+        raise UsageError("this is the text of a file and not its path: give io.BytesIO(text.encode()) to csv_source()")
+    if _URL.match(path):
+        raise UsageError(
+            "a URL is not a path: open it, with fsspec or an HTTP client, and give what gives its bytes to csv_source()"
+        )
+    return Path(path)
+
+
 def pieces_of(file: File) -> Callable[[], Pieces]:
     """Give a function that reads the bytes of a file, piece by piece. Raises UsageError for what is no file.
 
@@ -61,13 +75,47 @@ def pieces_of(file: File) -> Callable[[], Pieces]:
     whose name ends in ``.gz`` must begin with them.
     """
     if isinstance(file, str | os.PathLike):
-        path = Path(file)
-        return lambda: _unpacked(_pieces_of_path(path), required=path.suffix.casefold() == ".gz")
+        path = path_of(file)
+        return lambda: unpacked(_pieces_of_path(path), required=path.suffix.casefold() == ".gz")
+    raw = raw_pieces_of(file)
+    return lambda: unpacked(raw())
+
+
+def raw_pieces_of(file: Any) -> Callable[[], Pieces]:
+    """Do the same for what is no path, and leave it packed."""
+    if isinstance(file, bytes | bytearray | memoryview):
+        raise UsageError("these are the bytes of a file: give io.BytesIO(them)")
+    if isinstance(file, io.TextIOBase):
+        raise UsageError(_NO_BYTES)
+    read = _reading(file)
+    if read is not None:
+        return lambda: _pieces_of_async(read) if iscoroutinefunction(read) else _pieces_of_file(file, read)
     if isinstance(file, AsyncIterable):
-        return lambda: _unpacked(_pieces_of_stream(file))
+        return lambda: _pieces_of_stream(file)
+    if isinstance(file, Iterable) and not isinstance(file, dict):
+        return lambda: _pieces_of_iterable(file)
     if hasattr(file, "read"):
-        return lambda: _unpacked(_pieces_of_file(file))
-    raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or async bytes")
+        raise UsageError(f"a {type(file).__name__} is no file: {_NO_SIZE}")
+    raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or bytes in pieces")
+
+
+def _reading(file: Any) -> Callable[[int], Any] | None:
+    """Give the method that reads some bytes of an open file; None where it can only be iterated."""
+    for name in ("read_chunk", "read"):  # the first is that of a part of aiohttp's multipart
+        read = getattr(file, name, None)
+        if callable(read) and _takes_size(read):
+            return read  # type: ignore[no-any-return]  # it is of a user's object
+    return None
+
+
+def _takes_size(read: Callable[..., Any]) -> bool:
+    try:
+        signature(read).bind(PIECE_BYTES)
+    except TypeError:
+        return False
+    except ValueError:  # a method in C may say nothing about itself
+        return True
+    return True
 
 
 async def _pieces_of_path(path: Path) -> Pieces:
@@ -77,158 +125,149 @@ async def _pieces_of_path(path: Path) -> Pieces:
             file = await thread.ask(lambda: opened.enter_context(path.open("rb", buffering=0)))
         except OSError as why:
             raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-        async with aclosing(_pieces(file, thread)) as pieces:
+        async with aclosing(_pieces(file, file.read, thread)) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
         thread.end(opened.close)
 
 
-async def _pieces_of_file(file: Any) -> Pieces:
+async def _pieces_of_file(file: Any, read: Callable[[int], Any]) -> Pieces:
     thread = DaemonThread(_THREAD)
     try:
-        async with aclosing(_pieces(file, thread)) as pieces:
+        async with aclosing(_pieces(file, read, thread)) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
         thread.end()
 
 
-async def _pieces(file: Any, thread: DaemonThread) -> Pieces:
-    reader = OpenFile(file, lambda: thread.ended)
+async def _pieces(file: Any, read: Callable[[int], Any], thread: DaemonThread) -> Pieces:
+    reader = OpenFile(file, lambda: thread.ended, read)
     while True:
         try:
-            piece = await thread.ask(reader.read, _PIECE_BYTES)
+            piece = await thread.ask(reader.read, PIECE_BYTES)
+            if isawaitable(piece):  # the function did not say so
+                piece = await piece
+        except RuntimeError as why:
+            if "no running event loop" not in str(why):
+                raise unreadable_after(why) from None
+            break  # nor did this one, which wants to be called in the loop
         except Failures as why:
             raise unreadable_after(why) from None
-        if not isinstance(piece, bytes):
-            raise UsageError("the file does not give bytes: open it with 'rb', and so that reading it waits")
-        if not piece:
+        if not (data := _bytes_of(piece)):
             return
-        yield piece
+        yield data
+    async with aclosing(_pieces_of_async(read)) as pieces:
+        async for data in pieces:
+            yield data
+
+
+async def _pieces_of_async(read: Callable[[int], Any]) -> Pieces:
+    """Read a file whose bytes are awaited in the event loop."""
+    while True:
+        try:
+            piece = await read(PIECE_BYTES)
+        except Failures as why:
+            raise unreadable_after(why) from None
+        if not (data := _bytes_of(piece)):
+            return
+        yield data
+
+
+def _bytes_of(piece: Any) -> bytes:
+    """Give the bytes of what an open file gives. Raises UsageError for texts, and for a file that does not wait."""
+    try:
+        return piece if isinstance(piece, bytes) else bytes(memoryview(piece))
+    except TypeError:
+        raise UsageError(_NO_BYTES) from None
+
+
+# Iterables of bytes
 
 
 async def _pieces_of_stream(stream: AsyncIterable[Any]) -> Pieces:
-    pieces = aiter(stream)
+    clock = asyncio.get_running_loop().time
+    gathered = _Gathered()
+    pieces: AsyncIterator[Any] | None = None
     while True:
         try:
+            pieces = aiter(stream) if pieces is None else pieces
             piece = await anext(pieces)
         except StopAsyncIteration:
-            return
+            break
         except Failures as why:
+            for data in gathered.take():
+                yield data
             raise unreadable_after(why) from None
-        if not isinstance(piece, bytes | bytearray | memoryview):
-            raise UsageError(f"the stream gives {type(piece).__name__}, not bytes")
-        for start in range(0, len(piece), _PIECE_BYTES):
-            yield bytes(piece[start : start + _PIECE_BYTES])
+        gathered.add(piece, clock())
+        if gathered.enough(clock()):
+            for piece in gathered.take():
+                yield piece
+    for piece in gathered.take():
+        yield piece
 
 
-# gzip
+async def _pieces_of_iterable(stream: Iterable[Any]) -> Pieces:
+    """Read in a thread: these are bodies of requests, parts of uploads and the like, which block."""
+    thread = DaemonThread(_THREAD)
+    clock = asyncio.get_running_loop().time
+    gathered = _Gathered()
+    pieces: list[Iterator[Any]] = []
+
+    def gather() -> bool:
+        """Take pieces until there are enough, and say whether more may come."""
+        pieces[:] = pieces or [iter(stream)]
+        for piece in pieces[0]:
+            gathered.add(piece, clock())
+            if thread.ended or gathered.enough(clock()):
+                return True
+        return False
+
+    try:
+        more = True
+        while more:
+            try:
+                more = await thread.ask(gather)
+            except UsageError:
+                raise
+            except Failures as why:
+                for piece in gathered.take():
+                    yield piece
+                raise unreadable_after(why) from None
+            for piece in gathered.take():
+                yield piece
+    finally:
+        thread.end()
 
 
-async def _unpacked(packed: Pieces, *, required: bool = False) -> Pieces:
-    """Unpack gzip, and pass on anything else. Raises UsageError if gzip is ``required`` and it is none."""
-    async with aclosing(packed):
-        head = b""
-        async for piece in packed:
-            head += piece
-            if len(head) >= len(_GZIP):
-                break
-        is_gzip = head.startswith(_GZIP)
-        if required and not is_gzip:
-            raise UsageError("the file's name ends in .gz, and it is no gzip")
-        gzip = _Gzip()
-        for part in gzip.feed(head) if is_gzip else [head]:
-            yield part
-        async for piece in packed:
-            for part in gzip.feed(piece) if is_gzip else [piece]:
-                yield part
-        gzip.end()
-
-
-class _Gzip:
-    """Unpacks gzip, one member after the other. Its pieces are of bounded size, however well the bytes were packed.
-
-    Mutable state: the member that has not ended.
-    """
+class _Gathered:
+    """Small pieces that follow each other quickly, joined; large ones are parted. Mutable state: those so far."""
 
     def __init__(self) -> None:
-        self._member: Any = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._since = 0.0
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._member is None:
-                data = data.lstrip(b"\0")  # members may be padded
-                if not data:
-                    return
-                self._member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            try:
-                part = self._member.decompress(data, _PIECE_BYTES)
-            except zlib.error:
-                raise SourceUnreadable("its gzip is damaged") from None
-            if part:
-                yield part
-            if self._member.eof:
-                data, self._member = self._member.unused_data, None
-            else:
-                data = self._member.unconsumed_tail
+    def add(self, piece: Any, now: float) -> None:
+        """Take a piece. Raises UsageError for what is no bytes."""
+        if not self._pieces:
+            self._since = now
+        try:
+            data = piece if isinstance(piece, bytes) else bytes(memoryview(piece))
+        except TypeError:
+            raise UsageError(f"the stream gives {type(piece).__name__}, not bytes") from None
+        self._pieces.append(data)
+        self._size += len(data)
 
-    def end(self) -> None:
-        if self._member is not None:
-            raise SourceUnreadable("its gzip is cut off")
+    def enough(self, now: float) -> bool:
+        """Say whether to go on with what has come: nothing waits for more than some milliseconds where more comes."""
+        last = len(self._pieces[-1])
+        return self._size >= PIECE_BYTES or last >= _SMALL or now - self._since >= BREATH
 
-
-# Text
-
-
-async def with_last(pieces: Pieces) -> AsyncGenerator[tuple[bytes, bool], None]:
-    """Give each piece with False, and after them an empty one with True: it is the last."""
-    async with aclosing(pieces):
-        async for piece in pieces:
-            yield piece, False
-    yield b"", True
-
-
-async def texts_of(pieces: Pieces, encoding: str) -> AsyncGenerator[tuple[str, bool], None]:
-    """Decode pieces up to the first byte that cannot be decoded. Gives each text, and whether it is the last."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    begun = False
-    async with aclosing(with_last(pieces)) as marked:
-        async for piece, last in marked:
-            state = decoder.getstate()
-            text = _decoded(decoder, piece, last=last)
-            if text is None:
-                if not begun:
-                    refuse_bom(piece, "say encoding={!r}")
-                decoder.setstate(state)
-                yield _up_to_fault(decoder, piece), False
-                raise SourceUnreadable(f"this is not {encoding.removesuffix('-sig')}: say encoding=")
-            begun = begun or bool(piece)
-            yield text, last
-
-
-def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, *, last: bool = False) -> str | None:
-    try:
-        return decoder.decode(piece, last)
-    except UnicodeError:
-        return None
-
-
-def _up_to_fault(decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
-    """Decode what comes before the first byte that cannot be decoded. Bisection finds that byte in any encoding."""
-    good, bad = 0, len(piece) + 1
-    state = decoder.getstate()
-    text = ""
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        decoder.setstate(state)
-        found = _decoded(decoder, piece[:middle])
-        good, bad, text = (good, middle, text) if found is None else (middle, bad, found)
-    return text
-
-
-def refuse_bom(beginning: bytes, advice: str) -> None:
-    """Raise UsageError if bytes begin like UTF-16 or UTF-32. The name replaces ``{}`` in ``advice``."""
-    for mark, name in _BOMS.items():
-        if beginning.startswith(mark):
-            raise UsageError(f"it begins with the byte order mark of {name.upper()}: {advice.format(name)}")
+    def take(self) -> Iterator[bytes]:
+        """Give what has come."""
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces, self._size = [], 0
+        for start in range(0, len(data), PIECE_BYTES):
+            yield data[start : start + PIECE_BYTES]

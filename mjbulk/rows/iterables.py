@@ -14,18 +14,20 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import suppress
-from datetime import date
-from decimal import Decimal
+from contextlib import aclosing, suppress
 from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from attrs import evolve, frozen
 
-from mjbulk.rows.block import Block, Given, blocks_of, take_apart, weight
+from mjbulk.rows.block import Block, Given, blocks_of, weight
+from mjbulk.rows.convert import to_str
 from mjbulk.rows.files import Failures, unreadable_after
+from mjbulk.rows.foreign import is_piece, refuse_lines
 from mjbulk.rows.loop_hold import BREATH, LoopHold
+from mjbulk.rows.objects import Nameless, take_apart
+from mjbulk.rows.plain import is_null, plain
 from mjbulk.rows.values import RowFault
 from mjbulk.threads import DaemonThread
 
@@ -59,7 +61,9 @@ def batch_of(rows: Sequence[Any]) -> Batch:
     if set(map(type, rows)) == {dict} and len(set(map(len, rows))) == 1:
         names = tuple(rows[0])
         with suppress(KeyError):  # all have the same names, as rows of a query do
-            return [Block(names, [list(map(itemgetter(name), rows)) for name in names], len(rows))]
+            columns = [list(map(itemgetter(name), rows)) for name in names]
+            if not any(name is None for name in names):
+                return [Block(names, columns, len(rows))]
     return list(blocks_of(map(_given_or_bad, rows)))
 
 
@@ -67,9 +71,47 @@ def _given_or_bad(row: Any) -> Given | BadRow:
     if isinstance(row, BadRow):
         return row
     try:
-        return take_apart(row)
+        given = take_apart(row)
     except RowFault as fault:
         return BadRow(None, fault)
+    return _without_rest(given) if any(name is None for name in given.names) else given
+
+
+def _without_rest(row: Given) -> BadRow:
+    """Refuse a row that has more values than its header has names: csv.DictReader gives the rest under None."""
+    values = dict(zip(row.names, row.values, strict=True))
+    rest = values.pop(None)  # type: ignore[call-overload]  # no text, but it was found there
+    rest = rest if isinstance(rest, list | tuple) else [rest]
+    message = f"the row has {len(values) + len(rest)} fields, the header has {len(values)}"
+    more = [f"field {number}" for number in range(len(values) + 1, len(values) + len(rest) + 1)]
+    return BadRow(Given((*values, *more), (*values.values(), *rest)), RowFault(None, message))
+
+
+def cursor_batch(cursor: Any) -> Callable[[Sequence[Any]], Batch]:
+    """Give what makes a batch of some rows of a cursor of a database: tuples have the names that the cursor knows."""
+
+    def group(rows: Sequence[Any]) -> Batch:
+        names = tuple(column[0] for column in cursor.description or ())
+        if set(map(type, rows)) <= {tuple, list} and set(map(len, rows)) == {len(names)}:
+            return [Block.of(names, rows)]
+        return list(blocks_of(_named(names, row) for row in rows))
+
+    return group
+
+
+def _named(names: tuple[str, ...], row: Any) -> Given | BadRow:
+    given = _given_or_bad(row)
+    if isinstance(given, BadRow) and isinstance(given.fault, Nameless):
+        with suppress(Exception):  # what has no values raises
+            values = tuple(row)
+            return Given(names, values) if len(values) == len(names) else given
+    return given
+
+
+def fetched(cursor: Any) -> Iterator[Any]:
+    """Give the rows of a cursor that is no iterable."""
+    while rows := cursor.fetchmany(BATCH):
+        yield from rows
 
 
 async def iterable_batches(
@@ -89,11 +131,15 @@ async def iterable_batches(
             await asyncio.sleep(0)
             hold.begin()
         hold.check()
-        for batch in pull.batches(group):
-            yield batch
+        async with aclosing(_grouped(pull.batch(), group)) as batches:
+            async for batch in batches:
+                yield batch
+        pull.check()
 
 
-async def thread_batches(rows: Iterable[Any]) -> AsyncGenerator[Batch, None]:
+async def thread_batches(
+    rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
+) -> AsyncGenerator[Batch, None]:
     """Give the rows of an iterable that may block; a thread reads it. Raises SourceUnreadable if it fails."""
     pull, thread = _Pull(rows, asyncio.get_running_loop().time), DaemonThread("mjbulk source")
 
@@ -104,16 +150,30 @@ async def thread_batches(rows: Iterable[Any]) -> AsyncGenerator[Batch, None]:
     try:
         while pull.goes_on:
             await thread.ask(fill)
-            for batch in pull.batches(batch_of):
-                yield batch
+            async with aclosing(_grouped(pull.batch(), group)) as batches:
+                async for batch in batches:
+                    yield batch
+            pull.check()
     finally:
         thread.submit(pull.close)
         thread.end()
 
 
+async def _grouped(rows: Sequence[Any], group: Callable[[Sequence[Any]], Batch]) -> AsyncGenerator[Batch, None]:
+    """Give rows as a batch, or the rows of a table, which comes alone."""
+    if len(rows) == 1 and is_piece(rows[0]):
+        from mjbulk.rows import tables  # noqa: PLC0415  # a large library, for those who use it
+
+        async with aclosing(tables.read_table(rows[0], BATCH)) as batches:
+            async for batch in batches:
+                yield batch
+    elif rows:
+        yield group(rows)
+
+
 class _Pull:
-    """Rows of an iterable, a batch at a time. Mutable state: the iterator, the batch that is being filled, whether rows
-    come slowly, and what came after the last row.
+    """Rows of an iterable, a batch at a time. Mutable state: the iterator, the batch that is being filled, whether it
+    is the first, whether rows come slowly, and what came after the last row.
     """
 
     def __init__(self, rows: Iterable[Any], clock: Callable[[], float]) -> None:
@@ -125,6 +185,7 @@ class _Pull:
         self._fill = _Fill()
         self._slow = False
         self._end: Exception | asyncio.CancelledError | None = None
+        self._first = True
 
     @property
     def goes_on(self) -> bool:
@@ -157,11 +218,16 @@ class _Pull:
             self._end = failure
         return self.goes_on
 
-    def batches(self, group: Callable[[Sequence[Any]], Batch]) -> Iterator[Batch]:
-        """Give the batch, if it has rows, and begin another. Raises SourceUnreadable behind it if the source failed."""
+    def batch(self) -> Sequence[Any]:
+        """Give the batch, and begin another. Raises UsageError if the first one shows that these are no rows."""
         batch, self._batch, self._fill = self._batch, [], _Fill()
-        if batch:
-            yield group(batch)
+        if self._first:
+            refuse_lines(batch)
+        self._first = False
+        return batch
+
+    def check(self) -> None:
+        """Raise SourceUnreadable if the source failed behind the last batch."""
         if self._end is not None and not isinstance(self._end, StopIteration):
             raise unreadable_after(self._end)
 
@@ -196,16 +262,35 @@ class _Fill:
 
 
 def _weight(row: Any) -> int:
-    """Estimate the bytes that a row takes; 0 where it cannot be taken apart, which `batch_of` notes."""
+    """Estimate the bytes that a row takes; 0 where it cannot be taken apart, which `batch_of` notes. A table comes
+    alone.
+    """
+    if is_piece(row):
+        return _BYTES
     with suppress(Exception):
         return weight(take_apart(row[1] if type(row) is tuple else row).values)  # a tuple has a number and a row
     return 0
 
 
-async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]:
+async def async_batches(
+    rows: AsyncIterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
+) -> AsyncGenerator[Batch, None]:
     """Give the rows of an async iterable. Raises SourceUnreadable if it fails. If it does not wait, others may run
     between its rows.
     """
+    first = True
+    async with aclosing(_gathered(rows)) as gathered:
+        async for some in gathered:
+            if first:
+                refuse_lines(some)
+                first = False
+            async with aclosing(_grouped(some, group)) as batches:
+                async for batch in batches:
+                    yield batch
+
+
+async def _gathered(rows: AsyncIterable[Any]) -> AsyncGenerator[Sequence[Any], None]:
+    """Give as many rows at once as a batch has."""
     batch: list[Any] = []
     hold = LoopHold(rows, "it blocks; make it await, or give a plain iterable to mjbulk.in_thread()")
     iterator = _start(rows)
@@ -220,7 +305,7 @@ async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]
         except Failures as failure:
             end = unreadable_after(failure)
             if batch:
-                yield batch_of(batch)
+                yield batch
             raise end from None
         if len(batch) < fill.rows:
             continue
@@ -228,13 +313,13 @@ async def async_batches(rows: AsyncIterable[Any]) -> AsyncGenerator[Batch, None]
         if slow:
             await asyncio.sleep(0)
         if not fill.step(batch, slow=slow):
-            yield batch_of(batch)
+            yield batch
             batch, fill = [], _Fill()
             fill.step(batch)
         hold.begin()
     hold.check()
     if batch:
-        yield batch_of(batch)
+        yield batch
 
 
 def _start(rows: AsyncIterable[Any]) -> AsyncIterator[Any]:
@@ -265,10 +350,8 @@ def _numbered(number: int, row: Given | BadRow, *, text: bool) -> Block | BadRow
 
 def _as_text(value: Any) -> str:
     """Write a value as it would stand in a file. Raises RowFault for what is never in one."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, int | float | Decimal):
-        return str(value)
-    raise RowFault(None, f"a {type(value).__name__} is no value of a row that came as text")
+    try:
+        value = plain(value)
+        return "" if is_null(value) else to_str(value)
+    except Exception:  # noqa: BLE001  # a user's value may raise anything when it is read
+        raise RowFault(None, f"a {type(value).__name__} is no value of a row that came as text") from None

@@ -14,25 +14,25 @@ from attrs import frozen
 from mjbulk.errors import UsageError
 from mjbulk.models import Property
 from mjbulk.rows.addresses import EMAIL, are_addresses, check_address
-from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Given
+from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Block, Given
 from mjbulk.rows.contacts import Contacts
-from mjbulk.rows.values import (
-    CONVERT,
-    Column,
-    ColumnFault,
-    RowFault,
-    is_null,
-    to_any,
-    to_str,
-)
+from mjbulk.rows.convert import converter
+from mjbulk.rows.dates import NO_ZONE, Dates
+from mjbulk.rows.names import clean_name, no_address
+from mjbulk.rows.plain import is_null
+from mjbulk.rows.values import Column, ColumnFault, RowFault
 
 _EXCLUSION = "IsExcludedFromCampaigns"
 _INCLUDES = (
     "who was put on the exclusion list meanwhile would be taken off it: leave this out, or make the run with "
     'resend="always"'
 )
+_CONVERTED = frozenset({"int", "float", "bool", "datetime"})
+"""Types whose values are sent as something else than text, if their type is known."""
 _ROLES = frozenset({EMAIL, NAME, EXCLUDED, PROPERTIES})
-NO_ADDRESS = "the source has no column 'email'; columns= can name the one that it is"
+
+
+_ANYWHERE = Dates()
 
 
 @frozen(kw_only=True)
@@ -52,6 +52,8 @@ class ColumnRules:
     """Whether only the address is read."""
     via_csv: bool = False
     """Whether rows are sent as CSV, which carries an address and properties and nothing else (FACTS 4.4)."""
+    dates: Dates = _ANYWHERE
+    """How dates and times are read."""
     includes: bool = True
     """Whether a row may take a person off the exclusion list (FACTS 1.6)."""
 
@@ -70,6 +72,8 @@ class Layout:
     rules: ColumnRules
     whole: bool = False
     """Whether all columns of these rows are sent, in their order."""
+    unnamed: tuple[int, ...] = ()
+    """Columns without a name: they do not count, as long as they are empty."""
 
     def contact(self, values: Sequence[Any]) -> dict[str, Any]:
         """Give the contact of one row as Mailjet takes it.
@@ -101,6 +105,13 @@ class Layout:
         }
         return Contacts(fields, properties, self.rules.nulls == "unassign")
 
+    def without_zone(self, block: Block) -> ColumnFault | None:
+        """Give the fault of the first column that sets a date and time and, by its type, never has a time zone."""
+        if self.rules.dates.zone is not None:
+            return None
+        columns = [column for column in self.properties if column.index in block.zoneless]
+        return next((ColumnFault(of.source, NO_ZONE) for of in columns if of.datatype == "datetime"), None)
+
     def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
         """Give the addresses of ``size`` rows, and note the bad ones in ``faults``, by index."""
         values: Sequence[Any] = [None] * size if self.email is None else columns[self.email]
@@ -116,9 +127,36 @@ class Layout:
         return found
 
 
+def unnamed_columns(names: Sequence[Any], rules: ColumnRules) -> tuple[int, ...]:
+    """Give the indexes of columns that have no name and would be read if they had one."""
+    if rules.columns is not None or rules.only_address:
+        return ()
+    return tuple(at for at, name in enumerate(names) if isinstance(name, str) and not clean_name(name))
+
+
+def check_unnamed(
+    unnamed: Sequence[int], columns: Sequence[Sequence[Any]], faults: dict[int, RowFault]
+) -> ColumnFault | None:
+    """Note in ``faults``, by index, the rows that have a value in a column without a name, and give a fault, if any."""
+    fault = None
+    for at in unnamed:
+        for index, value in enumerate(columns[at]):
+            if not (is_null(value) or (isinstance(value, str) and not str.__len__(value))):
+                fault = _unnamed(at + 1)
+                faults.setdefault(index, fault)
+    return fault
+
+
+def _unnamed(number: int) -> ColumnFault:
+    helps = "; DataFrame.to_csv() writes its index there, unless index=False" if number == 1 else ""
+    return ColumnFault(
+        None, f"column {number} has no name, and a value in it: name it, or pick others with columns={helps}"
+    )
+
+
 def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:
     """Read a column that sets no property. An empty text in it is a null."""
-    column = Column(0, source, source, datatype, CONVERT[datatype], plain=datatype == "str")
+    column = Column(0, source, source, datatype, converter(datatype), plain=datatype == "str")
     try:
         blank = "" in values
     except Exception:  # noqa: BLE001  # a user's value may raise anything when it is compared
@@ -177,7 +215,7 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
     except ColumnFault:
         if EMAIL in roles:
             raise
-        raise ColumnFault(EMAIL, NO_ADDRESS) from None
+        raise ColumnFault(EMAIL, no_address(names, text=rules.text)) from None
     return Layout(
         email=roles.get(EMAIL),
         name=roles.get(NAME),
@@ -186,6 +224,7 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
         properties=properties,
         rules=rules,
         whole=len(roles) + len(rest) == len(names),
+        unnamed=unnamed_columns(names, rules),
     )
 
 
@@ -197,20 +236,41 @@ def _roles(rules: ColumnRules) -> frozenset[str]:
     return _ROLES - without
 
 
-def _chosen(names: Sequence[str], columns: Mapping[str, str] | None) -> list[tuple[int, str, str]]:
-    """Give the columns that are read: the index, the name in the source and the name at Mailjet.
+def _chosen(names: Sequence[Any], columns: Mapping[str, str] | None) -> list[tuple[int, str, str]]:
+    """Give the columns that are read: the index, the name in the source and the name at Mailjet. A column without a
+    name is not read.
 
-    Raises ColumnFault for a name that is no text or stands there twice.
+    Raises ColumnFault for a name that cannot be sent or stands there twice.
     """
-    for name in names:
-        if not isinstance(name, str):
+    picked = None if columns is None else {clean_name(name): target for name, target in columns.items()}
+    chosen: dict[str, tuple[int, str, str]] = {}
+    for index, name in enumerate(names):
+        if isinstance(name, str):
+            source = clean_name(name)
+            if not source or (picked is not None and source not in picked):
+                continue
+            _check_name(source)
+        elif picked is None:
             raise ColumnFault(None, f"the name of a column is a {type(name).__name__}, not a text")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise ColumnFault(twice, f"two columns are named {twice!r}")
-    if columns is None:
-        return [(index, name, name) for index, name in enumerate(names)]
-    return [(index, name, columns[name]) for index, name in enumerate(names) if name in columns]
+        else:
+            continue
+        if source in chosen:
+            raise ColumnFault(source, f"two columns are named {source!r}")
+        chosen[source] = (index, source, source if picked is None else picked[source])
+    return list(chosen.values())
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ColumnFault(None, "the name of a column is no valid Unicode text") from None
+    if name.startswith(_MISREAD_BOM):
+        why = "the first name begins with a byte order mark that was read as letters"
+        raise ColumnFault(None, f"{why}: read the file with encoding='utf-8-sig'")
+
+
+_MISREAD_BOM = "ï»¿"
 
 
 def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules) -> tuple[Column, ...]:
@@ -227,9 +287,9 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules
         if known.name in seen:
             raise ColumnFault(source, f"two columns are property {known.name!r}")
         seen.add(known.name)
-        convert = CONVERT.get(known.datatype.casefold(), to_str)  # a value of an unknown type is sent as text
-        plain = convert in (to_str, to_any)
-        columns.append(Column(index, source, known.name, known.datatype.casefold(), convert, plain))
+        datatype = known.datatype.casefold()
+        plain = datatype not in _CONVERTED
+        columns.append(Column(index, source, known.name, datatype, converter(datatype, rules.dates), plain))
     return tuple(columns)
 
 
@@ -239,7 +299,8 @@ def _defined(name: str, properties: Mapping[str, Property] | None) -> Property |
 
 def missing_columns(names: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:
     """Name the columns that the caller picks and that are not among ``names``."""
-    return [name for name in columns or () if name not in set(names)]
+    found = {clean_name(name) for name in names if isinstance(name, str)}
+    return [name for name in columns or () if clean_name(name) not in found]
 
 
 def property_names(names: Sequence[str], rules: ColumnRules) -> list[str]:

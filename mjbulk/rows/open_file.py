@@ -20,9 +20,12 @@ _LOOK = 0.5
 class OpenFile:
     """Reads an open file. Mutable state: how it is read, once that is known."""
 
-    def __init__(self, file: Any, given_up: Callable[[], bool]) -> None:
-        """Read nothing yet. ``given_up`` says that nobody waits for the bytes any more."""
+    def __init__(self, file: Any, given_up: Callable[[], bool], read: Callable[[int], Any] | None = None) -> None:
+        """Read nothing yet. ``given_up`` says that the bytes are not wanted any more; ``read`` is how the file is read,
+        if that is not its method of this name.
+        """
         self._file = file
+        self._plain = read or file.read
         self._given_up = given_up
         self._read: Callable[[int], Any] | None = None
 
@@ -30,7 +33,7 @@ class OpenFile:
         """Wait for bytes, and give up to ``size`` of them: none at the end of the file, or if that was given up."""
         if self._read is None:
             pipe = _pipe_of(self._file)
-            self._read = self._file.read if pipe is None else self._when_readable(pipe)
+            self._read = self._plain if pipe is None else self._when_readable(pipe)
         return self._read(size)
 
     def _when_readable(self, pipe: int) -> Callable[[int], Any]:

@@ -5,23 +5,24 @@ time: no table is copied whole.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable_after
+from mjbulk.rows.names import clean_name
 from mjbulk.threads import DaemonThread
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
     from pyarrow import parquet
+
+    from mjbulk.rows.arrow_values import has_no_zone, values_of
 except ImportError:
     raise UsageError("tables and Parquet files need pyarrow: pip install 'mjbulk[arrow]'") from None
 
@@ -32,13 +33,13 @@ _INDEX = re.compile(r"__index_level_\d+__")
 """The name that pandas gives to an index without one. It is not meant as a column."""
 
 
-def read_table(table: Any, size: int) -> AsyncGenerator[list[Block], None]:
-    """Give the rows of anything with the Arrow C stream interface, in blocks of ``size`` rows. The values of a single
-    column (a Series) are addresses.
+def read_table(table: Any, size: int, picked: Collection[str] = ()) -> AsyncGenerator[list[Block], None]:
+    """Give the rows of anything with an Arrow C interface, in blocks of ``size`` rows. The values of a single column (a
+    Series) are addresses. Where the whole cannot be given as Arrow, the columns that are ``picked`` are.
 
     Raises UsageError if it cannot be given as Arrow, SourceUnreadable if it fails later.
     """
-    return _batches(partial(_open_table, table), size)
+    return _batches(partial(_open_table, table, picked), size)
 
 
 def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
@@ -49,18 +50,48 @@ def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
     return _batches(partial(_open_parquet, path), size)
 
 
-def _open_table(table: Any) -> Iterator[Any]:
+def _open_table(table: Any, picked: Collection[str]) -> Iterator[Any]:
+    if not hasattr(table, "__arrow_c_stream__"):  # a batch, or an array
+        return _open_array(table)
     try:
         return iter(pa.RecordBatchReader.from_stream(table))
     except Exception as why:  # noqa: BLE001  # the table's library may raise anything
         first = why
-    try:
+    with suppress(Exception):  # the first failure says more
         return iter(pa.table({EMAIL: pa.chunked_array(table)}).to_batches())
-    except Exception:  # noqa: BLE001  # as above; the first failure says more
-        column = re.search(r"for column (.+) with type", " ".join(map(str, first.args)))
-        where = f", for its column {column[1]!r}" if column else ""
-        what = f"the {type(table).__name__} cannot be given as Arrow ({type(first).__name__}{where})"
-    raise UsageError(f"{what}: each column has to have a name of its own, and one type; rows, as dicts, need not")
+    if picked:
+        with suppress(Exception):  # as above
+            return iter(pa.RecordBatchReader.from_stream(_only(table, picked)))
+    raise _no_arrow(table, first) from first
+
+
+def _open_array(array: Any) -> Iterator[Any]:
+    try:
+        given = pa.array(array)
+        if pa.types.is_struct(given.type):
+            return iter([pa.RecordBatch.from_struct_array(given)])
+        return iter([pa.record_batch({EMAIL: given})])
+    except Exception as why:  # the library of the array may raise anything
+        raise _no_arrow(array, why) from why
+
+
+def _only(table: Any, picked: Collection[str]) -> Any:
+    """Give the columns of a table that are picked, in the way of its library."""
+    names = [name for name in table.columns if isinstance(name, str) and clean_name(name) in picked]
+    select = getattr(table, "select", None)  # of polars and DuckDB; pandas has none
+    return table[names] if select is None else select(*names)
+
+
+def _no_arrow(table: Any, why: Exception) -> UsageError:
+    """Give the error for what cannot be given as Arrow; the words of its library are the cause."""
+    what = f"the {type(table).__name__} cannot be given as Arrow ({type(why).__name__}"
+    words = " ".join(map(str, why.args))
+    column = re.search(r"for column (.+) with type|[Cc]olumn (?:name )?['\"](\w+)['\"]", words)
+    if column is not None:
+        what += f", for its column {column[1] or column[2]!r}"
+    if isinstance(why, TypeError | ValueError) or "uplicate" in words:
+        return UsageError(f"{what}): each column has to have a name of its own, and one type; rows, as dicts, need not")
+    return UsageError(f"{what}): the words of its library are the cause of this error")
 
 
 def _open_parquet(path: Path) -> Iterator[Any]:
@@ -97,50 +128,9 @@ async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenera
 
 
 def _block(batch: Any) -> Block:
-    kept = [index for index, name in enumerate(batch.schema.names) if not _INDEX.fullmatch(name)]
-    columns = [_values(batch.columns[index]) for index in kept]
-    return Block(tuple(batch.schema.names[index] for index in kept), columns, batch.num_rows)
-
-
-def _values(column: Any) -> list[Any]:
-    """Give the values of a column as Python has them."""
-    with suppress(Exception):  # what Arrow cannot do at once is done value by value
-        column = _convertible(column)
-    try:
-        return _as_python(column)
-    except Exception:  # noqa: BLE001  # one of them has no form in Python
-        return [_value(column, index) for index in range(len(column))]
-
-
-def _convertible(column: Any) -> Any:
-    """Give a column in a type whose values Python has."""
-    if pa.types.is_dictionary(column.type):  # at once: value by value takes many times as long
-        if pa.types.is_string_view(column.type.value_type):  # as polars makes them: Arrow cannot decode these
-            column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
-        column = column.dictionary_decode()
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python has no nanoseconds
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return column
-
-
-def _as_python(column: Any) -> list[Any]:
-    is_map = pa.types.is_map(column.type)
-    return list(column.to_pylist(maps_as_pydicts="strict") if is_map else column.to_pylist())
-
-
-def _value(column: Any, index: int) -> Any:
-    try:
-        return _as_python(column.slice(index, 1))[0]
-    except Exception:  # noqa: BLE001  # as above
-        return OddValue(str(column.type))
-
-
-@frozen
-class OddValue:
-    """A value that Python has no form for, such as a date after the year 9999. A row with one cannot be sent."""
-
-    type: str
-    """Its type, as Arrow calls it."""
-
-    def __str__(self) -> str:
-        return f"({self.type} that Python has no form for)"
+    schema = batch.schema
+    names, columns = schema.names, batch.columns
+    kept = [index for index, name in enumerate(names) if not _INDEX.fullmatch(name)]
+    values = [values_of(columns[index], schema.field(index)) for index in kept]
+    zoneless = frozenset(at for at, index in enumerate(kept) if has_no_zone(columns[index]))
+    return Block(tuple(names[index] for index in kept), values, batch.num_rows, zoneless=zoneless)

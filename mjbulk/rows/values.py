@@ -1,25 +1,18 @@
-"""What the value of a property may be, and how it is sent (FACTS 8.2).
+"""The values of a property, column by column (FACTS 8.2).
 
 A value that does not fit is a fault of its row. A column whose values all have the right type already is recognised in
 one pass, and taken as it is.
 """
 
 import math
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from enum import Enum
-from numbers import Integral, Real
 from typing import Any
-from uuid import UUID
 
 from attrs import frozen
 
-_YEAR_1, _YEAR_9999 = -62135596800, 253402300799  # as Unix times
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
-_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
+from mjbulk.rows.convert import REAL, WHOLE
+from mjbulk.rows.dates import NoZone
+from mjbulk.rows.plain import is_null, plain
 
 
 class RowFault(Exception):  # a fault of data, not an error of the program
@@ -32,154 +25,25 @@ class RowFault(Exception):  # a fault of data, not an error of the program
 
 
 class ColumnFault(RowFault):
-    """The names of a row are wrong, not its values. Before anything was sent it refuses the whole run."""
+    """The names of a row are wrong, or what a whole column has. Before anything was sent it refuses the whole run."""
 
 
-def is_null(value: Any) -> bool:
-    """Say whether a value stands for nothing: None, NaN, or what data frames and arrays have for either."""
-    if value is None:
-        return True
+def _converted(column: "Column", value: Any) -> Any:
+    """Convert a value of any library; what stands for nothing gives None. Raises RowFault if it does not fit."""
     try:
-        if isinstance(value, str | int):
-            return False
-        if isinstance(value, Decimal):
-            return value.is_nan()
-        if isinstance(value, Real) or type(value).__name__ in ("datetime64", "timedelta64"):
-            return bool(value != value)  # noqa: PLR0124  # only NaN and NaT differ from themselves
-    except Exception:  # noqa: BLE001  # a user's value may raise anything when it is looked at
-        return False
-    return type(value).__name__ in ("NAType", "NaTType")
-
-
-# Values: each function gives a value of one type, or raises ValueError, whose text comes after "the value"
-
-
-def _as_str(text: str) -> str:
-    """Give the text itself, whatever a subclass of str makes of it."""
-    return str.__str__(text)
-
-
-def to_str(value: Any) -> str:
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, str):
-        return _as_str(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float | Decimal) and value in (float("inf"), float("-inf")):
-        raise ValueError("is infinite")
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Real | Decimal | UUID):
-        return str(value)
-    raise ValueError(f"is a {type(value).__name__}, which is no text")
-
-
-def _to_int(value: Any) -> int:
-    if (isinstance(value, str) and _WHOLE.match(value.strip())) or (
-        isinstance(value, float | Decimal) and value == value // 1
-    ):
-        value = int(value)
-    elif isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError("is no whole number")
-    if not -(2**63) <= value < 2**63:
-        raise ValueError("is too large a number")
-    return int(value)
-
-
-def _to_float(value: Any) -> float:
-    if isinstance(value, str) and _REAL.match(value.strip()):
-        value = float(value)
-    elif isinstance(value, bool) or not isinstance(value, Real | Decimal):
-        raise ValueError("is no number")
-    number = float(value)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("is infinite")
-    return number
-
-
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().casefold() if isinstance(value, str | int) else ""
-    if word not in _BOOLEANS:
-        raise ValueError("is neither true nor false")
-    return _BOOLEANS[word]
-
-
-def _to_datetime(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not _YEAR_1 <= value <= _YEAR_9999:
-            raise ValueError("is no Unix time")
-        return int(value)
-    if isinstance(value, str):
-        try:
-            text = value.strip()
-            value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError("is no date and time in RFC 3339") from None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("has no time zone")
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return f"{value.isoformat()}T00:00:00Z"
-    raise ValueError("is no date")
-
-
-def to_any(value: Any) -> Any:
-    if isinstance(value, datetime | date):
-        return _to_datetime(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _as_str(value)
-    if isinstance(value, Real | Decimal):
-        return _to_int(value) if isinstance(value, Integral) else _to_float(value)
-    return to_str(value)
-
-
-CONVERT: dict[str, Callable[[Any], Any]] = {
-    "str": to_str,
-    "int": _to_int,
-    "float": _to_float,
-    "bool": _to_bool,
-    "datetime": _to_datetime,
-    "any": to_any,
-}
-"""By the types of properties; ``any`` stands for an unknown one."""
-
-
-def _converted(convert: Callable[[Any], Any], source: str, value: Any) -> Any:
-    """Convert a value, which may be one of numpy. Raises RowFault if it does not fit."""
-    try:
-        if type(value).__module__ == "numpy":
-            value = _python_value(value)
+        if type(value) is not str:
+            value = plain(value)
             if is_null(value):
                 return None
-        return convert(value)
+        if not column.plain and isinstance(value, str) and not value.strip():
+            return None
+        return column.convert(value)
+    except NoZone as why:
+        raise ColumnFault(column.source, str(why)) from None
     except (ValueError, OverflowError, ArithmeticError) as why:
-        raise RowFault(source, f"the value {why}") from None
+        raise RowFault(column.source, f"the value {why}") from None
     except Exception:  # noqa: BLE001  # a user's value may raise anything when it is read
-        raise RowFault(source, f"the value is a {type(value).__name__} that cannot be read") from None
-
-
-def _python_value(value: Any) -> Any:
-    """Give Python's own value for one of numpy; one without such a value stays as it is."""
-    unit = str(getattr(value, "dtype", ""))
-    if unit.startswith("datetime64") and unit.endswith(_BELOW_MICROSECONDS):
-        value = value.astype("datetime64[us]")  # Python has no nanoseconds
-    try:
-        own = value.item()
-    except (AttributeError, ValueError):  # an array of no value, or of many
-        return value
-    if unit.startswith("timedelta64") and own is not None:  # numpy calls it a number
-        raise ValueError("is a timedelta64, which is neither text nor number")
-    no_form = unit.startswith("datetime64") and isinstance(own, int)  # Python has no such date, and gives a number
-    return value if no_form else own
-
-
-_BELOW_MICROSECONDS = ("ns]", "ps]", "fs]", "as]")
+        raise RowFault(column.source, f"the value is a {type(value).__name__} that cannot be read") from None
 
 
 # Columns
@@ -202,13 +66,14 @@ class Column:
     """Whether a text is sent as it is."""
 
     def read(self, value: Any, *, text: bool = False) -> Any:
-        """Convert a value; a null gives None. With ``text`` an empty text is a null, and nothing else is.
+        """Convert a value; a null gives None, and so does a blank text that sets no text property. With ``text`` an
+        empty text is a null for every type.
 
         Raises RowFault if the value does not fit.
         """
         if value == "" if text else is_null(value):
             return None
-        return value if self.plain and type(value) is str else _converted(self.convert, self.source, value)
+        return value if self.plain and type(value) is str else _converted(self, value)
 
     def read_all(self, values: Sequence[Any], faults: dict[int, RowFault], *, text: bool = False) -> Sequence[Any]:
         """Convert the values of many rows, and note in ``faults``, by index, those that do not fit: they give None.
@@ -225,27 +90,49 @@ class Column:
             return values
         else:
             found = [self._value_or_fault(value) for value in values]
-        if RowFault in set(map(type, found)):
+        if not _FAULTS.isdisjoint(map(type, found)):
             for index, value in enumerate(found):
                 if isinstance(value, RowFault):
                     faults.setdefault(index, value)
                     found[index] = None
         return found
 
-    def check_texts(self, texts: Sequence[str], faults: dict[int, RowFault]) -> None:
-        """Note in ``faults``, by index, the texts that do not fit."""
-        known = self._read_texts(set(texts))
-        if RowFault in set(map(type, known.values())):
+    def write_all(
+        self, texts: Sequence[str], faults: dict[int, RowFault], write: Callable[[Any], str]
+    ) -> Sequence[str]:
+        """Give texts of a text file as they are sent, and note in ``faults``, by index, those that do not fit.
+
+        ``write`` writes a value. A text that Mailjet can read stays unchanged: where all of them do, the sequence
+        itself is given.
+        """
+        distinct = set(texts) - {""}
+        if self.plain or self._read_at_once(distinct) is not None:
+            return texts
+        known = self._read_texts(distinct)
+        if not _FAULTS.isdisjoint(map(type, known.values())):
             self.read_all(texts, faults, text=True)
+        stays = _FROM_TEXT.get(self.datatype, (_never, None))[0]
+        anew = {
+            text: "" if isinstance(value, RowFault) else write(value)
+            for text, value in known.items()
+            if not stays(text)
+        }
+        return [anew.get(text, text) for text in texts] if anew else texts
 
     def _read_texts(self, texts: Collection[str]) -> Mapping[str, Any]:
         """Give for each text its value, or what is wrong with it."""
-        matches, make = _FROM_TEXT.get(self.datatype, (None, str))
-        if matches is not None and all(map(matches, texts)):
-            values = list(map(make, texts))
-            if _fits(self.datatype, values):
-                return dict(zip(texts, values, strict=True))
+        values = self._read_at_once(texts)
+        if values is not None:
+            return dict(zip(texts, values, strict=True))
         return {value: self._value_or_fault(value, text=True) for value in texts}
+
+    def _read_at_once(self, texts: Collection[str]) -> Sequence[Any] | None:
+        """Give the values of texts that Mailjet can read, all of them; None where one is another, or does not fit."""
+        matches, make = _FROM_TEXT.get(self.datatype, (_never, str))
+        if not all(map(matches, texts)):
+            return None
+        values = list(map(make, texts))
+        return values if not values or _fits(self.datatype, values) else None
 
     def _value_or_fault(self, value: Any, *, text: bool = False) -> Any:
         try:
@@ -254,11 +141,18 @@ class Column:
             return fault
 
 
-_FROM_TEXT: dict[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
-    "int": (_WHOLE.match, int),
-    "float": (_REAL.match, float),
+def _never(_: str) -> object:
+    return None
+
+
+_FAULTS = frozenset({RowFault, ColumnFault})
+_TRUTH = {"true": True, "false": False}
+_FROM_TEXT: Mapping[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
+    "int": (WHOLE.match, int),
+    "float": (REAL.match, float),
+    "bool": (_TRUTH.__contains__, _TRUTH.__getitem__),
 }
-"""What a text must match, and what makes a value of it."""
+"""What tells that Mailjet can read a text, and what makes a value of it."""
 _EXACT_TYPE = {"str": str, "int": int, "float": float, "bool": bool}
 
 

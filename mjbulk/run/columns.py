@@ -14,15 +14,17 @@ from mjbulk.models import Property
 from mjbulk.rows.block import PROPERTIES, Block, Given
 from mjbulk.rows.iterables import Batch
 from mjbulk.rows.layout import (
-    NO_ADDRESS,
     ColumnRules,
     Layout,
+    check_unnamed,
     flatten,
     layout_of,
     missing_columns,
     property_names,
     refuse_columns,
+    unnamed_columns,
 )
+from mjbulk.rows.names import no_address, not_there
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
@@ -56,6 +58,7 @@ class Columns:
         self._layouts: dict[tuple[str, ...], Layout] = {}  # the last used at the end
         self._unseen: Sequence[str] = list(spec.columns or ())  # columns that were picked, and in no row so far
         self._addressed = False
+        self._first: tuple[str, ...] = ()  # the names of the first row
 
     async def judge(self, batch: Batch) -> None:
         """Look at all columns of the first batch, and then create the properties that are missing.
@@ -67,9 +70,17 @@ class Columns:
             return
         self._judged = True
         try:
+            self._check_unnamed(batch)
             await self._create_all(names)
         except ColumnFault as fault:
             raise refuse_columns(fault) from None
+
+    def _check_unnamed(self, batch: Batch) -> None:
+        for block in batch:
+            if isinstance(block, Block):
+                fault = check_unnamed(unnamed_columns(block.names, self._rules), block.columns, {})
+                if fault is not None:
+                    raise fault
 
     async def _create_all(self, names: Sequence[tuple[str, ...]]) -> None:
         missing: dict[str, str] = {}
@@ -103,9 +114,9 @@ class Columns:
     def check(self) -> None:
         """Raise UsageError if no row so far has an address, or if a column that was picked is in none."""
         if self._unseen:
-            raise UsageError(f"columns= picks {self._unseen[0]!r}, which the source does not have")
+            raise UsageError(not_there(self._unseen[0], self._first))
         if not self._addressed:
-            raise UsageError(NO_ADDRESS)
+            raise UsageError(no_address(self._first, text=self._rules.text))
 
     async def _new_layout(self, names: tuple[str, ...]) -> Layout:
         """Look at names, and create properties if that is asked."""
@@ -127,6 +138,7 @@ class Columns:
             self._properties |= {name: known[name] for name in wanted & known.keys()}
 
     def _note(self, names: tuple[str, ...], layout: Layout) -> None:
+        self._first = self._first or names
         unseen = set(missing_columns(names, self._spec.columns))
         self._unseen = [name for name in self._unseen if name in unseen]
         self._addressed = self._addressed or layout.email is not None or layout.nested is not None
@@ -141,8 +153,6 @@ class Columns:
         self._note(names, layout)
         if layout.email is None and layout.nested is None:
             return ()  # its rows are refused
-        if not all(map(str.strip, missing)):
-            raise ColumnFault(None, "a column has no name, so no property can be created for it")
         return missing
 
     async def _create(self, name: str) -> None:

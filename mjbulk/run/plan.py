@@ -9,9 +9,10 @@ from attrs import field, frozen
 from mjbulk.chunks.chunker import Chunker
 from mjbulk.chunks.people import PeopleCount
 from mjbulk.errors import UsageError
-from mjbulk.models import Rejections
+from mjbulk.models import Finding, Rejections
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.public import public
+from mjbulk.rows.addresses import keys_of
 from mjbulk.rows.sources import Source
 from mjbulk.run.engine import Engine
 from mjbulk.run.reader import EncodedRows, Reader
@@ -45,6 +46,8 @@ class Plan:
     """Columns that are no property yet: the JSON way refuses them without create_properties=True."""
     forced: int
     """People whom ``addforce`` would subscribe, whatever they chose before."""
+    findings: Sequence[Finding] = ()
+    """What may surprise in the source, or in what is made of its values: each once, with a count and the first row."""
 
 
 async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
@@ -77,6 +80,7 @@ async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
         new_properties=tuple(reader.missing) if spec.via == "csv" else (),
         unknown_properties=tuple(reader.missing) if spec.via == "json" else (),
         forced=len(count.people) if forced else 0,
+        findings=(*source.findings, *reader.findings),
     )
 
 
@@ -94,7 +98,7 @@ class _Count:
         """Count rows. Raises UsageError if the first chunk shows that the source cannot be sent."""
         if self._chunker is None:
             self._chunker = Chunker(self._reader.rules, _NOTHING_HELD)
-        self.people.add(rows.addresses)
+        self.people.add(keys_of(rows.addresses))
         self._chunker.add(rows.numbers, rows.addresses, rows.encoded, rows.block)
         self._take(self._chunker)
 

@@ -3,29 +3,58 @@
 A run sends the rows; a plan only counts them, and so takes what is missing of the account as if it were there.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from zoneinfo import ZoneInfo
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from mjbulk.chunks.as_csv import CsvEncoder
 from mjbulk.chunks.as_json import JsonEncoder
 from mjbulk.chunks.builder import Rules
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.chunks.encoder import Encoder
-from mjbulk.errors import ApiError, CredentialsRefused
+from mjbulk.errors import ApiError, CredentialsRefused, UsageError
 from mjbulk.models import Rejection
 from mjbulk.outcomes.row_set import RowSet
 from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block, Given, blocks_of
+from mjbulk.rows.dates import Dates
+from mjbulk.rows.findings import Findings
 from mjbulk.rows.iterables import BadRow, Batch
-from mjbulk.rows.layout import ColumnRules, Layout, refuse_columns
+from mjbulk.rows.layout import ColumnRules, Layout, check_unnamed, refuse_columns
+from mjbulk.rows.names import clean_name
+from mjbulk.rows.objects import Nameless
 from mjbulk.rows.sources import Source
+from mjbulk.rows.surprises import note_surprises
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.run.columns import Columns, laid_flat
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import CsvSender, JsonSender, Sender
 from mjbulk.terms import EXCLUSIONS, Action, RunSpec
+
+_ALIKE = 100
+"""First rows that are all refused for one cause: then it is a fault of the source."""
+
+
+@define
+class _SharedFault:
+    """What all rows so far were refused for. Mutable state: how many they are."""
+
+    rows: int = 0
+    fault: tuple[str | None, str] | None = None
+
+    def add(self, fault: RowFault) -> "_SharedFault | None":
+        """Add a row, and give None if it has another fault. Raises UsageError if there are many rows."""
+        cause = (fault.field, fault.message)
+        self.rows, self.fault = self.rows + 1, self.fault or cause
+        if self.fault != cause:
+            return None
+        if self.rows >= _ALIKE:
+            raise refuse_columns(
+                ColumnFault(fault.field, f"its first {self.rows} rows are all refused for one cause: {fault.message}")
+            )
+        return self
 
 
 @frozen
@@ -52,9 +81,10 @@ class Reader:
         *,
         digests: bool = False,
         dry: bool = False,
+        fresh: bool = True,
     ) -> None:
         """Read nothing yet. ``reject`` is called with each row that is refused here. ``digests`` says that chunks have
-        digests. With ``dry`` nothing is created at Mailjet.
+        digests. With ``dry`` nothing is created at Mailjet. ``fresh`` says that the run has sent nothing before.
         """
         self.row = 0
         """The number of the row that was read last."""
@@ -64,6 +94,8 @@ class Reader:
         """Their numbers."""
         self.sender: Sender
         self.rules: Rules
+        self.findings = Findings()
+        """With ``dry``, what may surprise in what is made of the values."""
         self.learned = SizeLimit(engine.settings.chunk_bytes, engine.window.share)
         """How large a body may be; who sends them tells it what went through."""
         self._source = source
@@ -75,6 +107,7 @@ class Reader:
         self._columns: Columns
         self._encoder: Encoder | None = None
         self._committed = False
+        self._shared = _SharedFault() if fresh else None
 
     @property
     def missing(self) -> Sequence[str]:
@@ -109,6 +142,7 @@ class Reader:
             text=self._source.text,
             only_address=spec.excluded is not None,
             via_csv=spec.via == "csv",
+            dates=Dates(ZoneInfo(spec.timezone) if spec.timezone else None, spec.date_format),
             includes=not spec.repairs,
         )
         self._columns = Columns(spec, rules, account, since=mark, dry=self._dry)
@@ -118,7 +152,7 @@ class Reader:
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Give the rows of the source as it has them. Raises what the source raises."""
-        async with aclosing(self._source.batches()) as batches:
+        async with aclosing(self._source.batches(set(map(clean_name, self._spec.columns or ())))) as batches:
             async for batch in batches:
                 yield batch
 
@@ -136,12 +170,16 @@ class Reader:
         self.rows += len(block)
         self.seen.add_range(range(first, self.row + 1))
         if isinstance(block, BadRow):
+            if isinstance(block.fault, Nameless) and not self._columns.any:
+                raise UsageError(block.fault.message)
             self._refuse(first, block.given, block.fault)
             return ()
         try:
             layout = await self._columns.layout(block.names)
         except ColumnFault as fault:
             return self._refuse_all(first, block, fault)
+        if (zoneless := layout.without_zone(block)) and not self._committed:
+            raise refuse_columns(zoneless)
         if not len(block):
             return ()
         if layout.nested is not None:
@@ -191,27 +229,46 @@ class Reader:
             return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
         encoder = self._encoder or self._choose(layout)
         faults: dict[int, RowFault] = {}
+        unnamed = check_unnamed(layout.unnamed, block.columns, faults)
+        if unnamed is not None and self._columns.refusable:
+            raise refuse_columns(unnamed)
         try:
             addresses, encoded = encoder.encode(block, layout, faults)
         except ColumnFault as fault:
             return self._refuse_all(first, original, fault)
-        if self.rules.too_large(max(encoded, key=len)):
-            for index, row in enumerate(encoded):
-                if why := self.rules.too_large(row):
-                    faults.setdefault(index, RowFault(None, why))
+        self._check_sizes(encoded, faults)
+        self._judge_values(first, block, layout, faults)
         if not faults:
+            self._shared = None
             return [EncodedRows(range(first, first + len(block)), addresses, encoded, original)]
-        for index in sorted(faults):
+        for place, index in enumerate(sorted(faults)):
+            if place != index:  # a good row stands before it
+                self._shared = None
             self._refuse(first + index, original.given(index), faults[index])
         good = [index for index in range(len(block)) if index not in faults]
         if not good:
             return ()
+        self._shared = None
         numbers = [first + index for index in good]
         return [
             EncodedRows(
                 numbers, [addresses[index] for index in good], [encoded[index] for index in good], original.at(good)
             )
         ]
+
+    def _check_sizes(self, encoded: Sequence[bytes], faults: dict[int, RowFault]) -> None:
+        if self.rules.too_large(max(encoded, key=len)):
+            for index, row in enumerate(encoded):
+                if why := self.rules.too_large(row):
+                    faults.setdefault(index, RowFault(None, why))
+
+    def _judge_values(self, first: int, block: Block, layout: Layout, faults: Mapping[int, RowFault]) -> None:
+        """Refuse the source for what a whole column has, where no chunk was cut; a plan notes what may surprise."""
+        of_column = [fault for fault in faults.values() if isinstance(fault, ColumnFault)]
+        if of_column and not self._committed:
+            raise refuse_columns(of_column[0])
+        if self._dry:
+            note_surprises(self.findings, layout, block, first, faults)
 
     def _choose(self, first: Layout) -> Encoder:
         """Choose how rows are encoded and sent; on the CSV way the first row says which columns there are."""
@@ -246,6 +303,8 @@ class Reader:
         return ()
 
     def _refuse(self, row: int, given: Given | None, fault: RowFault) -> None:
+        if self._shared is not None:
+            self._shared = self._shared.add(fault)
         data = given.as_dict() if given else None
         layout = self._columns.known(given.names) if given else None
         address = given.values[layout.email] if given and layout and layout.email is not None else None

@@ -147,7 +147,8 @@ class RunLog:
     def _changed(self, first: int, last: int) -> JournalRefused:
         return JournalRefused(
             f"the source has changed since run {self._run.run_id!r} was begun: rows {first}-{last} are not what they "
-            "were, or the account's properties or chunk_bytes are not; give it as it was, or take a new run_id"
+            "were, or the account's properties, chunk_bytes or the version of mjbulk are not; give it as it was, or "
+            "take a new run_id"
         )
 
     # What becomes known

@@ -173,7 +173,8 @@ class RunTask:
 
     async def _send(self, log: RunLog, source: Source) -> None:
         """Read the source to its end, and have each chunk delivered."""
-        self._reader = reader = Reader(source, self._spec, self._engine, self._reject, digests=log.keeps)
+        fresh = not log.history.chunks
+        self._reader = reader = Reader(source, self._spec, self._engine, self._reject, digests=log.keeps, fresh=fresh)
         pipeline = self._prepare(log, reader.learned)
         self._awaits = "the properties and lists of the account"
         log.check_targets(await reader.prepare())

@@ -48,14 +48,14 @@ def test_values_are_written_as_cells() -> None:
     when = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
     rows = [
         ("ann@x.org", 'a "b", c', 7, 1.5, True, when),
-        ("bob@x.org", None, None, None, False, 0),
+        ("bob@x.org", None, None, None, False, 10**8),
         ("eve@x.org", "", -3, 2.0, None, "0900-01-02T00:00:00Z"),
     ]
     addresses, records, faults = encode(("email", *KINDS), rows)
     assert addresses == ["ann@x.org", "bob@x.org", "eve@x.org"]
     assert records == [
         'ann@x.org,"a ""b"", c",7,1.5,true,2026/11/24 12:30:00\n',
-        "bob@x.org,,,,false,1970/01/01 00:00:00\n",
+        "bob@x.org,,,,false,1973/03/03 09:46:40\n",
         "eve@x.org,,-3,2.0,,0900/01/02 00:00:00\n",
     ]
     assert faults == {}

@@ -7,16 +7,20 @@ from random import Random
 from typing import Any
 
 import pytest
+from attrs import evolve
 from chunk_cases import CASES, Case, begin, crashed, go_through
 from chunk_run import Journal, Memory, Row, Run, Source, encoded, feed, make_rules, plain_content, recorded, source_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mjbulk.chunks.builder import Batch, Builder
 from mjbulk.chunks.chunker import Chunker
 from mjbulk.chunks.replay import Recorded, Routes, SourceChanged
 from mjbulk.journal.records import ChunkRecord
 from mjbulk.journal.row_sets import RowSets
 from mjbulk.journal.shape import Shape, encode_shape
+from mjbulk.rows.addresses import key_of
+from mjbulk.rows.block import Block
 
 EXAMPLES = int(os.environ.get("MJBULK_CASES", "300"))
 LAW = settings(derandomize=True, deadline=None, max_examples=EXAMPLES)
@@ -279,6 +283,47 @@ def test_two_rows_that_cannot_be_one_entry_are_a_changed_source() -> None:
     for at in (1, 2):
         with pytest.raises(SourceChanged):
             find({**source, at: ("straße", {})}, chunks)
+
+
+COMPOSED, DECOMPOSED, IN_DNS = "jos\u00e9@\u00e4.org", "jose\u0301@\u00e4.org", "jos\u00e9@xn--4ca.org"
+
+
+def of_an_earlier_version(source: Source, numbers: Sequence[int]) -> Recorded:
+    """A chunk as versions cut it to which other forms of Unicode were other people."""
+    rows = [row for number in numbers if (row := source[number]) is not None]
+    addresses, values = [address for address, _ in rows], list(map(encoded, rows))
+    batch = Batch.of(list(numbers), addresses, values, Block.of(("email", "values"), rows))
+    batch = evolve(batch, keys=list(map(str.casefold, addresses)))
+    builder = Builder(1, make_rules())
+    for at in range(len(rows)):
+        entry = builder.entry(batch.keys[at])
+        if entry < 0:
+            builder.take(batch, at, at + 1)
+        else:
+            assert builder.merge(entry, batch, at)
+        builder.note(batch, at, at + 1)
+    return recorded(builder.cut(0, ()))
+
+
+def test_chunks_of_versions_with_other_keys_are_found() -> None:
+    """One person of now had several entries then: the chunk is found with these, and later rows wait for it."""
+    source = source_of(COMPOSED, DECOMPOSED, "q", DECOMPOSED.upper(), IN_DNS, IN_DNS, COMPOSED)
+    chunk = of_an_earlier_version(source, range(1, 7))
+    assert (chunk.rows, chunk.entries) == (6, 4)
+    chunker = find(source, [chunk])
+    assert [(one.rows, one.entries, one.digest) for one in chunker.found] == [(6, 4, chunk.digest)]
+    assert hash(key_of(COMPOSED)) in chunker.found[0].people
+    with pytest.raises(SourceChanged):
+        find({**source, 2: (COMPOSED.replace("jos", "JO\u00df"), {})}, [chunk])
+
+
+def test_rows_that_earlier_versions_did_not_hold_do_not_stop_a_run() -> None:
+    """A row is new whose person, as keys are now, is in a recorded chunk behind it."""
+    source = source_of(COMPOSED, DECOMPOSED, "q")
+    chunk = evolve(of_an_earlier_version(source, [2, 3]), first=2)
+    early = Recorded(number=1, first=2, last=3, rows=2, entries=2, digest=chunk.digest, shape=Shape(holes=[1]))
+    chunker = find(source, [early])
+    assert (len(chunker.found), chunker.held_numbers) == (1, [1])
 
 
 def test_a_chunk_is_found_whatever_the_limits_are_now() -> None:

@@ -20,6 +20,7 @@ from typing import get_type_hints
 import attrs
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
+from carriers import sheet_file
 from commands import TO_LIST, command, people, running, wait_for
 from pyarrow import parquet
 
@@ -141,6 +142,7 @@ def test_no_list_and_several_lists(mailjet: Mailjet, write: Write) -> None:
         ([*TO_LIST, "--rejects", "nowhere/r.csv"], "a folder that is not there"),
         ([*TO_LIST, "--rejects", "contacts.csv"], "names the file that is imported"),
         ([*TO_LIST, "--format", "jsonl", "--delimiter", ";"], "are for CSV"),
+        ([*TO_LIST, "--sheet", "1"], "--sheet is for spreadsheets"),
         ([*TO_LIST, "--delimiter", ";;"], "delimiter="),
         ([*TO_LIST, "--encoding", "klingon"], "no encoding 'klingon'"),
         ([*TO_LIST, "--columns", "a,,b"], "a column has no name"),
@@ -297,6 +299,9 @@ def test_a_timeout_leaves_unsent_rows(mailjet: Mailjet, write: Write, capsys: Ou
 # Sources
 
 
+_SHEET = sheet_file([["email", "city"], ["a@example.org", "Two lines"]])
+
+
 def as_parquet(columns: dict[str, list[str]]) -> bytes:
     file = io.BytesIO()
     parquet.write_table(pa.table(columns), file)
@@ -314,6 +319,10 @@ def as_parquet(columns: dict[str, list[str]]) -> bytes:
         (gzip.compress(b'{"email": "a@example.org", "city": "Two lines"}\n', mtime=0), [], "c.jsonl.gz"),
         (as_parquet({"email": ["a@example.org"], "city": ["Two lines"]}), [], "c.parquet"),
         (as_parquet({"email": ["a@example.org"], "city": ["Two lines"]}), ["--format", "parquet"], "c"),
+        (_SHEET, [], "c.xlsx"),
+        (_SHEET, ["--format", "excel", "--sheet", "People"], "c"),
+        (b"notes\nemail,city\na@example.org,Two\\\nlines\n", ["--header-row", "2", "--escape", "\\"], "c.csv"),
+        (b"email,city,x\na@example.org,Two lines,NULL\n", ["--null", "NULL", "--columns", "email,city"], "c.csv"),
         (b"mail,ort,x\na@example.org,Two lines,1\n", ["--columns", "mail=email,ort=city"], "c.csv"),
         (b"email,city,x\na@example.org,Two lines,1\n", ["--columns", "email,city"], "c.csv"),
     ],
@@ -643,6 +652,22 @@ def test_a_plan_is_shown_and_nothing_is_sent(mailjet: Mailjet, write: Write, cap
         assert sentence in capsys.readouterr().err
     assert not mailjet.contacts
     assert all(call.method == "GET" for call in mailjet.emulator.calls)
+
+
+def test_findings_of_a_plan_are_shown(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """What may surprise is no fault: it is shown, with a count and the first row, and the plan is a good one."""
+    mailjet.emulator.create_property("born", "datetime")
+    one = write("email,born\na@example.org,\nb@example.org,20260102\n")
+    assert main(["plan", one, *TO_LIST]) == 0
+    shown = "numbers of eight digits (20251231) are read as dates"
+    assert f"1 row from row 2 on, column born: {shown}" in capsys.readouterr().out
+    assert main(["plan", one, *TO_LIST, "--json", "--timezone", "Europe/Paris"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found == {
+        "code": "value.date_of_digits", "column": "born", "count": 1, "first_row": 2, "message": shown
+    }  # fmt: skip
+    assert main(["plan", write("email,born\na@example.org,2/1/2026\n"), *TO_LIST, "--date-format", "%d/%m/%Y"]) == 0
+    assert "1 row from row 1 on" not in capsys.readouterr().out
 
 
 def test_lists_and_properties_are_shown_and_made(mailjet: Mailjet, capsys: Output) -> None:

@@ -10,7 +10,9 @@ from test_values import KINDS, column, refused
 
 from mjbulk.rows.addresses import check_address
 from mjbulk.rows.block import Given, blocks_of
-from mjbulk.rows.values import RowFault, is_null
+from mjbulk.rows.dates import NO_ZONE
+from mjbulk.rows.plain import is_null
+from mjbulk.rows.values import RowFault
 
 np = extra("numpy")
 pd = extra("pandas")
@@ -78,7 +80,7 @@ def test_values_of_arrays(value: Any, sent: str | None) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("datetime", NANO, "the value has no time zone"),
+        ("datetime", NANO, NO_ZONE),
         ("int", NANO, "the value is no whole number"),
         ("str", np.timedelta64(5, "ns"), DURATION),
         ("str", np.timedelta64(5, "s"), DURATION),

@@ -17,7 +17,9 @@ import pytest
 from support import KEYS
 
 import mjbulk
-from mjbulk.rows.files import SourceUnreadable, pieces_of, texts_of
+from mjbulk.rows.decoding import texts_of
+from mjbulk.rows.files import pieces_of
+from mjbulk.rows.packed import SourceUnreadable
 from mjbulk.testing import Emulator
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}

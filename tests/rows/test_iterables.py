@@ -11,7 +11,6 @@ import pytest
 from support import settled
 
 from mjbulk.rows.block import Block, Given
-from mjbulk.rows.files import SourceUnreadable
 from mjbulk.rows.iterables import (
     BATCH,
     BadRow,
@@ -22,6 +21,7 @@ from mjbulk.rows.iterables import (
     numbered_batches,
     thread_batches,
 )
+from mjbulk.rows.packed import SourceUnreadable
 from mjbulk.rows.values import RowFault
 
 A = "ann@example.org"
@@ -85,7 +85,10 @@ def test_what_is_no_row_stands_alone() -> None:
     bad = BadRow(None, RowFault(None, "the line is no JSON"))
     first, second, third, fourth = batch_of([A, 7, bad, A])
     assert isinstance(second, BadRow)
-    assert (second.given, second.fault.message) == (None, "a row has keys() and []; this is int")
+    assert (second.given, second.fault.message) == (
+        None,
+        "a row is of type int, which has no named fields: give dicts, or objects with fields",
+    )
     assert third is bad
     assert [len(one) for one in (first, second, third, fourth)] == [1] * 4
 

@@ -1,0 +1,55 @@
+"""The names of columns as they are compared, and what helps where the one that is wanted is not there."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mjbulk.rows.addresses import EMAIL
+
+_BOM = "\ufeff"
+_LIKELY = re.compile(
+    "(?:primary|user|contact|customer)?e?mail(?:addr|addresse?|adress|adresse)?|adresse?e?mail|courriel"
+    "|correo(?:electronico)?"
+)
+"""Names, without all that is no letter, of columns that probably have addresses."""
+_DELIMITERS = ";\t|,"
+_SHOWN = 8
+_LONGEST = 40
+NO_ADDRESS = "the source has no column 'email'"
+_HEADER_ROW = "; header_row= says in which line of the file the names stand"
+
+
+def clean_name(name: str) -> str:
+    """Give a name without the blanks around it, and without a byte order mark that was read as a part of it."""
+    return name.strip().removeprefix(_BOM).strip()
+
+
+def no_address(names: Sequence[Any], *, text: bool) -> str:
+    """Say that no column has addresses, what there is, and what helps. ``text`` says that it is a file of text.
+
+    A name with an @ in it shows that the names are somebody's data: then none is said.
+    """
+    found = [clean_name(name) for name in names if isinstance(name, str)]
+    if text and len(found) == 1 and (mark := next((mark for mark in _DELIMITERS if mark in found[0]), "")):
+        return f"{NO_ADDRESS}: its first record is one cell with {mark!r} in it: say delimiter={mark!r}"
+    if any("@" in name for name in found):
+        return f"{NO_ADDRESS}: an address stands where the names of the columns should be, so it has no header"
+    likely = next((name for name in found if _LIKELY.fullmatch("".join(filter(str.isalpha, name.casefold())))), None)
+    advice = (
+        "columns= can name the one that it is" if likely is None else f"columns={{{likely!r}: {EMAIL!r}}} takes that"
+    )
+    return f"{NO_ADDRESS}, but {listed(found)}: {advice}{_HEADER_ROW if text and likely is None else ''}"
+
+
+def not_there(picked: str, names: Sequence[Any]) -> str:
+    """Say that a column that was picked is not there, and what is."""
+    found = [clean_name(name) for name in names if isinstance(name, str)]
+    has = "" if any("@" in name for name in found) else f"; it has {listed(found)}"
+    return f"columns= picks {picked!r}, which the source does not have{has}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """List the first names, shortened."""
+    shown = [repr(name[:_LONGEST]) for name in names[:_SHOWN]]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(shown)}{more}" if shown else "no column at all"

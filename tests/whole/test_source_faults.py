@@ -1,0 +1,127 @@
+"""Faults that rows share, and sources without rows: an import does not end as if all were well."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import KEYS, World, balanced
+
+import mjbulk
+from mjbulk.testing import Fault
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+GOOD = {"email": "ann@example.org", "age": 7}
+
+
+def bad(count: int) -> list[dict[str, Any]]:
+    """Give rows that are all refused for one cause."""
+    return [{"email": f"p{number}@example.org", "age": "about thirty"} for number in range(count)]
+
+
+@pytest.mark.parametrize("how", ["import", "plan", "rows", "csv"])
+async def test_a_fault_that_the_first_rows_share_refuses_the_source(world: World, how: str) -> None:
+    """Nothing is sent, the cause and the column are named, and no value is. A plan says the same."""
+    rows = [*bad(100), GOOD]
+    source: Any = rows
+    if how == "csv":
+        source = mjbulk.csv_source([b"email,age\n", *(f"{row['email']},{row['age']}\n".encode() for row in rows)])
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match=r"first 100 rows are all .* cause: .*'age'") as caught:
+            await (client.plan_import if how == "plan" else client.import_contacts)(source, lists=ADD)
+    assert "thirty" not in str(caught.value)
+    assert world.posts() == 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [bad(99), [*bad(99), GOOD], [GOOD, *bad(200)], [*bad(50), {"email": "x", "age": 7}, *bad(99)]],
+    ids=["few", "a good one behind them", "a good one before them", "another cause among them"],
+)
+async def test_other_rows_are_rejected_one_by_one(world: World, rows: list[dict[str, Any]]) -> None:
+    """Short sources have a report, and so has one whose rows do not share their fault."""
+    async with world.client() as client:
+        report = balanced(await client.import_contacts(rows, lists=ADD))
+    good = sum(row["age"] == 7 and row["email"] != "x" for row in rows)
+    assert (report.accepted, report.rejected) == (good, len(rows) - good)
+
+
+@pytest.mark.parametrize("header", ["email,city,age", "email,city"])
+async def test_malformed_rows_share_a_fault_too(world: World, header: str) -> None:
+    """Rows that are all longer than their header."""
+    lines = [f"p{number}@example.org,Graz,7,x\n".encode() for number in range(150)]
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="the row has 4 fields, the header has"):
+            await client.import_contacts(mjbulk.csv_source([f"{header}\n".encode(), *lines]), lists=ADD)
+
+
+async def test_a_run_that_has_sent_something_is_not_refused_when_it_goes_on(world: World, tmp_path: Path) -> None:
+    """Its first rows are refused now, because the property is of another type: they were sent before."""
+    journal = tmp_path / "journal.db"
+    rows = bad(1_500)
+    world.emulator.create_property("shoe", "str")
+
+    def failing() -> Iterator[dict[str, Any]]:
+        yield from ({"email": row["email"], "shoe": row["age"]} for row in rows)
+        raise LookupError
+
+    async with mjbulk.Client(KEYS, world.settings(chunk_rows=100), journal=journal) as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(failing(), lists=ADD, run_id="monday")
+    assert world.posts() > 0
+    async with mjbulk.Client(KEYS, world.settings(chunk_rows=100), journal=journal) as client:
+        with pytest.raises(mjbulk.Error) as caught:
+            await client.import_contacts(rows, lists=ADD, run_id="monday")
+    assert "for one cause" not in str(caught.value)
+
+
+async def test_a_column_without_a_name_that_has_a_value_later_rejects_its_row(world: World) -> None:
+    """Once rows were sent; before, it refuses the source."""
+    lines = [
+        b"email,city,\n",
+        *(b"p%d@example.org,Graz,\n" % number for number in range(1_500)),
+        b"x@example.org,Graz,7\n",
+    ]
+    pieces = [b"".join(lines[:1_000]), b"".join(lines[1_000:])]
+
+    async def stream(fill: int) -> Any:
+        for piece in pieces:
+            yield piece + b"" if fill else piece
+
+    async with world.client(chunk_rows=100) as client:
+        report = balanced(await client.import_contacts(mjbulk.csv_source(stream(0)), lists=ADD))
+    (rejection,) = report.rejections
+    assert (report.accepted, rejection.row) == (1_500, 1_501)
+    assert rejection.message.startswith("column 3 has no name, and a value in it")
+
+
+async def test_a_resumed_run_reads_a_file_as_it_was_read(world: World, tmp_path: Path) -> None:
+    """What was said of the file is in the journal."""
+    file = tmp_path / "a.csv"
+    rows = "".join(f"p{number}@example.org;-;{number}\n" for number in range(300))
+    file.write_text(f"notes\nemail;city;age\n{rows}")
+    source = mjbulk.csv_source(file, delimiter=";", header_row=2, null="-", escape="\\")
+    world.emulator.fault("POST contact/managemanycontacts", Fault.answer(500), times=None, after=1)
+    journal = tmp_path / "journal.db"
+    async with mjbulk.Client(KEYS, world.settings(chunk_rows=100, attempts=1), journal=journal) as client:
+        with pytest.raises(mjbulk.ImportHalted):
+            await client.import_contacts(source, lists=ADD, run_id="monday")
+    async with world.turned() as other:
+        for name, kind in {"city": "str", "age": "int"}.items():
+            other.emulator.create_property(name, kind)
+        async with mjbulk.Client(KEYS, other.settings(chunk_rows=100), journal=journal) as client:
+            report = balanced(await client.resume_import("monday"))
+    assert report.ok
+    assert report.rows == 300
+    assert dict(other.emulator.contacts["p250@example.org"].properties) == {"age": 250}
+
+
+async def test_a_source_without_rows_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """It may have been read before: in the report, in the log, and in a plan."""
+    async with world.client() as client:
+        report = await client.import_contacts(iter([]), lists=ADD)
+        plan = await client.plan_import(mjbulk.in_thread([]), lists=ADD)
+    said = "the source had no rows: was it read before?"
+    assert str(report).endswith(said)
+    assert [record.getMessage() for record in caplog.records] == [said, said]
+    assert [finding.message for finding in plan.findings] == [said]
