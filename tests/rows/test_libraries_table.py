@@ -57,10 +57,7 @@ async def aiofiles_file(folder: Path) -> AsyncIterator[Any]:
 
 
 def store() -> Any:
-    extra("obstore")
-    from obstore.store import MemoryStore
-
-    made = MemoryStore()
+    made = extra("obstore.store").MemoryStore()
     made.put("people", CSV)
     return made
 
