@@ -6,9 +6,11 @@ of the HTTP library leaves it, because their texts quote headers and bodies.
 """
 
 import asyncio
+import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from typing import IO, Any, cast
@@ -37,6 +39,15 @@ def _user_agent() -> str:
         return f"mjbulk/{version('mjbulk')}"
     except PackageNotFoundError:
         return "mjbulk"
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Trust what the system trusts, over TLS 1.2 or newer: Python's own default may be older (Debian's is)."""
+    context = ssl.create_default_context()
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 @frozen
@@ -175,7 +186,7 @@ class Exchange:
                 timeout=self._timeout(),
                 allow_redirects=False,
                 proxy=self._settings.proxy,
-                ssl=self._settings.ssl or True,
+                ssl=self._settings.ssl or _trust(),
                 middlewares=(_NoRetry(),),
             ) as response:
                 answer = Response(response.status, response.headers, await _read(response, max_reply, sink))

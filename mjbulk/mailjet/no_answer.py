@@ -20,7 +20,7 @@ _EXPIRED, _NOT_YET_VALID, _OTHER_NAMES = 10, 9, (62, 63, 64)
 _SELF_SIGNED, _UNKNOWN_CAS = 18, (2, 19, 20, 21)
 """OpenSSL's numbers of what can be wrong with a certificate."""
 _NO_TLS = re.compile("WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL")
-_OLD_TLS = re.compile("PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|WRONG_SSL_VERSION|NO_PROTOCOLS_AVAILABLE")
+_OLD_TLS = re.compile("PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|WRONG_SSL_VERSION|NO_PROTOCOLS_AVAILABLE|legacy sigalg")
 _OUR_CERTIFICATE = re.compile("ALERT_.*(CERTIFICATE|UNKNOWN_CA)")
 """OpenSSL's reasons why TLS fails."""
 
@@ -49,7 +49,7 @@ class Ends:
                 return Failure.NEVER_SENT, f"no connection to {self._nearest} was made in time"
             case aiohttp.ClientHttpProxyError():
                 return self._refused_by_proxy(error.status)
-            case aiohttp.ClientOSError() if isinstance(cause, ssl.SSLError) and _OUR_CERTIFICATE.search(cause.reason):
+            case aiohttp.ClientOSError() if isinstance(cause, ssl.SSLError) and _OUR_CERTIFICATE.search(_reason(cause)):
                 return _no_tls(cause, self._nearest)
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
                 return Failure.RESET, f"the connection was closed without an answer: {type(error).__name__}"
@@ -107,7 +107,7 @@ def _no_connection(cause: OSError, name: str, host: str) -> Why:
 
 def _no_tls(cause: ssl.SSLError, name: str) -> Why:
     """Say why TLS with somebody fails."""
-    reason = cause.reason or "no reason"
+    reason = _reason(cause)
     if _NO_TLS.search(reason):
         return Failure.UNFIT, f"what listens at {name} speaks no TLS ({reason}): is the port right?"
     if _OLD_TLS.search(reason):
@@ -116,6 +116,12 @@ def _no_tls(cause: ssl.SSLError, name: str) -> Why:
         hint = "give one with ssl=, an SSLContext after load_cert_chain()"
         return Failure.UNFIT, f"{name} wants a client certificate that it knows ({reason}): {hint}"
     return Failure.UNFIT, f"TLS with {name} fails ({reason})"
+
+
+def _reason(cause: ssl.SSLError) -> str:
+    """Give OpenSSL's reason by its name, or in its words where Python does not know the name."""
+    name: str | None = getattr(cause, "reason", None)  # one that OpenSSL did not raise has none
+    return name or re.sub(r"^\[\w*\] | \(_ssl\.c:\d+\)$", "", cause.strerror or "") or "no reason"
 
 
 def _distrust(cause: ssl.SSLCertVerificationError) -> str:

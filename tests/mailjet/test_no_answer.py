@@ -156,6 +156,25 @@ async def test_a_server_that_is_silent() -> None:
     assert failed.why == f"no connection to the proxy 127.0.0.1:{port} was made in time"
 
 
+def test_a_reason_that_python_has_no_name_for() -> None:
+    """OpenSSL's words are said then."""
+    for words, said in (
+        ("[SSL] legacy sigalg disallowed or unsupported (_ssl.c:992)", "has no TLS of version 1.2 or newer (legacy"),
+        ("[SSL] something else (_ssl.c:1)", "TLS with a.example:443 fails (something else)"),
+    ):
+        error = aiohttp.ClientConnectorSSLError(key_of("a.example"), ssl.SSLError(1, words))
+        failure, why = Ends.of("https://a.example", None).explain(error)
+        assert failure is Failure.UNFIT
+        assert said in why
+
+
+def test_tls_that_ends_without_a_name_of_its_reason() -> None:
+    """It was not for our certificate, as far as is known."""
+    error = aiohttp.ClientOSError()
+    error.__cause__ = ssl.SSLError(1, "[SSL] something else (_ssl.c:1)")
+    assert Ends.of("https://a.example", None).explain(error)[0] is Failure.RESET
+
+
 # Somebody else is there
 
 
@@ -175,10 +194,11 @@ def asks_for_certificates(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-async def test_tls_that_is_too_old() -> None:
-    """It is not used."""
+@pytest.mark.parametrize("trusted", [TRUSTED, None])
+async def test_tls_that_is_too_old(trusted: ssl.SSLContext | None) -> None:
+    """It is not used, whatever Python's own default is, and whatever the server's certificate is."""
     async with serving(partial(speak_tls, context=old_tls())) as port:
-        failed = await failure_of(f"https://127.0.0.1:{port}")
+        failed = await failure_of(f"https://127.0.0.1:{port}", ssl=trusted)
     assert (failed.failure, failed.phase) == (Failure.UNFIT, Phase.NEVER)
     assert failed.why.startswith(f"127.0.0.1:{port} has no TLS of version 1.2 or newer (")
 

@@ -5,10 +5,14 @@
     pip install -e '.[test-sources]'
     python -m pytest tests/rows/more_sources.py
 
-What is not installed is skipped.
+What is not installed is skipped (MariaDB on Debian: ``apt-get install mariadb-server``).
 """
 
 import importlib
+import os
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +64,85 @@ def s3() -> Any:
     client.create_bucket(Bucket="people")
     client.put_object(Bucket="people", Key="people.csv", Body=CSV)
     return client.get_object(Bucket="people", Key="people.csv")["Body"]
+
+
+@pytest.fixture(scope="module")
+def _mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A MariaDB server with a socket in a folder of its own, and no port. Its table has the rows."""
+    install, server = shutil.which("mariadb-install-db"), shutil.which("mariadbd")
+    if not install or not server:
+        pytest.skip("MariaDB is not installed (on Debian: apt-get install mariadb-server)")
+    folder, user = tmp_path_factory.mktemp("mariadb"), "mysql" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+        for above in list(folder.parents)[:3]:
+            above.chmod(0o755)
+    where = [
+        "--no-defaults",
+        f"--datadir={folder / 'data'}",
+        f"--tmpdir={folder}",
+        *([f"--user={user}"] if user else []),
+    ]
+    how = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run([install, *where, *how], check=True, capture_output=True)
+    socket = _SOCKET["unix_socket"] = str(folder / "socket")
+    with subprocess.Popen(
+        [server, *where, f"--socket={socket}", "--skip-networking"], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            while not Path(socket).exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            _fill()
+            yield
+        finally:
+            process.terminate()
+
+
+_SOCKET: dict[str, Any] = {"user": "root"}
+
+
+def maria(**how: Any) -> Any:
+    """Connect to the server."""
+    connection = needs("pymysql").connect(**_SOCKET, **how)
+    opened(connection)
+    return connection
+
+
+def _fill() -> None:
+    with maria(autocommit=True).cursor() as cursor:
+        cursor.execute("CREATE DATABASE people")
+        cursor.execute("CREATE TABLE people.people (email TEXT, city TEXT, age INT)")
+        cursor.executemany("INSERT INTO people.people VALUES (%s, %s, %s)", [tuple(row.values()) for row in ROWS])
+
+
+def by_cursor(kind: str) -> Any:
+    """Give a cursor of PyMySQL with a query under way."""
+    cursor = maria(cursorclass=getattr(needs("pymysql").cursors, kind)).cursor()
+    cursor.execute("SELECT * FROM people.people")
+    return cursor
+
+
+def by_sqlalchemy() -> Any:
+    sqlalchemy = needs("sqlalchemy")
+    engine = sqlalchemy.create_engine("mysql+pymysql://", creator=maria)
+    return opened(engine.connect()).execute(sqlalchemy.text("SELECT * FROM people.people"))
+
+
+MARIADB: Mapping[str, Any] = {
+    "PyMySQL: a cursor": lambda folder: by_cursor("Cursor"),
+    "PyMySQL: a cursor of dicts": lambda folder: by_cursor("DictCursor"),
+    "PyMySQL: a cursor that streams": lambda folder: by_cursor("SSCursor"),
+    "PyMySQL: all dicts": lambda folder: by_cursor("DictCursor").fetchall(),
+    "SQLAlchemy on MariaDB: a result": lambda folder: by_sqlalchemy(),
+}
+
+
+@pytest.mark.usefixtures("_mariadb")
+@cases(MARIADB)
+async def test_queries_of_mariadb(world: World, case: Case, tmp_path: Path) -> None:
+    """They give the same as all others."""
+    await check(world, case, tmp_path)
 
 
 SOURCES: Mapping[str, Any] = {

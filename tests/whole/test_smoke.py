@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from support import KEYS, World, balanced
 
@@ -46,6 +47,30 @@ async def test_the_loop_is_the_one_that_was_asked_for(pytestconfig: pytest.Confi
     loop, wanted = asyncio.get_running_loop(), pytestconfig.getoption("loop")
     assert (type(loop).__module__ == "uvloop") == (wanted == "uvloop")
     assert (loop.get_task_factory() is not None) == (wanted == "eager")
+
+
+@BOTH_WAYS
+def test_imports_under_anyio(via: Any) -> None:
+    """In its task groups, and in a scope that gives up one of them: the others, and the client, go on."""
+
+    async def one(client: mjbulk.Client, number: int, reports: dict[int, mjbulk.Report]) -> None:
+        rows = [{"email": f"p{number}-{row}@example.org"} for row in range(100)]
+        reports[number] = balanced(await client.import_contacts(rows, lists=ADD, via=via))
+
+    async def main() -> None:
+        async with Emulator(QUICK) as emulator, QuickWorld(emulator).client() as client:
+            reports: dict[int, mjbulk.Report] = {}
+            emulator.knobs = Knobs(queue_seconds=60.0)
+            with anyio.move_on_after(0.5) as scope:
+                await one(client, 0, reports)
+            assert scope.cancelled_caught
+            emulator.knobs = QUICK
+            async with anyio.create_task_group() as group:
+                for number in range(1, 4):
+                    group.start_soon(one, client, number, reports)
+            assert {number: report.accepted for number, report in reports.items()} == dict.fromkeys((1, 2, 3), 100)
+
+    anyio.run(main)
 
 
 @BOTH_WAYS
