@@ -268,7 +268,7 @@ MUTANTS = (
     Mutant(
         "nobody looks who is pending",
         "mjbulk.chunks.chunker:Chunker._take_again",
-        "not self._held.keys().isdisjoint(batch.keys[at:stop])",
+        "self._overtakes(batch, at, stop)",
         "False",
         f"{_AGAIN}::test_a_pending_row_may_not_become_an_earlier_one_of_a_recorded_row",
     ),

@@ -111,6 +111,8 @@ def _is_strange(character: str) -> bool:
         return False
     if unicodedata.category(character) in _STRANGE or character in _INVISIBLE or character in _LIKE_DOTS:
         return True
+    if character.casefold().isascii():  # case alone makes the difference, as of the long s
+        return False
     return unicodedata.normalize("NFKC", character).isascii()
 
 
