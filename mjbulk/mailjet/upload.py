@@ -77,7 +77,7 @@ class UploadWatch:
     def cut(self) -> bool:
         """Close the connection so that nothing that it was given leaves any more. Say whether some of that had not."""
         left = self._connection.get_write_buffer_size() + _asked(self._socket, _SIOCOUTQNSD)
-        with suppress(OSError):  # it is closed already
+        with suppress(OSError, ValueError):  # it is closed already; uvloop says so by a ValueError
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.abort()
         return left > 0
