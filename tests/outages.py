@@ -20,12 +20,14 @@ from mjbulk.testing import Emulator, Fault, Knobs
 
 ROWS, CHUNK, CONCURRENCY = 6000, 50, 8
 LISTS: Any = {1: "addforce"}
+QUICK = Knobs(queue_seconds=0.05, prepare_seconds=0.02, import_seconds=0.05)
+READ_TIMEOUT = 5.0
 
 
 async def take_part(url: str, via: Any, key: str) -> None:
     """Import, and write what became of the rows."""
     settings = mjbulk.Settings(
-        api_url=url, chunk_rows=CHUNK, concurrency=CONCURRENCY, max_rate=40.0, poll_min=0.1, read_timeout=5.0
+        api_url=url, chunk_rows=CHUNK, concurrency=CONCURRENCY, max_rate=40.0, poll_min=0.1, read_timeout=READ_TIMEOUT
     )
     rows = [{"email": f"p{number}@example.org"} for number in range(ROWS)]
     async with mjbulk.Client(mjbulk.Credentials(key, "secret"), settings) as client:
@@ -33,10 +35,14 @@ async def take_part(url: str, via: Any, key: str) -> None:
     sys.stdout.write(json.dumps(report.as_dict()))
 
 
-async def result_of(url: str, via: str, key: str) -> dict[str, Any]:
-    """Run a process, and give what it wrote."""
+async def begin(url: str, via: str, key: str) -> asyncio.subprocess.Process:
+    """Begin to import in a process of its own."""
     command = [sys.executable, __file__, "--url", url, "--via", via, "--key", key]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+
+
+async def result_of(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """Wait for a process, and give what it wrote."""
     written, _ = await process.communicate()
     found: dict[str, Any] = json.loads(written)
     return found
@@ -47,8 +53,7 @@ async def in_trouble(seed: int) -> dict[str, Any]:
     chance = Random(seed)
     processes, via = chance.randint(1, 4), chance.choice(["json", "json", "csv"])
     share, lasts = chance.choice([0.3, 0.6, 0.9, 1.0, 1.0]), chance.choice([0.5, 2.0, 5.0])
-    quick = Knobs(queue_seconds=0.05, prepare_seconds=0.02, import_seconds=0.05)
-    async with Emulator(quick) as emulator:
+    async with Emulator(QUICK) as emulator:
         begins, left = inf, 20 * processes
 
         def happens(call: str, now: float) -> Fault | None:
@@ -59,7 +64,8 @@ async def in_trouble(seed: int) -> dict[str, Any]:
             return Fault.answer(503, apply=chance.random() < 0.5) if hit else None
 
         World(emulator).weather(happens)
-        found = await asyncio.gather(*(result_of(emulator.url, via, f"key-{n}") for n in range(processes)))
+        begun = [await begin(emulator.url, via, f"key-{n}") for n in range(processes)]
+        found = await asyncio.gather(*map(result_of, begun))
     in_doubt = [one["unknown"] // CHUNK for one in found]
     most = 0 if via == "csv" else CONCURRENCY
     whole = all(one["accepted"] + one["unknown"] == ROWS for one in found)

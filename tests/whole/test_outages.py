@@ -5,12 +5,14 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import outages
 import pytest
 from support import KEYS, World, balanced
 
@@ -165,3 +167,22 @@ async def test_a_limiter_that_answers_503_is_obeyed_as_one_that_answers_429(
     assert (report.halted, report.accepted + report.unknown) == (None, 20 * CHUNK)
     assert in_doubt(report) <= CONCURRENCY + 4
     assert report.seconds < seconds
+
+
+@pytest.mark.real_time
+async def test_a_process_that_is_stopped_loses_no_answer() -> None:
+    """It is stopped for longer than it waits for an answer, and meanwhile answers come: nothing is unknown, and no
+    chunk goes twice.
+    """
+    async with Emulator(outages.QUICK) as emulator:
+        late = Fault.delay(after=0.3)
+        World(emulator).weather(lambda call, _: late if call.startswith("POST") else None)
+        process = await outages.begin(emulator.url, "json", "key")
+        while emulator.count(CARRIERS["json"]) < 10:  # noqa: ASYNC110  # the emulator counts, and has no event
+            await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(outages.READ_TIMEOUT + 1.5)
+        process.send_signal(signal.SIGCONT)
+        report = await outages.result_of(process)
+    assert (report["accepted"], report["unknown"]) == (outages.ROWS, 0)
+    assert emulator.count(CARRIERS["json"]) == outages.ROWS / outages.CHUNK
