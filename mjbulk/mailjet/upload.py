@@ -77,8 +77,8 @@ class UploadWatch:
     def cut(self) -> bool:
         """Close the connection so that nothing that it was given leaves any more. Say whether some of that had not.
 
-        The socket is closed in the loop's next turn. Until then bytes could still leave, if just now the link awoke: what
-        is asked about was silent for as long as `read_timeout`, or was reset, and then nothing leaves.
+        The socket is closed in the loop's next turn. Until then bytes could still leave, if the link awoke just now:
+        whoever asks has seen silence for as long as `read_timeout`, or a reset, after which nothing leaves.
         """
         left = self._connection.get_write_buffer_size() + _asked(self._socket, _SIOCOUTQNSD)
         with suppress(OSError, ValueError):  # it is closed already; uvloop says so by a ValueError
