@@ -78,7 +78,7 @@ class UploadWatch:
         """Close the connection so that nothing that it was given leaves any more. Say whether some of that had not.
 
         The socket is closed in the loop's next turn. Until then bytes could still leave, if the link awoke just now:
-        whoever asks has seen silence for as long as `read_timeout`, or a reset, after which nothing leaves.
+        who asks has seen silence for as long as `read_timeout`, or a reset, after which nothing leaves.
         """
         left = self._connection.get_write_buffer_size() + _asked(self._socket, _SIOCOUTQNSD)
         with suppress(OSError, ValueError):  # it is closed already; uvloop says so by a ValueError
