@@ -30,7 +30,10 @@ def note_surprises(findings: Findings, layout: Layout, block: Block, first: int,
     """
     for column in () if layout.rules.only_address else layout.properties:
         values = block.columns[column.index]
-        if set(map(type, values)) <= _UNSURPRISING.get(column.datatype, frozenset()):
+        types = set(map(type, values))
+        if types <= _UNSURPRISING.get(column.datatype, frozenset()):
+            continue
+        if column.datatype not in _JUDGES and not any(issubclass(kind, str) for kind in types):
             continue
         for index, value in enumerate(values):
             code = None if index in refused else _code(column.datatype, value, layout.rules)
