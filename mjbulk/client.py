@@ -2,24 +2,21 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from itertools import chain
-from pathlib import Path
 from typing import Literal, Self, Unpack
 
 import orjson
 from attrs import evolve
 
-from mjbulk.calls import Calls
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
-from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
-from mjbulk.journal.records import RunRecord, decode_spec, encode_spec, number_of
+from mjbulk.journal.records import RunRecord, encode_spec, number_of
 from mjbulk.mailjet.quota import Quota
 from mjbulk.models import Rejection, Row
 from mjbulk.outcomes.rejections import sorted_by_row
@@ -27,18 +24,19 @@ from mjbulk.outcomes.repair import columns_of_merged, corrected_rows
 from mjbulk.outcomes.report import Report
 from mjbulk.public import public
 from mjbulk.rows.files import Path_
-from mjbulk.rows.sources import Addresses, Rows, Source, numbered_source, reopen, source_of
+from mjbulk.rows.sources import Addresses, Rows, numbered_source, source_of
 from mjbulk.run.engine import Engine, open_journal
 from mjbulk.run.plan import Plan, make_plan
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.run_task import Beginning
+from mjbulk.run_calls import RunCalls
 from mjbulk.tasks import Deadline, Home, Running, ended, finish, keep
-from mjbulk.terms import ListActions, Resend, RunKeywords, RunSpec, repair_spec
+from mjbulk.terms import ListActions, RunKeywords, RunSpec, repair_spec
 
 
 @public
-class Client(Calls):
+class Client(RunCalls):
     """Mailjet's bulk calls for one API key.
 
     Use it as ``async with Client() as client``: leaving the block normally waits for its runs, an exception stops them.
@@ -63,13 +61,12 @@ class Client(Calls):
         are plain functions, each called with every `Event`. Raises UsageError.
         """
         self._hooks = hooks_of(hooks)
-        self._journal: Journal = open_journal(journal, self._hooks)
+        super().__init__(open_journal(journal, self._hooks))
         self._credentials = credentials or Credentials.load()
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()
         self._quota = quota
         self._engine: Engine | None = None
-        self._runs: set[ImportRun] = set()
         self._state: Literal["new", "open", "closed"] = "new"
         self._pooled = False
         self._home = Home("this client")
@@ -215,14 +212,6 @@ class Client(Calls):
 
         return self._watch_run(ImportRun(run_id, begin, engine, spec.timeout))
 
-    def _watch_run(self, run: ImportRun) -> ImportRun:
-        self._runs.add(run)
-        run.when_ended(self._runs.discard)
-        return run
-
-    def _account(self) -> str:
-        return self._ready().owner
-
     async def _whole(self, run: ImportRun) -> Report:
         """Wait for a run that only this call knows, so that cancelling the wait stops the run."""
         try:
@@ -281,83 +270,6 @@ class Client(Calls):
     def start_exclusion(self, source: Addresses, *, excluded: bool, **how: Unpack[RunKeywords]) -> ImportRun:
         """Start `exclude_contacts` (True) or `include_contacts` in a task of this client, and give its run."""
         return self._start(source, RunSpec.of(None, how, excluded=excluded), how)
-
-    # Runs that a journal knows
-
-    async def runs(self) -> AsyncIterator[RunInfo]:
-        """Give the runs of this account that are in the journal, the oldest first."""
-        self._ready()
-        for run in await self._journal.runs(self._account()):
-            yield run
-
-    async def get_run(self, run_id: str) -> RunInfo:
-        """Give what the journal knows about a run; the partitions of a run are added up.
-
-        Raises UsageError if the journal has no such run of this account.
-        """
-        self._ready()
-        parts = await self._journal.runs(self._account(), run_id)
-        if not parts:
-            raise UsageError(f"the journal has no run {run_id!r} of this account")
-        return parts[0] if len(parts) == 1 else together(parts)
-
-    async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:
-        """Give what the journal knows about the chunks of a run and their jobs, in all its partitions.
-
-        Raises UsageError if the journal has no such run of this account.
-        """
-        await self.get_run(run_id)
-        for info in await self._journal.runs(self._account(), run_id):
-            known = await self._journal.find(run_id, info.partition or "", self._account())
-            for chunk in known.chunk_infos() if known is not None else ():
-                yield chunk
-
-    def resume_import(
-        self,
-        run_id: str,
-        source: Addresses | None = None,
-        *,
-        partition: str | None = None,
-        resend: Resend = "safe",
-    ) -> ImportRun:
-        """Resume a run that is in the journal, in a task of this client, and give the run.
-
-        The source is read from its beginning: ``source`` if it is given, otherwise the file that the run was started
-        with. Without either, known jobs are settled, and other rows stay unsent. ``resend`` says which requests are
-        retried after a lost answer; all other keywords are those with which the run was started. A run that has ended
-        gives its stored report. If the source has changed, the run stops with JournalRefused.
-        """
-        engine = self._ready()
-        given = None if source is None else source_of(source)
-
-        async def begin() -> Beginning:
-            known = await self._journal.find(run_id, partition or "", self._account())
-            if known is None:
-                others = [info.partition for info in await self._journal.runs(self._account(), run_id)]
-                which = f"it has the partitions {', '.join(map(repr, others))}" if others else "nor a partition of it"
-                raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
-            history = await self._journal.open_run(known.run)
-            spec = evolve(decode_spec(history.run.spec), resend=resend)
-            return Beginning(given or _found(history.run.source), spec, RunLog(self._journal, history))
-
-        return self._watch_run(ImportRun(run_id, begin, engine))
-
-    async def purge_run(self, run_id: str) -> None:
-        """Delete a run and all its partitions from the journal.
-
-        Raises UsageError if the journal has no such run of this account, and if the run is under way.
-        """
-        await self.get_run(run_id)
-        for info in await self._journal.runs(self._account(), run_id):
-            known = await self._journal.find(run_id, info.partition or "", self._account())
-            if known is not None:
-                await self._journal.purge(known.run)
-
-
-def _found(location: str) -> Source | None:
-    """Make a source of the file that a run was read from; None if there was no file, or if it no longer exists."""
-    known = orjson.loads(location) if location else None
-    return reopen(known) if known and Path(known["path"]).is_file() else None
 
 
 @public

@@ -1,0 +1,118 @@
+"""The calls about runs: those under way, and those that a journal knows. `mjbulk.Client` inherits them all."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import orjson
+from attrs import evolve
+
+from mjbulk.calls import Calls
+from mjbulk.errors import UsageError
+from mjbulk.journal.info import ChunkInfo, RunInfo, together
+from mjbulk.journal.protocol import Journal
+from mjbulk.journal.records import decode_spec
+from mjbulk.rows.sources import Addresses, Source, reopen, source_of
+from mjbulk.run.run import ImportRun
+from mjbulk.run.run_log import RunLog
+from mjbulk.run.run_task import Beginning
+from mjbulk.terms import Resend
+
+
+class RunCalls(Calls):
+    """The calls about runs. Mutable state: the runs under way."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Begin without a run."""
+        self._journal = journal
+        self._runs: dict[ImportRun, None] = {}  # in the order in which they were started
+
+    def _watch_run(self, run: ImportRun) -> ImportRun:
+        """Keep a run until it has ended."""
+        self._runs[run] = None
+        run.when_ended(self._runs.pop)
+        return run
+
+    def _account(self) -> str:
+        return self._ready().owner
+
+    @property
+    def active_runs(self) -> Sequence[ImportRun]:
+        """The runs of this client that have not ended, in the order in which they were started."""
+        return tuple(self._runs)
+
+    # Runs that a journal knows
+
+    async def runs(self) -> AsyncIterator[RunInfo]:
+        """Give the runs of this account that are in the journal, the oldest first."""
+        self._ready()
+        for run in await self._journal.runs(self._account()):
+            yield run
+
+    async def get_run(self, run_id: str) -> RunInfo:
+        """Give what the journal knows about a run; the partitions of a run are added up.
+
+        Raises UsageError if the journal has no such run of this account.
+        """
+        self._ready()
+        parts = await self._journal.runs(self._account(), run_id)
+        if not parts:
+            raise UsageError(f"the journal has no run {run_id!r} of this account")
+        return parts[0] if len(parts) == 1 else together(parts)
+
+    async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:
+        """Give what the journal knows about the chunks of a run and their jobs, in all its partitions.
+
+        Raises UsageError if the journal has no such run of this account.
+        """
+        await self.get_run(run_id)
+        for info in await self._journal.runs(self._account(), run_id):
+            known = await self._journal.find(run_id, info.partition or "", self._account())
+            for chunk in known.chunk_infos() if known is not None else ():
+                yield chunk
+
+    def resume_import(
+        self,
+        run_id: str,
+        source: Addresses | None = None,
+        *,
+        partition: str | None = None,
+        resend: Resend = "safe",
+    ) -> ImportRun:
+        """Resume a run that is in the journal, in a task of this client, and give the run.
+
+        The source is read from its beginning: ``source`` if it is given, otherwise the file that the run was started
+        with. Without either, known jobs are settled, and other rows stay unsent. ``resend`` says which requests are
+        retried after a lost answer; all other keywords are those with which the run was started. A run that has ended
+        gives its stored report. If the source has changed, the run stops with JournalRefused.
+        """
+        engine = self._ready()
+        given = None if source is None else source_of(source)
+
+        async def begin() -> Beginning:
+            known = await self._journal.find(run_id, partition or "", self._account())
+            if known is None:
+                others = [info.partition for info in await self._journal.runs(self._account(), run_id)]
+                which = f"it has the partitions {', '.join(map(repr, others))}" if others else "nor a partition of it"
+                raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
+            history = await self._journal.open_run(known.run)
+            spec = evolve(decode_spec(history.run.spec), resend=resend)
+            return Beginning(given or _found(history.run.source), spec, RunLog(self._journal, history))
+
+        return self._watch_run(ImportRun(run_id, begin, engine))
+
+    async def purge_run(self, run_id: str) -> None:
+        """Delete a run and all its partitions from the journal.
+
+        Raises UsageError if the journal has no such run of this account, and if the run is under way.
+        """
+        await self.get_run(run_id)
+        for info in await self._journal.runs(self._account(), run_id):
+            known = await self._journal.find(run_id, info.partition or "", self._account())
+            if known is not None:
+                await self._journal.purge(known.run)
+
+
+def _found(location: str) -> Source | None:
+    """Make a source of the file that a run was read from; None if there was no file, or if it no longer exists."""
+    known = orjson.loads(location) if location else None
+    return reopen(known) if known and Path(known["path"]).is_file() else None
