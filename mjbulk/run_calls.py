@@ -8,10 +8,13 @@ from attrs import evolve
 
 from mjbulk.calls import Calls
 from mjbulk.errors import UsageError
+from mjbulk.journal.history import History
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
 from mjbulk.journal.records import decode_spec
+from mjbulk.outcomes.report import Report
 from mjbulk.rows.sources import Addresses, Source, reopen, source_of
+from mjbulk.run.books import stored_report
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.run_task import Beginning
@@ -59,6 +62,31 @@ class RunCalls(Calls):
             raise UsageError(f"the journal has no run {run_id!r} of this account")
         return parts[0] if len(parts) == 1 else together(parts)
 
+    async def get_report(self, run_id: str, *, partition: str | None = None) -> Report:
+        """Give the report of a run that has ended, from the journal; one that stopped early says so in ``halted``.
+
+        Its rejections have no address and no data, because a journal keeps neither. ``partition`` names a part of the
+        run. Raises UsageError if the journal has no such run of this account, and for a run that has not ended.
+        """
+        engine = self._ready()
+        known = await self._known(run_id, partition)
+        infos = await self._journal.runs(engine.owner, run_id)
+        if any(info.state == "running" for info in infos if (info.partition or "") == known.run.partition):
+            raise UsageError(f"run {run_id!r} is under way, and has no report yet")
+        if not known.run.closed:
+            raise UsageError(f"the process of run {run_id!r} has ended before the run did: resume it")
+        log = RunLog(self._journal, known)
+        return await stored_report(log, decode_spec(known.run.spec), engine.settings.spool_dir)
+
+    async def _known(self, run_id: str, partition: str | None) -> History:
+        """Give what the journal knows of a run. Raises UsageError if it has no such run of this account."""
+        known = await self._journal.find(run_id, partition or "", self._account())
+        if known is None:
+            others = [info.partition for info in await self._journal.runs(self._account(), run_id)]
+            which = f"it has the partitions {', '.join(map(repr, others))}" if others else "nor a partition of it"
+            raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
+        return known
+
     async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:
         """Give what the journal knows about the chunks of a run and their jobs, in all its partitions.
 
@@ -89,11 +117,7 @@ class RunCalls(Calls):
         given = None if source is None else source_of(source)
 
         async def begin() -> Beginning:
-            known = await self._journal.find(run_id, partition or "", self._account())
-            if known is None:
-                others = [info.partition for info in await self._journal.runs(self._account(), run_id)]
-                which = f"it has the partitions {', '.join(map(repr, others))}" if others else "nor a partition of it"
-                raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
+            known = await self._known(run_id, partition)
             history = await self._journal.open_run(known.run)
             spec = evolve(decode_spec(history.run.spec), resend=resend)
             return Beginning(given or _found(history.run.source), spec, RunLog(self._journal, history))

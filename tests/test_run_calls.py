@@ -1,12 +1,31 @@
 """The calls about runs: those under way, and those that a journal knows. Runs that go on are in ``tests/whole``."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from support import World
+import pytest
+from attrs import evolve
+from support import KEYS, World, balanced
 
 import mjbulk
+from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+ROWS = [{"email": f"p{n}@example.org"} for n in range(1, 61)]
+Begin = Callable[..., mjbulk.Client]
+
+
+@pytest.fixture
+def begin(world: World, tmp_path: Path) -> Begin:
+    """A client with a journal, as a new process would make it."""
+
+    def client(**said: Any) -> mjbulk.Client:
+        settings = {"chunk_rows": 10, "concurrency": 2, "attempts": 2, "poll_min": 0.1, **said}
+        return mjbulk.Client(KEYS, world.settings(**settings), journal=tmp_path / "j.db", hooks=[world.events.append])
+
+    return client
 
 
 async def test_runs_under_way_stand_in_their_order(world: World) -> None:
@@ -19,3 +38,76 @@ async def test_runs_under_way_stand_in_their_order(world: World) -> None:
         assert list(client.active_runs) == [*runs[:2], *runs[3:]]
         await asyncio.wait([run.task for run in runs])
         assert not client.active_runs
+
+
+def books(report: mjbulk.Report) -> list[Any]:
+    """What a report says of the rows and their jobs, without what a journal does not keep."""
+    rejected = sorted((r.row or 0, r.message, r.match, r.origin) for r in balanced(report).rejections)
+    rows = [list(report.accepted_rows()), list(report.superseded_rows()), rejected]
+    unsettled = {(why.rows, why.job) for why in report.unsettled}
+    return [report.as_dict() | {"seconds": 0}, rows, unsettled, set(report.jobs), str(report.halted)]
+
+
+async def test_the_report_of_a_run_is_in_its_journal(world: World, begin: Begin) -> None:
+    """With each outcome, also in a process that has never seen the run; nothing is sent for it."""
+    world.emulator.reject("p7@example.org", "Invalid email")
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), after=2)
+    rows = [*ROWS[:30], {"email": "no address"}, *ROWS[30:33], ROWS[31], *ROWS[33:]]
+    async with begin(concurrency=1) as client:
+        report = await client.import_contacts(rows, lists={1: "addforce"}, run_id="r")
+    assert (report.accepted, report.rejected, report.superseded, report.unknown) == (49, 2, 1, 10)
+    world.events.clear()
+    async with begin() as client:
+        stored = await client.get_report("r")
+    assert stored.stored
+    assert books(stored) == books(report)
+    assert stored.spec == report.spec
+    assert not world.requests()
+
+
+async def test_the_report_of_a_run_that_stopped_early_says_so(world: World, begin: Begin) -> None:
+    """It is the one that the exception had."""
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=3.0), times=None)
+    async with begin() as client:
+        run = client.start_import(ROWS, lists=ADD, run_id="r")
+        await asyncio.sleep(1.0)
+        report = await run.stop()
+        assert report.unknown
+        assert report.not_sent
+        assert books(await client.get_report("r")) == books(report)
+
+
+async def test_a_run_that_has_not_ended_has_no_report(begin: Begin) -> None:
+    """Here, in another process, or in one that has ended before the run did; nor has a run that never was."""
+    async with begin() as client:
+        run = client.start_import(ROWS, lists=ADD, run_id="r")
+        async for progress in run:
+            if progress.jobs:
+                break
+        async with begin() as other:
+            for either in (client, other):
+                with pytest.raises(mjbulk.UsageError, match="is under way"):
+                    await either.get_report("r")
+        await run.stop()
+        with pytest.raises(mjbulk.UsageError, match="no run 'nobody'"):
+            await client.get_report("nobody")
+        journal: Any = client._journal
+        find = journal.find
+
+        async def find_unclosed(*which: str) -> Any:
+            known = await find(*which)
+            return known and evolve(known, run=evolve(known.run, closed=False))
+
+        journal.find = find_unclosed
+        with pytest.raises(mjbulk.UsageError, match="before the run did: resume it"):
+            await client.get_report("r")
+
+
+async def test_each_partition_has_a_report(begin: Begin) -> None:
+    """Rows of two partitions have the same numbers, so there is none of both."""
+    async with begin() as client:
+        for rows, name in ((ROWS[:10], "a"), (ROWS[10:40], "b")):
+            await client.import_contacts(rows, lists=ADD, run_id="r", partition=name)
+        assert [(await client.get_report("r", partition=name)).accepted for name in ("a", "b")] == [10, 30]
+        with pytest.raises(mjbulk.UsageError, match="partitions 'a', 'b'"):
+            await client.get_report("r")

@@ -1,19 +1,23 @@
 """What is posted to the books of a run beside the outcomes of its chunks: the stored outcomes of a run that has ended,
-and rows that were read and are left without an outcome.
+and rows that were read and are left without an outcome. And the report that is made of the books.
 """
 
+from mjbulk.errors import Error
 from mjbulk.journal.history import SettledRows, UnsettledRows
 from mjbulk.journal.records import rejection_of
 from mjbulk.models import Counts, Unsettled
 from mjbulk.outcomes.ledger import Ledger
+from mjbulk.outcomes.report import Report
 from mjbulk.outcomes.row_set import RowSet
 from mjbulk.run.run_log import RunLog
+from mjbulk.terms import RunSpec
 
 
 async def post_stored(ledger: Ledger, log: RunLog, counts: Counts) -> None:
     """Post what a journal knows of a run that has ended."""
     ledger.post_accepted(counts.accepted, counts.superseded)
     ledger.unknown += counts.unknown
+    ledger.not_sent += counts.not_sent
     ledger.jobs.extend(log.history.jobs())
     unsettled, known = UnsettledRows(log.history), SettledRows(log.history)
     async for record in log.rejections():
@@ -24,6 +28,50 @@ async def post_stored(ledger: Ledger, log: RunLog, counts: Counts) -> None:
     for rows, superseded in known:
         ledger.note_accepted(rows, superseded)
     ledger.accepted_rows.remove(known.rejected)
+
+
+async def stored_report(log: RunLog, spec: RunSpec, folder: str | None) -> Report:
+    """Give the report of a run that has ended, by its journal alone. Many rejections go to a file in ``folder``."""
+    ledger, run, counts = Ledger(folder), log.history.run, log.history.counts()
+    await post_stored(ledger, log, counts)
+    return report_of(
+        ledger,
+        counts.rows,
+        spec=spec,
+        run_id=run.run_id,
+        requests=run.requests,
+        seconds=run.milliseconds / 1000,
+        stored=True,
+        halted=Error(run.cause) if run.cause else None,
+    )
+
+
+def report_of(
+    ledger: Ledger,
+    rows: int,
+    *,
+    spec: RunSpec,
+    run_id: str,
+    requests: int,
+    seconds: float,
+    stored: bool,
+    halted: Error | None,
+) -> Report:
+    """Make a report of the books of a run, of which ``rows`` rows were read."""
+    return Report(
+        **ledger.counts(rows).as_dict(),
+        spec=spec,
+        run_id=run_id,
+        jobs=tuple(ledger.jobs),
+        requests=requests,
+        seconds=seconds,
+        stored=stored,
+        halted=halted,
+        rows_accepted=ledger.accepted_rows,
+        rows_superseded=ledger.superseded_rows,
+        rejections=ledger.rejections,
+        unsettled=tuple(ledger.unsettled),
+    )
 
 
 def post_rest(ledger: Ledger, seen: RowSet, sent: RowSet | None, left: int, cause: str) -> None:

@@ -23,7 +23,7 @@ from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
 from mjbulk.outcomes.row_set import RowSet
 from mjbulk.rows.sources import Source
-from mjbulk.run.books import post_rest, post_stored
+from mjbulk.run.books import post_rest, post_stored, report_of
 from mjbulk.run.context import RunContext
 from mjbulk.run.engine import Engine
 from mjbulk.run.figures import Figures
@@ -101,10 +101,6 @@ class RunTask:
     @property
     def _rows(self) -> int:
         return self._reader.rows if self._reader is not None else self._rows_before
-
-    def _counts(self) -> dict[str, Any]:
-        """Give the books as they are now, as the fields of a record."""
-        return self._ledger.counts(self._rows).as_dict()
 
     # The whole
 
@@ -360,19 +356,15 @@ class RunTask:
 
     def _make_report(self) -> Report:
         run = self._log.history.run if self._log is not None and self._stored else None
-        return Report(
-            **self._counts(),
+        return report_of(
+            self._ledger,
+            self._rows,
             spec=self._spec,
             run_id=self._run_id,
-            jobs=tuple(self._ledger.jobs),
             requests=run.requests if run is not None else self._requests(),
             seconds=run.milliseconds / 1000 if run is not None else self._seconds(),
             stored=self._stored,
             halted=self.cause if isinstance(self.cause, Error) else None,
-            rows_accepted=self._ledger.accepted_rows,
-            rows_superseded=self._ledger.superseded_rows,
-            rejections=self._ledger.rejections,
-            unsettled=tuple(self._ledger.unsettled),
         )
 
 
