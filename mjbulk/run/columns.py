@@ -111,6 +111,11 @@ class Columns:
         """Whether a row, or a header, was seen."""
         return bool(self._layouts)
 
+    @property
+    def good(self) -> bool:
+        """Whether some row so far has an address, and each column that was picked was in one."""
+        return self._addressed and not self._unseen
+
     def check(self) -> None:
         """Raise UsageError if no row so far has an address, or if a column that was picked is in none."""
         if self._unseen:

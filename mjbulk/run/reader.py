@@ -197,6 +197,11 @@ class Reader:
             self._columns.check()
         self._committed, self._columns.refusable = True, False
 
+    @property
+    def good(self) -> bool:
+        """Whether some row so far has an address, and each column that was picked was in one."""
+        return self._columns.good
+
     def end(self) -> None:
         """Hear that the source has ended. Raises UsageError as `commit` does."""
         if self._columns.any:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any
+from typing import Any, Self
 
 from mjbulk.errors import Error, ImportHalted, ImportTimeout, UsageError
-from mjbulk.models import Progress
+from mjbulk.models import Progress, Rejections
 from mjbulk.outcomes.report import Report
 from mjbulk.public import public
 from mjbulk.run.engine import Engine
@@ -48,6 +48,28 @@ class ImportRun:
         """What became of every row; None before the end."""
         return self._run.report
 
+    @property
+    def rejections(self) -> Rejections:
+        """The rejected rows that are known so far."""
+        return self._run.rejections
+
+    async def opened(self) -> None:
+        """Wait until its journal has given it, or it has ended."""
+        self._home.check()
+        await self._run.stage.opened.wait()
+
+    async def started(self) -> Self:
+        """Wait until keys, lists, columns and the first rows of the source were found good, and give the run.
+
+        It waits for no room: other runs of the key may be sent first. Raises UsageError if the run was refused before
+        anything was sent, and ImportHalted if it has stopped before its first rows were judged.
+        """
+        self._home.check()
+        await self._run.stage.judged.wait()
+        if self._run.report is not None and (self._refusal is not None or not self._run.stage.accepted):
+            await self.result()
+        return self
+
     async def wait(self) -> Report:
         """Wait for the end and give the report, whatever it says; ``report.halted`` tells why it stopped early."""
         self._home.check()
@@ -82,10 +104,16 @@ class ImportRun:
         report = await self.wait()
         if report.halted is None:
             return report
-        if isinstance(report.halted, UsageError) and not self._run.sent_anything:
-            raise report.halted
+        if self._refusal is not None:
+            raise self._refusal
         kind = ImportTimeout if isinstance(self._run.cause, Overdue) else ImportHalted
         raise kind(report, self.run_id, why=str(report.halted)) from report.halted
+
+    @property
+    def _refusal(self) -> UsageError | None:
+        """What has refused the run before anything was sent."""
+        cause = self._run.cause
+        return cause if isinstance(cause, UsageError) and not self._run.sent_anything else None
 
     async def __aiter__(self) -> AsyncIterator[Progress]:
         """Give the newest snapshot whenever something has changed; a slow reader skips, and never slows the run."""

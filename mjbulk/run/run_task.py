@@ -18,7 +18,7 @@ from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
 from mjbulk.events import Event
 from mjbulk.journal.records import mask, rejection_of
-from mjbulk.models import Progress, Rejection, Unsettled
+from mjbulk.models import Progress, Rejection, Rejections, Unsettled
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
 from mjbulk.outcomes.row_set import RowSet
@@ -30,6 +30,7 @@ from mjbulk.run.figures import Figures
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import Reader
 from mjbulk.run.run_log import RunLog
+from mjbulk.run.stage import Stage
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.tasks import Running, finish, keep
 from mjbulk.terms import RunSpec
@@ -66,6 +67,7 @@ class RunTask:
         """What ended it early."""
         self.report: Report | None = None
         """None before the end."""
+        self.stage = Stage()
         self._run_id = run_id
         self._begin = begin
         self._engine = engine
@@ -77,7 +79,6 @@ class RunTask:
         self._ledger = Ledger(engine.settings.spool_dir)
         self._rows_before = 0
         self._stored = False
-        self._awaits = "its journal"
         self._halted = asyncio.Event()
         self._figures = Figures(self._ledger, engine)
         self._spill = Spill(engine.settings.spool_dir)
@@ -89,10 +90,15 @@ class RunTask:
         """Whether a chunk was begun."""
         return self._pipeline is not None and self._pipeline.sent_anything
 
+    @property
+    def rejections(self) -> Rejections:
+        """Those that are known so far."""
+        return self._ledger.rejections
+
     def describe(self) -> str:
         """Say how far it has come, and what it waits for."""
         rows = f"{self._ledger.settled} of {self._rows} rows settled"
-        return f"under way, {rows}, waits for {self._awaits}, {self._pipeline!r}"
+        return f"under way, {rows}, waits for {self.stage.awaits}, {self._pipeline!r}"
 
     def progress(self) -> Progress:
         """Give a snapshot."""
@@ -141,10 +147,12 @@ class RunTask:
                 await self._take()
             except (SourceError, RowsRejected) as cause:
                 self.cause = self.cause or cause
+                if isinstance(cause, RowsRejected):
+                    self.stage.accept()
                 if self._pipeline is not None:
                     self._pipeline.close()
             if self._pipeline is not None:
-                self._awaits = "the end of its jobs"
+                self.stage.awaits = "the end of its jobs"
                 await self._pipeline.done()
         except asyncio.CancelledError:
             self.halt(Error(_CANCELLED))  # also from within: no run that was not read to its end looks whole
@@ -155,6 +163,7 @@ class RunTask:
         """Find out what there is to do, and do it."""
         beginning = await self._begin()
         self._spec, self._log = beginning.spec, beginning.log
+        self.stage.opened.set()
         await self._engine.recall()
         if self._log.history.chunks:
             self._engine.transport.expect_outages()
@@ -172,10 +181,10 @@ class RunTask:
         fresh = not log.history.chunks
         self._reader = reader = Reader(source, self._spec, self._engine, self._reject, digests=log.keeps, fresh=fresh)
         pipeline = self._prepare(log, reader.learned)
-        self._awaits = "the properties and lists of the account"
+        self.stage.awaits = "the properties and lists of the account"
         log.check_targets(await reader.prepare())
         await log.read_again()
-        self._awaits = "its source"
+        self.stage.awaits = "its source"
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
                 if self._has_enough(pipeline):  # a source may go on when it is cancelled
@@ -184,9 +193,11 @@ class RunTask:
                 await self._take_batch(batch, reader, pipeline)
                 await log.begin()
                 await log.catch_up()
-                self._awaits = "room for more chunks"
+                if reader.good:
+                    self.stage.accept()
+                self.stage.awaits = "room for more chunks"
                 await pipeline.room()
-                self._awaits = "its source"
+                self.stage.awaits = "its source"
                 if self._has_enough(pipeline):
                     return
                 self._notify()
@@ -194,7 +205,8 @@ class RunTask:
         reader.end()
         pipeline.end()
         log.check_end(reader.rows)
-        self._awaits = "jobs with earlier rows of the same people"
+        self.stage.accept()
+        self.stage.awaits = "jobs with earlier rows of the same people"
         await pipeline.all_cut()
         if not pipeline.over:
             await log.mark_whole(reader.rows)
@@ -259,6 +271,7 @@ class RunTask:
         self._rows_before = counts.rows
         with self._ledger.recalling():
             await post_stored(self._ledger, log, counts)
+        self.stage.accept()
 
     async def _settle_known(self, log: RunLog) -> None:
         """Without the source: settle the jobs that are known. The rest waits for the source."""
@@ -276,6 +289,7 @@ class RunTask:
             self._ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
         for chunk in history.chunks.values():
             await pipeline.take_known(chunk)
+        self.stage.accept()
 
     # The end
 
@@ -286,7 +300,7 @@ class RunTask:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._engine.settings.stop_within
-        self._awaits = "what is still under way, to stop"
+        self.stage.awaits = "what is still under way, to stop"
         self._figures.stop()
         for task in tasks:
             task.cancel()
@@ -343,6 +357,7 @@ class RunTask:
             self.cause.report = evolve(report, halted=Error(str(self.cause)))
         self._figures.end(self._rows, self._pipeline)
         self.report = report
+        self.stage.end()
         self._engine.emit(Event(name="run.ended", run_id=self._run_id, rows=self._rows))
         self._notify()
 

@@ -1,0 +1,145 @@
+"""What users hold of a run: whether it was refused, what is rejected so far, and its snapshots."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import KEYS, World
+
+import mjbulk
+from mjbulk.rows.iterables import BATCH
+from mjbulk.testing import Fault
+
+ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
+POST = "POST contact/managemanycontacts"
+
+
+def people(*numbers: int) -> list[dict[str, Any]]:
+    return [{"email": f"p{number}@example.org"} for number in numbers]
+
+
+# Whether it was refused
+
+
+@pytest.mark.parametrize(
+    ("rows", "lists", "why"),
+    [
+        ([{"name": "Ann"}], {1: "addnoforce"}, "no column .email."),
+        ([{"email": "a@example.org", "shoe": 42}], {1: "addnoforce"}, "shoe"),
+        (people(1), {99: "addnoforce"}, "99"),
+    ],
+)
+async def test_a_run_that_is_refused_says_so_before_it_sends(world: World, rows: Any, lists: Any, why: str) -> None:
+    """Also later, and to everybody who asks."""
+    async with world.client() as client:
+        run = client.start_import(rows, lists=lists)
+        for _ in range(2):
+            with pytest.raises(mjbulk.UsageError, match=why):
+                await run.started()
+    assert world.posts() == 0
+
+
+async def test_wrong_keys_refuse_a_run(world: World) -> None:
+    world.emulator.fault("*", Fault.answer(401, b""), times=None)
+    async with world.client() as client:
+        with pytest.raises(mjbulk.CredentialsRefused):
+            await client.start_import(people(1), lists=ADD).started()
+
+
+async def test_a_run_has_started_when_its_first_rows_are_good(world: World) -> None:
+    """It waits neither for the rest of the source nor for room; its jobs have all their time."""
+    more = asyncio.Event()
+
+    async def rows() -> AsyncIterator[Any]:
+        for row in people(*range(BATCH)):
+            yield row
+        await more.wait()
+
+    world.emulator.fault(POST, Fault.delay(after=20), times=None)
+    async with world.client(max_jobs=1, chunk_rows=BATCH // 2) as client:
+        slow = client.start_import(people(*range(2 * BATCH)), lists=ADD)
+        stream = client.start_import(rows(), lists=ADD)
+        began = asyncio.get_running_loop().time()
+        assert await slow.started() is slow
+        assert await stream.started() is stream
+        assert asyncio.get_running_loop().time() - began < 1
+        assert (slow.report, stream.report, stream.progress.rows) == (None, None, BATCH)
+        more.set()
+        assert (await stream).ok
+        assert await stream.started() is stream
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_column_that_was_picked_has_to_come(world: World, *, there: bool) -> None:
+    """Rows may have some columns each: the first row that has it decides, or the end of the source."""
+    more = asyncio.Event()
+
+    async def rows() -> AsyncIterator[Any]:
+        for row in people(*range(BATCH)):
+            yield row
+        await more.wait()
+        yield {"email": "bob@example.org", **({"city": "Graz"} if there else {})}
+
+    async with world.client(chunk_rows=2 * BATCH) as client:
+        run = client.start_import(rows(), lists=ADD, columns=["email", "city"])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run.started(), 5)
+        assert run.progress.rows == BATCH
+        more.set()
+        if there:
+            assert await run.started() is run
+        else:
+            with pytest.raises(mjbulk.UsageError, match="city"):
+                await run.started()
+
+
+async def test_a_run_that_stops_before_its_rows_were_judged_has_not_started(world: World) -> None:
+    """And one that was stopped later has."""
+    async with world.client() as client:
+        run = client.start_import(people(1), lists=ADD)
+        waiting = asyncio.create_task(run.started())
+        await run.stop()
+        with pytest.raises(mjbulk.ImportHalted, match="it was stopped"):
+            await waiting
+        world.emulator.fault(POST, Fault.delay(after=20))
+        run = await client.start_import(people(1), lists=ADD).started()
+        await run.stop()
+        assert await run.started() is run
+
+
+async def test_too_many_rejected_rows_are_no_refusal(world: World) -> None:
+    """The first rows were judged; the end of the run tells the rest."""
+    async with world.client(chunk_rows=1) as client:
+        run = client.start_import([*people(1), {"email": "no address"}], lists=ADD, max_rejected=0)
+        assert await run.started() is run
+        with pytest.raises(mjbulk.ImportHalted):
+            await run
+
+
+async def test_a_run_that_is_resumed_has_started_without_its_source(world: World, tmp_path: Path) -> None:
+    """Also one that has ended, whose report is stored."""
+    world.emulator.fault(POST, Fault.delay(after=20), times=None)
+    async with mjbulk.Client(KEYS, world.settings(), journal=tmp_path / "j.db") as client:
+        run = await client.start_import(people(1), lists=ADD, run_id="r").started()
+        await asyncio.sleep(1)
+        await run.stop()
+        assert (await (await client.resume_import("r").started()).wait()).unknown == 1
+        assert (await (await client.resume_import("r", people(1)).started())).accepted == 1
+        assert (await (await client.resume_import("r").started())).stored
+
+
+# What is known of it
+
+
+async def test_rejections_are_known_while_a_run_goes_on(world: World) -> None:
+    """And they can be read when it has ended, as those of its report."""
+    world.emulator.fault(POST, Fault.delay(after=20))
+    async with world.client() as client:
+        run = await client.start_import([*people(1), {"email": "no address"}], lists=ADD).started()
+        known = run.rejections
+        assert (run.report, [one.row for one in known]) == (None, [2])
+        report = await run
+    assert run.report is report
+    assert list(run.rejections) == list(report.rejections) == list(known)
