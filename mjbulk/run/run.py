@@ -11,6 +11,7 @@ from mjbulk.public import public
 from mjbulk.run.engine import Engine
 from mjbulk.run.run_task import Beginning, Overdue, RunTask
 from mjbulk.tasks import Home, keep
+from mjbulk.validators import POSITIVE, fits
 
 
 @public
@@ -123,6 +124,22 @@ class ImportRun:
             yield self.progress
             if not self.task.done() and changed is self._changed:
                 await changed.wait()
+        yield self.progress
+
+    def updates(self, *, every: float = 0.5) -> AsyncIterator[Progress]:
+        """Give the newest snapshot now, then every ``every`` seconds, and the last one when the run has ended.
+
+        It never raises for what became of the rows. Raises UsageError if ``every`` is not above 0.
+        """
+        self._home.check()
+        if not fits(POSITIVE, every):
+            raise UsageError("every= is a number of seconds above 0")
+        return self._updates(every)
+
+    async def _updates(self, every: float) -> AsyncIterator[Progress]:
+        while not self.task.done():
+            yield self.progress
+            await asyncio.wait([self.task], timeout=every)
         yield self.progress
 
     def _notify(self) -> None:

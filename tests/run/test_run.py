@@ -143,3 +143,35 @@ async def test_rejections_are_known_while_a_run_goes_on(world: World) -> None:
         report = await run
     assert run.report is report
     assert list(run.rejections) == list(report.rejections) == list(known)
+
+
+async def test_updates_come_regularly(world: World) -> None:
+    """However fast or slowly the run goes, and the last one at its end."""
+    world.emulator.fault(POST, Fault.delay(after=10.25))
+    async with world.client() as client:
+        run = client.start_import(people(1, 2), lists=ADD)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        seen = [(loop.time() - began, progress) async for progress in run.updates(every=2)]
+        assert [progress async for progress in run.updates()] == [run.progress]
+    assert [round(time, 3) for time, _ in seen[:-1]] == [2.0 * n for n in range(len(seen) - 1)]
+    assert len(seen) > 6
+    (last, progress) = seen[-1]
+    assert last == pytest.approx(loop.time() - began)
+    assert (progress, progress.accepted) == (run.progress, 2)
+
+
+async def test_updates_that_nobody_takes_stop_nothing(world: World) -> None:
+    """A reader that comes late, or is cancelled, costs the run nothing; an impossible pause is refused."""
+    async with world.client() as client:
+        run = client.start_import(people(1), lists=ADD)
+        updates = run.updates()
+        first = await anext(updates)
+        reading = asyncio.ensure_future(anext(updates))
+        await asyncio.sleep(0.1)
+        reading.cancel()
+        assert first.accepted == 0
+        assert (await run).ok
+        for wrong in (0, -1, True, float("nan")):
+            with pytest.raises(mjbulk.UsageError, match="every="):
+                run.updates(every=wrong)
