@@ -1,13 +1,13 @@
 """The calls about runs: those under way, and those that a journal knows. `mjbulk.Client` inherits them all."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import orjson
 from attrs import evolve
 
 from mjbulk.calls import Calls
-from mjbulk.errors import UsageError
+from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal.history import History
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
@@ -18,7 +18,7 @@ from mjbulk.run.books import stored_report
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.run_task import Beginning
-from mjbulk.terms import Resend
+from mjbulk.terms import Resend, RunSpec
 
 
 class RunCalls(Calls):
@@ -113,16 +113,45 @@ class RunCalls(Calls):
         retried after a lost answer; all other keywords are those with which the run was started. A run that has ended
         gives its stored report. If the source has changed, the run stops with JournalRefused.
         """
-        engine = self._ready()
+        self._ready()
         given = None if source is None else source_of(source)
+        return self._resume(run_id, partition, lambda spec: evolve(spec, resend=resend), given)
+
+    async def resume_all(self) -> Sequence[ImportRun]:
+        """Resume all ``resumable`` runs of this account, each in a task of this client, and give them.
+
+        Each is resumed as by `resume_import` without a source; a run that was started with ``resend="never"`` keeps
+        that. Runs that another process has open are left out. Raises JournalError.
+        """
+        found = [info for info in await self._journal.runs(self._account()) if info.state == "resumable"]
+        runs = [self._resume(info.run_id, info.partition, _carefully) for info in found]
+        for run in runs:
+            await run.opened()
+        return [run for run, info in zip(runs, found, strict=True) if not await self._is_elsewhere(run, info)]
+
+    async def _is_elsewhere(self, run: ImportRun, known: RunInfo) -> bool:
+        """Tell whether a run could not be opened because another process was faster."""
+        if run.report is None or not isinstance(run.report.halted, JournalRefused):
+            return False
+        infos = await self._journal.runs(self._account(), known.run_id)
+        return any(info.state == "running" for info in infos if info.partition == known.partition)
+
+    def _resume(
+        self,
+        run_id: str,
+        partition: str | None,
+        terms: Callable[[RunSpec], RunSpec],
+        source: Source | None = None,
+    ) -> ImportRun:
+        """Resume a run. ``terms`` gives its terms from those with which it was started."""
 
         async def begin() -> Beginning:
             known = await self._known(run_id, partition)
             history = await self._journal.open_run(known.run)
-            spec = evolve(decode_spec(history.run.spec), resend=resend)
-            return Beginning(given or _found(history.run.source), spec, RunLog(self._journal, history))
+            spec = terms(decode_spec(history.run.spec))
+            return Beginning(source or _found(history.run.source), spec, RunLog(self._journal, history))
 
-        return self._watch_run(ImportRun(run_id, begin, engine))
+        return self._watch_run(ImportRun(run_id, begin, self._ready()))
 
     async def purge_run(self, run_id: str) -> None:
         """Delete a run and all its partitions from the journal.
@@ -134,6 +163,11 @@ class RunCalls(Calls):
             known = await self._journal.find(run_id, info.partition or "", self._account())
             if known is not None:
                 await self._journal.purge(known.run)
+
+
+def _carefully(spec: RunSpec) -> RunSpec:
+    """Give the terms of a run that is resumed without the caller's word for its people."""
+    return spec if spec.resend == "never" else evolve(spec, resend="safe")
 
 
 def _found(location: str) -> Source | None:

@@ -111,3 +111,76 @@ async def test_each_partition_has_a_report(begin: Begin) -> None:
         assert [(await client.get_report("r", partition=name)).accepted for name in ("a", "b")] == [10, 30]
         with pytest.raises(mjbulk.UsageError, match="partitions 'a', 'b'"):
             await client.get_report("r")
+
+
+async def stopped(client: mjbulk.Client, run_id: str, **how: Any) -> mjbulk.Report:
+    """Begin an import, and stop it when its first job is known."""
+    run = client.start_import(how.pop("rows", ROWS), lists=ADD, run_id=run_id, **how)
+    async for progress in run:
+        if progress.jobs:
+            break
+    return await run.stop()
+
+
+async def test_all_runs_that_can_go_on_are_resumed(world: World, begin: Begin, tmp_path: Path) -> None:
+    """Each in its own task: those whose file is there to their ends, others as far as it goes without their source.
+    A run that has ended, or that only its source can help, is left alone.
+    """
+    (file := tmp_path / "rows.csv").write_text("email\n" + "\n".join(row["email"] for row in ROWS))
+    world.emulator.fault("POST contact/managemanycontacts", Fault.delay(after=3.0), times=None)
+    async with begin() as client:
+        await client.import_contacts(ROWS[:10], lists=ADD, run_id="ended")
+        for run_id, rows in (("file", file), ("rows", ROWS), ("part", ROWS)):
+            await stopped(client, run_id, rows=rows, partition="1" if run_id == "part" else None)
+        await client.resume_import("rows").wait()
+        states = {info.run_id: info.state async for info in client.runs()}
+    assert states == {"ended": "settled", "file": "resumable", "rows": "needs_source", "part": "resumable"}
+    async with begin() as client:
+        resumed = {run.run_id: run for run in await client.resume_all()}
+        assert {*client.active_runs} == {*resumed.values()}
+        assert resumed.keys() == {"file", "part"}
+        assert (await resumed["file"]).ok
+        assert (await resumed["part"].wait()).halted
+
+
+async def test_runs_of_another_process_are_left_out(begin: Begin) -> None:
+    """Also those that it has opened since they were listed."""
+    async with begin() as one, begin() as other:
+        for run_id in ("a", "b", "c"):
+            await stopped(one, run_id)
+        under_way = await one.resume_import("a", ROWS).started()
+        journal: Any = other._journal
+        find = journal.find
+
+        async def late(*which: str) -> Any:
+            if which[0] == "b":
+                await one.resume_import("b", ROWS).started()
+            return await find(*which)
+
+        journal.find = late
+        assert [run.run_id for run in await other.resume_all()] == ["c"]
+        assert (await under_way).ok
+
+
+async def test_a_run_that_cannot_be_opened_is_given(begin: Begin) -> None:
+    """Awaiting it tells why."""
+    async with begin() as client:
+        await stopped(client, "a")
+
+        async def damaged(_: object) -> Any:
+            raise mjbulk.JournalRefused("the journal is damaged")
+
+        journal: Any = client._journal
+        journal.open_run = damaged
+        (run,) = await client.resume_all()
+        with pytest.raises(mjbulk.JournalRefused, match="damaged"):
+            await run
+
+
+@pytest.mark.parametrize(("resend", "kept"), [("never", "never"), ("always", "safe"), ("safe", "safe")])
+async def test_nothing_is_resumed_with_more_than_care(begin: Begin, resend: Any, kept: str) -> None:
+    """The word of the caller was for the people as they were then."""
+    async with begin() as client:
+        await stopped(client, "a", resend=resend)
+        (run,) = await client.resume_all()
+        assert (await run.wait()).spec.resend == kept
