@@ -242,6 +242,9 @@ class Progress(Counts):
     how soon rows and requests go through. None where nothing can be said yet; 0 at the end."""
     held: int = 0
     """Rows that wait for a job with an earlier row of their person. They count as read, and have no outcome yet."""
+    waiting_for: str | None = None
+    """Why nothing moves, in a sentence without personal data. None if something has happened within the last second, or
+    the run has ended."""
     stalled: Sequence[JobRef] = ()
     """Jobs that have not moved for half an hour or longer. That is not an error: they are still watched."""
 

@@ -97,6 +97,11 @@ class OutageGate:
     def __repr__(self) -> str:
         return f"<OutageGate: {self._state}>"
 
+    @property
+    def trouble(self) -> str:
+        """What was wrong with the last lost answer, as long as no submit may leave; else empty."""
+        return self._why if isinstance(self._state, Doubtful) else ""
+
     @asynccontextmanager
     async def leave(self, *, harmless: bool, within: float) -> AsyncIterator[Leave]:
         """Wait until a submit may go, and hear afterwards what has become of it.

@@ -124,6 +124,8 @@ class Gate:
         self._granting: Running[None] | None = None
         self._backoff = Backoff()
         self._closed = False
+        self.stopped_until = -inf
+        """Until when no request may start, in seconds of the loop's clock: the server has asked for a pause."""
 
     @asynccontextmanager
     async def grant(self, kind: Kind, size: int = 0) -> AsyncIterator[Start]:
@@ -239,6 +241,7 @@ class Gate:
         while start is None or start.wait > 0:
             reserve = partial(_reserve, max_rate=self._max_rate, held=start)
             start = await self._change(reserve)
+            self.stopped_until = asyncio.get_running_loop().time() + start.pause if start.wait > 0 else -inf
             if start.pause > MAX_RETRY_AFTER:
                 raise KeyStopped(start.pause)
             if start.wait > 0:

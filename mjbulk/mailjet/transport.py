@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from math import inf
+from math import ceil, inf
 from typing import IO, Any, Generic, TypeVar
 
 import backoff
@@ -29,17 +29,16 @@ from mjbulk.mailjet.attempts import (
     is_sign,
     seconds_left,
 )
-from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
-from mjbulk.mailjet.outage import News
+from mjbulk.mailjet.http import Exchange, ExchangeFailed
 from mjbulk.mailjet.outage_gate import OutageGate, Recalled, StillOut
 from mjbulk.mailjet.pace import Start
-from mjbulk.mailjet.pages import said
 from mjbulk.mailjet.quota import Gate, KeyStopped
-from mjbulk.mailjet.replies import UnreadableReply, decode_error, decode_lists
+from mjbulk.mailjet.replies import decode_lists
 from mjbulk.mailjet.request_count import count_request
 from mjbulk.mailjet.requests import Kind, Request, sign_of_life_request
+from mjbulk.mailjet.results import heard, news, result_of
 from mjbulk.mailjet.retry_budget import RetryBudget
-from mjbulk.mailjet.verdict import Ending, Phase, Verdict, retry_after, server_name
+from mjbulk.mailjet.verdict import Ending, Phase, Verdict
 
 _T = TypeVar("_T")
 OnAnswer = Callable[[int, Mapping[str, str]], object]
@@ -52,12 +51,6 @@ MAX_ERROR_FILE = 64 * 2**20
 
 _log = logging.getLogger("mjbulk.http")
 _ONCE = Patience(attempts=1, seconds=inf)
-_PAGE = "with a page, which Mailjet's API does not send: a proxy or a firewall is in between, or api_url is wrong"
-_FOREIGN = {
-    401: f"401 {_PAGE}",
-    403: f"403 {_PAGE}",
-    407: "407: a proxy in between wants a user and a password (proxy=http://USER:PASSWORD@HOST:PORT)",
-}
 
 
 def usual_patience(settings: Settings) -> Patience:
@@ -144,6 +137,16 @@ class Transport:
         self._when_refused: Callable[[], object] = lambda: None
         self._first = True
         self._warned = ""
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps requests from going through now; None if nothing does, as far as is known."""
+        if self._warned:
+            return self._warned
+        if lost := self._outage.trouble:
+            return f"answers are lost ({lost})"
+        pause = self._gate.stopped_until - asyncio.get_running_loop().time()
+        return f"Mailjet answers 429 (too many requests); the next one goes in {ceil(pause)} s" if pause > 0 else None
 
     def expect_outages(self) -> None:
         """Wait for whatever fails from now on, as if a request had been answered: it worked in an earlier process."""
@@ -264,7 +267,7 @@ class Transport:
                 ticket = self._outage.ticket()
                 result = await self._doubted(sending, start)
             if not result.throttled:
-                self._outage.tell(_heard(result), ticket)
+                self._outage.tell(heard(result), ticket)
             return result
         while True:
             with suppress(Recalled):
@@ -280,7 +283,7 @@ class Transport:
                     async with leave.wait():
                         start = await stack.enter_async_context(self._granted(sending))
                     result = await self._doubted(sending, start)
-                leave.news, leave.why = _news(result, patience, harmless=sending.harmless), result.why
+                leave.news, leave.why = news(result, patience, harmless=sending.harmless), result.why
                 return result
         except StillOut as out:
             why = f"it waited for {patience.seconds:g} s while the answers to others were lost: {out.why}"
@@ -349,27 +352,7 @@ class Transport:
             return AttemptResult(Ending(phase=failed.phase, failure=failed.failure), failed.why)
         if sending.on_answer is not None:
             sending.on_answer(response.status, response.headers)
-        return self._judged(response, sending.decode)
-
-    def _judged(self, response: Response, decode: Callable[[bytes], Any]) -> AttemptResult:
-        """Judge a whole answer, and decode it if the request was applied."""
-        asked, status = retry_after(response.headers), response.status
-        ending = Ending(
-            phase=Phase.ANSWERED,
-            status=status,
-            form=decode_error(response.body).form if status >= 400 else "nothing",
-            pause=asked is not None,
-            page=said(status, response.headers, response.body) if self._believe_pages else None,
-        )
-        result = AttemptResult(ending, f"status {status}", response.body, asked)
-        if result.foreign:
-            return evolve(result, why=f"{server_name(response.headers)} answered {_FOREIGN[status]}")
-        if result.verdict is not Verdict.APPLIED:
-            return result
-        try:
-            return AttemptResult(ending, decoded=decode(response.body))
-        except UnreadableReply as unreadable:
-            return AttemptResult(evolve(ending, readable=False), str(unreadable))
+        return result_of(response, sending.decode, believe_pages=self._believe_pages)
 
     def _tell(self, sending: _Sending[Any], result: AttemptResult) -> None:
         """Emit the event of an attempt that has ended."""
@@ -384,16 +367,3 @@ class Transport:
                 size=len(sending.request.body or b""),
             )
         )
-
-
-def _heard(result: AttemptResult) -> News:
-    """Say what the end of a GET says about an outage. Where somebody refuses all requests, a submit will say so."""
-    unheard = result.is_lost or result.verdict is Verdict.NOT_APPLIED
-    return News.UNHEARD if unheard else News.HEARD
-
-
-def _news(result: AttemptResult, patience: Patience, *, harmless: bool) -> News:
-    """Say what the end of a submit says about an outage."""
-    if is_sign(result, patience, harmless=harmless):
-        return News.MISSED if harmless else News.LOST
-    return News.ANSWERED if result.verdict in (Verdict.APPLIED, Verdict.REFUSED) else News.BACK

@@ -52,6 +52,17 @@ class ChunkQueue:
         """How many entries the chunks have that have a job slot."""
         return sum(self._slots.values())
 
+    @property
+    def waits_for(self) -> str | None:
+        """What the next chunk waits for; None if there is none."""
+        if not self._waiting:
+            return None
+        if len(self._bodies) >= self._most_bodies:
+            return "answers to requests that were sent"
+        if self._asking is not None:
+            return "a job to end: the key has as many unfinished jobs or rows as max_jobs and max_rows allow"
+        return "chunks that were sent before, with the same people"
+
     def add(self, waiting: WaitingChunk) -> None:
         """Have a chunk wait behind those that are here. Raises OSError if its body cannot be written to the spill."""
         self._waiting.append(waiting)

@@ -44,8 +44,8 @@ class Figures:
         """For how long the run has gone on."""
         return asyncio.get_running_loop().time() - self._began
 
-    def snapshot(self, rows: int, pipeline: Pipeline | None) -> Progress:
-        """Give a snapshot of a run that has read this many rows."""
+    def snapshot(self, rows: int, pipeline: Pipeline | None, waiting_for: str | None = None) -> Progress:
+        """Give a snapshot of a run that has read this many rows. ``waiting_for`` says why nothing moves."""
         if self._last is not None:
             return self._last
         jobs = list(pipeline.jobs()) if pipeline is not None else []
@@ -55,6 +55,7 @@ class Figures:
             eta=None if self._rate is not None else self._seconds_left(rows, jobs),
             stalled=tuple(job.ref for job in jobs if job.track.stalled),
             held=pipeline.held_rows if pipeline is not None else 0,
+            waiting_for=waiting_for,
         )
 
     def stop(self) -> None:

@@ -162,6 +162,11 @@ class Pipeline:
         return self._chunker.held_rows if self._chunker is not None else 0
 
     @property
+    def room_waits_for(self) -> str:
+        """What room for more chunks waits for."""
+        return self._queue.waits_for or "jobs with earlier rows of the same people"
+
+    @property
     def uncut(self) -> list[int]:
         """The numbers of rows that were taken and are in no chunk in flight, ascending."""
         if self._chunker is None:

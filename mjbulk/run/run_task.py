@@ -30,7 +30,7 @@ from mjbulk.run.figures import Figures
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import Reader
 from mjbulk.run.run_log import RunLog
-from mjbulk.run.stage import Stage
+from mjbulk.run.stage import ROOM, Stage
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.tasks import Running, finish, keep
 from mjbulk.terms import RunSpec
@@ -71,7 +71,7 @@ class RunTask:
         self._run_id = run_id
         self._begin = begin
         self._engine = engine
-        self._notify = notify
+        self._tell = notify
         self._spec = RunSpec(lists=None)
         self._log: RunLog | None = None
         self._reader: Reader | None = None
@@ -95,6 +95,10 @@ class RunTask:
         """Those that are known so far."""
         return self._ledger.rejections
 
+    def _notify(self) -> None:
+        self.stage.move()
+        self._tell()
+
     def describe(self) -> str:
         """Say how far it has come, and what it waits for."""
         rows = f"{self._ledger.settled} of {self._rows} rows settled"
@@ -102,7 +106,9 @@ class RunTask:
 
     def progress(self) -> Progress:
         """Give a snapshot."""
-        return self._figures.snapshot(self._rows, self._pipeline)
+        room = self._pipeline.room_waits_for if self._pipeline is not None else None
+        why = self.stage.why_nothing_moves(self._engine.transport.trouble, room)
+        return self._figures.snapshot(self._rows, self._pipeline, why)
 
     @property
     def _rows(self) -> int:
@@ -195,7 +201,7 @@ class RunTask:
                 await log.catch_up()
                 if reader.good:
                     self.stage.accept()
-                self.stage.awaits = "room for more chunks"
+                self.stage.awaits = ROOM
                 await pipeline.room()
                 self.stage.awaits = "its source"
                 if self._has_enough(pipeline):

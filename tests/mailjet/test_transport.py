@@ -1,6 +1,7 @@
 """One request until it is answered: what follows from each attempt, and what the transport does about it."""
 
 import asyncio
+import re
 from contextlib import suppress
 from io import BytesIO
 from math import inf
@@ -410,6 +411,33 @@ async def test_a_key_that_is_stopped_for_long_ends_a_request() -> None:
     with pytest.raises(GaveUp, match=r"Mailjet has stopped this key for another [56]\d\d s"):
         await transport_of(exchange).send(POST, bytes)
     assert len(exchange.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "request_", "why"),
+    [
+        (
+            answer(429, Retry_After="100"),
+            POST,
+            r"Mailjet answers 429 .*; the next one goes in \d+ s",
+        ),
+        (failed(Failure.LOST), POST, rf"answers are lost \({Failure.LOST.value}\)"),
+        (answer(407, b"<html>"), GET, "an unnamed server answered 407: a proxy in between"),
+    ],
+)
+async def test_what_keeps_requests_is_told_as_long_as_it_lasts(failure: Any, request_: Request, why: str) -> None:
+    exchange = FakeExchange(failure, OK)
+    alive, exchange.alive = exchange.alive, failed(Failure.LOST)
+    transport = transport_of(exchange, give_up_after=1e4)
+    transport.expect_outages()
+    assert transport.trouble is None
+    sending = asyncio.create_task(transport.send(request_, bytes, harmless=True))
+    await asyncio.sleep(1.2)
+    assert re.match(why, transport.trouble or "")
+    exchange.alive = alive
+    assert await sending == b"fine"
+    assert transport.trouble is None
+    await transport.aclose(1.0)
 
 
 async def test_patience_begins_with_the_first_failure() -> None:

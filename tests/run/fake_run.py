@@ -147,6 +147,7 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.requests = self.waiting = self.granted = 0
+        self.trouble: str | None = None
         self.bodies: list[Any] = []
         self.wait: asyncio.Future[None] | None = None
         """Each request waits for it, if there is one."""

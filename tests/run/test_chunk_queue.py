@@ -233,3 +233,27 @@ async def test_a_queue_is_not_stuck_behind_one_that_gave_up() -> None:
     await settled()
     assert other.done()
     assert asyncio.isfuture(other)
+
+
+# What it waits for
+
+
+async def test_it_says_what_the_next_chunk_waits_for() -> None:
+    case = Case(jobs=1, bodies=1)
+    assert case.queue.waits_for is None
+    one, two, three = (FakeChunk(number) for number in (1, 2, 3))
+    case.add(one)
+    assert case.next() == 1
+    case.add(two)
+    assert case.next() is None
+    assert "requests that were sent" in (case.queue.waits_for or "")
+    case.queue.submitted(1)
+    assert case.next() is None
+    assert "max_jobs" in (case.queue.waits_for or "")
+    case.queue.done(1)
+    assert case.next() == 2
+    case.queue.done(2)
+    case.add(three, chunks={2})
+    assert case.next() is None
+    assert "with the same people" in (case.queue.waits_for or "")
+    case.queue.ask_no_more()

@@ -10,7 +10,7 @@ from support import KEYS, World
 
 import mjbulk
 from mjbulk.rows.iterables import BATCH
-from mjbulk.testing import Fault
+from mjbulk.testing import Emulator, Fault, Knobs
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 POST = "POST contact/managemanycontacts"
@@ -175,3 +175,61 @@ async def test_updates_that_nobody_takes_stop_nothing(world: World) -> None:
         for wrong in (0, -1, True, float("nan")):
             with pytest.raises(mjbulk.UsageError, match="every="):
                 run.updates(every=wrong)
+
+
+# What it waits for
+
+
+async def waiting_for(run: mjbulk.ImportRun, seconds: float) -> str | None:
+    """What a run waits for after some seconds; its snapshots have no address."""
+    await asyncio.sleep(seconds)
+    said = run.progress.waiting_for
+    assert "@" not in (said or "")
+    return said
+
+
+async def test_a_run_says_what_it_waits_for() -> None:
+    """The source, a place among unfinished jobs, and its jobs; nothing while something moves, or at the end."""
+    more = asyncio.Event()
+
+    async def rows() -> AsyncIterator[Any]:
+        for row in people(*range(2 * BATCH)):
+            yield row
+        await more.wait()
+
+    async with Emulator(Knobs(queue_seconds=30.0)) as emulator, World(emulator).client(chunk_rows=BATCH) as client:
+        run = client.start_import(rows(), lists=ADD)
+        assert await waiting_for(run, 0.5) is None
+        assert await waiting_for(run, 10) == "it waits for its source"
+        more.set()
+        assert await waiting_for(run, 0.5) is None
+        assert await waiting_for(run, 10) == "it waits for the end of its jobs"
+        assert (await run).ok
+        assert run.progress.waiting_for is None
+
+
+async def test_a_run_says_that_its_key_has_no_room() -> None:
+    """Its own jobs, or those of other runs, have taken all of it."""
+    settings = {"max_jobs": 1, "chunk_rows": BATCH}
+    async with Emulator(Knobs(queue_seconds=30.0)) as emulator, World(emulator).client(**settings) as client:
+        for run in [client.start_import(people(*range(3 * BATCH)), lists=ADD) for _ in range(2)]:
+            assert "max_jobs" in str(await waiting_for(run, 5))
+
+
+async def test_a_run_says_that_its_people_are_in_flight() -> None:
+    async with Emulator(Knobs(queue_seconds=30.0)) as emulator, World(emulator).client(chunk_rows=1) as client:
+        run = client.start_import([*people(1, 2, 1)], lists=ADD)
+        assert await waiting_for(run, 10) == "it waits for jobs with earlier rows of the same people"
+        assert (await run).ok
+
+
+async def test_a_run_says_what_is_wrong_with_its_requests(world: World) -> None:
+    """What its answers are, or that they are lost."""
+    world.emulator.fault(POST, Fault.answer(429, headers={"Retry-After": "30"}))
+    world.emulator.fault(POST, Fault.drop_before())
+    async with world.client() as client:
+        run = client.start_import(people(1), lists=ADD)
+        assert "429 (too many requests)" in str(await waiting_for(run, 20))
+        world.emulator.fault("*", Fault.drop_before())
+        assert str(await waiting_for(run, 15)).startswith("requests wait: answers are lost (")
+        assert (await run).ok
