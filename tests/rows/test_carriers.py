@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import attrs
@@ -18,6 +17,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from carried import ADD, EXTRA, A, B, arrives, refusal, rejection, with_properties
+from django_ready import django_ready
 from postgres import Postgres
 from psycopg.rows import class_row, dict_row, namedtuple_row
 from sqlalchemy import orm
@@ -316,15 +316,9 @@ _DJANGO: dict[str, Any] = {}
 
 
 def of_django(kind: str) -> Any:
-    django = extra("django")
-    conf, db = extra("django.conf"), extra("django.db")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # the table is made and read here
-    if not conf.settings.configured:
-        folder = _DJANGO["folder"] = TemporaryDirectory()
-        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder.name}/people.db"}
-        conf.settings.configure(DATABASES={"default": database}, USE_TZ=True)
-        django.setup()
-    models = extra("django.db.models")
+    django_ready()
+    db, models = extra("django.db"), extra("django.db.models")
     if _DJANGO.get("person") is None:
 
         class Person(models.Model):  # type: ignore[misc, name-defined]

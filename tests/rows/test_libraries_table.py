@@ -28,6 +28,7 @@ from carriers import (
     opened,
     written,
 )
+from django_ready import django_ready
 from fastapi import FastAPI, File, Request, UploadFile
 from postgres import Postgres
 from support import World, balanced, extra
@@ -78,9 +79,7 @@ def httpx_response(folder: Path) -> Any:
 
 def django(name: str) -> Any:
     """Give a class of Django's uploads."""
-    conf = extra("django.conf")
-    if not conf.settings.configured:
-        conf.settings.configure()
+    django_ready()
     return getattr(extra("django.core.files.uploadedfile"), name)
 
 
