@@ -24,6 +24,10 @@ if TYPE_CHECKING:
         JournalError,
         JournalRefused,
         NoAnswer,
+        OutcomeError,
+        OutcomeNotSent,
+        OutcomeRejected,
+        OutcomeUnknown,
         RowsRejected,
         SourceError,
         UsageError,
@@ -53,13 +57,15 @@ if TYPE_CHECKING:
         SupportsRow,
         Unsettled,
     )
+    from mjbulk.outcome import Outcome
     from mjbulk.outcomes.report import Report
     from mjbulk.pool import SessionPool
     from mjbulk.rows.files import SupportsAsyncRead
     from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, excel_source, in_thread, jsonl_source
+    from mjbulk.run.ingester import Ingester
     from mjbulk.run.plan import Plan
     from mjbulk.run.run import ImportRun
-    from mjbulk.terms import Action, ActionLike, ActionWord, ListActions, ListRef, RunKeywords, RunSpec
+    from mjbulk.terms import Action, ActionLike, ActionWord, ListActions, ListRef, RunKeywords, RunSpec, RunTerms
 
 _HOMES = {
     "events": ("Event", "Hook"),
@@ -80,6 +86,10 @@ _HOMES = {
         "JournalError",
         "JournalRefused",
         "NoAnswer",
+        "OutcomeError",
+        "OutcomeNotSent",
+        "OutcomeRejected",
+        "OutcomeUnknown",
         "RowsRejected",
         "SourceError",
         "UsageError",
@@ -105,11 +115,13 @@ _HOMES = {
         "SupportsRow",
         "Unsettled",
     ),
-    "terms": ("Action", "ActionLike", "ActionWord", "ListActions", "ListRef", "RunKeywords", "RunSpec"),
+    "terms": ("Action", "ActionLike", "ActionWord", "ListActions", "ListRef", "RunKeywords", "RunSpec", "RunTerms"),
     "run.plan": ("Plan",),
     "pool": ("SessionPool",),
     "outcomes.report": ("Report",),
     "run.run": ("ImportRun",),
+    "run.ingester": ("Ingester",),
+    "outcome": ("Outcome",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _HOME_OF["RejectionStore"] = "outcomes.rejections"  # not public: reports that were pickled name it
@@ -138,6 +150,7 @@ __all__ = [
     "ImportOptions",
     "ImportRun",
     "ImportTimeout",
+    "Ingester",
     "Job",
     "JobFailed",
     "JobRef",
@@ -147,6 +160,11 @@ __all__ = [
     "ListActions",
     "ListRef",
     "NoAnswer",
+    "Outcome",
+    "OutcomeError",
+    "OutcomeNotSent",
+    "OutcomeRejected",
+    "OutcomeUnknown",
     "Plan",
     "Progress",
     "Property",
@@ -161,6 +179,7 @@ __all__ = [
     "RunInfo",
     "RunKeywords",
     "RunSpec",
+    "RunTerms",
     "SessionPool",
     "Settings",
     "Source",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from itertools import chain
 from typing import Literal, Self, Unpack
+from weakref import WeakSet
 
 import orjson
 from attrs import evolve
@@ -26,13 +27,14 @@ from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, numbered_source, source_of
 from mjbulk.run.engine import Engine, open_journal
+from mjbulk.run.ingester import Ingester
 from mjbulk.run.plan import Plan, make_plan
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.run_task import Beginning
 from mjbulk.run_calls import RunCalls
 from mjbulk.tasks import Deadline, Home, Running, ended, finish, keep
-from mjbulk.terms import ListActions, RunKeywords, RunSpec, repair_spec
+from mjbulk.terms import ListActions, RunKeywords, RunSpec, RunTerms, repair_spec
 
 
 @public
@@ -69,6 +71,7 @@ class Client(RunCalls):
         self._engine: Engine | None = None
         self._state: Literal["new", "open", "closed"] = "new"
         self._pooled = False
+        self._ingesters: WeakSet[Ingester] = WeakSet()
         self._home = Home("this client")
         self._closing: Running[None] | None = None
 
@@ -123,8 +126,9 @@ class Client(RunCalls):
     async def drained(self, seconds: float | None) -> None:
         """Begin no new run, and wait at most ``seconds`` for the others (None: until they end). For a pool."""
         self._state = "closed"
-        if seconds != 0 and self._runs:
-            await asyncio.wait([run.task for run in self._runs], timeout=seconds)
+        open_ones = [keep(ingester.aclose(seconds)) for ingester in self._ingesters] if seconds != 0 else []
+        if seconds != 0 and (pending := [*(run.task for run in self._runs), *open_ones]):
+            await asyncio.wait(pending, timeout=seconds)
 
     def closing(self) -> Running[None]:
         """Begin to stop all runs and to close, unless that has begun, and give the task that does it. For a pool."""
@@ -141,6 +145,7 @@ class Client(RunCalls):
                 stack.push_async_callback(lambda: self._journal.aclose(time.left()))
             if (engine := self._engine) is not None:
                 stack.push_async_callback(lambda: engine.aclose(time.left()))
+            await ended([keep(ingester.aclose()) for ingester in list(self._ingesters)])
             runs = list(self._runs)
             for run in runs:
                 run.halt()
@@ -219,6 +224,29 @@ class Client(RunCalls):
         except asyncio.CancelledError:
             await finish(run.stop())
             raise
+
+    def ingest(
+        self,
+        *,
+        lists: ListActions | None,
+        linger: float = 0.2,
+        max_chunks: int = 8,
+        max_waiting: int = 100_000,
+        **terms: Unpack[RunTerms],
+    ) -> Ingester:
+        """Make an ingester, which gathers rows of many tasks into chunks: ``async with client.ingest(...) as it``.
+
+        A chunk leaves when it is full, or ``linger`` seconds after its oldest row, and while fewer than ``max_chunks``
+        of the ingester are unfinished. At most ``max_waiting`` rows are in no chunk. ``lists`` and the other keywords
+        are those of `import_contacts`. Raises UsageError for wrong keywords.
+        """
+        if wrong := set(terms) - set(RunTerms.__annotations__):
+            raise UsageError(f"an ingester has no {min(wrong)}=")
+        ingester = Ingester(
+            self._ready(), RunSpec.of(lists, terms), linger=linger, max_chunks=max_chunks, max_waiting=max_waiting
+        )
+        self._ingesters.add(ingester)
+        return ingester
 
     async def plan_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Plan:
         """Say what an import of this source would send, and what would go wrong, without sending a contact.

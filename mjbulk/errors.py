@@ -12,6 +12,10 @@
     ├── ImportHalted           a run stopped before its end; ``__cause__`` says why
     │   └── ImportTimeout      ... because its own ``timeout`` ran out
     ├── RowsRejected           more rows were rejected than the caller allows
+    ├── OutcomeError           of one row that was put
+    │   ├── OutcomeRejected    ... it was rejected
+    │   ├── OutcomeUnknown     ... it is not known whether it was applied
+    │   └── OutcomeNotSent     ... it was not sent
     └── JournalError           the journal cannot be used
         └── JournalRefused     (also a UsageError) ... for this run; nothing was sent
 
@@ -200,6 +204,41 @@ class RowsRejected(Error):
 
 
 @public
+class OutcomeError(Error):
+    """What became of one row that was put. ``outcome`` says it."""
+
+    def __init__(self, outcome: "mjbulk.Outcome | Mapping[str, Any]") -> None:
+        """Keep the outcome; or what ``args`` have of it."""
+        super().__init__()
+        self.outcome = _outcome(outcome)
+        rejection = self.outcome.rejection
+        about = {name: getattr(rejection, name) for name in ("field", "code", "origin")} if rejection else None
+        self.args = ({name: getattr(self.outcome, name) for name in ("row", "state", "cause")} | {"rejection": about},)
+
+    def __str__(self) -> str:
+        rejection = self.outcome.rejection
+        if rejection is None:
+            return f"row {self.outcome.row} is {self.outcome.state.replace('_', ' ')}: {self.outcome.cause}"
+        field = f", field {rejection.field!r}" if rejection.field else ""
+        return f"row {self.outcome.row} was rejected by {rejection.origin} ({rejection.code}{field})"
+
+
+@public
+class OutcomeRejected(OutcomeError):
+    """The row was rejected, here or by Mailjet; ``outcome.rejection`` says why."""
+
+
+@public
+class OutcomeUnknown(OutcomeError):
+    """The row was sent, and its outcome is not known."""
+
+
+@public
+class OutcomeNotSent(OutcomeError):
+    """The row was not sent: this is the only one after which it is harmless to put it again."""
+
+
+@public
 class JournalError(Error):
     """A journal cannot be used: its file is damaged, not a journal, locked, or cannot be written."""
 
@@ -214,6 +253,15 @@ class JournalRefused(JournalError, UsageError):
 
 def _counts(report: "mjbulk.Report") -> dict[str, Any]:
     return {"run_id": report.run_id, **mjbulk.Counts.as_dict(report)}
+
+
+def _outcome(known: "mjbulk.Outcome | Mapping[str, Any]") -> "mjbulk.Outcome":
+    """Give the outcome, or one that has what ``args`` have."""
+    if not isinstance(known, Mapping):
+        return known
+    about = known["rejection"]
+    rejection = about and mjbulk.Rejection(row=known["row"], message="", **about)
+    return mjbulk.Outcome(**{**known, "rejection": rejection})
 
 
 def _report(known: "mjbulk.Report | Mapping[str, Any]") -> "mjbulk.Report":

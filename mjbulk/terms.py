@@ -52,20 +52,26 @@ EXCLUSIONS = ("excludemarketing", "includemarketing")
 
 
 @public
-class RunKeywords(TypedDict, total=False):
-    """The keywords of an import. ``Client.import_contacts`` says what each of them means."""
+class RunTerms(TypedDict, total=False):
+    """How rows are read and sent. ``Client.import_contacts`` says what each of them means."""
 
     columns: Sequence[str] | Mapping[str, str] | None
     nulls: Literal["keep", "unassign"]
     via: Literal["json", "csv"]
-    run_id: str | None
-    partition: str | None
     resend: Resend
     on_mismatch: Literal["unknown", "accept"]
     create_properties: bool
     types: Mapping[str, Datatype]
     timezone: str | None
     date_format: str | None
+
+
+@public
+class RunKeywords(RunTerms, total=False):
+    """The keywords of an import. ``Client.import_contacts`` says what each of them means."""
+
+    run_id: str | None
+    partition: str | None
     max_rejected: int | None
     timeout: float | None
 

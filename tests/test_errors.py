@@ -6,6 +6,7 @@ import pickle
 import pkgutil
 
 import pytest
+from attrs import evolve
 
 import mjbulk
 from mjbulk import errors
@@ -19,11 +20,16 @@ from mjbulk.errors import (
     JournalError,
     JournalRefused,
     NoAnswer,
+    OutcomeError,
+    OutcomeNotSent,
+    OutcomeRejected,
+    OutcomeUnknown,
     RowsRejected,
     SourceError,
     UsageError,
 )
 from mjbulk.models import Job, JobRef, Rejection
+from mjbulk.outcome import Outcome
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.report import Report
 from mjbulk.terms import RunSpec
@@ -41,7 +47,8 @@ REPORT = Report(
     run_id="r1",
     rejections=RejectionStore([Rejection(row=3, email=ADDRESS, message=TEXT, data={"email": ADDRESS})]),
 )
-ERRORS = [
+REJECTION = Rejection(row=3, email=ADDRESS, field="age", code="mailjet.MJ08", message=TEXT, data={"email": ADDRESS})
+ERRORS: list[tuple[Error, str]] = [
     (Error("a sentence"), "a sentence"),
     (Error(), ""),
     (UsageError("via= is one of json, csv"), "via= is one of json, csv; nothing was sent"),
@@ -80,6 +87,17 @@ ERRORS = [
         "import r1 stopped before its end (5 rows: 2 accepted, 1 rejected, 2 not sent): its timeout of 5 s ran out",
     ),
     (RowsRejected(REPORT, allowed=0), "1 rows were rejected, 0 are allowed"),
+    (OutcomeError(Outcome(row=7, state="unknown", cause="it was lost")), "row 7 is unknown: it was lost"),
+    (OutcomeUnknown(Outcome(row=7, state="unknown", cause="it was lost")), "row 7 is unknown: it was lost"),
+    (OutcomeNotSent(Outcome(row=7, state="not_sent", cause="it ended")), "row 7 is not sent: it ended"),
+    (
+        OutcomeRejected(Outcome(row=3, state="rejected", rejection=REJECTION)),
+        "row 3 was rejected by mailjet (mailjet.MJ08, field 'age')",
+    ),
+    (
+        OutcomeRejected(Outcome(row=3, state="rejected", rejection=evolve(REJECTION, field=None, origin="mjbulk"))),
+        "row 3 was rejected by mjbulk (mailjet.MJ08)",
+    ),
     (JournalError("it is locked"), "it is locked"),
     (JournalRefused("the journal is damaged"), "the journal is damaged; nothing was sent"),
 ]

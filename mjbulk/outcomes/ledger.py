@@ -31,9 +31,13 @@ class Ledger:
         yield
         self.recalled += self.settled - before
 
-    def note_accepted(self, rows: Iterable[range], superseded: Iterable[range]) -> None:
-        """Note which rows were accepted. ``superseded`` are those of them that a later row of their person has
-        joined.
+    def note_jobs(self, *jobs: JobRef) -> None:
+        """Note jobs that have taken chunks."""
+        self.jobs.extend(jobs)
+
+    def note_accepted(self, rows: Iterable[range], superseded: Iterable[range], job: JobRef | None = None) -> None:  # noqa: ARG002  # of interest to another kind of books
+        """Note which rows were accepted, by a ``job``. ``superseded`` are those of them that a later row of their
+        person has joined.
         """
         for some in rows:
             self.accepted_rows.add_range(some)
@@ -61,6 +65,11 @@ class Ledger:
         self.not_sent += not_sent
         if unknown or not_sent:
             self.unsettled.append(why)
+
+    def note_cause(self, why: Unsettled, *, unknown: int) -> None:
+        """Post what is said of a job that has ended: why rows are unknown, or that counts do not agree."""
+        self.unknown += unknown
+        self.unsettled.append(why)
 
     def without_outcome(self, rows: RowSet) -> RowSet:
         """Take all rows that have an outcome out of some rows, and give what is left."""

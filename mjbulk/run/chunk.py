@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from mjbulk.chunks.chunk import Chunk
-from mjbulk.errors import ApiError
+from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.run.chunk_rows import StoredRows, rows_of_parts
@@ -115,15 +115,25 @@ class ChunkInFlight:
             await self.may_send.wait()
             if self._context.stopping or self._withheld:
                 return
-            await self._submission.submit()
+            await self._enduring(self._submission.submit)
             self._submission.drop_body()
             submitted()
         else:
             await self._adopt()
         if self._context.stopping:
             return
-        await self._watch()
+        await self._enduring(self._watch)
         await self._finish()
+
+    async def _enduring(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Take a step until it succeeds, where failures that are of no row are endured."""
+        while True:
+            try:
+                return await step()
+            except (ApiError, NoAnswer) as why:
+                if self._context.endure is None or self._context.stopping:
+                    raise
+                await self._context.endure(why)
 
     def close(self, why: str) -> None:
         """Post what has no outcome, and let go of everything. ``why`` is what ended the run."""
@@ -181,7 +191,7 @@ class ChunkInFlight:
                 looked = part.record.data_id is not None
                 log.later(part.become(Lost(cause), **({"cause": cause} if looked else {})))
             else:
-                self._context.ledger.jobs.append(job)
+                self._context.ledger.note_jobs(job)
                 await log.put(part.become(Watched(job, resumed=True), job=str(job)))
 
     async def _watch(self) -> None:

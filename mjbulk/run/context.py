@@ -1,11 +1,13 @@
 """What all chunks of one run share."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from attrs import define, field
 
 from mjbulk.chunks.chunk import SizeLimit
+from mjbulk.errors import Error
 from mjbulk.events import Event
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.run.engine import Engine
@@ -31,12 +33,18 @@ class RunContext:
     spill: Spill
     held: SmallValues
     """The rows that are held, as they were given."""
+    endure: Callable[[Error], Awaitable[None]] | None = None
+    """Waits after a failure that is of no row; then the chunk goes on. None: the failure ends the run."""
     statuses: dict[str, int] = field(factory=dict)
     """How many jobs have ended in which status."""
     refused_in_a_row: int = 0
     """How many rows were refused alone since something was taken."""
     stopping: bool = False
     """Whether the run is being stopped: requests under way may end, and nothing more is begun."""
+
+    def statuses_with(self, words: Iterable[str]) -> dict[str, int]:
+        """Count jobs by their status: those that have ended, and those under way that have these."""
+        return dict(Counter(self.statuses) + Counter(words))
 
     def emit(self, name: Any, part: Part) -> None:
         """Tell that something happened to a part."""

@@ -55,8 +55,8 @@ class Pipeline:
         self._failed = failed
         self._ended = ended
         self._why = why
-        settings, slots = context.engine.settings, context.engine.slots
-        self._queue = ChunkQueue(slots, 2 * settings.concurrency, has_slot=self._has_slot)
+        most_bodies = 2 * context.engine.settings.concurrency
+        self._queue = ChunkQueue(context.engine.slots, most_bodies, has_slot=self._has_slot)
         self._chunker: Chunker | None = None
         self._sender: Sender | None = None
         self._arriving = (1, 0)
@@ -69,8 +69,8 @@ class Pipeline:
         self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
-        held = self._chunker.held_rows if self._chunker else 0
-        return f"<Pipeline: {len(self._living)} chunks under way, {len(self._queue)} wait, {held} rows are held>"
+        living, waiting = len(self._living), len(self._queue)
+        return f"<Pipeline: {living} chunks under way, {waiting} wait, {self.held_rows} rows are held>"
 
     # What goes in
 
@@ -107,6 +107,22 @@ class Pipeline:
         if not self._chunker.replaying:
             self._begin_found(self._chunker)
 
+    def cut(self) -> None:
+        """Cut the open chunk, full or not."""
+        if self._chunker is not None:
+            self._chunker.cut_open()
+        self._collect()
+
+    @property
+    def open_rows(self) -> int:
+        """How many rows are in the chunk that is being filled."""
+        return len(self._chunker.open_numbers) if self._chunker is not None else 0
+
+    @property
+    def unfinished(self) -> int:
+        """How many chunks were cut and have not ended."""
+        return len(self._living) + len(self._queue)
+
     async def room(self) -> None:
         """Wait until more rows may be read."""
         while not self.over and self._full():
@@ -138,7 +154,7 @@ class Pipeline:
 
     async def done(self) -> None:
         """Wait until every chunk has ended that has begun, or may begin."""
-        while self._living or len(self._queue):
+        while self.unfinished:
             await self._change()
 
     async def _change(self) -> None:
@@ -166,14 +182,6 @@ class Pipeline:
         """What room for more chunks waits for."""
         return self._queue.waits_for or "jobs with earlier rows of the same people"
 
-    @property
-    def uncut(self) -> list[int]:
-        """The numbers of rows that were taken and are in no chunk in flight, ascending."""
-        if self._chunker is None:
-            return []
-        cut = (row for chunk in self._chunker.cut for row in chunk.kept.rows)
-        return sorted([*self._chunker.held_numbers, *self._chunker.open_numbers, *cut])
-
     def jobs(self) -> Iterator[WatchedJob]:
         """Give the jobs under watch."""
         for chunk in self._living.values():
@@ -181,10 +189,7 @@ class Pipeline:
 
     def statuses(self) -> dict[str, int]:
         """Give how many jobs are in which status."""
-        jobs = dict(self._context.statuses)
-        for status in (status for chunk in self._living.values() for status in chunk.statuses()):
-            jobs[status] = jobs.get(status, 0) + 1
-        return jobs
+        return self._context.statuses_with(status for chunk in self._living.values() for status in chunk.statuses())
 
     # Its end
 
@@ -235,15 +240,12 @@ class Pipeline:
 
     def _end_unbegun(self) -> None:
         """Post the chunks whose tasks were cancelled before they began."""
-        for number, task in list(self._tasks.items()):
-            if task.done():
-                self._end(self._living[number], None)
+        for number in [number for number, task in self._tasks.items() if task.done()]:
+            self._end(self._living[number], None)
 
     def _close(self, chunk: ChunkInFlight) -> None:
-        try:
+        with reported(self._failed):  # whatever it is, the run must not look whole
             chunk.close(self._why())
-        except BaseException as failure:  # noqa: BLE001  # whatever it is, the run must not look whole
-            self._failed(failure)
 
     # The decision
 
@@ -264,13 +266,12 @@ class Pipeline:
             return False
         if len(self._queue):
             return True
-        rows = self._queue.entries + chunker.held_entries
-        if rows < self._context.engine.settings.max_rows and chunker.held_bytes < _HELD_BYTES:
+        left = self._context.engine.settings.max_rows - self._queue.entries - chunker.held_entries
+        if left > 0 and chunker.held_bytes < _HELD_BYTES:
             return False
         if not self._living:
-            chunker.cut_open()  # nothing is in flight whose end would let anything go
-            self._collect()
-        return bool(self._living or len(self._queue))
+            self.cut()  # nothing is in flight whose end would let anything go
+        return self.unfinished > 0
 
     # Chunks
 
@@ -280,9 +281,9 @@ class Pipeline:
         while chunker is not None and chunker.cut:
             self._commit()
             chunk = chunker.cut[0]
-            made = self._made(chunk, log.write_chunk(chunk))
+            waiting = WaitingChunk(self._made(chunk, log.write_chunk(chunk)), overtakes=chunk.overtaken)
             chunker.cut.popleft()
-            self._queue.add(WaitingChunk(made, overtakes=chunk.overtaken))
+            self._queue.add(waiting)
         self._advance()
 
     def _made(self, chunk: Chunk, records: Sequence[PartRecord]) -> ChunkInFlight:

@@ -82,9 +82,11 @@ class Reader:
         digests: bool = False,
         dry: bool = False,
         fresh: bool = True,
+        lasting: bool = False,
     ) -> None:
         """Read nothing yet. ``reject`` is called with each row that is refused here. ``digests`` says that chunks have
         digests. With ``dry`` nothing is created at Mailjet. ``fresh`` says that the run has sent nothing before.
+        ``lasting`` says that rows come one by one for as long as the process lives: each fault rejects its row.
         """
         self.row = 0
         """The number of the row that was read last."""
@@ -106,8 +108,8 @@ class Reader:
         self._dry = dry
         self._columns: Columns
         self._encoder: Encoder | None = None
-        self._committed = False
-        self._shared = _SharedFault() if fresh else None
+        self._committed = self._lasting = lasting
+        self._shared = _SharedFault() if fresh and not lasting else None
 
     @property
     def missing(self) -> Sequence[str]:
@@ -145,7 +147,8 @@ class Reader:
             dates=Dates(ZoneInfo(spec.timezone) if spec.timezone else None, spec.date_format),
             includes=not spec.repairs,
         )
-        self._columns = Columns(spec, rules, account, since=mark, dry=self._dry)
+        self._columns = Columns(spec, rules, account, since=None if self._lasting else mark, dry=self._dry)
+        self._columns.refusable = not self._lasting
         return meant
 
     # Rows
@@ -168,9 +171,10 @@ class Reader:
         first = block.number or self.row + 1
         self.row = first + len(block) - 1
         self.rows += len(block)
-        self.seen.add_range(range(first, self.row + 1))
+        if not self._lasting:
+            self.seen.add_range(range(first, self.row + 1))
         if isinstance(block, BadRow):
-            if isinstance(block.fault, Nameless) and not self._columns.any:
+            if isinstance(block.fault, Nameless) and not self._columns.any and not self._lasting:
                 raise UsageError(block.fault.message)
             self._refuse(first, block.given, block.fault)
             return ()

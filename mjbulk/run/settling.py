@@ -53,7 +53,7 @@ class Settling:
     async def replay(self) -> None:
         """Post the jobs and outcomes that the journal knows. Raises JournalRefused if rejections are missing."""
         log = self._context.log
-        self._context.ledger.jobs.extend(part.job for part in self._parts if part.job is not None)
+        self._context.ledger.note_jobs(*(part.job for part in self._parts if part.job is not None))
         settled = [part for part in self._parts if isinstance(part.state, Settled)]
         speaks = any(part.record.rejected or part.record.cause for part in settled)
         records = [record async for record in log.rejections(settled[0].record.chunk)] if speaks else []
@@ -158,11 +158,11 @@ class Settling:
         rejected = sorted(rejection.row for rejection in rejections if rejection.row is not None)
         ledger.post_accepted(record.accepted, record.superseded)
         if record.accepted:
-            ledger.note_accepted(without(rows.ranges, rejected), without(rows.superseded, rejected))
-        ledger.unknown += record.unknown
-        if record.cause:
+            ledger.note_accepted(without(rows.ranges, rejected), without(rows.superseded, rejected), part.job)
+        if record.cause or record.unknown:
             ranges = without(rows.ranges, rejected) if record.unknown else ()
-            ledger.unsettled.append(Unsettled(rows=ranges, cause=record.cause, job=part.job))
+            why = Unsettled(rows=ranges, cause=record.cause, job=part.job)
+            ledger.note_cause(why, unknown=record.unknown)
         ledger.post_rejections(rejections)
 
     def _given(self) -> RowsAtHand:

@@ -179,7 +179,7 @@ class Submission:
         with it was ever applied, whatever became of the answers. So the doubt of such rows is cleared.
         """
         context = self._context
-        context.ledger.jobs.append(job)  # also if the journal fails
+        context.ledger.note_jobs(job)  # also if the journal fails
         self._note(part, Watched(job), job=str(job))
         for other in self._parts:
             if isinstance(other.state, Refused):
