@@ -18,6 +18,7 @@ from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
 from mjbulk.journal.protocol import Journal
 from mjbulk.journal.records import RunRecord, encode_spec, number_of
+from mjbulk.log import guarded
 from mjbulk.mailjet.quota import Quota
 from mjbulk.models import Rejection, Row
 from mjbulk.outcomes.rejections import sorted_by_row
@@ -62,7 +63,7 @@ class Client(RunCalls):
         resumed after the end of their process. ``quota`` is for a rate limit that several processes share. ``hooks``
         are plain functions, each called with every `Event`. Raises UsageError.
         """
-        self._hooks = hooks_of(hooks)
+        self._hooks = guarded(hooks_of(hooks))
         super().__init__(open_journal(journal, self._hooks))
         self._credentials = credentials or Credentials.load()
         self._settings = settings or Settings()

@@ -218,12 +218,22 @@ class Counts:
     not_sent: int = 0
     """Rows that were read, and never sent."""
 
+    def summary(self) -> str:
+        """Give the counts in a line, without personal data."""
+        others = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in COUNT_NAMES[1:] if getattr(self, name)]
+        return f"{self.rows} rows: {', '.join(others) or 'none'}"
+
     def as_dict(self) -> dict[str, Any]:
         """Give the counts as plain data, for JSON."""
         return {name: getattr(self, name) for name in COUNT_NAMES}
 
 
 COUNT_NAMES = tuple(f.name for f in attrs.fields(Counts))
+
+
+def summary_of_run(counts: Counts, *, jobs: int, seconds: float) -> str:
+    """Give the figures of a run in a line, without personal data: for its report and for the log."""
+    return f"{counts.summary()} in {jobs} jobs, {seconds:.1f} s"
 
 
 @public

@@ -8,6 +8,7 @@ from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
+from mjbulk.log import guarded
 from mjbulk.mailjet.quota import Quota
 from mjbulk.public import public
 from mjbulk.rows.files import Path_
@@ -32,7 +33,7 @@ class SessionPool:
         hooks: Sequence[Hook] = (),
     ) -> None:
         """Take the settings, journal, assumptions, quota and hooks of all clients. Raises UsageError."""
-        self._hooks = hooks_of(hooks)
+        self._hooks = guarded(hooks_of(hooks))
         self._journal = open_journal(journal, self._hooks)
         self._settings = settings or Settings()
         self._assumptions = assumptions or Assumptions()

@@ -19,6 +19,8 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
+from mjbulk.errors import Error
+
 _SEGMENT = 16 * 2**20
 """Bytes after which a file takes no more values."""
 _PIECE = 2**20
@@ -307,3 +309,12 @@ def _without_odd_values(value: Any) -> Any:
         return str(value)
     except Exception:  # noqa: BLE001  # its text may raise anything, too
         return f"({type(value).__name__})"
+
+
+def sentence_of(cause: BaseException) -> BaseException:
+    """Give a cause that says what helps, where it is the system's."""
+    if not isinstance(cause, OSError):
+        return cause
+    why = cause.strerror or type(cause).__name__
+    advice = "set TMPDIR, or spool_dir of the settings, to a folder that can be written to and has room"
+    return Error(f"rows cannot be kept in a temporary file ({why}): {advice}")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -11,7 +12,8 @@ import attrs
 import pytest
 
 import mjbulk
-from mjbulk.events import Event, emitter, hooks_of
+from mjbulk.events import Event, Scope, hooks_of, scope_within
+from mjbulk.log import emitter
 from mjbulk.models import JobRef
 
 EVENT = Event(name="chunk.sent", run_id="r1", chunk=3, job=JobRef("contact", 113))
@@ -36,7 +38,7 @@ def test_a_hook_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.WARNING, "mjbulk"):
         emitter([fails, seen.append])(EVENT)
     assert seen == [EVENT]
-    assert caplog.messages == ["a hook failed at chunk.sent"]
+    assert caplog.messages[0].startswith("a hook failed at chunk.sent, and may fail again:\nTraceback")
     assert "somebody" not in caplog.text
 
 
@@ -94,8 +96,7 @@ def test_events_are_log_lines_of_the_debug_level(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.DEBUG, "mjbulk"):
         emit(EVENT)
     assert [(record.name, record.levelname) for record in caplog.records] == [("mjbulk", "DEBUG")]
-    assert "name='chunk.sent'" in caplog.text
-    assert "chunk=3" in caplog.text
+    assert caplog.messages == ["chunk.sent run_id=r1 chunk=3 job=contact:113"]
 
 
 def test_an_event_is_frozen_and_has_no_place_for_data() -> None:
@@ -104,8 +105,9 @@ def test_an_event_is_frozen_and_has_no_place_for_data() -> None:
         EVENT.chunk = 4  # type: ignore[misc]  # that it cannot be set is the test
     fields = {field.name for field in attrs.fields(Event)}
     assert fields == {
-        *("name", "run_id", "chunk", "job", "status", "call", "attempt", "verdict"),
-        *("seconds", "size", "rows", "cause"),
+        *("name", "id", "parent", "run_id", "chunk", "job", "status", "server", "call", "attempt", "verdict"),
+        *("wait", "seconds", "size", "rows", "jobs", "requests", "cause"),
+        *("accepted", "rejected", "superseded", "unknown", "not_sent"),
     }
 
 
@@ -113,3 +115,39 @@ def test_the_library_is_silent_until_it_is_asked() -> None:
     """A program that configures no logging sees nothing of it: the logger has a handler that drops everything."""
     handlers = logging.getLogger("mjbulk").handlers
     assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+def test_what_lasts_is_in_the_events_about_its_parts() -> None:
+    """A task works within a scope, and so do those that it starts; what is known of it is known of its parts."""
+    assert Scope.current() is None
+    alone = scope_within(job=JobRef("contact", 1))
+    assert (alone.parent, alone.run_id) == (None, None)
+
+    def within() -> None:
+        run = Scope(run_id="r")
+        chunk = run.within(chunk=3)
+        chunk.enter()
+        assert Scope.current() is chunk
+        part = scope_within(job=JobRef("contact", 2)).event("job", status="Importing")
+        assert part.parent == chunk.id
+        assert chunk.parent == run.id
+        assert part.as_dict() == {
+            "name": "job",
+            "id": part.id,
+            "parent": chunk.id,
+            "run_id": "r",
+            "chunk": 3,
+            "job": "contact:2",
+            "status": "Importing",
+        }
+        assert len({run.id, chunk.id, part.id, alone.id}) == 4
+
+    copy_context().run(within)
+    assert Scope.current() is None
+
+
+def test_the_outcomes_of_an_event() -> None:
+    """As counts, of which those that are not known are 0."""
+    assert (
+        Event(name="chunk.settled", rows=3, accepted=2, unknown=1).counts.summary() == "3 rows: 2 accepted, 1 unknown"
+    )

@@ -19,7 +19,9 @@ from mjbulk.testing import Fault, Knobs, Mailjet
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
-CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+GUIDES = sorted((HERE.parent / "mjbulk" / "guides").glob("*.md"))
+TEXTS = {"README": README, **{guide.stem: guide.read_text(encoding="utf-8") for guide in GUIDES}}
+CODE = [(name, code) for name, text in TEXTS.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "-o", "asyncio_mode=auto"]
 
 pytestmark = [pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
@@ -216,12 +218,12 @@ async def test_low_level_calls(mailjet: Mailjet) -> None:
     assert 42 in mailjet.contacts["a@example.org"].lists
 
 
-@pytest.mark.parametrize("number", range(len(CODE)))
-def test_the_readme(mailjet: Mailjet, tmp_path: Path, number: int) -> None:
-    """The README's code runs unchanged."""
+@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in CODE])
+def test_the_readme_and_the_guides(mailjet: Mailjet, tmp_path: Path, code: str) -> None:
+    """Their code runs unchanged."""
     (tmp_path / "contacts.csv").write_text("email\nann@example.org\nnot an address\n")
-    name = "test_readme.py" if "def test_" in CODE[number] else "readme.py"
-    (tmp_path / name).write_text(CODE[number])
+    name = "test_readme.py" if "def test_" in code else "readme.py"
+    (tmp_path / name).write_text(code)
     ended = run(*(PYTEST[1:] if name.startswith("test_") else ()), name, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     assert len(README.splitlines()) <= 400

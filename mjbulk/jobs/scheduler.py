@@ -15,13 +15,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from attrs import define, field, frozen
 
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
-from mjbulk.events import Emit, Event
+from mjbulk.events import Emit, Scope, scope_within
 from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
 from mjbulk.jobs.track import Track, finished
 from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
@@ -68,6 +69,8 @@ class WatchedJob:
     """When it is expected to end (the median), by the loop's clock."""
     count: RequestCount | None = None
     """Counts the looks at it."""
+    scope: Scope = field(factory=Scope)
+    """That of its events and looks."""
     due: float = 0.0
     """When the next look at it is, by the same clock."""
     reply: JobReply | None = None
@@ -138,7 +141,7 @@ class Scheduler:
         if known is None:
             now = asyncio.get_running_loop().time()
             track = Track(kind=ref.kind, rows=rows, posted=now, new=new, age_known=new and not resumed)
-            known = self._known[ref] = WatchedJob(ref, track, now, current_count())
+            known = self._known[ref] = WatchedJob(ref, track, now, current_count(), scope_within(job=ref))
         return known
 
     async def changes(self, job: WatchedJob) -> None:
@@ -218,7 +221,9 @@ class Scheduler:
 
     def _queue(self, job: WatchedJob, seconds: float) -> None:
         """Put a job into the first heap, due in ``seconds``."""
-        self._polled.add(job)
+        if job not in self._polled:
+            self._polled.add(job)
+            self._emit(job.scope.event("job.watched", rows=job.track.rows or None))
         job.due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._waiting, (job.due, next(self._sequence), job))
         self._news.set()
@@ -256,7 +261,7 @@ class Scheduler:
                 self._looks.add(task)
                 task.add_done_callback(partial(self._looked, job))
             else:
-                self._drop(job)
+                self._drop(job, "nobody waits for it any more")
         times = [self._waiting[0][0]] if self._waiting else []
         if self._due and self._wait_until > now:
             times.append(self._wait_until)
@@ -276,6 +281,7 @@ class Scheduler:
 
     async def _look(self, job: WatchedJob) -> None:
         """Take the next step with a job, and queue it for the next look unless it has ended."""
+        job.scope.enter()
         if job.count is not None:
             job.count.begin()
         try:
@@ -323,7 +329,7 @@ class Scheduler:
             return False
         changed, job.reply, stalled = reply != job.reply, reply, job.track.stalled
         if changed:
-            self._emit(Event(name="job", job=job.ref, status=reply.status, rows=reply.count))
+            self._tell("job", job)
         if finished(reply.status, self._assumptions.terminal_statuses):
             job.final = reply
             if not job.reopened:
@@ -331,6 +337,8 @@ class Scheduler:
             job.track = job.track.after_end()
         else:
             job.track = job.track.after(reply, loop.time())
+            if job.track.stalled and not stalled:
+                self._tell("job.stalled", job)
         return changed or job.track.stalled != stalled
 
     async def _finish(self, job: WatchedJob, final: JobReply) -> float | None:
@@ -338,7 +346,7 @@ class Scheduler:
         file, announced = None, announces_errors(final)
         ended_badly = final.status.strip().casefold() != "completed"
         if announced or ended_badly or not self._assumptions.errors_are_announced:
-            file = await self._error_file(job.ref)
+            file = await self._error_file(job.ref, announced=announced)
             if file is MISSING and announced and not job.reopened and job.file_misses < len(_FILE_WAITS):
                 job.file_misses += 1
                 return _FILE_WAITS[job.file_misses - 1] * self._assumptions.error_file_seconds
@@ -349,9 +357,9 @@ class Scheduler:
         job.notify()
         return None
 
-    async def _error_file(self, ref: JobRef) -> ErrorFile:
+    async def _error_file(self, ref: JobRef, *, announced: bool) -> ErrorFile:
         """Read an error file by the ID of its job."""
-        request = error_file_request(ref)
+        request = error_file_request(ref, may_be_missing=not announced)
         try:
             data = await self._transport.send(request, bytes, patience=_PATIENCE, max_reply=MAX_ERROR_FILE)
         except ApiError as refusal:
@@ -362,10 +370,17 @@ class Scheduler:
 
     def _fail(self, job: WatchedJob, failure: Exception) -> None:
         """Stop polling a job, and have its callers raise this."""
-        self._drop(job)
+        self._drop(job, str(failure) if isinstance(failure, Error) else type(failure).__name__)
         job.notify(failure)
 
-    def _drop(self, job: WatchedJob) -> None:
-        """Stop polling a job."""
-        self._polled.discard(job)
+    def _drop(self, job: WatchedJob, why: str | None = None) -> None:
+        """Stop polling a job: it has ended, or ``why`` says what else."""
+        if job in self._polled:
+            self._polled.discard(job)
+            self._tell("job.ended", job, cause=why)
         self._count_late(job, late=False)
+
+    def _tell(self, name: Literal["job", "job.stalled", "job.ended"], job: WatchedJob, **known: Any) -> None:
+        reply, seconds = job.reply, asyncio.get_running_loop().time() - job.track.posted
+        seen = {} if reply is None else {"status": reply.status, "rows": reply.count}
+        self._emit(job.scope.event(name, seconds=seconds, **seen, **known))

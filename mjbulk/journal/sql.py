@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from mjbulk.errors import JournalError, JournalRefused
-from mjbulk.events import Emit, Event
+from mjbulk.events import Emit, Scope
 from mjbulk.journal.backends import Patience, backend_of
 from mjbulk.journal.failures import ERRORS, error_of, writing_failed
 from mjbulk.journal.history import History
@@ -30,7 +30,7 @@ from mjbulk.threads import DaemonThread
 _T = TypeVar("_T")
 _PAGE = 1000
 _PATIENCE = Patience()
-_log = logging.getLogger("mjbulk")
+_log = logging.getLogger("mjbulk.journal")
 
 
 class SqlJournal:
@@ -186,13 +186,17 @@ class SqlJournal:
         async with self._turn:
             records, self._waiting, self._next = self._waiting, [], None
             records = [record for record in records if run_of(record) not in self._only_read]
-            self._emit(Event(name="journal.writing", rows=len(records)))
+            loop, scope = asyncio.get_running_loop(), Scope()
+            began = loop.time()
+            self._emit(scope.event("journal.writing", rows=len(records)))
             try:
                 self._lost |= await self._in_thread(self._store.write, records)
             except Exception as failure:  # noqa: BLE001  # after any error it is not known what is on disk
                 self._failure = writing_failed(failure)
+                why = {"seconds": loop.time() - began, "cause": str(self._failure)}
+                self._emit(scope.event("journal.failed", rows=len(records), **why))
                 raise self._failure from None
-            self._emit(Event(name="journal.written", rows=len(records)))
+            self._emit(scope.event("journal.written", rows=len(records), seconds=loop.time() - began))
 
     async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Do a piece of work in the journal's thread. Raises JournalError."""

@@ -18,7 +18,7 @@ from mjbulk.errors import Error
 from mjbulk.mailjet.outage import EARLY, Doubtful, Healthy, News, State, Ticket, after, may_leave
 from mjbulk.tasks import Running, ended, keep
 
-_log = logging.getLogger("mjbulk.outage")
+_log = logging.getLogger("mjbulk.requests")
 _CLOSED = "the client was closed"
 
 
@@ -70,9 +70,9 @@ class Leave:
 class OutageGate:
     """Lets the submits of one API key go, or wait.
 
-    Mutable state: the state of the outage and when it began; the submits that wait, in two queues, and those that may
-    go; when a submit was answered last; what was wrong with the last lost answer; the timer and the task of the next
-    try; whether a try waits for its grant, and for how long tries did; whether it was closed.
+    Mutable state: the state of the outage, when it began and whether a warning said so; the submits that wait, in two
+    queues, and those that may go; when a submit was answered last; what was wrong with the last lost answer; the timer
+    and the task of the next try; whether a try waits for its grant, and for how long tries did; whether it was closed.
     """
 
     def __init__(self, most: int, ask: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -82,7 +82,7 @@ class OutageGate:
         self._most = most
         self._ask = ask
         self._state: State = Healthy()
-        self._began = 0.0
+        self._began, self._warned = 0.0, False
         self._leaves: set[Leave] = set()
         self._first, self._second = deque[asyncio.Future[Ticket]](), deque[asyncio.Future[Ticket]]()
         self.answered_at = -inf
@@ -132,7 +132,7 @@ class OutageGate:
         if news in (News.LOST, News.MISSED):
             self._why = why
         self._state = after(before, news, ticket, now, self._most)
-        self._report(before, now)
+        self._report(before, news, now)
         if self._state.round != before.round:
             for leave in self._leaves:
                 leave.recall()
@@ -150,13 +150,16 @@ class OutageGate:
             self._asking.cancel()
             await ended([self._asking])
 
-    def _report(self, before: State, now: float) -> None:
-        """Log that an outage has begun, or has ended."""
+    def _report(self, before: State, news: News, now: float) -> None:
+        """Warn of an outage when a second answer was lost, and say that it has ended."""
         if isinstance(before, Healthy) and isinstance(self._state, Doubtful):
             self._began = now
-            _log.warning("an answer was lost (%s): submits wait until answers come again", self._why)
-        if isinstance(self._state, Healthy) and not isinstance(before, Healthy):
-            _log.warning("answers come again, after %.1f s", now - self._began)
+        elif self._state is not before and news in (News.LOST, News.MISSED, News.UNHEARD) and not self._warned:
+            self._warned = True
+            _log.warning("answers are lost (%s): submits wait until answers come again", self._why)
+        if self._warned and isinstance(self._state, Healthy):
+            self._warned = False
+            _log.info("answers come again, after %.1f s", now - self._began)
 
     # Turns
 

@@ -139,15 +139,17 @@ class Gate:
         finally:
             self._release(size)
 
-    async def throttled(self, start: Start, asked: float | None) -> None:
-        """Stop the key, after a 429 to the request that had this start.
+    async def throttled(self, start: Start, asked: float | None) -> float | None:
+        """Stop the key, after a 429 to the request that had this start. Give for how many seconds; None if that was
+        learned before.
 
         The stop lasts ``asked`` seconds if the server asked for that (Retry-After); otherwise it doubles with each 429
         in a row.
         """
-        chance = self._chance.random()
+        chance, wait = self._chance.random(), None
 
         def step(pace: Pace, now: float) -> tuple[Pace, None]:
+            nonlocal wait
             if asked is None and start.at <= pace.learned_at:  # it started before that lesson
                 return pace, None
             wait = self._backoff.seconds(pace.refused + 1, chance, asked=asked, throttled=True)
@@ -156,6 +158,7 @@ class Gate:
             return pace.throttled(now, start.at, wait, self._max_rate), None
 
         await self._change(step)
+        return wait
 
     async def doubted(self, start: Start) -> None:
         """Note that the request that had this start was answered 503, without a word about a pause."""

@@ -44,7 +44,7 @@ _FIRST_LOOK, _LONGEST_LOOK = 1.0, 10.0
 """Seconds between two attempts to use a Redis that could not be used, the first time and at most."""
 _FIRST_COUNT, _LONGEST_COUNT = 1.0, 30.0
 """Seconds between two counts of the processes that share a key, the first time and at most."""
-_log = logging.getLogger("mjbulk.quota")
+_log = logging.getLogger("mjbulk.requests")
 
 
 @define(eq=False)
@@ -76,8 +76,8 @@ class RedisQuota:
     all. Redis holds fingerprints of API keys and never a key itself. Raises UsageError.
 
     While Redis is away, requests wait for it; one that was never reached is an Error within 5 s. If it cannot be used,
-    a warning (logger ``mjbulk.quota``) says why, and this process goes on alone, at ``max_rate`` divided by the number
-    of processes that was known last.
+    a warning (logger ``mjbulk.requests``) says why, and this process goes on alone, at ``max_rate`` divided by the
+    number of processes that was known last.
     """
 
     def __init__(self, url: str, *, max_rate: float) -> None:
@@ -210,7 +210,7 @@ class RedisQuota:
 
     def _answers(self, known: _SharedKey) -> None:
         if self._named or known.alone_because in self._warned:
-            _log.warning("%s is used again", self._name)
+            _log.info("%s is used again", self._name)
         self._warned.discard(known.alone_because or "")
         known.alone_because, known.alone_wait = None, _FIRST_LOOK
         self._reached, self._away_since, self._named = True, None, False

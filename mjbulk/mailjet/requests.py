@@ -41,6 +41,8 @@ class Request:
     body: Content | None = field(default=None, repr=lambda body: f"<{len(body or b'')} bytes>")
     content_type: str = JSON
     kind: Kind = "account"
+    may_be_missing: bool = False
+    """Whether a 404 is as good an answer as any."""
 
 
 _JOBS = {
@@ -76,13 +78,13 @@ def job_request(ref: JobRef) -> Request:
     return Request(method="GET", path=path, call=f"GET {_JOBS[ref.kind]}", kind="poll")
 
 
-def error_file_request(ref: JobRef) -> Request:
+def error_file_request(ref: JobRef, *, may_be_missing: bool = False) -> Request:
     """GET the error file of a job by its ID (FACTS 3.1, 6.1). A URL in a reply is never followed (FACTS 2.6)."""
     if ref.kind == "csvimport":
         path, call = f"/v3/DATA/BatchJob/{ref.id:d}/CSVError/text:csv", "GET CSVError"
     else:
         path, call = f"/v3/DATA/batchjob/{ref.id:d}/JSONError/application:json/LAST", "GET JSONError"
-    return Request(method="GET", path=path, call=call, kind="download")
+    return Request(method="GET", path=path, call=call, kind="download", may_be_missing=may_be_missing)
 
 
 def upload_request(list_id: int, body: Content) -> Request:

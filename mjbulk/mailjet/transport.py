@@ -4,19 +4,19 @@ What follows from each attempt is decided in `mjbulk.mailjet.attempts`. `Transpo
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from math import ceil, inf
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, Generic, Literal, TypeVar
 
 import backoff
 from attrs import define, evolve, field
+from yarl import URL
 
 from mjbulk.config import Settings
 from mjbulk.errors import ApiError, NoAnswer
-from mjbulk.events import Emit, Event
+from mjbulk.events import Emit, Scope, scope_within
 from mjbulk.mailjet.attempts import (
     AttemptResult,
     Done,
@@ -49,7 +49,6 @@ MAX_ERROR_FILE = 64 * 2**20
 """The same for an error file."""
 
 
-_log = logging.getLogger("mjbulk.http")
 _ONCE = Patience(attempts=1, seconds=inf)
 
 
@@ -88,6 +87,12 @@ class _Sending(Generic[_T]):
     tries: Tries = field(factory=Tries)
     paid: float = 0.0
     """Tokens that its last retry cost."""
+    came: float = 0.0
+    """When the attempt began to wait for its turn, by the loop's clock."""
+    began: float = 0.0
+    """When it left."""
+    scope: Scope = field(factory=Scope)
+    """That of the attempt."""
 
     def gave_up(self, why: str) -> GaveUp:
         """Make the error that ends it."""
@@ -106,7 +111,7 @@ class Transport:
     """The requests of one API key.
 
     Mutable state: the retry budget; how many requests wait and were granted; whether any request was answered, or an
-    outage may be expected; what the last warning said.
+    outage may be expected; what somebody has to do something about.
     """
 
     def __init__(
@@ -129,6 +134,8 @@ class Transport:
         self._budget = RetryBudget()
         self._outage = OutageGate(settings.concurrency, self._ask)
         self._emit = emit
+        url = URL(settings.api_url)
+        self._server = f"{url.host_subcomponent}:{url.port}"
         self._chance = chance
         self.waiting = 0
         """Requests that wait for their turn."""
@@ -201,13 +208,13 @@ class Transport:
     @backoff.on_exception(backoff.runtime, _Again, value=lambda again: again.seconds, jitter=None, logger=None)
     async def _try(self, sending: _Sending[Any]) -> Any:
         """Make one attempt. Raises `_Again` to be called once more."""
+        sending.came = asyncio.get_running_loop().time()
         result = await self._admitted(sending)
-        self._tell(sending, result)
         if result.verdict in (Verdict.APPLIED, Verdict.REFUSED):
             self._budget.refund(sending.paid or 1.0)
             self._first, self._warned = False, ""
         elif result.needs_somebody and not self._first:
-            self._warn(result.why)
+            self._warned = result.why
         match self._decide(sending, result):
             case Done():
                 return result.decoded
@@ -237,12 +244,6 @@ class Transport:
             now=now,
             chance=self._chance.random(),
         )
-
-    def _warn(self, why: str) -> None:
-        """Say once what is wrong, until a request is answered or something else is wrong."""
-        if why != self._warned:
-            self._warned = why
-            _log.warning("%s; requests wait until that is better", why)
 
     def _is_held(self, sending: _Sending[Any], result: AttemptResult) -> bool:
         """Say whether a retry will wait for the end of an outage."""
@@ -320,30 +321,43 @@ class Transport:
         if not before:
             await sending.doubt.leaving()
         sending.doubt.sent = True
-        result = await self._attempt(sending)
+        wait, result = None, await self._attempt(sending)
+        seconds = self._seconds(sending)
         applied = result.verdict is Verdict.APPLIED
         if not applied:
             sending.doubt.sent = before or not result.verdict.nothing_applied
-        await self._learn(start, result)
+        try:
+            wait = await self._learn(start, result)
+        finally:
+            self._tell(sending, result, seconds=seconds, wait=wait)
         if applied:
             sending.doubt.sent = False
         return result
 
-    async def _learn(self, start: Start, result: AttemptResult) -> None:
-        """Tell the gate of an answer."""
+    async def _learn(self, start: Start, result: AttemptResult) -> float | None:
+        """Tell the gate of an answer. Give for how many seconds that stops the key, if it does."""
         with suppress(Exception):  # an answer is worth more than its lesson, and the next grant meets the same failure
             if result.throttled:
-                await self._gate.throttled(start, result.asked)
-            elif result.ending.status == 503:
+                return await self._gate.throttled(start, result.asked)
+            if result.ending.status == 503:
                 await self._gate.doubted(start)
             elif result.ending.phase is Phase.ANSWERED:
                 await self._gate.answered(start)
+        return None
 
     async def _attempt(self, sending: _Sending[Any]) -> AttemptResult:
         count_request()
-        request = sending.request
-        size = len(request.body or b"")
-        self._emit(Event(name="request.sending", call=request.call, attempt=sending.tries.count, size=size))
+        request, sending.scope = sending.request, scope_within()
+        sending.began = asyncio.get_running_loop().time()
+        self._tell_of("request.sending", sending, wait=sending.began - sending.came)
+        try:
+            return await self._exchanged(sending, request)
+        except BaseException as failure:  # hooks that heard of its beginning hear of its end
+            cause = "it was cancelled" if isinstance(failure, asyncio.CancelledError) else type(failure).__name__
+            self._tell_of("request", sending, seconds=self._seconds(sending), cause=cause)
+            raise
+
+    async def _exchanged(self, sending: _Sending[Any], request: Request) -> AttemptResult:
         try:
             response = await self._exchange.once(
                 request, keep=sending.harmless, max_reply=sending.max_reply, sink=sending.sink
@@ -354,16 +368,25 @@ class Transport:
             sending.on_answer(response.status, response.headers)
         return result_of(response, sending.decode, believe_pages=self._believe_pages)
 
-    def _tell(self, sending: _Sending[Any], result: AttemptResult) -> None:
+    def _tell(self, sending: _Sending[Any], result: AttemptResult, *, seconds: float, wait: float | None) -> None:
         """Emit the event of an attempt that has ended."""
-        self._emit(
-            Event(
-                name="request",
-                call=sending.request.call,
-                attempt=sending.tries.count,
-                verdict=result.verdict.value,
-                status=str(result.ending.status) if result.ending.status else None,
-                cause=result.why or None,
-                size=len(sending.request.body or b""),
-            )
+        status = result.ending.status
+        missing = status == 404 and sending.request.may_be_missing
+        self._tell_of(
+            "request",
+            sending,
+            verdict=Verdict.APPLIED.value if missing else result.verdict.value,
+            status=str(status) if status else None,
+            cause=None if missing else result.why or None,
+            seconds=seconds,
+            wait=wait,
         )
+
+    def _tell_of(self, name: Literal["request.sending", "request"], sending: _Sending[Any], **known: Any) -> None:
+        request = sending.request
+        known |= {"server": self._server, "call": request.call, "attempt": sending.tries.count}
+        self._emit(sending.scope.event(name, size=len(request.body or b""), **known))
+
+    def _seconds(self, sending: _Sending[Any]) -> float:
+        """Give how long the attempt has taken so far."""
+        return asyncio.get_running_loop().time() - sending.began

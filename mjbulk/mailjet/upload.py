@@ -22,7 +22,7 @@ _SIOCOUTQ, _SIOCOUTQNSD = 0x5411, 0x894B
 """Linux's numbers of two questions: how many bytes of a socket are not confirmed, and how many have not left."""
 _LOOK = 1.0
 """Seconds between two looks at a body."""
-_log = logging.getLogger("mjbulk.http")
+_log = logging.getLogger("mjbulk.requests")
 
 
 class UploadWatch:

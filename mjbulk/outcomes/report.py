@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from mjbulk.errors import Error, RowsRejected, UsageError
-from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, SupportsArrow, Unsettled
+from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, SupportsArrow, Unsettled, summary_of_run
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.row_set import RowSet
@@ -67,16 +67,11 @@ class Report(Counts):
             raise RowsRejected(self, allowed=max_rejected)
         return self
 
-    def summary(self) -> str:
-        """Give the counts in a line, without personal data."""
-        others = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in COUNT_NAMES[1:] if getattr(self, name)]
-        return f"{self.rows} rows: {', '.join(others) or 'none'}"
-
     def __str__(self) -> str:
         end = "; it had ended before, nothing was sent now" if self.stored else ""
         end = "; the source had no rows: was it read before?" if not self.rows and not end else end
         end = end if self.halted is None else "; stopped early"
-        return f"{self.run_id}: {self.summary()} in {len(self.jobs)} jobs, {self.seconds:.1f} s{end}"
+        return f"{self.run_id}: {summary_of_run(self, jobs=len(self.jobs), seconds=self.seconds)}{end}"
 
     def table(self) -> str:
         """Give the figures as a table with a line for each, without personal data."""

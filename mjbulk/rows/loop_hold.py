@@ -8,7 +8,7 @@ _LIMIT = 0.1
 """Seconds after which a source is named."""
 BREATH = 0.02
 """Seconds after which others may run before more rows are read."""
-_log = logging.getLogger("mjbulk.rows")
+_log = logging.getLogger("mjbulk")
 
 
 class LoopHold:

@@ -93,7 +93,7 @@ _QUERY = (
     "refused where they do: sort it by what does not change, or write it to a file"
 )
 _EMPTY = "the source had no rows: was it read before?"
-_log = logging.getLogger("mjbulk.rows")
+_log = logging.getLogger("mjbulk")
 
 
 async def _watched(batches: AsyncGenerator[Batch, None], findings: Findings) -> AsyncGenerator[Batch, None]:

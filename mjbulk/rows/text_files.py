@@ -62,7 +62,7 @@ async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Fi
 
 
 _NULL = "\\N"
-_log = logging.getLogger("mjbulk.rows")
+_log = logging.getLogger("mjbulk")
 
 
 def _note_nulls(rows: Sequence[Sequence[str]], row: int, names: Sequence[str], findings: Findings) -> None:

@@ -30,7 +30,9 @@ _NOT_READ = "the run stopped before their outcome was read from the journal"
 
 
 class ChunkInFlight:
-    """One chunk in flight. Mutable state: its parts, the body until it is submitted, and the jobs under watch."""
+    """One chunk in flight. Mutable state: its parts, the body until it is submitted, the jobs under watch, and when it
+    began.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class ChunkInFlight:
         self._submission = submission
         self._withheld = False
         self._jobs: dict[Part, WatchedJob] = {}
+        self._scope = context.scope.within(chunk=number)
+        self._began: float | None = None
 
     @classmethod
     def of_rows(
@@ -107,6 +111,9 @@ class ChunkInFlight:
 
     async def live(self, known_jobs_ended: Callable[[], None], submitted: Callable[[], None]) -> None:
         """Take it to its outcome. The two are called when its known jobs have ended, and when it is submitted."""
+        self._began = asyncio.get_running_loop().time()
+        self._scope.enter()
+        self._context.engine.emit(self._scope.event("chunk.started"))
         if not self.known_jobs_ended:
             await self._watch()
             self.known_jobs_ended = True
@@ -155,6 +162,15 @@ class ChunkInFlight:
                 self._submission = None
             if self._rows is not None:
                 self._rows.close()
+        self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        """Tell which outcomes its rows have by the work of this process."""
+        outcomes = self._settling.outcomes
+        if rows := outcomes.total():
+            seconds = None if self._began is None else asyncio.get_running_loop().time() - self._began
+            known = {"rows": rows, "seconds": seconds, "cause": self._settling.cause or None}
+            self._context.engine.emit(self._scope.event("chunk.settled", **outcomes, **known))
 
     def withhold(self) -> None:
         """Have it end without being submitted, once its known jobs have ended."""

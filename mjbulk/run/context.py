@@ -2,16 +2,14 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error
-from mjbulk.events import Event
+from mjbulk.events import Scope
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.run.engine import Engine
-from mjbulk.run.part import Part
 from mjbulk.run.run_log import RunLog
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.terms import RunSpec
@@ -33,6 +31,8 @@ class RunContext:
     spill: Spill
     held: SmallValues
     """The rows that are held, as they were given."""
+    scope: Scope = Factory(lambda self: Scope(run_id=self.run_id), takes_self=True)
+    """Of which the chunks are parts."""
     endure: Callable[[Error], Awaitable[None]] | None = None
     """Waits after a failure that is of no row; then the chunk goes on. None: the failure ends the run."""
     statuses: dict[str, int] = field(factory=dict)
@@ -45,8 +45,3 @@ class RunContext:
     def statuses_with(self, words: Iterable[str]) -> dict[str, int]:
         """Count jobs by their status: those that have ended, and those under way that have these."""
         return dict(Counter(self.statuses) + Counter(words))
-
-    def emit(self, name: Any, part: Part) -> None:
-        """Tell that something happened to a part."""
-        event = Event(name=name, run_id=self.run_id, chunk=part.record.chunk, job=part.job, rows=part.size)
-        self.engine.emit(event)

@@ -12,11 +12,12 @@ from attrs import evolve, frozen
 
 from mjbulk.config import JSON_ROWS, Assumptions, Credentials, Settings
 from mjbulk.errors import UsageError
-from mjbulk.events import Emit, Hook, emitter
+from mjbulk.events import Emit, Hook
 from mjbulk.jobs.forecast import Bounds, JobStatistics
 from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.journal.protocol import Journal, NoJournal
 from mjbulk.journal.records import NoteRecord, fingerprint
+from mjbulk.log import emitter
 from mjbulk.mailjet.account import AccountCalls
 from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.job_slots import JobSlots

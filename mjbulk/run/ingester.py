@@ -47,6 +47,7 @@ from mjbulk.run.figures import Figures
 from mjbulk.run.gathered import Gathered, rows_at
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import EncodedRows, Reader
+from mjbulk.run.run_events import RunEvents
 from mjbulk.run.run_log import RunLog
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.tasks import Home, Running, ended, keep
@@ -114,6 +115,7 @@ class Ingester:
             held=SmallValues(self._spill),
             endure=self._endure,
         )
+        self._events = RunEvents(engine.emit, context.scope)
         self._pipeline = Pipeline(context, lambda: None, failed=self._fail, ended=self._chunk_ended, why=self._why)
         self._work: Running[None] | None = None
         self._ending: Running[None] | None = None
@@ -206,6 +208,7 @@ class Ingester:
 
     def _reject(self, rejection: Rejection) -> None:
         self._ledger.post_rejections([rejection])
+        self._events.rows_settled(rejected=1)
 
     # Judging
 
@@ -297,6 +300,7 @@ class Ingester:
         for number in withdrawn:
             del self._outcomes[number]
         self._ledger.not_sent += len(withdrawn)
+        self._events.rows_settled(not_sent=len(withdrawn))
         kept = [at for at, number in enumerate(rows.numbers) if number not in withdrawn]
         return rows_at(rows, kept) if kept else None
 
@@ -358,6 +362,7 @@ class Ingester:
             left = [row for row, outcome in self._outcomes.items() if not outcome.done()]
             why = Unsettled(rows=tuple(range(row, row + 1) for row in left), cause=self._why())
             self._ledger.post_unsettled(why, not_sent=len(left))
+            self._events.rows_settled(not_sent=len(left))
             self._let_go(self._coming)
             self._coming.clear()
             self._gathered.clear()

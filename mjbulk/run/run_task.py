@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
-from mjbulk.events import Event
+from mjbulk.events import Scope
 from mjbulk.journal.records import mask, rejection_of
 from mjbulk.models import Progress, Rejection, Rejections, Unsettled
 from mjbulk.outcomes.ledger import Ledger
@@ -29,9 +29,10 @@ from mjbulk.run.engine import Engine
 from mjbulk.run.figures import Figures
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import Reader
+from mjbulk.run.run_events import RunEvents
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.stage import ROOM, Stage
-from mjbulk.spill import SmallValues, Spill
+from mjbulk.spill import SmallValues, Spill, sentence_of
 from mjbulk.tasks import Running, finish, keep
 from mjbulk.terms import RunSpec
 
@@ -69,6 +70,7 @@ class RunTask:
         """None before the end."""
         self.stage = Stage()
         self._run_id = run_id
+        self._events = RunEvents(engine.emit, Scope(run_id=run_id))
         self._begin = begin
         self._engine = engine
         self._tell = notify
@@ -119,7 +121,7 @@ class RunTask:
     async def main(self, timeout: float | None) -> None:
         """Take the run to its end. Raises only what is no Error: that is a fault of ours, or ends the process."""
         self._figures.requests.begin()
-        self._engine.emit(Event(name="run.started", run_id=self._run_id))
+        self._events.started()
         loop = asyncio.get_running_loop()
         overdue = Overdue(f"its timeout of {timeout} s ran out")
         timer = loop.call_later(timeout, self.halt, overdue) if timeout is not None else None
@@ -141,7 +143,7 @@ class RunTask:
         """Stop reading and sending; the first cause counts."""
         if self.report is not None:
             return
-        self.cause = self.cause or _sentence_of(cause)
+        self.cause = self.cause or sentence_of(cause)
         if self._pipeline is not None:
             self._pipeline.halt()
         self._halted.set()
@@ -228,6 +230,7 @@ class RunTask:
             pipeline.arrive(*reader.next_rows(block))
             for rows in await reader.encode(block):
                 pipeline.add(rows, reader.rules, reader.sender)
+            self._events.rows_settled()
             await pipeline.passed(reader.row)
 
     def _prepare(self, log: RunLog, learned: SizeLimit) -> Pipeline:
@@ -241,6 +244,7 @@ class RunTask:
             learned=learned,
             spill=self._spill,
             held=SmallValues(self._spill),
+            scope=self._events.scope,
         )
         commit = self._reader.commit if self._reader is not None else lambda: None
         self._pipeline = Pipeline(context, commit, failed=self.halt, ended=self._check_rejected, why=self._why)
@@ -251,11 +255,12 @@ class RunTask:
 
     def _reject(self, rejection: Rejection) -> None:
         self._ledger.post_rejections([rejection])
-        if self._log is not None and self._pipeline is not None:
-            if self._pipeline.is_new(rejection.row or 0):
+        if self._log is not None and self._pipeline is not None and not self._pipeline.is_new(rejection.row or 0):
+            self._ledger.recalled += 1
+        else:
+            self._events.refused += 1
+            if self._log is not None:
                 self._log.refuse(rejection)
-            else:
-                self._ledger.recalled += 1
         self._check_rejected()
         if isinstance(self.cause, RowsRejected):
             raise self.cause
@@ -325,15 +330,17 @@ class RunTask:
 
     def _post_the_rest(self) -> None:
         """Post the rows that were read and have no outcome."""
-        left = self._rows - self._ledger.settled
+        left, ledger = self._rows - self._ledger.settled, self._ledger
         if not left:
             return
+        unknown, not_sent = ledger.unknown, ledger.not_sent
         cause = self._why() if self.cause else "it was not sent"
         if self._reader is None:
             post_rest(self._ledger, RowSet.of([range(1, self._rows + 1)]), None, left, cause)
         else:
             sent = RowSet.of(self._log.sent_before(self._reader.row) if self._log is not None else ())
             post_rest(self._ledger, self._reader.seen, sent, left, cause)
+        self._events.rows_settled(unknown=ledger.unknown - unknown, not_sent=ledger.not_sent - not_sent)
 
     async def _close_log(self, end: float) -> None:
         """Write down how the run ended; a run that was stopped can go on."""
@@ -364,7 +371,7 @@ class RunTask:
         self._figures.end(self._rows, self._pipeline)
         self.report = report
         self.stage.end()
-        self._engine.emit(Event(name="run.ended", run_id=self._run_id, rows=self._rows))
+        self._events.ended(report, mask(self._why()) if self.cause is not None else None)
         self._notify()
 
     def _requests(self) -> int:
@@ -387,12 +394,3 @@ class RunTask:
             stored=self._stored,
             halted=self.cause if isinstance(self.cause, Error) else None,
         )
-
-
-def _sentence_of(cause: BaseException) -> BaseException:
-    """Give a cause that says what helps, where it is the system's."""
-    if not isinstance(cause, OSError):
-        return cause
-    why = cause.strerror or type(cause).__name__
-    advice = "set TMPDIR, or spool_dir of the settings, to a folder that can be written to and has room"
-    return Error(f"rows cannot be kept in a temporary file ({why}): {advice}")

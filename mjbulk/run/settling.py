@@ -3,6 +3,7 @@
 Every row of a chunk is posted exactly once, also where its task is cancelled at any point.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from attrs import evolve
 from mjbulk.jobs.scheduler import EndedJob
 from mjbulk.journal.records import PartRecord, RejectionRecord, mask
 from mjbulk.journal.row_sets import without
-from mjbulk.models import Rejection, Unsettled
+from mjbulk.models import COUNT_NAMES, Rejection, Unsettled
 from mjbulk.outcomes.settle import JobOutcome, settle
 from mjbulk.run.chunk_rows import PartRows, RefusedEntries, RowsAtHand, StoredRows
 from mjbulk.run.context import RunContext
@@ -23,7 +24,9 @@ _NO_ROWS = "its error file names people, and the source is not at hand: resume t
 
 
 class Settling:
-    """Posts the outcomes of one chunk. Mutable state: the parts that were not posted yet, with their rows."""
+    """Posts the outcomes of one chunk. Mutable state: the parts that were not posted yet, with their rows, and counts
+    of what was posted.
+    """
 
     def __init__(
         self, parts: Parts, context: RunContext, *, rows: StoredRows | None, open_parts: Mapping[Part, PartRows]
@@ -35,6 +38,10 @@ class Settling:
         """Parts that may have been applied, and are not retried."""
         self.writing = 0
         """How many outcomes are being written down."""
+        self.outcomes: Counter[str] = Counter()
+        """How many rows have which outcome by the work of this process."""
+        self.cause = ""
+        """Why the first of them has none, if any has none."""
         self._parts = parts
         self._context = context
         self._rows = rows
@@ -124,8 +131,8 @@ class Settling:
         records = self._context.log.records_of(part.record, [*rejections, *unassigned])
         await self._write(part.settled(**figures), *records)
         part.become(Settled(), **figures)
+        self._tally(figures, figures["cause"])
         self._post(part, [*rejections, *unassigned])
-        self._context.emit("chunk.settled", part)
 
     async def _write(self, *records: PartRecord | RejectionRecord) -> None:
         self.writing += 1
@@ -144,9 +151,16 @@ class Settling:
         """Post that a part has no outcome: its rows are unknown, or were not sent."""
         rows = self._open.pop(part)
         why = Unsettled(rows=rows.ranges, cause=cause, job=part.job)
-        self._context.ledger.post_unsettled(why, **{"unknown" if sent else "not_sent": part.record.rows})
+        outcome = {"unknown" if sent else "not_sent": part.record.rows}
+        self._tally(outcome, mask(cause))
+        self._context.ledger.post_unsettled(why, **outcome)
         if sent and part.job is None:
             self.in_doubt.append(part.record)
+
+    def _tally(self, figures: Mapping[str, Any], cause: str) -> None:
+        self.outcomes.update({name: figures.get(name, 0) for name in COUNT_NAMES[1:]})
+        if figures.get("unknown") or figures.get("not_sent"):
+            self.cause = self.cause or cause
 
     def unposted(self) -> list[Part]:
         """Give the parts that were not posted yet."""

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from mjbulk.chunks.chunk import Body
 from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.events import Scope
 from mjbulk.mailjet.attempts import GaveUp, Patience, Unavailable, WasReset
 from mjbulk.mailjet.requests import Content
 from mjbulk.mailjet.transport import Doubt, usual_patience
@@ -191,7 +192,8 @@ class Submission:
             self.under_way = False
         context.refused_in_a_row = 0
         context.learned.passes(size, half_of=part.half_of)
-        context.emit("chunk.sent", part)
+        scope = Scope.current() or context.scope  # that of the chunk, in its task
+        context.engine.emit(scope.event("chunk.sent", job=job, rows=part.record.rows))
         context.notify()
 
     def _refused(self, part: Part, refusal: ApiError, size: int) -> list[Part]:

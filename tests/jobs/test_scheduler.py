@@ -259,12 +259,18 @@ async def test_a_reply_that_has_changed_is_news_and_an_event() -> None:
     """Each change wakes a caller once and is an event; a look that shows the same reply does neither."""
     mailjet = FakeMailjet()
     events: list[str] = []
-    scheduler = mailjet.scheduler(emit=lambda event: events.append(f"{event.status} {event.rows}"))
+    scheduler = mailjet.scheduler(emit=lambda event: events.append(f"{event.name}: {event.status} {event.rows}"))
     mailjet.jobs[1] = lambda now: DONE if now > 500 else JobReply(status="Importing", count=int(now > 100))
     news: list[float] = []
     loop = asyncio.get_running_loop()
     await scheduler.end_of(scheduler.watch(ref(1), 10, new=True), lambda: news.append(loop.time()))
-    assert events == ["Importing 0", "Importing 1", "Completed 10"]
+    assert events == [
+        "job.watched: None 10",
+        "job: Importing 0",
+        "job: Importing 1",
+        "job: Completed 10",
+        "job.ended: Completed 10",
+    ]
     assert len(news) == 3
     assert len(mailjet.calls) > 3
     await scheduler.aclose()

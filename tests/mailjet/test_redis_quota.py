@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -49,7 +50,9 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [f"{record.levelname} {record.getMessage()}" for record in caplog.records if record.name == "mjbulk.quota"]
+    return [
+        f"{record.levelname} {record.getMessage()}" for record in caplog.records if record.name == "mjbulk.requests"
+    ]
 
 
 # One pace for all
@@ -131,6 +134,7 @@ async def test_processes_share_what_a_server_allows() -> None:
 
 async def test_requests_wait_for_a_redis_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     """For as long as it takes: no request fails, none starts, and one warning says so. They go on at their pace."""
+    caplog.set_level(logging.INFO, "mjbulk")
     memory = Memory()
     made = gates(memory, 2, max_rate=50.0)
     await starts_of(made, 4)
@@ -145,7 +149,7 @@ async def test_requests_wait_for_a_redis_that_is_away(caplog: pytest.LogCaptureF
     assert starts[-1] - starts[0] >= 58 / 50
     assert messages(caplog) == [
         *[f"WARNING {WHERE} is away (nothing listens there): requests wait for it"] * 2,
-        *[f"WARNING {WHERE} is used again"] * 2,
+        *[f"INFO {WHERE} is used again"] * 2,
     ]
 
 
@@ -287,6 +291,7 @@ async def test_processes_that_begin_alone_count_each_other(how: str) -> None:
 
 async def test_a_redis_that_can_be_used_again_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
     """It is looked at every ten seconds; then all are paced together, and a number that has changed counts."""
+    caplog.set_level(logging.INFO, "mjbulk")
     memory = Memory()
     made = gates(memory, 2, max_rate=20.0)
     await starts_of(made, 60)
@@ -296,7 +301,7 @@ async def test_a_redis_that_can_be_used_again_is_used_again(caplog: pytest.LogCa
     await asyncio.sleep(11)
     assert 19 <= await rate_of(made, 400) <= 20.1
     assert memory.values["key"]
-    assert messages(caplog)[2:] == [f"WARNING {WHERE} is used again"] * 2
+    assert messages(caplog)[2:] == [f"INFO {WHERE} is used again"] * 2
 
 
 async def test_what_was_learned_is_kept_alone() -> None:

@@ -425,7 +425,7 @@ async def test_an_import_goes_on_without_such_a_redis(
     quota = RedisQuota(own_server.url, max_rate=100)
     async with Emulator() as emulator, mjbulk.Client(KEYS, World(emulator).settings(), quota=quota) as client:
         assert (await client.import_contacts([{"email": "ann@example.org"}], lists={1: "addnoforce"})).ok
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == "mjbulk.quota"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "mjbulk.requests"]
     assert USELESS[what][2] in warning
 
 

@@ -259,7 +259,7 @@ async def test_the_loop_goes_on_between_rows_that_are_a_little_slow(seconds: flo
     assert most < 0.1
 
 
-NAMED = "mjbulk.rows WARNING: the source"
+NAMED = "mjbulk WARNING: the source"
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
