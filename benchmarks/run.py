@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +143,7 @@ JSON = (
     Contender("aiohttp + orjson by hand", "with_aiohttp"),
 )
 JOURNAL = (Contender("mjbulk with a journal", "with_journal"), MJBULK)
+INGESTER = (Contender("mjbulk, put by 10,000 tasks", "with_ingester"), MJBULK)
 RECURRING = Contender("mjbulk, every third row recurs", "with_recurring", sends="")
 CSV = (
     MJBULK,
@@ -301,32 +302,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that the arguments name, and give the exit status: 1 if a figure was refused."""
     options = _options(arguments)
     sizes = _QUICK if options.quick else Sizes()
-    rounds = options.rounds or sizes.rounds
     cores = os.cpu_count()
     print(f"Python {platform.python_version()} on {platform.system()}, {cores} cores; {CHUNK:,} rows a chunk of JSON.")
     try:
         with tempfile.TemporaryDirectory(prefix="mjbulk-benchmark-") as folder:
-            if "json" in options.only:
-                _json(options.rows or sizes.rows, rounds)
-            if "lasting" in options.only:
-                _lasting(options.rows or sizes.lasting_rows, sizes.lasting, min(rounds, 3))
-            if "small" in options.only:
-                _small(options.rounds or sizes.small_rounds)
-            if "journal" in options.only:
-                _journal(options.rows or sizes.rows, rounds)
-            if "csv" in options.only:
-                _csv(Path(folder), options.megabytes or sizes.megabytes, rounds)
-            if "quota" in options.only:
-                title = f"The quota: a server that allows {quota.LIMIT} requests a second, and never says so"
-                print(f"\n### {title}\n\n{quota.table(sizes.learn, sizes.measure)}", flush=True)
-            if "polling" in options.only:
-                _polling(sizes)
-            if options.memory:
-                _memory(Path(folder), sizes, full=not options.quick)
+            tables = _tables(options, Path(folder), sizes)
+            for name in [name for name in tables if name in options.only]:
+                tables[name]()
     except Refused as why:
         print(f"refused: {why}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tables(options: argparse.Namespace, folder: Path, sizes: Sizes) -> dict[str, Callable[[], None]]:
+    """Give what makes each table, in the order in which they are made."""
+    rows, rounds = options.rows or sizes.rows, options.rounds or sizes.rounds
+    return {
+        "json": lambda: _json(rows, rounds),
+        "lasting": lambda: _lasting(options.rows or sizes.lasting_rows, sizes.lasting, min(rounds, 3)),
+        "small": lambda: _small(options.rounds or sizes.small_rounds),
+        "journal": lambda: _journal(rows, rounds),
+        "ingester": lambda: _ingester(rows, rounds),
+        "csv": lambda: _csv(folder, options.megabytes or sizes.megabytes, rounds),
+        "quota": lambda: _quota(sizes),
+        "polling": lambda: _polling(sizes),
+        "memory": lambda: _memory(folder, sizes, full=not options.quick),
+    }
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -334,13 +336,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    tables = ("json", "csv", "lasting", "small", "journal", "memory", "quota", "polling")
+    tables = ("json", "csv", "lasting", "small", "journal", "ingester", "memory", "quota", "polling")
     parser.add_argument("--only", choices=tables, nargs="+", default=("json", "csv"))
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")
     options = parser.parse_args(arguments)
-    options.memory = options.memory or "memory" in options.only
+    options.only = [*options.only, *(["memory"] if options.memory else [])]
     return options
 
 
@@ -375,12 +377,22 @@ def _journal(rows: int, rounds: int) -> None:
     compare(f"A journal on disk, JSON way: {rows:,} rows from an iterable", JOURNAL, task, rounds)
 
 
+def _ingester(rows: int, rounds: int) -> None:
+    task = Task(rows, "contacts a second", rows)
+    compare(f"An ingester: {rows:,} rows, each put by a task that waits for its outcome", INGESTER, task, rounds)
+
+
 def _csv(folder: Path, megabytes: float, rounds: int) -> None:
     file = folder / "contacts.csv"
     rows = write_csv(file, int(megabytes * _MEGA))
     size = file.stat().st_size / _MEGA
     contenders = [one for one in CSV if one.module != "curl" or shutil.which("curl")]
     compare(f"CSV way: {rows:,} rows, {size:.0f} MB", contenders, Task(rows, "MB a second", size, file), rounds)
+
+
+def _quota(sizes: Sizes) -> None:
+    title = f"The quota: a server that allows {quota.LIMIT} requests a second, and never says so"
+    print(f"\n### {title}\n\n{quota.table(sizes.learn, sizes.measure)}", flush=True)
 
 
 def _polling(sizes: Sizes) -> None:

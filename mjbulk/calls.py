@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mjbulk.chunks.frame import contacts_frame, list_contacts_frame
+from mjbulk.discreet import discreet
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs.watcher import JobWatcher, job_of
 from mjbulk.mailjet.http import SinkFailed
@@ -59,6 +60,7 @@ class Calls(ABC):
 
     # One request, one job
 
+    @discreet
     async def submit_contacts(self, contacts: Iterable[Row], *, lists: ListActions | None) -> JobWatcher:
         """POST contact/managemanycontacts once, and give the watcher of its job.
 
@@ -76,6 +78,7 @@ class Calls(ABC):
         ref = await sender.submit(contacts_frame(resolved).body(rows), Passage())
         return JobWatcher(ref, engine.scheduler, len(rows), new=True)
 
+    @discreet
     async def submit_list_contacts(
         self, list_id: ListRef, contacts: Iterable[Row], *, action: ActionLike
     ) -> JobWatcher:
@@ -92,11 +95,13 @@ class Calls(ABC):
         )
         return JobWatcher(JobRef("contactslist", job_id, number), engine.scheduler, len(rows), new=True)
 
+    @discreet
     async def upload_csvdata(self, list_id: ListRef, data: bytes) -> int:
         """Upload CSV text under a list, and give its DataID. It has no effect before `submit_csvimport` imports it."""
         request = upload_request(await self._list_id(list_id), data)
         return await self._ready().transport.send(request, decode_data_id, harmless=True)
 
+    @discreet
     async def submit_csvimport(
         self,
         data_id: int,
@@ -123,6 +128,7 @@ class Calls(ABC):
         job_id = await engine.transport.send(request, decode_job_id, harmless=False)
         return JobWatcher(JobRef("csvimport", job_id), engine.scheduler, new=True)
 
+    @discreet
     async def abort_csvimport(self, job: JobRef | int) -> Job:
         """Abort a csvimport, and give its state after that. Rows that it has imported stay.
 
@@ -136,10 +142,12 @@ class Calls(ABC):
         ref = JobRef("csvimport", job_id)
         return job_of(ref, await send(job_request(ref), decode_job), None)
 
+    @discreet
     async def batchjob(self, job_id: int) -> Mapping[str, Any]:
         """Give a batchjob exactly as Mailjet shows it: its fields are not documented, its times are Unix seconds."""
         return await self._ready().transport.send(batchjob_request(job_id), decode_batchjob)
 
+    @discreet
     async def save_error_file(self, job: JobRef | str, path: str | os.PathLike[str]) -> int:
         """Write the error file of a job exactly as Mailjet sends it, and give its size in bytes.
 
@@ -155,6 +163,7 @@ class Calls(ABC):
                 raise failed.why from None
             return file.tell()
 
+    @discreet
     def watch(self, job: JobRef | str) -> JobWatcher:
         """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for any other text."""
         ref = JobRef.parse(job) if isinstance(job, str) else job
@@ -168,6 +177,7 @@ class Calls(ABC):
 
     # One contact
 
+    @discreet
     async def set_excluded(self, contact: str | int, *, excluded: bool) -> ContactInfo:
         """Put a contact (address or ID) on the exclusion list, or take it off, and give the contact.
 
@@ -181,6 +191,7 @@ class Calls(ABC):
             raise ApiError(304, call="GET contact", advice="it shows no contact")
         return found
 
+    @discreet
     async def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
         """Give the lists that a contact (address or ID) is on. Raises ApiError with status 404 if there is no such
         contact.
@@ -188,6 +199,7 @@ class Calls(ABC):
         async for one in self._ready().account.subscriptions(_who(contact)):
             yield one
 
+    @discreet
     async def update_subscriptions(self, contact: str | int, lists: ListActions) -> Sequence[Subscription]:
         """Do an action for each list, and give the subscriptions to these lists after that.
 
@@ -206,18 +218,22 @@ class Calls(ABC):
 
     # The account
 
+    @discreet
     def lists(self) -> AsyncIterator[ContactsList]:
         """Give all lists of the account, from all pages."""
         return self._ready().account.lists()
 
+    @discreet
     async def create_list(self, name: str) -> ContactsList:
         """Create a list."""
         return await self._ready().account.create_list(name)
 
+    @discreet
     def properties(self) -> AsyncIterator[Property]:
         """Give all contact properties of the account, from all pages."""
         return self._ready().account.properties()
 
+    @discreet
     async def create_property(
         self, name: str, datatype: Datatype, *, namespace: Literal["static", "historic"] = "static"
     ) -> Property:

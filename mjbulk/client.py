@@ -14,6 +14,7 @@ import orjson
 from attrs import evolve
 
 from mjbulk.config import Assumptions, Credentials, Settings
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
 from mjbulk.journal.protocol import Journal
@@ -47,6 +48,7 @@ class Client(RunCalls):
     first call creates, and the unfinished runs.
     """
 
+    @discreet
     def __init__(
         self,
         credentials: Credentials | None = None,
@@ -63,6 +65,7 @@ class Client(RunCalls):
         resumed after the end of their process. ``quota`` is for a rate limit that several processes share. ``hooks``
         are plain functions, each called with every `Event`. Raises UsageError.
         """
+        self._state: Literal["new", "open", "closed"] = "new"
         self._hooks = guarded(hooks_of(hooks))
         super().__init__(open_journal(journal, self._hooks))
         self._credentials = credentials or Credentials.load()
@@ -70,7 +73,6 @@ class Client(RunCalls):
         self._assumptions = assumptions or Assumptions()
         self._quota = quota
         self._engine: Engine | None = None
-        self._state: Literal["new", "open", "closed"] = "new"
         self._pooled = False
         self._ingesters: WeakSet[Ingester] = WeakSet()
         self._home = Home("this client")
@@ -95,6 +97,8 @@ class Client(RunCalls):
         return client
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_settings"):  # what it was made with was refused
+            return "<Client, refused>"
         return f"<Client {self._settings.api_url} {self._state}, {len(self._runs)} runs>"
 
     # Opening and closing
@@ -110,6 +114,7 @@ class Client(RunCalls):
         if not self._pooled:
             await self.aclose(self._settings.drain if kind is None else 0.0)
 
+    @discreet
     async def aclose(self, drain: float | None = 0.0) -> None:
         """Wait at most ``drain`` seconds for unfinished runs (None: until they end), stop the others, and close.
 
@@ -170,6 +175,7 @@ class Client(RunCalls):
 
     # Many rows
 
+    @discreet
     async def import_contacts(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Report:
         """Import a source to its end, and give a report in which every row has one outcome.
 
@@ -194,6 +200,7 @@ class Client(RunCalls):
         """
         return await self._whole(self.start_import(source, lists=lists, **how))
 
+    @discreet
     def start_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> ImportRun:
         """Start an import in a task of this client, and give its run. Raises UsageError for wrong keywords."""
         return self._start(source, RunSpec.of(lists, how), how)
@@ -226,6 +233,7 @@ class Client(RunCalls):
             await finish(run.stop())
             raise
 
+    @discreet
     def ingest(
         self,
         *,
@@ -238,17 +246,28 @@ class Client(RunCalls):
         """Make an ingester, which gathers rows of many tasks into chunks: ``async with client.ingest(...) as it``.
 
         A chunk leaves when it is full, or ``linger`` seconds after its oldest row, and while fewer than ``max_chunks``
-        of the ingester are unfinished. At most ``max_waiting`` rows are in no chunk. ``lists`` and the other keywords
-        are those of `import_contacts`. Raises UsageError for wrong keywords.
+        of the ingester are unfinished: so at most ``max_chunks`` times `chunk_rows` rows go in the time of one job. At
+        most ``max_waiting`` rows are in no chunk. ``lists`` and the other keywords are those of `import_contacts`;
+        each row may have lists of its own. Raises UsageError for wrong keywords.
+
+        With a journal, entering it raises JournalError if that cannot be used. What an ingester has sent is written
+        down first. If its process ends, the next one that is entered finds out in the background what became of it,
+        for the counts that `runs` gives; it retries nothing.
         """
         if wrong := set(terms) - set(RunTerms.__annotations__):
             raise UsageError(f"an ingester has no {min(wrong)}=")
         ingester = Ingester(
-            self._ready(), RunSpec.of(lists, terms), linger=linger, max_chunks=max_chunks, max_waiting=max_waiting
+            self._ready(),
+            RunSpec.of(lists, terms),
+            linger=linger,
+            max_chunks=max_chunks,
+            max_waiting=max_waiting,
+            resume_others=self._resume_ingesters,
         )
         self._ingesters.add(ingester)
         return ingester
 
+    @discreet
     async def plan_import(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Plan:
         """Say what an import of this source would send, and what would go wrong, without sending a contact.
 
@@ -257,6 +276,7 @@ class Client(RunCalls):
         """
         return await make_plan(source_of(source), RunSpec.of(lists, how), self._ready())
 
+    @discreet
     async def retry_rejected(self, report: Report, fix: Callable[[Rejection], Row | None]) -> Report:
         """Import those rejected rows of a report that ``fix`` has corrected, with their row numbers and with the
         keywords of their run.
@@ -283,6 +303,7 @@ class Client(RunCalls):
         rows = corrected_rows(known if first is None else chain([first], known), fix, spec, columns)
         return await self._whole(self._start(numbered_source(rows, text=spec.text), spec, {}))
 
+    @discreet
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See
         `import_contacts`.
@@ -292,16 +313,19 @@ class Client(RunCalls):
         """
         return await self._whole(self.start_exclusion(source, excluded=True, **how))
 
+    @discreet
     async def include_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
         """Take people off the exclusion list. See `exclude_contacts`."""
         return await self._whole(self.start_exclusion(source, excluded=False, **how))
 
+    @discreet
     def start_exclusion(self, source: Addresses, *, excluded: bool, **how: Unpack[RunKeywords]) -> ImportRun:
         """Start `exclude_contacts` (True) or `include_contacts` in a task of this client, and give its run."""
         return self._start(source, RunSpec.of(None, how, excluded=excluded), how)
 
 
 @public
+@discreet
 async def import_contacts(
     source: Rows,
     *,

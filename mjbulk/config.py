@@ -15,6 +15,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import matches_re, optional
 
+from mjbulk.discreet import discreet, discreet_init
 from mjbulk.errors import UsageError
 from mjbulk.public import public
 from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checked
@@ -30,6 +31,7 @@ _KEY = checked(matches_re("[!-9;-~]+"), "the {} key is empty, or has a blank, a 
 
 
 @public
+@discreet_init
 @frozen(repr=False, eq=False)
 class Credentials:
     """An API key and its secret. Neither is in its repr, and it cannot be pickled.
@@ -41,13 +43,15 @@ class Credentials:
     private: str = field(validator=_KEY)
 
     @classmethod
+    @discreet
     def load(cls) -> Self:
         """Take the keys from MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, else from the TOML file that MJBULK_CONFIG names.
 
         Raises UsageError if they are in neither.
         """
-        known: dict[str, Any] = {**_config_file(), **{name: value for name, value in os.environ.items() if value}}
-        public, private = known.get("MJ_APIKEY_PUBLIC"), known.get("MJ_APIKEY_PRIVATE")
+        names = ("MJ_APIKEY_PUBLIC", "MJ_APIKEY_PRIVATE")
+        known = _config_file() if not all(map(os.environ.get, names)) else {}
+        public, private = (os.environ.get(name) or known.get(name) for name in names)
         if not isinstance(public, str) or not isinstance(private, str):
             raise UsageError(
                 "no API key: set MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, or name a TOML file with both in MJBULK_CONFIG"
@@ -109,6 +113,7 @@ _NUMBER_OR_NONE = checked(optional(POSITIVE), "{} is a number above 0")
 
 
 @public
+@discreet_init
 @frozen(kw_only=True)
 class Settings:
     """Numbers and addresses. A setting without an argument comes from ``MJBULK_<NAME>``, or else is the default.
@@ -172,7 +177,7 @@ class Settings:
             self._check_ssl(self.ssl)
         if self.min_upload_rate is not None:
             said = "min_upload_rate has no effect any more: slow uploads may take as long as they take"
-            warnings.warn(said, DeprecationWarning, stacklevel=3)
+            warnings.warn(said, DeprecationWarning, stacklevel=4)
 
     def _check_ssl(self, context: object) -> None:
         if not isinstance(context, ssl_module.SSLContext):
@@ -242,6 +247,7 @@ class Assumptions:
     """The most contacts that one JSON request may have (FACTS 1.9). Chunks have no more."""
 
     @classmethod
+    @discreet
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a file that ``mjbulk check`` has written. Raises UsageError for any other file."""
         try:

@@ -38,6 +38,7 @@ EventName = Literal[
     "journal.writing",
     "journal.written",
     "journal.failed",
+    "outcomes.unseen",
 ]
 
 

@@ -8,6 +8,7 @@ import attrs
 from attrs import frozen
 from attrs.validators import and_, ge, instance_of, le, min_len, not_
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import JobFailed, UsageError
 from mjbulk.public import public
 from mjbulk.validators import INT, checked
@@ -118,6 +119,7 @@ class JobRef:
     """The list of a ``contactslist`` job, for which Mailjet needs both IDs."""
 
     @classmethod
+    @discreet
     def parse(cls, text: str) -> Self:
         """Read ``contact:113``, ``contactslist:42/113`` or ``csvimport:7``.
 
@@ -257,6 +259,11 @@ class Progress(Counts):
     the run has ended."""
     stalled: Sequence[JobRef] = ()
     """Jobs that have not moved for half an hour or longer. That is not an error: they are still watched."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as plain data, for JSON; ``stalled`` jobs as texts."""
+        figures = {name: getattr(self, name) for name in ("requests", "rate", "eta", "held", "waiting_for")}
+        return {**super().as_dict(), "jobs": dict(self.jobs), **figures, "stalled": [str(ref) for ref in self.stalled]}
 
     @property
     def settled(self) -> int:

@@ -6,6 +6,7 @@ from typing import Self
 
 from mjbulk.client import Client
 from mjbulk.config import Assumptions, Credentials, Settings
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
 from mjbulk.log import guarded
@@ -23,6 +24,7 @@ class SessionPool:
     A key with a wrong secret never gets the client that was made with the right one. Mutable state: the clients.
     """
 
+    @discreet
     def __init__(
         self,
         settings: Settings | None = None,
@@ -44,8 +46,11 @@ class SessionPool:
         self._closing: Running[None] | None = None
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_settings"):  # what it was made with was refused
+            return "<SessionPool, refused>"
         return f"<SessionPool {self._settings.api_url}, {len(self._clients)} clients>"
 
+    @discreet
     def client(self, credentials: Credentials) -> Client:
         """Give the client of these credentials, the same one each time. The pool closes it; leaving it does not."""
         if not self._open:
@@ -72,6 +77,7 @@ class SessionPool:
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         await self.aclose(self._settings.drain if kind is None else 0.0)
 
+    @discreet
     async def aclose(self, drain: float | None = 0.0) -> None:
         """Close all clients side by side, and then the journal. See `Client.aclose`."""
         self._home.check()

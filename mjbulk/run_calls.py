@@ -7,6 +7,7 @@ import orjson
 from attrs import evolve
 
 from mjbulk.calls import Calls
+from mjbulk.discreet import discreet
 from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal.history import History
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
@@ -45,12 +46,15 @@ class RunCalls(Calls):
 
     # Runs that a journal knows
 
-    async def runs(self) -> AsyncIterator[RunInfo]:
-        """Give the runs of this account that are in the journal, the oldest first."""
+    @discreet
+    async def runs(self, *, ingesters: bool = False) -> AsyncIterator[RunInfo]:
+        """Give the runs of this account that are in the journal, the oldest first; those of ingesters on request."""
         self._ready()
         for run in await self._journal.runs(self._account()):
-            yield run
+            if ingesters or not run.ingester:
+                yield run
 
+    @discreet
     async def get_run(self, run_id: str) -> RunInfo:
         """Give what the journal knows about a run; the partitions of a run are added up.
 
@@ -62,6 +66,7 @@ class RunCalls(Calls):
             raise UsageError(f"the journal has no run {run_id!r} of this account")
         return parts[0] if len(parts) == 1 else together(parts)
 
+    @discreet
     async def get_report(self, run_id: str, *, partition: str | None = None) -> Report:
         """Give the report of a run that has ended, from the journal; one that stopped early says so in ``halted``.
 
@@ -70,6 +75,10 @@ class RunCalls(Calls):
         """
         engine = self._ready()
         known = await self._known(run_id, partition)
+        if known.run.kind == "ingester":
+            raise UsageError(
+                f"run {run_id!r} is that of an ingester: its callers had the outcomes, get_run has the counts"
+            )
         infos = await self._journal.runs(engine.owner, run_id)
         if any(info.state == "running" for info in infos if (info.partition or "") == known.run.partition):
             raise UsageError(f"run {run_id!r} is under way, and has no report yet")
@@ -87,6 +96,7 @@ class RunCalls(Calls):
             raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
         return known
 
+    @discreet
     async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:
         """Give what the journal knows about the chunks of a run and their jobs, in all its partitions.
 
@@ -98,6 +108,7 @@ class RunCalls(Calls):
             for chunk in known.chunk_infos() if known is not None else ():
                 yield chunk
 
+    @discreet
     def resume_import(
         self,
         run_id: str,
@@ -111,19 +122,29 @@ class RunCalls(Calls):
         The source is read from its beginning: ``source`` if it is given, otherwise the file that the run was started
         with. Without either, known jobs are settled, and other rows stay unsent. ``resend`` says which requests are
         retried after a lost answer; all other keywords are those with which the run was started. A run that has ended
-        gives its stored report. If the source has changed, the run stops with JournalRefused.
+        gives its stored report. If the source has changed, the run stops with JournalRefused. The run of an ingester
+        has no source: its known jobs are settled, and nothing is sent.
         """
         self._ready()
         given = None if source is None else source_of(source)
         return self._resume(run_id, partition, lambda spec: evolve(spec, resend=resend), given)
 
+    @discreet
     async def resume_all(self) -> Sequence[ImportRun]:
         """Resume all ``resumable`` runs of this account, each in a task of this client, and give them.
 
         Each is resumed as by `resume_import` without a source; a run that was started with ``resend="never"`` keeps
-        that. Runs that another process has open are left out. Raises JournalError.
+        that. Runs that another process has open are left out. Of ingesters whose process has ended, the jobs are
+        settled, and nothing is sent. Raises JournalError.
         """
-        found = [info for info in await self._journal.runs(self._account()) if info.state == "resumable"]
+        return await self._resume_found(await self._journal.runs(self._account()))
+
+    async def _resume_ingesters(self) -> Sequence[ImportRun]:
+        """Resume the runs of ingesters whose processes have ended."""
+        return await self._resume_found([info async for info in self.runs(ingesters=True) if info.ingester])
+
+    async def _resume_found(self, infos: Sequence[RunInfo]) -> Sequence[ImportRun]:
+        found = [info for info in infos if info.state == "resumable"]
         runs = [self._resume(info.run_id, info.partition, _carefully) for info in found]
         for run in runs:
             await run.opened()
@@ -147,12 +168,15 @@ class RunCalls(Calls):
 
         async def begin() -> Beginning:
             known = await self._known(run_id, partition)
+            if source is not None and known.run.kind == "ingester":
+                raise UsageError(f"run {run_id!r} is that of an ingester, which has no source")
             history = await self._journal.open_run(known.run)
             spec = terms(decode_spec(history.run.spec))
             return Beginning(source or _found(history.run.source), spec, RunLog(self._journal, history))
 
         return self._watch_run(ImportRun(run_id, begin, self._ready()))
 
+    @discreet
     async def purge_run(self, run_id: str) -> None:
         """Delete a run and all its partitions from the journal.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from mjbulk.discreet import forget
 from mjbulk.errors import UsageError
 
 _T = TypeVar("_T")
@@ -53,6 +54,7 @@ class Running(asyncio.Future[_T]):
             super().cancel()
             raise
         except BaseException as failure:
+            forget(failure)
             self.set_exception(failure)
             if isinstance(failure, KeyboardInterrupt | SystemExit):
                 raise  # it ends the loop

@@ -1,6 +1,16 @@
 """Every check of the project, in one command: ``python -m tests``. Arguments go to pytest.
 
-It stops at the first check that fails, and exits with its status.
+It stops at the first check that fails, and exits with its status. Longer forms of what it does a little of:
+
+- ``python tests/crash.py --seeds 5000`` kills runs at random points, again while they go on, and holds what came of
+  them against a run that nobody disturbed;
+- ``MJBULK_TEST_SEEDS=50000 pytest tests/whole/test_lost_imports.py`` loses answers of imports;
+- ``python tests/outages.py`` takes the server away from one to four processes;
+- ``python tests/proxies.py --long`` puts nginx, HAProxy and squid in between;
+- ``python tests/ingester_week.py`` lets a service live for a week;
+- ``MJBULK_TEST_ROWS=10000 pytest tests/whole/test_ingester_rates.py`` sends more rows to ingesters;
+- ``pip install -e '.[test-sources]'`` and ``python -m pytest tests/rows/more_sources.py`` read Dask, ibis, DataFusion,
+  MariaDB, fsspec and S3.
 """
 
 import os

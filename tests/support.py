@@ -1,6 +1,7 @@
 """What tests share: a small world of emulator and clients."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import chain
@@ -10,6 +11,7 @@ import pytest
 from attrs import frozen
 
 import mjbulk
+from mjbulk.models import COUNT_NAMES
 from mjbulk.testing import Emulator, Fault, Knobs
 
 
@@ -85,6 +87,22 @@ def extra(library: str) -> Any:
     return pytest.importorskip(library, reason=f"{library} is missing: pip install -e '.[test-all]'")
 
 
+def _check_outcomes(report: mjbulk.Report, rows: list[int]) -> None:
+    """Ask for the outcome of each row, or of some where there are many: the sums agree with the counts."""
+    step = len(rows) // 2000 + 1
+    found = [report.outcome_of(row) for row in rows[::step]]
+    assert [outcome.row for outcome in found] == rows[::step]
+    if step == 1:
+        states = Counter(outcome.state for outcome in found)
+        assert states == Counter({name: getattr(report, name) for name in COUNT_NAMES[1:]})
+    for outcome in found:
+        assert (outcome.rejection is not None) == (outcome.state == "rejected")
+        assert (outcome.cause is not None) == (outcome.state in ("unknown", "not_sent"))
+        assert outcome.rejection is None or outcome.rejection.row == outcome.row
+    with pytest.raises(mjbulk.UsageError):
+        report.outcome_of(max(rows, default=0) + 1)
+
+
 def balanced(report: mjbulk.Report) -> mjbulk.Report:
     """Give the report, whose books have to add up: each row has one outcome, and is in one list of rows alone."""
     rows = {
@@ -101,5 +119,6 @@ def balanced(report: mjbulk.Report) -> mjbulk.Report:
     }
     assert len(set(chain.from_iterable(rows.values()))) == report.rows
     assert all(some and some.start > 0 for why in report.unsettled for some in why.rows)
+    _check_outcomes(report, [row for some in rows.values() for row in some])
     assert {row for one in report.rejections if one.row is None for row in one.candidates} <= {*rows["unsettled"]}
     return report

@@ -324,10 +324,13 @@ def test_a_contender_that_fails_is_refused() -> None:
         run.run([sys.executable, "-c", "import sys; sys.stderr.write('it broke'); sys.exit(3)"])
 
 
-def test_the_cost_of_a_journal_is_a_ratio() -> None:
-    command = [sys.executable, "-m", "benchmarks", "--only", "journal", "--rows", "3000", "--rounds", "1"]
+@pytest.mark.parametrize(
+    ("table", "first"), [("journal", "mjbulk with a journal"), ("ingester", "mjbulk, put by 10,000 tasks")]
+)
+def test_a_cost_is_a_ratio(table: str, first: str) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", table, "--rows", "3000", "--rounds", "1"]
     root = Path(run.__file__).parents[1]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50, cwd=root)
     assert (done.returncode, done.stderr) == (0, "")
-    (ratio,) = [line for line in done.stdout.splitlines() if line.startswith("| mjbulk with a journal / mjbulk |")]
+    (ratio,) = [line for line in done.stdout.splitlines() if line.startswith(f"| {first} / mjbulk |")]
     assert float(ratio.split("|")[2]) > 0

@@ -1,15 +1,23 @@
-"""The guides' own commands, and the official Python package, are answered as the guides say."""
+"""Mailjet's guides: their commands, and the official Python package, are answered as they say. The guides of mjbulk:
+their code runs.
+"""
 
+import asyncio
 import json
+import re
+import runpy
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from guides import COMMANDS
+from support import extra
 
-from mjbulk.testing import Knobs, serve_in_thread
+import mjbulk
+from mjbulk.testing import Fault, Knobs, Mailjet, serve_in_thread
 
 
 class Shop:
@@ -168,3 +176,82 @@ def test_the_official_package(shop: Shop) -> None:
     shop.ended("import: job", ID_JOB=made.json()["Data"][0]["ID"])
     assert client.csvimport.get(id=made.json()["Data"][0]["ID"]).json()["Data"][0]["Status"] == "Completed"
     assert "ann@example.org" in shop.emulator.contacts
+
+
+# The guides of mjbulk
+
+GUIDES = Path(mjbulk.__file__).parent / "guides"
+POST = "POST contact/managemanycontacts"
+
+
+def program_of(guide: str, folder: Path) -> dict[str, Any]:
+    """Run the code of a guide, and give its names."""
+    (code,) = re.findall(r"```python\n(.*?)```", (GUIDES / f"{guide}.md").read_text(encoding="utf-8"), re.DOTALL)
+    (folder / "program.py").write_text(code, encoding="utf-8")
+    return runpy.run_path(str(folder / "program.py"))
+
+
+@pytest.mark.extra
+@pytest.mark.real_time
+async def test_a_web_service(mailjet: Mailjet, tmp_path: Path) -> None:
+    """Forms are answered at once, and go together. One that is refused here is not taken."""
+    httpx = extra("httpx")
+    mailjet.emulator.create_property("firstname", "str")
+    app = program_of("web", tmp_path)["app"]
+    transport = httpx.ASGITransport(app=app)
+    people = [{"email": f"p{number}@example.org", "firstname": "Ann"} for number in range(20)]
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://shop") as web:
+        posts = (web.post("/signups", json=one) for one in [*people, {"email": "nobody", "firstname": "Bob"}])
+        answers = await asyncio.gather(*posts)
+    assert [answer.status_code for answer in answers] == [202] * 20 + [422]
+    assert mailjet.emulator.count(POST) == 1
+    assert len(mailjet.contacts) == 20
+
+
+class FakeQueue:
+    """Messages that come once, and what became of them."""
+
+    def __init__(self, messages: Sequence[Any]) -> None:
+        self.messages = messages
+        self.acknowledged: list[str] = []
+        self.dead: dict[str, str] = {}
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for message in self.messages:
+            yield message
+
+    def acknowledge(self, message: Any) -> None:
+        self.acknowledged.append(message.id)
+
+    def dead_letter(self, message: Any, why: str) -> None:
+        self.dead[message.id] = why
+
+
+@pytest.mark.real_time
+async def test_a_queue(mailjet: Mailjet, tmp_path: Path) -> None:
+    """Each outcome says what becomes of its message. One that comes again brings nobody back who has left."""
+    program, done, now = program_of("etl", tmp_path), set[str](), time.time()
+    mailjet.reject("bad@example.org", "Invalid email")
+
+    def message(name: str, age: float = 0.0) -> Any:
+        return program["Message"](id=name, sent_at=now - age, row={"email": f"{name}@example.org"})
+
+    async def consumed(*messages: Any, action: mjbulk.ActionWord = "addforce") -> FakeQueue:
+        queue = FakeQueue(messages)
+        await program["consume"](queue, done, action)
+        return queue
+
+    first = await consumed(message("ann"), message("bob"), message("bad"), message("no address"))
+    assert (first.acknowledged, set(first.dead)) == (["ann", "bob"], {"bad", "no address"})
+    for name in ("ann", "bob"):
+        mailjet.emulator.unsubscribe(f"{name}@example.org")
+    done.remove("bob")  # the entry got lost
+    again = await consumed(message("ann"), message("bob", age=7200.0))
+    assert (again.acknowledged, again.dead) == (["ann"], {"bob": "too old"})
+    assert {mailjet.contacts[f"{name}@example.org"].lists[1] for name in ("ann", "bob")} == {"unsub"}
+    mailjet.emulator.fault(POST, Fault.drop_after())
+    lost = await consumed(message("cat"))
+    assert (lost.acknowledged, list(lost.dead)) == ([], ["cat"])
+    assert lost.dead["cat"].startswith("unknown")
+    mailjet.emulator.fault(POST, Fault.drop_after())
+    assert (await consumed(message("cat"), action="addnoforce")).acknowledged == ["cat"]

@@ -1,5 +1,6 @@
 """The records that users hold."""
 
+import json
 import pickle
 from datetime import UTC, datetime
 from typing import Any
@@ -164,12 +165,16 @@ def test_a_repr_is_of_use() -> None:
 
 
 def test_counts_are_plain_data() -> None:
-    """as_dict has the six counts, in their order, and a Progress no more than that."""
+    """as_dict has the six counts, in their order; that of a Progress has all of it."""
     counts: dict[str, Any] = {"rows": 21, "accepted": 1, "rejected": 2, "superseded": 3, "unknown": 4, "not_sent": 5}
     assert list(COUNT_NAMES) == list(counts)
     assert Counts(**counts).as_dict() == counts
-    progress = Progress(**counts, jobs={"Completed": 1}, requests=9)
-    assert progress.as_dict() == counts
+    progress = Progress(**counts, jobs={"Completed": 1}, requests=9, stalled=(JobRef("contact", 7),))
+    assert json.loads(json.dumps(progress.as_dict())) == {
+        **counts, "jobs": {"Completed": 1}, "requests": 9, "rate": 0.0, "eta": None, "held": 0, "waiting_for": None,
+        "stalled": ["contact:7"],
+    }  # fmt: skip
+    assert {*progress.as_dict()} == {f.name for f in attrs.fields(Progress)}
     assert progress.settled == 15
 
 

@@ -45,7 +45,7 @@ def books(report: mjbulk.Report) -> list[Any]:
     rejected = sorted((r.row or 0, r.message, r.match, r.origin) for r in balanced(report).rejections)
     rows = [list(report.accepted_rows()), list(report.superseded_rows()), rejected]
     unsettled = {(why.rows, why.job) for why in report.unsettled}
-    return [report.as_dict() | {"seconds": 0}, rows, unsettled, set(report.jobs), str(report.halted)]
+    return [report.as_dict() | {"seconds": 0, "unsettled": None}, rows, unsettled, set(report.jobs), str(report.halted)]
 
 
 async def test_the_report_of_a_run_is_in_its_journal(world: World, begin: Begin) -> None:

@@ -12,6 +12,7 @@ from mjbulk.chunks.frame import csv_frame
 from mjbulk.config import Settings
 from mjbulk.models import ImportOptions
 from mjbulk.rows.block import Block
+from mjbulk.rows.codes import Code
 from mjbulk.rows.csv_text import decode_record, encode_record, write_records
 from mjbulk.rows.layout import Layout
 from mjbulk.rows.values import Column, ColumnFault, RowFault
@@ -59,9 +60,9 @@ class CsvEncoder:
         columns = [addresses if column is None else _cells(column, block, layout, faults) for column in plan]
         records = self._records(block, layout, plan, columns)
         if self._refuse_empty:
-            self._refuse("".__eq__, "an empty cell would erase the property", columns, faults)
+            self._refuse("".__eq__, "value.null", "an empty cell would erase the property", columns, faults)
         if "\0" in "".join(records):
-            self._refuse(_has_nul, "the value has a NUL in it, which CSV cannot carry", columns, faults)
+            self._refuse(_has_nul, "value.nul", "the value has a NUL in it, which CSV cannot carry", columns, faults)
         return addresses, _encode_all(records, faults)
 
     def _records(
@@ -85,6 +86,7 @@ class CsvEncoder:
     def _refuse(
         self,
         wrong: Callable[[str], bool],
+        code: Code,
         why: str,
         columns: Sequence[Sequence[str]],
         faults: dict[int, RowFault],
@@ -93,7 +95,7 @@ class CsvEncoder:
         for name, cells in zip(self._header, columns, strict=True):
             for index, cell in enumerate(cells):
                 if wrong(cell):
-                    faults.setdefault(index, RowFault(name, why))
+                    faults.setdefault(index, RowFault(code, name, why))
 
     def _plan(self, layout: Layout) -> list[Column | None]:
         """Say which column of these rows fills which column of the header. Raises ColumnFault for an extra column."""
@@ -101,7 +103,9 @@ class CsvEncoder:
         for name in by_target:
             if name not in self._header:
                 raise ColumnFault(
-                    name, f"the first row has no column {name!r}: on the CSV way all rows have its columns"
+                    "column.extra",
+                    name,
+                    f"the first row has no column {name!r}: on the CSV way all rows have its columns",
                 )
         missing = Column(-1, "", "", "str", str, plain=True)
         plan = [None if name == "email" else by_target.get(name, missing) for name in self._header]
@@ -153,7 +157,7 @@ def _encode_all(records: Sequence[str], faults: dict[int, RowFault]) -> list[byt
     except UnicodeEncodeError:
         for index, record in enumerate(records):
             if not _is_text(record):
-                faults.setdefault(index, RowFault(None, "the row is no valid Unicode text"))
+                faults.setdefault(index, RowFault("value.unicode", None, "the row is no valid Unicode text"))
         return [record.encode(errors="replace") for record in records]
 
 

@@ -134,6 +134,11 @@ class Builder:
         return len(self._encoded)
 
     @property
+    def size(self) -> int:
+        """How many rows it has."""
+        return len(self._rows) + sum(len(held.rows) for held in self._extras.values())
+
+    @property
     def rows(self) -> list[int]:
         """The numbers of its rows, ascending."""
         return sorted([*self._rows, *self.extra_rows])

@@ -9,6 +9,7 @@ from typing import Any, Self
 from attrs import define, field, frozen
 
 from mjbulk.chunks.frame import Frame
+from mjbulk.discreet import Hidden
 from mjbulk.journal.row_sets import ranges_of
 from mjbulk.journal.shape import PLAIN, Shape
 from mjbulk.mailjet.requests import Content
@@ -85,7 +86,7 @@ class Body:
             return self.data
         between = len(self.frame.between)
         start, stop = (len(self.frame.head) + self.ends[at] + at * between for at in (entries.start, entries.stop))
-        return b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail))
+        return Hidden(b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail)))
 
 
 @frozen(kw_only=True)

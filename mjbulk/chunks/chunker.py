@@ -25,7 +25,8 @@ The chunks that were cut stand in one queue, in the order of their numbers. Noth
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 from mjbulk.chunks.builder import Batch, Builder, Held, Rules, digest_of
@@ -53,10 +54,16 @@ class Chunker:
     """
 
     def __init__(
-        self, rules: Rules, store: Store, recorded: Sequence[Recorded] = (), people: PeopleInFlight | None = None
+        self,
+        rules: Rules,
+        store: Store,
+        recorded: Sequence[Recorded] = (),
+        people: PeopleInFlight | None = None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         """Begin with the first row of the source. ``recorded`` are the chunks of an earlier process, by their numbers:
-        no chunk is cut before all of them are found again. ``people`` is a table of another size.
+        no chunk is cut before all of them are found again. ``people`` is a table of another size. ``numbers`` are those
+        of chunks, where several chunkers share them.
         """
         self.found: deque[Chunk] = deque()
         """Recorded chunks that were found unchanged; the pipeline takes them from the left."""
@@ -83,8 +90,13 @@ class Chunker:
         self._held_since = array("Q")  # rows after the last window that were held
         self._freed_since = array("Q")  # those of them that are in chunks by now
         self._ended = False
-        self._open = Builder(len(recorded) + 1, rules)
-        self.people.begin(len(recorded) + 1)
+        self._numbers = numbers or count(len(recorded) + 1)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a chunk."""
+        self._open = Builder(next(self._numbers), self._rules)
+        self.people.begin(self._open.number)
 
     @property
     def held_numbers(self) -> list[int]:
@@ -95,6 +107,11 @@ class Chunker:
     def open_numbers(self) -> list[int]:
         """The numbers of rows in the open chunk, ascending."""
         return self._open.rows
+
+    @property
+    def open_rows(self) -> int:
+        """How many rows are in the open chunk."""
+        return self._open.size
 
     @property
     def all_cut(self) -> bool:
@@ -306,8 +323,7 @@ class Chunker:
         self._last = chunk.last
         self.unfinished.add(number)
         self.cut.append(chunk)
-        self._open = Builder(number + 1, self._rules)
-        self.people.begin(number + 1)
+        self._begin()
 
     def _holes(self, window: int) -> list[int]:
         """Give the rows that are held in the window of the open chunk, which ends here."""

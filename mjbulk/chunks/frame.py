@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import orjson
 from attrs import frozen
 
+from mjbulk.discreet import Hidden
 from mjbulk.terms import Action
 
 
@@ -23,9 +24,9 @@ class Frame:
         """Give the size in bytes of a body with this number of rows."""
         return len(self.head) + len(self.tail) + row_bytes + max(rows - 1, 0) * len(self.between)
 
-    def body(self, rows: Sequence[bytes]) -> bytes:
+    def body(self, rows: Sequence[bytes]) -> Hidden:
         """Join encoded rows into a body."""
-        return b"".join((self.head, self.between.join(rows), self.tail))
+        return Hidden(b"".join((self.head, self.between.join(rows), self.tail)))
 
 
 def contacts_frame(lists: Sequence[tuple[int, Action]] | None) -> Frame:

@@ -90,7 +90,8 @@ def finish(report: "Report", rejects: str | None, *, as_json: bool, resume: str 
         except OSError as why:
             tell(f"the rejected rows could not be written to {rejects}: {why.strerror}")
             status, rejects = UNFINISHED, None
-    say(json.dumps(report.as_dict()) if as_json else str(report))
+    figures = {name: value for name, value in report.as_dict().items() if name not in ("halted", "unsettled")}
+    say(json.dumps(figures) if as_json else str(report))
     tell_next(report, rejects, resume)
     return status
 

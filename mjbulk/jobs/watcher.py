@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
 
+from mjbulk.discreet import discreet
 from mjbulk.jobs.scheduler import Scheduler
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import Job, JobRef, Rejection, Rejections
+from mjbulk.outcomes.codes import code_of
 from mjbulk.outcomes.error_file import ErrorFile, RowError
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.settle import relevant_file
@@ -38,6 +40,7 @@ class JobWatcher:
             return job_of(self.ref, self._job.ended.reply, self._job.ended.file, ended=True)
         return job_of(self.ref, self._job.reply, None) if self._job.reply else None
 
+    @discreet
     async def wait(self, timeout: float | None = None) -> Job:
         """Wait for the job's end and give the job, whatever its outcome.
 
@@ -85,7 +88,14 @@ class JobRejections(Rejections):
 
     def __iter__(self) -> Iterator[Rejection]:
         for error in self._errors:
-            yield Rejection(row=None, email=error.email, field=error.field, message=error.message, match="unmatched")
+            yield Rejection(
+                row=None,
+                email=error.email,
+                field=error.field,
+                code=code_of(error.message, error.cells),
+                message=error.message,
+                match="unmatched",
+            )
 
     def __repr__(self) -> str:
         return f"<{len(self)} rejections>"

@@ -16,8 +16,13 @@ def facts_of(run: RunRecord, cut: int, refused: int, parts: Sequence[PartSums]) 
     """Add up the records of a run. ``cut`` rows are in its chunks, and mjbulk refused ``refused`` rows."""
     spec = decode_spec(run.spec)
     actions = [action for _, action in spec.lists or ()]
+    gathers = run.kind == "ingester"
+    if gathers:  # the counts of chunks whose records were deleted
+        cut += run.rows
+        parts = [*parts, PartSums(state="settled", **{name: getattr(run, name) for name in SUMS})]
     return RunFacts(
         closed=run.closed,
+        gathers=gathers,
         whole=run.whole,
         located=bool(run.source),
         csv=spec.via == "csv",
@@ -42,6 +47,7 @@ def info_of(run: RunRecord, facts: RunFacts, *, is_open: bool) -> RunInfo:
         complete=complete,
         cause=None if is_open or complete else run.cause or unclosed or None,
         created=run.created,
+        ingester=facts.gathers,
     )
 
 
@@ -72,7 +78,8 @@ class History:
         for part in parts:
             if part.state != "halved":
                 by_chunk.setdefault(part.chunk, []).append(part)
-        if numbers != list(range(1, len(numbers) + 1)) or len(by_chunk) != len(numbers):
+        gaps = run.kind != "ingester" and numbers != list(range(1, len(numbers) + 1))
+        if gaps or len(by_chunk) != len(numbers):
             raise damaged("chunks are missing")
         for chunk in chunks:
             ends = [0, *(part.end for part in by_chunk[chunk.number])]
@@ -158,19 +165,24 @@ class UnsettledRows:
             self._rejected[record.chunk, record.first].append(record.row)
 
     def __iter__(self) -> Iterator[Unsettled]:
+        yield from (why for why, _ in self.with_doubt())
+
+    def with_doubt(self) -> Iterator[tuple[Unsettled, bool]]:
+        """Give rows, and whether they may have been sent: then they are unknown, and else not sent."""
         for part in self._parts:
             rejected = sorted(self._rejected.get((part.chunk, part.first), ()))
-            yield Unsettled(
+            why = Unsettled(
                 rows=without(self._sets.of_part(part), rejected) if _has_rows(part) else (),
-                cause=part.cause or self._why(part),
+                cause=part.cause or _UNSETTLED[part.state if self._sent(part) else "unsent"],
                 job=JobRef.parse(part.job) if part.job else None,
             )
+            yield why, self._sent(part)
         if self._read:  # rows were read that are in no chunk, and were not refused
-            yield Unsettled(rows=self._sets.pending(self._read), cause=self._run.cause or _UNSETTLED["unsent"])
+            why = Unsettled(rows=self._sets.pending(self._read), cause=self._run.cause or _UNSETTLED["unsent"])
+            yield why, False
 
-    def _why(self, part: PartRecord) -> str:
-        sent = part.state == "watched" or _alike(part).in_doubt(csv=self._csv)
-        return _UNSETTLED[part.state if sent else "unsent"]
+    def _sent(self, part: PartRecord) -> bool:
+        return part.state in ("settled", "watched") or _alike(part).in_doubt(csv=self._csv)
 
 
 def _has_rows(part: PartRecord) -> bool:

@@ -9,6 +9,7 @@ state             if
 ``resumable``     the process that had it open ended without closing it
 ``resumable``     a job of it can be watched: a part is watched, without a cause
 ``resumable``     a lost answer of it can be looked for: a part in doubt was uploaded, and has no cause
+``settled``       it is of an ingester, which has no source
 ``resumable``     something of it waits for its source, and the journal knows where that is
 ``needs_source``  the source was not read to its end, or not every row of it is in a chunk
 ``needs_source``  rows of it were not sent
@@ -54,10 +55,12 @@ class RunInfo(Counts):
     """Why it stopped early, with addresses masked."""
     created: str = ""
     """When it began, in RFC 3339."""
+    ingester: bool = False
+    """Whether it is of an ingester, and has no source."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as plain data, for JSON."""
-        names = ("run_id", "partition", "state", "complete", "cause", "created")
+        names = ("run_id", "partition", "state", "complete", "cause", "created", "ingester")
         about = {name: getattr(self, name) for name in names}
         return {**about, **super().as_dict()}
 
@@ -106,6 +109,7 @@ def together(parts: Sequence[RunInfo]) -> RunInfo:
         complete=all(part.complete for part in parts),
         cause=next((part.cause for part in parts if part.cause), None),
         created=parts[0].created,
+        ingester=parts[0].ingester,
     )
 
 
@@ -150,6 +154,8 @@ class RunFacts:
 
     closed: bool
     """Whether the process that had the run has written how it ended."""
+    gathers: bool = False
+    """Whether it is of an ingester."""
     whole: bool
     """Whether the source was read to its end, and each of its rows is in a chunk or was refused."""
     located: bool
@@ -191,6 +197,8 @@ class RunFacts:
 
     def waits_for_source(self) -> bool:
         """Tell whether something can be done only with the source."""
+        if self.gathers:
+            return False
         return not self.whole or self.counts().not_sent > 0 or any(map(self._waits, self.parts))
 
     def _goes_on(self, part: PartSums) -> bool:

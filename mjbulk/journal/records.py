@@ -14,6 +14,9 @@ halved    two other parts, which have its entries                      the other
 settled   its outcome, before that is counted                          it is skipped, and keeps its outcome
 ========  ===========================================================  ===============================================
 
+The run of an ingester is of a kind of its own. It has no source, and it may last for weeks: so when a chunk of it has
+ended, its counts are added to those of the run, and its records are deleted. Numbers of such chunks have gaps.
+
 Records that wait are written together, in one transaction. A record holds numbers, digests, words of mjbulk and, with
 addresses masked, words of Mailjet; never a contact, a value or a key. Each record has a check sum. A journal with a
 record that does not match its check sum is refused.
@@ -73,6 +76,13 @@ class RunRecord:
     fence: int = 0
     """The number of the process that has opened it last: a new one each time. A process with another number no longer
     holds it. The journal itself writes it."""
+    kind: Literal["", "ingester"] = ""
+    """Empty for the run of a source. In the run of an ingester, ``rows`` and the counts below are those of the chunks
+    whose records were deleted, and of rows that mjbulk refused."""
+    accepted: int = 0
+    rejected: int = 0
+    superseded: int = 0
+    unknown: int = 0
 
 
 @frozen(kw_only=True)
@@ -169,7 +179,17 @@ class NoteRecord:
     text: str
 
 
-Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | CommandRecord | NoteRecord
+@frozen(kw_only=True)
+class EndedChunk:
+    """Says that the records of a chunk are to be deleted, after the records that are written with it. It is not
+    stored.
+    """
+
+    run: int
+    number: int
+
+
+Record = RunRecord | ChunkRecord | PartRecord | RejectionRecord | CommandRecord | NoteRecord | EndedChunk
 
 
 def run_of(record: Record) -> int | None:

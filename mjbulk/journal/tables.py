@@ -38,6 +38,7 @@ from mjbulk.journal.info import SUMS, PartSums, RunFacts
 from mjbulk.journal.records import (
     ChunkRecord,
     CommandRecord,
+    EndedChunk,
     NoteRecord,
     PartRecord,
     Record,
@@ -95,6 +96,11 @@ _RUNS = Table(
     _added("cause", Text, ""),
     _added("reading", Text, ""),
     _added("fence", BigInteger, "0"),
+    _added("kind", Text, ""),
+    _added("accepted", BigInteger, "0"),
+    _added("rejected", BigInteger, "0"),
+    _added("superseded", BigInteger, "0"),
+    _added("unknown", BigInteger, "0"),
 )
 _CHUNKS = Table(
     "mjbulk_2_chunks",
@@ -219,14 +225,26 @@ LAYOUT = Layout(TABLES, _sum_of)
 
 
 def write(connection: Connection, insert: Insert, records: Sequence[Record]) -> None:
-    """Write records. A record replaces the one with the same key; of several with one key the last is written."""
+    """Write records, and then delete those of chunks that have ended. A record replaces the one with the same key; of
+    several with one key the last is written.
+    """
     by_kind: dict[type[Any], dict[Any, Record]] = {}
     for record in records:
-        by_kind.setdefault(type(record), {})[_KEYS[type(record)](record)] = record
+        if not isinstance(record, EndedChunk):
+            by_kind.setdefault(type(record), {})[_KEYS[type(record)](record)] = record
     for cls, latest in by_kind.items():
         # In the order of their keys, so that two processes never wait for each other.
         values = [_values(latest[key]) for key in sorted(latest)]
         connection.execute(_upsert(insert, cls), values)  # type: ignore[arg-type]  # classes can be hashed
+    if over := [{"of": record.run, "chunk": record.number} for record in records if isinstance(record, EndedChunk)]:
+        for statement in _DELETE_CHUNK:
+            connection.execute(statement, over)
+
+
+_DELETE_CHUNK = [
+    delete(table).where(table.c.run == bindparam("of"), number == bindparam("chunk"))
+    for table, number in ((_REJECTIONS, _REJECTIONS.c.chunk), (_PARTS, _PARTS.c.chunk), (_CHUNKS, _CHUNKS.c.number))
+]
 
 
 def _values(record: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.mailjet.remembered import Remembered
 from mjbulk.mailjet.replies import decode_jobs, decode_lists, decode_properties, decode_subscriptions
@@ -54,6 +55,7 @@ class AccountCalls:
         """Ask for the contact properties."""
         return self._pages(lambda offset: page_request("contactmetadata", offset), decode_properties)
 
+    @discreet
     def subscriptions(self, contact: str | int) -> AsyncIterator[Subscription]:
         """Give the lists that a contact is on."""
         return self._pages(lambda offset: subscriptions_request(contact, offset), decode_subscriptions)

@@ -21,6 +21,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from mjbulk.config import Credentials, Settings
+from mjbulk.discreet import Secret
 from mjbulk.mailjet.connector import Connector
 from mjbulk.mailjet.no_answer import Ends
 from mjbulk.mailjet.requests import Content, Request
@@ -217,8 +218,8 @@ class Exchange:
         )
 
     def _sign(self) -> str:
-        pair = f"{self._credentials.public}:{self._credentials.private}"
-        return f"Basic {b64encode(pair.encode()).decode()}"
+        pair = Secret(f"{self._credentials.public}:{self._credentials.private}")
+        return Secret(f"Basic {b64encode(pair.encode()).decode()}")
 
     def _url(self, path: str) -> URL:
         """Give the URL of a path, as encoded. Raises ValueError for one that leads to another origin."""

@@ -26,6 +26,7 @@ from uuid import uuid4
 
 from attrs import astuple, define, field
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import Error, UsageError
 from mjbulk.mailjet.pace import Pace
 from mjbulk.mailjet.quota import Step
@@ -80,6 +81,7 @@ class RedisQuota:
     number of processes that was known last.
     """
 
+    @discreet
     def __init__(self, url: str, *, max_rate: float) -> None:
         """Open no connection yet."""
         if not fits(POSITIVE, max_rate):
@@ -95,7 +97,7 @@ class RedisQuota:
         self._warned: set[str] = set()  # of why keys are alone
 
     def __repr__(self) -> str:
-        return f"<RedisQuota {self.max_rate:g} a second>"
+        return f"<RedisQuota {getattr(self, 'max_rate', 0.0):g} a second>"
 
     async def change(self, key: str, step: Step[_T]) -> _T:
         """Apply a step to the pace of a key; see `Quota.change`. Waits while Redis does not answer.

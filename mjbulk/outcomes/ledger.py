@@ -23,6 +23,7 @@ class Ledger:
         self.jobs: list[JobRef] = []
         self.accepted_rows = RowSet()
         self.superseded_rows = RowSet()
+        self.not_sent_rows = RowSet()
 
     @contextmanager
     def recalling(self) -> Iterator[None]:
@@ -50,9 +51,9 @@ class Ledger:
         self.accepted += rows
         self.superseded += superseded
 
-    def post_rejections(self, rejections: Sequence[Rejection]) -> None:
-        """Post rows that were refused, here or by Mailjet, and keep errors that mean no single row: the rows that these
-        may mean are posted as unknown.
+    def post_rejections(self, rejections: Sequence[Rejection], job: JobRef | None = None) -> None:  # noqa: ARG002  # of interest to another kind of books
+        """Post rows that were refused, here or by the ``job`` at Mailjet, and keep errors that mean no single row: the
+        rows that these may mean are posted as unknown.
 
         Raises OSError, when all are posted, if they can only be kept in memory.
         """
@@ -64,7 +65,13 @@ class Ledger:
         self.unknown += unknown
         self.not_sent += not_sent
         if unknown or not_sent:
-            self.unsettled.append(why)
+            self.note_unsettled(why, sent=not not_sent)
+
+    def note_unsettled(self, why: Unsettled, *, sent: bool) -> None:
+        """Note which rows are unknown, as those are that may have been ``sent``, or were not sent."""
+        self.unsettled.append(why)
+        for some in () if sent else why.rows:
+            self.not_sent_rows.add_range(some)
 
     def note_cause(self, why: Unsettled, *, unknown: int) -> None:
         """Post what is said of a job that has ended: why rows are unknown, or that counts do not agree."""

@@ -25,12 +25,12 @@ class OutcomeLedger(Ledger):
             for row in some:
                 self._tell(Outcome(row=row, state="superseded" if row in joined else "accepted", job=job))
 
-    def post_rejections(self, rejections: Sequence[Rejection]) -> None:
+    def post_rejections(self, rejections: Sequence[Rejection], job: JobRef | None = None) -> None:
         """Give rows their outcome. An error that means no single row is in the cause of those that it may mean."""
         for rejection in rejections:
             if rejection.row is not None:
                 self.rejected += 1
-                self._tell(Outcome(row=rejection.row, state="rejected", rejection=rejection))
+                self._tell(Outcome(row=rejection.row, state="rejected", rejection=rejection, job=job))
 
     def post_unsettled(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:
         """Give rows their outcome."""

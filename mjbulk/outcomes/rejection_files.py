@@ -14,7 +14,7 @@ import orjson
 
 from mjbulk.models import Rejection, Rejections
 
-REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin")
+REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin", "code")
 
 
 @contextmanager

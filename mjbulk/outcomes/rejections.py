@@ -1,6 +1,8 @@
 """The rejections of a run. Few of them are in memory, even if there are many."""
 
 import weakref
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import merge
@@ -34,7 +36,9 @@ class RejectionStore(Rejections):
         self._spill = Spill(folder)
         self._refs: list[SpillRef] = []
         self._recent: list[Rejection] = []
-        self._count = 0
+        self._numbers = array("Q")  # the row of each; 0 if it is not known
+        self._ends: list[int] = []  # of the groups in the file
+        self._by_row = array("Q")  # their positions, by their rows
         self._bytes = 0
         for rejection in rejections:
             with suppress(OSError):  # they are in memory anyway
@@ -43,24 +47,41 @@ class RejectionStore(Rejections):
     def add(self, *rejections: Rejection) -> None:
         """Add some more. Raises OSError, when all were added, if there is no room for them but in memory."""
         self._recent += rejections
-        self._count += len(rejections)
+        self._numbers.extend(map(_row_of, rejections))
         self._bytes += sum(weight((rejection.data or {}).values()) for rejection in rejections)
         if len(self._recent) >= _IN_MEMORY or self._bytes >= _BYTES_IN_MEMORY:
             if not self._refs:
                 weakref.finalize(self, self._spill.close)
             self._refs.append(_store(self._spill, self._recent))
+            self._ends.append(len(self._numbers))
             self._recent, self._bytes = [], 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
     def __iter__(self) -> Iterator[Rejection]:
         refs, recent = list(self._refs), list(self._recent)  # both at the same time: it may grow while it is iterated
         yield from _stored(self._spill, refs)
         yield from recent
 
+    def of_row(self, row: int) -> Rejection | None:
+        """Give the rejection of a row, or None. The first call sorts the numbers of all rows."""
+        if len(self._by_row) != len(self._numbers):
+            self._by_row = array("Q", sorted(range(len(self._numbers)), key=self._numbers.__getitem__))
+        place = bisect_left(self._by_row, row, key=self._numbers.__getitem__)
+        if row < 1 or place == len(self._by_row) or self._numbers[self._by_row[place]] != row:
+            return None
+        return self._at(self._by_row[place])
+
+    def _at(self, position: int) -> Rejection:
+        group = bisect_right(self._ends, position)
+        begin = self._ends[group - 1] if group else 0
+        if group == len(self._refs):
+            return self._recent[position - begin]
+        return next(islice(_stored(self._spill, self._refs[group : group + 1]), position - begin, None))
+
     def __repr__(self) -> str:
-        return f"<{self._count} rejections>"
+        return f"<{len(self)} rejections>"
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, RejectionStore) else NotImplemented

@@ -1,6 +1,7 @@
 """The report of a run: its books and its rejections, as plain data that outlives the client."""
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,8 @@ import attrs
 from attrs import frozen
 
 from mjbulk.errors import Error, RowsRejected, UsageError
-from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejections, SupportsArrow, Unsettled, summary_of_run
+from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, SupportsArrow, Unsettled, summary_of_run
+from mjbulk.outcome import Outcome, OutcomeState
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.row_set import RowSet
@@ -38,18 +40,44 @@ class Report(Counts):
     """Why the run stopped early; None if it did not."""
     rows_accepted: RowSet = attrs.field(factory=RowSet, repr=False)
     rows_superseded: RowSet = attrs.field(factory=RowSet, repr=False)
+    rows_not_sent: RowSet = attrs.field(factory=RowSet, repr=False)
     rejections: Rejections = attrs.field(factory=RejectionStore)
     """The rows that mjbulk or Mailjet refused."""
     unsettled: Sequence[Unsettled] = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
     """Why rows are unknown or were not sent, and which counts do not agree."""
 
     def accepted_rows(self) -> Iterator[range]:
-        """Give the numbers of the rows that were accepted, as ranges, ascending."""
+        """Give the numbers of the rows that were accepted, as ranges: ascending, none of them in two.
+
+        Rows that were superseded are not among them.
+        """
         return self.rows_accepted.ranges()
 
     def superseded_rows(self) -> Iterator[range]:
         """Give the numbers of the rows that a later row of the same person has replaced, as ranges, ascending."""
         return self.rows_superseded.ranges()
+
+    def outcome_of(self, row: int) -> Outcome:
+        """Say what became of a row, by its number.
+
+        ``job`` is known of rows that are unknown, and not of others. Raises UsageError if the run has read no such row.
+        """
+        if row in self.rows_accepted:
+            return Outcome(row=row, state="accepted")
+        if row in self.rows_superseded:
+            return Outcome(row=row, state="superseded")
+        if (rejection := self._rejection_of(row)) is not None:
+            return Outcome(row=row, state="rejected", rejection=rejection)
+        for why in self.unsettled:
+            if _has(why.rows, row):
+                state: OutcomeState = "not_sent" if row in self.rows_not_sent else "unknown"
+                return Outcome(row=row, state=state, job=why.job, cause=why.cause)
+        raise UsageError(f"run {self.run_id} has read no row {row}: rows are counted from 1")
+
+    def _rejection_of(self, row: int) -> Rejection | None:
+        if isinstance(self.rejections, RejectionStore):
+            return self.rejections.of_row(row)
+        return next((rejection for rejection in self.rejections if rejection.row == row), None)
 
     @property
     def ok(self) -> bool:
@@ -81,18 +109,28 @@ class Report(Counts):
         return "\n".join(f"{name.replace('_', ' '):<10}  {figure:>{width}}" for name, figure in figures.items())
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts and figures as plain data, for JSON; ``jobs`` is a number."""
+        """Give all but the rejections as plain data, for JSON, without personal data.
+
+        ``jobs`` is a number, ``halted`` a sentence or None. Each of ``unsettled`` has ``rows``, which are pairs of a
+        first and a last number, ``cause`` and ``job``.
+        """
         figures = {"jobs": len(self.jobs), "requests": self.requests, "seconds": round(self.seconds, 3)}
-        return {"run_id": self.run_id, **super().as_dict(), **figures, "complete": self.complete}
+        return {
+            "run_id": self.run_id,
+            **super().as_dict(),
+            **figures,
+            "complete": self.complete,
+            "halted": self.halted and str(self.halted),
+            "unsettled": [_plain(why) for why in self.unsettled],
+        }
 
     def write_rejections(self, path: str | os.PathLike[str]) -> int:
         """Write the rejected rows to a file, and give their number.
 
         The ending of its name decides: ``.csv`` is safe to open in a spreadsheet, ``.jsonl`` has the rows as they were
-        given, and ``.json`` is one object with the figures of `as_dict`, ``halted``, ``unsettled``, and the list
-        ``rejections``. The columns are ``row, email, field, message, match, origin``, and after them those of the
-        source. The file appears when it is whole, or not at all; only its owner can read it. Raises UsageError for
-        another ending.
+        given, and ``.json`` is one object with all of `as_dict`, and the list ``rejections``. The columns are ``row,
+        email, field, message, match, origin, code``, and after them those of the source. The file appears when it is
+        whole, or not at all; only its owner can read it. Raises UsageError for another ending.
         """
         target = Path(path)
         write = self._writers().get(target.suffix.casefold())
@@ -103,27 +141,26 @@ class Report(Counts):
         return len(self.rejections)
 
     def _writers(self) -> dict[str, Callable[[Rejections, IO[bytes]], None]]:
-        return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self._head())}
-
-    def _head(self) -> dict[str, Any]:
-        """Give all but the rejections as plain data; ranges of rows as their first and their last."""
-        unsettled = [
-            {
-                "rows": [[rows.start, rows.stop - 1] for rows in why.rows],
-                "cause": why.cause,
-                "job": why.job and str(why.job),
-            }
-            for why in self.unsettled
-        ]
-        return {**self.as_dict(), "halted": self.halted and str(self.halted), "unsettled": unsettled}
+        return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self.as_dict())}
 
     def to_arrow(self) -> SupportsArrow:
         """Give the rejections as a table that pandas, polars, pyarrow and DuckDB can read, any number of times.
 
         A few rows of it are in memory at once. Its columns are ``row, email, field, message, match, origin,
-        candidates`` (a list of numbers) and ``data`` (the row as it was given, as JSON). Raises UsageError if the extra
-        ``arrow`` is missing.
+        code, candidates`` (a list of numbers) and ``data`` (the row as it was given, as JSON). Raises UsageError if the
+        extra ``arrow`` is missing.
         """
         from mjbulk.outcomes.rejection_table import RejectionTable  # noqa: PLC0415  # an extra, loaded when it is used
 
         return RejectionTable(self.rejections)
+
+
+def _plain(why: Unsettled) -> dict[str, Any]:
+    rows = [[some.start, some.stop - 1] for some in why.rows]
+    return {"rows": rows, "cause": why.cause, "job": why.job and str(why.job)}
+
+
+def _has(ranges: Sequence[range], row: int) -> bool:
+    """Say whether ascending ranges have a number."""
+    place = bisect_right(ranges, row, key=lambda some: some.start) - 1
+    return place >= 0 and row in ranges[place]

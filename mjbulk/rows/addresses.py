@@ -79,16 +79,16 @@ def check_address(value: Any) -> str:
     Raises RowFault if it is missing or cannot be an address.
     """
     if is_null(value):
-        raise RowFault(EMAIL, "the address is missing")
+        raise RowFault("address.missing", EMAIL, "the address is missing")
     if not isinstance(value, str):
-        raise RowFault(EMAIL, f"the address is a {type(value).__name__}, not a text")
+        raise RowFault("address.type", EMAIL, f"the address is a {type(value).__name__}, not a text")
     address = str.strip(value)
     if not address:
-        raise RowFault(EMAIL, "the address is missing")
+        raise RowFault("address.missing", EMAIL, "the address is missing")
     if not address.isascii() and (strange := next(filter(_is_strange, address), None)):
-        raise RowFault(EMAIL, f"the address has a character that no address has: {_name(strange)}")
+        raise RowFault("address.invalid", EMAIL, f"the address has a character that no address has: {_name(strange)}")
     if not is_address(address):
-        raise RowFault(EMAIL, _what_is_wrong(address))
+        raise RowFault("address.invalid", EMAIL, _what_is_wrong(address))
     return address
 
 

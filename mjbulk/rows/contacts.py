@@ -117,7 +117,7 @@ def encode(contact: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(contact)
     except TypeError:
-        raise RowFault(_undecodable(contact), "the value is no valid Unicode text") from None
+        raise RowFault("value.unicode", _undecodable(contact), "the value is no valid Unicode text") from None
 
 
 def _undecodable(contact: Mapping[str, Any]) -> str | None:

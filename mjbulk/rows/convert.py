@@ -11,6 +11,7 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
+from mjbulk.rows.codes import BadValue
 from mjbulk.rows.dates import Dates
 
 _YES = frozenset({"true", "t", "yes", "y", "on", "1", "1.0"})
@@ -41,12 +42,12 @@ def to_str(value: Any) -> str:
 
 def _written(value: float | Decimal) -> str:
     if value in _INFINITE:
-        raise ValueError("is infinite")
+        raise BadValue("value.range", "is infinite")
     if isinstance(value, float):
         value = Decimal(int(value) if value == value // 1 else repr(value))
     _, digits, exponent = value.as_tuple()
     if isinstance(exponent, int) and max(len(digits) + exponent, -exponent) > _MOST_DIGITS:
-        raise ValueError("is a number of too many digits")
+        raise BadValue("value.range", "is a number of too many digits")
     return format(value, "f")
 
 
@@ -60,7 +61,7 @@ def to_int(value: Any) -> int:
     elif isinstance(value, bool) or not isinstance(value, Real | Decimal) or value in _INFINITE or value != value // 1:
         raise ValueError("is no whole number")
     if not _INT64[0] <= value <= _INT64[-1]:
-        raise ValueError("is too large a number")
+        raise BadValue("value.range", "is too large a number")
     return int(value)
 
 
@@ -71,7 +72,7 @@ def _to_float(value: Any) -> float:
         raise ValueError("is no number")
     number = float(value)
     if number in _INFINITE:
-        raise ValueError("is infinite")
+        raise BadValue("value.range", "is infinite")
     return number
 
 

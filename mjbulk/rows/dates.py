@@ -11,6 +11,8 @@ from typing import Any
 
 from attrs import frozen
 
+from mjbulk.rows.codes import BadValue
+
 _UNIX = range(10**8, 10**10 + 1)
 """Seconds that are read as Unix time: March 1973 to November 2286."""
 _DAY = range(10**7, 10**8)
@@ -77,7 +79,7 @@ class Dates:
         try:
             return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
         except OverflowError:
-            raise ValueError("is a time before the year 1 or after the year 9999") from None
+            raise BadValue("value.range", "is a time before the year 1 or after the year 9999") from None
 
     def _in_zone(self, when: datetime) -> datetime:
         """Give a time in the zone. Raises ValueError if clocks have it twice or never."""
@@ -88,7 +90,9 @@ class Dates:
             return first
         again = first.astimezone(UTC).astimezone(self.zone)
         never = again.replace(tzinfo=None) != first.replace(tzinfo=None)
-        raise ValueError(f"is a time that {self.zone} has {'never' if never else 'twice'}: clocks change then")
+        raise BadValue(
+            "value.clock_change", f"is a time that {self.zone} has {'never' if never else 'twice'}: clocks change then"
+        )
 
 
 def _whole(text: str) -> int:
@@ -108,5 +112,7 @@ def _of_number(number: int) -> int | date:
         except ValueError:
             raise ValueError("is a number of eight digits that is no date") from None
     if abs(number) > _UNIX[-1]:
-        raise ValueError("is a number too large for Unix seconds: milliseconds have to be divided by 1,000")
+        raise BadValue(
+            "value.range", "is a number too large for Unix seconds: milliseconds have to be divided by 1,000"
+        )
     raise ValueError("is a number that is no date: neither YYYYMMDD nor Unix seconds from 1973 to 2286")

@@ -4,6 +4,7 @@ import codecs
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.rows.packed import Pieces, SourceUnreadable
 
@@ -18,6 +19,7 @@ Texts = AsyncGenerator[tuple[str, bool], None]
 """Pieces of a text, each with whether it is the last."""
 
 
+@discreet
 async def with_last(pieces: Pieces) -> AsyncGenerator[tuple[bytes, bool], None]:
     """Give each piece with False, and after them an empty one with True: it is the last."""
     async with aclosing(pieces):
@@ -26,6 +28,7 @@ async def with_last(pieces: Pieces) -> AsyncGenerator[tuple[bytes, bool], None]:
     yield b"", True
 
 
+@discreet
 async def texts_of(pieces: Pieces, encoding: str) -> Texts:
     """Decode pieces up to the first byte that cannot be decoded. Gives each text, and whether it is the last."""
     decoder = codecs.getincrementaldecoder(encoding)()

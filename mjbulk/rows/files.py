@@ -13,6 +13,7 @@ from inspect import isawaitable, iscoroutinefunction, signature
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.public import public
 from mjbulk.rows.loop_hold import BREATH
@@ -118,6 +119,7 @@ def _takes_size(read: Callable[..., Any]) -> bool:
     return True
 
 
+@discreet
 async def _pieces_of_path(path: Path) -> Pieces:
     thread, opened = DaemonThread(_THREAD), ExitStack()
     try:
@@ -132,6 +134,7 @@ async def _pieces_of_path(path: Path) -> Pieces:
         thread.end(opened.close)
 
 
+@discreet
 async def _pieces_of_file(file: Any, read: Callable[[int], Any]) -> Pieces:
     thread = DaemonThread(_THREAD)
     try:
@@ -142,6 +145,7 @@ async def _pieces_of_file(file: Any, read: Callable[[int], Any]) -> Pieces:
         thread.end()
 
 
+@discreet
 async def _pieces(file: Any, read: Callable[[int], Any], thread: DaemonThread) -> Pieces:
     reader = OpenFile(file, lambda: thread.ended, read)
     while True:
@@ -163,6 +167,7 @@ async def _pieces(file: Any, read: Callable[[int], Any], thread: DaemonThread) -
             yield data
 
 
+@discreet
 async def _pieces_of_async(read: Callable[[int], Any]) -> Pieces:
     """Read a file whose bytes are awaited in the event loop."""
     while True:
@@ -186,6 +191,7 @@ def _bytes_of(piece: Any) -> bytes:
 # Iterables of bytes
 
 
+@discreet
 async def _pieces_of_stream(stream: AsyncIterable[Any]) -> Pieces:
     clock = asyncio.get_running_loop().time
     gathered = _Gathered()
@@ -208,6 +214,7 @@ async def _pieces_of_stream(stream: AsyncIterable[Any]) -> Pieces:
         yield piece
 
 
+@discreet
 async def _pieces_of_iterable(stream: Iterable[Any]) -> Pieces:
     """Read in a thread: these are bodies of requests, parts of uploads and the like, which block."""
     thread = DaemonThread(_THREAD)

@@ -21,6 +21,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from mjbulk.discreet import discreet
 from mjbulk.rows.block import Block, Given, blocks_of, weight
 from mjbulk.rows.convert import to_str
 from mjbulk.rows.files import Failures, unreadable_after
@@ -84,7 +85,7 @@ def _without_rest(row: Given) -> BadRow:
     rest = rest if isinstance(rest, list | tuple) else [rest]
     message = f"the row has {len(values) + len(rest)} fields, the header has {len(values)}"
     more = [f"field {number}" for number in range(len(values) + 1, len(values) + len(rest) + 1)]
-    return BadRow(Given((*values, *more), (*values.values(), *rest)), RowFault(None, message))
+    return BadRow(Given((*values, *more), (*values.values(), *rest)), RowFault("row.fields", None, message))
 
 
 def cursor_batch(cursor: Any) -> Callable[[Sequence[Any]], Batch]:
@@ -114,6 +115,7 @@ def fetched(cursor: Any) -> Iterator[Any]:
         yield from rows
 
 
+@discreet
 async def iterable_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
@@ -137,6 +139,7 @@ async def iterable_batches(
         pull.check()
 
 
+@discreet
 async def thread_batches(
     rows: Iterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
@@ -159,6 +162,7 @@ async def thread_batches(
         thread.end()
 
 
+@discreet
 async def _grouped(rows: Sequence[Any], group: Callable[[Sequence[Any]], Batch]) -> AsyncGenerator[Batch, None]:
     """Give rows as a batch, or the rows of a table, which comes alone."""
     if len(rows) == 1 and is_piece(rows[0]):
@@ -272,6 +276,7 @@ def _weight(row: Any) -> int:
     return 0
 
 
+@discreet
 async def async_batches(
     rows: AsyncIterable[Any], group: Callable[[Sequence[Any]], Batch] = batch_of
 ) -> AsyncGenerator[Batch, None]:
@@ -289,6 +294,7 @@ async def async_batches(
                     yield batch
 
 
+@discreet
 async def _gathered(rows: AsyncIterable[Any]) -> AsyncGenerator[Sequence[Any], None]:
     """Give as many rows at once as a batch has."""
     batch: list[Any] = []
@@ -354,4 +360,5 @@ def _as_text(value: Any) -> str:
         value = plain(value)
         return "" if is_null(value) else to_str(value)
     except Exception:  # noqa: BLE001  # a user's value may raise anything when it is read
-        raise RowFault(None, f"a {type(value).__name__} is no value of a row that came as text") from None
+        message = f"a {type(value).__name__} is no value of a row that came as text"
+        raise RowFault("value.type", None, message) from None

@@ -98,7 +98,7 @@ class Layout:
             fields[_EXCLUSION] = _read_field(_EXCLUSION, "bool", columns[self.excluded], faults)
             if not self.rules.includes:
                 included = [index for index, value in enumerate(fields[_EXCLUSION]) if value is False]
-                faults.update(dict.fromkeys(included, RowFault(_EXCLUSION, _INCLUDES)))
+                faults.update(dict.fromkeys(included, RowFault("exclusion.ended", _EXCLUSION, _INCLUDES)))
         properties = {
             column.target: column.read_all(columns[column.index], faults, text=self.rules.text)
             for column in self.properties
@@ -110,7 +110,9 @@ class Layout:
         if self.rules.dates.zone is not None:
             return None
         columns = [column for column in self.properties if column.index in block.zoneless]
-        return next((ColumnFault(of.source, NO_ZONE) for of in columns if of.datatype == "datetime"), None)
+        return next(
+            (ColumnFault("value.zone", of.source, NO_ZONE) for of in columns if of.datatype == "datetime"), None
+        )
 
     def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
         """Give the addresses of ``size`` rows, and note the bad ones in ``faults``, by index."""
@@ -150,7 +152,9 @@ def check_unnamed(
 def _unnamed(number: int) -> ColumnFault:
     helps = "; DataFrame.to_csv() writes its index there, unless index=False" if number == 1 else ""
     return ColumnFault(
-        None, f"column {number} has no name, and a value in it: name it, or pick others with columns={helps}"
+        "column.unnamed",
+        None,
+        f"column {number} has no name, and a value in it: name it, or pick others with columns={helps}",
     )
 
 
@@ -175,14 +179,14 @@ def flatten(row: Given, nested: int) -> Given:
     if is_null(inner):
         inner = {}
     if not isinstance(inner, Mapping):
-        raise RowFault("Properties", "Properties is no mapping of names to values")
+        raise RowFault("properties.invalid", "Properties", "Properties is no mapping of names to values")
     try:
         own, values = tuple(inner), tuple(inner.values())
         hash(own)
     except Exception:  # noqa: BLE001  # a user's mapping may raise anything when it is taken apart
-        raise RowFault("Properties", "Properties cannot be read") from None
+        raise RowFault("properties.invalid", "Properties", "Properties cannot be read") from None
     if any(isinstance(name, str) and name.casefold() == PROPERTIES for name in own):
-        raise RowFault("Properties", "there are Properties in Properties")
+        raise RowFault("properties.invalid", "Properties", "there are Properties in Properties")
     names = (*row.names[:nested], *row.names[nested + 1 :], *own)
     return Given(names, (*row.values[:nested], *row.values[nested + 1 :], *values))
 
@@ -203,11 +207,13 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
         if folded not in _roles(rules):
             rest.append((index, source, target))
         elif folded in roles:
-            raise ColumnFault(source, f"two columns are {folded!r}")
+            raise ColumnFault("column.twice", source, f"two columns are {folded!r}")
         elif folded == EXCLUDED and rules.via_csv:
-            raise ColumnFault(source, "the CSV way cannot set IsExcludedFromCampaigns")
+            raise ColumnFault("column.not_sendable", source, "the CSV way cannot set IsExcludedFromCampaigns")
         elif folded == PROPERTIES and rules.columns is not None:
-            raise ColumnFault(source, "columns= picks properties by their own names, not a mapping of them")
+            raise ColumnFault(
+                "column.not_sendable", source, "columns= picks properties by their own names, not a mapping of them"
+            )
         else:
             roles[folded] = index
     try:
@@ -215,7 +221,7 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
     except ColumnFault:
         if EMAIL in roles:
             raise
-        raise ColumnFault(EMAIL, no_address(names, text=rules.text)) from None
+        raise ColumnFault("address.missing", EMAIL, no_address(names, text=rules.text)) from None
     return Layout(
         email=roles.get(EMAIL),
         name=roles.get(NAME),
@@ -251,11 +257,11 @@ def _chosen(names: Sequence[Any], columns: Mapping[str, str] | None) -> list[tup
                 continue
             _check_name(source)
         elif picked is None:
-            raise ColumnFault(None, f"the name of a column is a {type(name).__name__}, not a text")
+            raise ColumnFault("column.name", None, f"the name of a column is a {type(name).__name__}, not a text")
         else:
             continue
         if source in chosen:
-            raise ColumnFault(source, f"two columns are named {source!r}")
+            raise ColumnFault("column.twice", source, f"two columns are named {source!r}")
         chosen[source] = (index, source, source if picked is None else picked[source])
     return list(chosen.values())
 
@@ -264,10 +270,10 @@ def _check_name(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise ColumnFault(None, "the name of a column is no valid Unicode text") from None
+        raise ColumnFault("column.name", None, "the name of a column is no valid Unicode text") from None
     if name.startswith(_MISREAD_BOM):
         why = "the first name begins with a byte order mark that was read as letters"
-        raise ColumnFault(None, f"{why}: read the file with encoding='utf-8-sig'")
+        raise ColumnFault("column.name", None, f"{why}: read the file with encoding='utf-8-sig'")
 
 
 _MISREAD_BOM = "ï»¿"
@@ -279,13 +285,15 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules
     for index, source, target in chosen:
         known = _defined(target, rules.properties)
         if known is None:
-            raise ColumnFault(source, f"there is no property {target!r}")
+            raise ColumnFault("column.unknown", source, f"there is no property {target!r}")
         if known.namespace.casefold() != "static":
             raise ColumnFault(
-                source, f"property {known.name!r} is {known.namespace}: only static ones can be set in bulk"
+                "column.not_static",
+                source,
+                f"property {known.name!r} is {known.namespace}: only static ones can be set in bulk",
             )
         if known.name in seen:
-            raise ColumnFault(source, f"two columns are property {known.name!r}")
+            raise ColumnFault("column.twice", source, f"two columns are property {known.name!r}")
         seen.add(known.name)
         datatype = known.datatype.casefold()
         plain = datatype not in _CONVERTED

@@ -23,7 +23,7 @@ class Nameless(ColumnFault):
     """A row has no named fields. The first row of a source that is so refuses the source."""
 
     def __init__(self, row: Any) -> None:
-        super().__init__(None, _remedy(row))
+        super().__init__("row.nameless", None, _remedy(row))
 
 
 def take_apart(row: Any) -> Given:
@@ -39,7 +39,8 @@ def take_apart(row: Any) -> Given:
     except RowFault:
         raise
     except Exception as why:  # noqa: BLE001  # a user's row may raise anything when it is taken apart
-        raise RowFault(None, f"the fields of this {kind.__name__} cannot be read ({type(why).__name__})") from None
+        message = f"the fields of this {kind.__name__} cannot be read ({type(why).__name__})"
+        raise RowFault("row.unreadable", None, message) from None
 
 
 _KNOWN: WeakKeyDictionary[type, Take] = WeakKeyDictionary()

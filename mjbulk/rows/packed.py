@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 
 Pieces = AsyncGenerator[bytes, None]
@@ -39,6 +40,7 @@ class SourceUnreadable(Exception):  # a signal to the reader of the rows, not an
         self.cause = cause
 
 
+@discreet
 async def unpacked(packed: Pieces, *, required: bool = False) -> Pieces:
     """Unpack gzip, and pass on text. Raises UsageError for other kinds of files, and if gzip is ``required`` and it is
     another.

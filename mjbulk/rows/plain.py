@@ -13,6 +13,8 @@ from types import NoneType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from mjbulk.rows.codes import BadValue
+
 _NULLS = frozenset({"NAType", "NaTType", "UnsetType"})
 """What pandas and msgspec have for nothing."""
 _OWN = frozenset({str, int, float, bool, NoneType, Decimal, date, datetime, list, dict, tuple, bytes})
@@ -73,7 +75,7 @@ def _of_decimal128(value: Any) -> Any:
 
 
 def _secret(value: Any) -> Any:
-    raise ValueError(f"is a {type(value).__name__}: what is secret is not sent")
+    raise BadValue("value.secret", f"is a {type(value).__name__}: what is secret is not sent")
 
 
 def _odd(value: Any) -> Any:

@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow, SupportsCursor
 from mjbulk.public import public
@@ -127,6 +128,7 @@ Addresses = Rows | Iterable[str] | AsyncIterable[str]
 
 
 @public
+@discreet
 def csv_source(
     file: File,
     *,
@@ -167,6 +169,7 @@ _UNSAID = {"header_row": 1, "null": None, "escape": None}
 
 
 @public
+@discreet
 def jsonl_source(file: File) -> Source:
     """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as by `csv_source`."""
     pieces = pieces_of(file)
@@ -174,6 +177,7 @@ def jsonl_source(file: File) -> Source:
 
 
 @public
+@discreet
 def excel_source(file: File, *, sheet: str | int = 0) -> Source:
     """Read contacts from a spreadsheet (.xlsx, .xlsm, .xlsb, .xls or .ods): a path, or a file as `csv_source` takes it.
 
@@ -194,6 +198,7 @@ def excel_source(file: File, *, sheet: str | int = 0) -> Source:
 
 
 @public
+@discreet
 def in_thread(rows: Iterable[Row] | SupportsCursor) -> Source:
     """Read contacts from an iterable that may block, such as a database cursor, in a thread of its own: meanwhile the
     event loop goes on.

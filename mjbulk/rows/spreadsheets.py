@@ -17,6 +17,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from python_calamine import CalamineError, CalamineWorkbook
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable_after
@@ -32,6 +33,7 @@ _EXACT = 2**53
 """From here on not each whole number is a float."""
 
 
+@discreet
 async def sheet_batches(
     path: Path | None, pieces: Callable[[], Pieces] | None, sheet: str | int
 ) -> AsyncGenerator[Batch, None]:
@@ -58,6 +60,7 @@ async def sheet_batches(
         thread.end()
 
 
+@discreet
 async def _gathered(pieces: Pieces) -> io.BytesIO:
     found = io.BytesIO()
     async with aclosing(pieces):

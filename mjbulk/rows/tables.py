@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.block import Block
@@ -108,6 +109,7 @@ def _open_parquet(path: Path) -> Iterator[Any]:
             yield from table.iter_batches(_READ_ROWS, row_groups=[group])
 
 
+@discreet
 async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator[list[Block], None]:
     thread = DaemonThread("mjbulk table")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.csv_form import CsvCleaner, CsvForm
@@ -26,6 +27,7 @@ from mjbulk.rows.values import RowFault
 # CSV
 
 
+@discreet
 async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Findings) -> AsyncGenerator[Batch, None]:
     """Give the rows of CSV, and note what may surprise. The first record names the columns; the first block has these
     names and no row.
@@ -122,16 +124,17 @@ def _fitted(cells: Sequence[str], size: int) -> Sequence[str]:
 
 def _bad_record(records: Records, index: int, names: tuple[str, ...]) -> BadRow:
     if index in records.faults:
-        return BadRow(None, RowFault(None, records.faults[index]))
+        return BadRow(None, RowFault("row.unreadable", None, records.faults[index]))
     cells = records.rows[index]
     message = f"the row has {len(cells)} fields, the header has {len(names)}"
     more = tuple(f"field {number}" for number in range(len(names) + 1, len(cells) + 1))
-    return BadRow(Given((*names, *more), cells), RowFault(None, message))
+    return BadRow(Given((*names, *more), cells), RowFault("row.fields", None, message))
 
 
 # JSON Lines
 
 
+@discreet
 async def jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
     """Give the rows of JSON Lines; blank lines are none.
 
@@ -190,7 +193,7 @@ def _json_row(line: bytes) -> Any:
             return _json_row(line.strip(_NO_JSON))
         number = _NO_NUMBER.search(line)
         why = f": {number[1].decode()} is none, and null stands for nothing" if number else ""
-        return BadRow(None, RowFault(None, f"the line is no JSON{why}"))
+        return BadRow(None, RowFault("row.unreadable", None, f"the line is no JSON{why}"))
 
 
 def _json_with_care(line: bytes) -> Any:

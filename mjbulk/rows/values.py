@@ -10,16 +10,18 @@ from typing import Any
 
 from attrs import frozen
 
+from mjbulk.rows.codes import BadValue, Code
 from mjbulk.rows.convert import REAL, WHOLE
 from mjbulk.rows.dates import NoZone
 from mjbulk.rows.plain import is_null, plain
 
 
 class RowFault(Exception):  # a fault of data, not an error of the program
-    """A row cannot be sent. ``field`` names the column at fault, ``message`` says why."""
+    """A row cannot be sent. ``field`` names the column at fault; ``code`` and ``message`` say why."""
 
-    def __init__(self, field: str | None, message: str) -> None:
+    def __init__(self, code: Code, field: str | None, message: str) -> None:
         super().__init__()
+        self.code: Code = code
         self.field = field
         self.message = message
 
@@ -39,11 +41,13 @@ def _converted(column: "Column", value: Any) -> Any:
             return None
         return column.convert(value)
     except NoZone as why:
-        raise ColumnFault(column.source, str(why)) from None
+        raise ColumnFault("value.zone", column.source, str(why)) from None
     except (ValueError, OverflowError, ArithmeticError) as why:
-        raise RowFault(column.source, f"the value {why}") from None
+        code = why.code if isinstance(why, BadValue) else "value.type"
+        raise RowFault(code, column.source, f"the value {why}") from None
     except Exception:  # noqa: BLE001  # a user's value may raise anything when it is read
-        raise RowFault(column.source, f"the value is a {type(value).__name__} that cannot be read") from None
+        message = f"the value is a {type(value).__name__} that cannot be read"
+        raise RowFault("value.unreadable", column.source, message) from None
 
 
 # Columns

@@ -24,10 +24,27 @@ async def post_stored(ledger: Ledger, log: RunLog, counts: Counts) -> None:
         unsettled.note(record)
         known.note(record)
         ledger.post_rejections([rejection_of(record)])
-    ledger.unsettled.extend(unsettled)
+    for why, sent in unsettled.with_doubt():
+        ledger.note_unsettled(why, sent=sent)
     for rows, superseded in known:
         ledger.note_accepted(rows, superseded)
     ledger.accepted_rows.remove(known.rejected)
+
+
+async def post_before(ledger: Ledger, log: RunLog, counts: Counts) -> None:
+    """Post what a journal knows of the rows of a run that are in no chunk with a record."""
+    run = log.history.run
+    if log.gathers:
+        ledger.post_accepted(run.accepted, run.superseded)
+        ledger.rejected += run.rejected
+        ledger.unknown += run.unknown
+        ledger.not_sent += run.rows - run.accepted - run.superseded - run.rejected - run.unknown
+        return
+    async for record in log.recall_rows():
+        ledger.post_rejections([rejection_of(record)])
+    pending = log.row_sets.pending(counts.rows)
+    cause = run.cause or "it was not sent"
+    ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
 
 
 async def stored_report(log: RunLog, spec: RunSpec, folder: str | None) -> Report:
@@ -69,6 +86,7 @@ def report_of(
         halted=halted,
         rows_accepted=ledger.accepted_rows,
         rows_superseded=ledger.superseded_rows,
+        rows_not_sent=ledger.not_sent_rows,
         rejections=ledger.rejections,
         unsettled=tuple(ledger.unsettled),
     )

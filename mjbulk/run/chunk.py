@@ -10,9 +10,10 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from mjbulk.chunks.chunk import Chunk
-from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.errors import ApiError
 from mjbulk.jobs.scheduler import WatchedJob
 from mjbulk.journal.records import ChunkRecord, PartRecord
+from mjbulk.models import COUNT_NAMES, Counts
 from mjbulk.run.chunk_rows import StoredRows, rows_of_parts
 from mjbulk.run.context import RunContext
 from mjbulk.run.part import InDoubt, Lost, Part, Parts, Refused, Settled, Watched
@@ -101,6 +102,14 @@ class ChunkInFlight:
         return self._settling.writing > 0 or (self._submission is not None and self._submission.under_way)
 
     @property
+    def counts(self) -> Counts | None:
+        """How its rows have ended; None if another process can find out more about some of them."""
+        counts = [part.counts for part in self._parts]
+        if None in counts:
+            return None
+        return Counts(**{name: sum(getattr(one, name) for one in counts) for name in COUNT_NAMES})
+
+    @property
     def in_doubt(self) -> Sequence[PartRecord]:
         """Parts that may have been applied, and are not retried."""
         return self._settling.in_doubt
@@ -134,13 +143,10 @@ class ChunkInFlight:
 
     async def _enduring(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Take a step until it succeeds, where failures that are of no row are endured."""
-        while True:
-            try:
-                return await step()
-            except (ApiError, NoAnswer) as why:
-                if self._context.endure is None or self._context.stopping:
-                    raise
-                await self._context.endure(why)
+        if self._context.endurance is None:
+            await step()
+        else:
+            await self._context.endurance.patiently(step, lambda: not self._context.stopping)
 
     def close(self, why: str) -> None:
         """Post what has no outcome, and let go of everything. ``why`` is what ended the run."""

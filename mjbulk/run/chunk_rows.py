@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from attrs import astuple, define, evolve, frozen
 
@@ -9,6 +10,7 @@ from mjbulk.chunks.chunk import Chunk, ChunkRows
 from mjbulk.journal.records import RejectionRecord, rejection_of
 from mjbulk.journal.row_sets import ranges_of
 from mjbulk.models import Match, Rejection
+from mjbulk.outcomes.codes import code_of
 from mjbulk.outcomes.settle import MatchedError
 from mjbulk.rows.block import Given
 from mjbulk.run.part import Part
@@ -68,11 +70,17 @@ class RowsAtHand:
 
     def rejections(self, entries: slice, refused: RefusedEntries) -> list[Rejection]:
         """Reject entries: with each row the earlier rows of the same person that were merged into it."""
+        given_of: dict[int, list[Any]] = {entry: [] for entry in refused}
+        for _, entry, given in self._of(entries):
+            if entry in refused:
+                given_of[entry].extend(given.values)
+        codes = {entry: code_of(refused[entry][0], (self.addresses[entry], *given_of[entry])) for entry in refused}
         return [
             Rejection(
                 row=row,
                 email=self.addresses[entry],
                 field=refused[entry][1],
+                code=codes[entry],
                 message=refused[entry][0],
                 match=refused[entry][2],
                 data=given.as_dict(),
@@ -92,6 +100,7 @@ class RowsAtHand:
             candidates=candidates,
             email=error.email,
             field=error.field,
+            code=code_of(error.message, error.cells),
             message=error.message,
             match=matched.match,
         )

@@ -174,7 +174,7 @@ class Columns:
             if refusal.status != 400:
                 raise
             why = f"no property {name!r} can be created (Mailjet answered {refusal.status} {refusal.code or ''})"
-            self._refused[key] = fault = ColumnFault(name, why)
+            self._refused[key] = fault = ColumnFault("column.unknown", name, why)
             raise fault from None
         self._properties[key] = made
 

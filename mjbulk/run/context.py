@@ -1,14 +1,14 @@
 """What all chunks of one run share."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import Factory, define, field
 
 from mjbulk.chunks.chunk import SizeLimit
-from mjbulk.errors import Error
 from mjbulk.events import Scope
 from mjbulk.outcomes.ledger import Ledger
+from mjbulk.run.endurance import Endurance
 from mjbulk.run.engine import Engine
 from mjbulk.run.run_log import RunLog
 from mjbulk.spill import SmallValues, Spill
@@ -33,7 +33,7 @@ class RunContext:
     """The rows that are held, as they were given."""
     scope: Scope = Factory(lambda self: Scope(run_id=self.run_id), takes_self=True)
     """Of which the chunks are parts."""
-    endure: Callable[[Error], Awaitable[None]] | None = None
+    endurance: Endurance | None = None
     """Waits after a failure that is of no row; then the chunk goes on. None: the failure ends the run."""
     statuses: dict[str, int] = field(factory=dict)
     """How many jobs have ended in which status."""

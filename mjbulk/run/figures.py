@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from mjbulk.jobs.forecast import JobStatistics, foretold, time_left, usual_times
 from mjbulk.jobs.scheduler import WatchedJob
@@ -12,7 +12,6 @@ from mjbulk.models import Progress
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.run.engine import Engine
 from mjbulk.run.estimate import JobAhead, Throughput, run_left
-from mjbulk.run.pipeline import Pipeline
 
 _LEAST_PAUSE = 0.2
 """Seconds for which an estimate is used, at least: it looks at all jobs."""
@@ -23,6 +22,20 @@ _PAUSE_OF_LEFT = 0.1
 _ENOUGH = 5
 """Requests that have to go before their rate is believed."""
 _NOTHING = JobStatistics()
+
+
+class UnderWay(Protocol):
+    """What is under way: a pipeline, or several."""
+
+    @property
+    def held_rows(self) -> int:
+        """How many rows wait for a job with an earlier row of their person."""
+
+    def jobs(self) -> Iterable[WatchedJob]:
+        """Give the jobs under watch."""
+
+    def statuses(self) -> dict[str, int]:
+        """Give how many jobs are in which status."""
 
 
 class Figures:
@@ -44,7 +57,7 @@ class Figures:
         """For how long the run has gone on."""
         return asyncio.get_running_loop().time() - self._began
 
-    def snapshot(self, rows: int, pipeline: Pipeline | None, waiting_for: str | None = None) -> Progress:
+    def snapshot(self, rows: int, pipeline: UnderWay | None, waiting_for: str | None = None) -> Progress:
         """Give a snapshot of a run that has read this many rows. ``waiting_for`` says why nothing moves."""
         if self._last is not None:
             return self._last
@@ -63,12 +76,12 @@ class Figures:
         if self._rate is None:
             self._rate = self._rate_now()
 
-    def end(self, rows: int, pipeline: Pipeline | None) -> None:
+    def end(self, rows: int, pipeline: UnderWay | None) -> None:
         """Hear that the run has ended: from now on all snapshots are the same."""
         self.stop()
         self._last = Progress(**self._common(rows, pipeline), rate=self._rate_now(), eta=0.0)
 
-    def _common(self, rows: int, pipeline: Pipeline | None) -> dict[str, Any]:
+    def _common(self, rows: int, pipeline: UnderWay | None) -> dict[str, Any]:
         statuses = pipeline.statuses() if pipeline is not None else {}
         return {**self._ledger.counts(rows).as_dict(), "jobs": statuses, "requests": self.requests.sent}
 

@@ -23,9 +23,9 @@ from typing import Any, Literal
 
 from attrs import define, evolve, field, frozen
 
-from mjbulk.journal.info import PartState
+from mjbulk.journal.info import SUMS, PartState
 from mjbulk.journal.records import PartRecord
-from mjbulk.models import JobRef
+from mjbulk.models import Counts, JobRef
 
 
 @frozen
@@ -133,6 +133,19 @@ class Part:
         if isinstance(self.state, InDoubt):
             return self.state
         return self.state.doubt if isinstance(self.state, Refused) else None
+
+    @property
+    def counts(self) -> Counts | None:
+        """How its rows have ended if nothing more is done; None if another process can find out more about them."""
+        record, rows = self.record, self.record.rows
+        if isinstance(self.state, Settled):
+            return Counts(**{name: getattr(record, name) for name in SUMS})
+        if isinstance(self.state, Watched):
+            return None
+        if isinstance(self.state, Lost) or self.doubt is not None:
+            found_later = record.data_id is not None and not isinstance(self.state, Lost)
+            return None if found_later else Counts(rows=rows, unknown=rows)
+        return Counts(rows=rows, not_sent=rows)
 
     def become(self, state: State, **known: Any) -> PartRecord:
         """Take a step, and give the record with what is ``known`` now; the caller writes it to the journal.

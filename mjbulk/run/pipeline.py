@@ -5,7 +5,6 @@ until all are found unchanged, and then for the chunks that share a person with 
 """
 
 import asyncio
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -19,6 +18,7 @@ from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.run.chunk import ChunkInFlight
 from mjbulk.run.chunk_queue import ChunkQueue, WaitingChunk
 from mjbulk.run.context import RunContext
+from mjbulk.run.found_chunks import FoundChunks
 from mjbulk.run.reader import EncodedRows
 from mjbulk.run.senders import Sender
 from mjbulk.tasks import Running, ended, keep, reported
@@ -44,9 +44,12 @@ class Pipeline:
         failed: Callable[[BaseException], object],
         ended: Callable[[], object],
         why: Callable[[], str],
+        may_begin: Callable[[], bool] = lambda: True,
+        new_chunker: Callable[[Rules], Chunker] | None = None,
     ) -> None:
         """Begin with no chunk. ``commit`` is called before a chunk is taken, and may refuse the source. ``failed`` is
         called with faults that are of no row, ``ended`` when a chunk has ended; ``why`` gives what ended the run.
+        ``may_begin`` says whether one more chunk may be sent, ``new_chunker`` makes the chunker.
         """
         self.sent_anything = False
         """Whether a chunk was begun."""
@@ -55,6 +58,8 @@ class Pipeline:
         self._failed = failed
         self._ended = ended
         self._why = why
+        self._may_begin = may_begin
+        self._new_chunker = new_chunker or self._chunker_of_source
         most_bodies = 2 * context.engine.settings.concurrency
         self._queue = ChunkQueue(context.engine.slots, most_bodies, has_slot=self._has_slot)
         self._chunker: Chunker | None = None
@@ -62,8 +67,7 @@ class Pipeline:
         self._arriving = (1, 0)
         self._living: dict[int, ChunkInFlight] = {}
         self._tasks: dict[int, Running[None]] = {}
-        self._found: dict[int, ChunkInFlight] = {}
-        self._people: dict[int, array[int]] = {}  # of the chunks of before
+        self._found = FoundChunks()
         self._doubts: dict[int, list[PartRecord]] = {}  # parts that were left in doubt, by their chunks
         self._closed = False
         self._changed = asyncio.Event()
@@ -89,12 +93,14 @@ class Pipeline:
     def add(self, rows: EncodedRows, rules: Rules, sender: Sender) -> None:
         """Take rows, and begin what can begin. Raises JournalRefused if the source is not what it was."""
         if self._chunker is None:
-            self._chunker = Chunker(rules, self._context.held, self._context.log.recorded())
+            self._chunker, self._sender = self._new_chunker(rules), sender
             self._chunker.arrive(*self._arriving)
-            self._sender = sender
         with self._context.log.refusing_changes():
             self._chunker.add(rows.numbers, rows.addresses, rows.encoded, rows.block)
         self._collect()
+
+    def _chunker_of_source(self, rules: Rules) -> Chunker:
+        return Chunker(rules, self._context.held, self._context.log.recorded())
 
     async def passed(self, row: int) -> None:
         """Hear that all rows up to this one have been taken."""
@@ -116,7 +122,12 @@ class Pipeline:
     @property
     def open_rows(self) -> int:
         """How many rows are in the chunk that is being filled."""
-        return len(self._chunker.open_numbers) if self._chunker is not None else 0
+        return self._chunker.open_rows if self._chunker is not None else 0
+
+    @property
+    def begun(self) -> int:
+        """How many chunks were begun and have not ended."""
+        return len(self._living)
 
     @property
     def unfinished(self) -> int:
@@ -189,15 +200,19 @@ class Pipeline:
 
     def statuses(self) -> dict[str, int]:
         """Give how many jobs are in which status."""
-        return self._context.statuses_with(status for chunk in self._living.values() for status in chunk.statuses())
+        return self._context.statuses_with(self.words())
+
+    def words(self) -> Iterator[str]:
+        """Give the status of each job that has not ended."""
+        for chunk in self._living.values():
+            yield from chunk.statuses()
 
     # Its end
 
     def close(self) -> None:
         """Begin nothing more: what was begun goes on to its end, and the rest is not sent."""
         self._closed = True
-        found, self._found = self._found, {}
-        for chunk in [*self._queue.clear(), *found.values()]:
+        for chunk in [*self._queue.clear(), *self._found.take()]:
             if chunk.number in self._living:
                 chunk.withhold()
             else:
@@ -246,17 +261,18 @@ class Pipeline:
     def _close(self, chunk: ChunkInFlight) -> None:
         with reported(self._failed):  # whatever it is, the run must not look whole
             chunk.close(self._why())
+            self._context.log.fold(chunk.number, chunk.counts)
 
     # The decision
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Send what can be sent now. It is called after each event."""
-        while not self.over and (waiting := self._queue.next()) is not None:
+        while not self.over and self._may_begin() and (waiting := self._queue.next()) is not None:
             self._send(waiting)
 
     def _has_slot(self) -> None:
         with reported(self._failed):
-            self._advance()
+            self.advance()
         self._wake()
 
     def _full(self) -> bool:
@@ -284,7 +300,7 @@ class Pipeline:
             waiting = WaitingChunk(self._made(chunk, log.write_chunk(chunk)), overtakes=chunk.overtaken)
             chunker.cut.popleft()
             self._queue.add(waiting)
-        self._advance()
+        self.advance()
 
     def _made(self, chunk: Chunk, records: Sequence[PartRecord]) -> ChunkInFlight:
         if self._sender is None:
@@ -296,8 +312,7 @@ class Pipeline:
         found = self._made(chunk, self._context.log.parts_of(chunk.number))
         if not await self._replayed(found):
             return
-        self._found[chunk.number] = found
-        self._people[chunk.number] = chunk.people
+        self._found.add(found, chunk.people)
         found.spill_body()
         chunker.unfinished.add(chunk.number)
         if not found.known_jobs_ended:
@@ -316,25 +331,9 @@ class Pipeline:
         return not chunk.over
 
     def _begin_found(self, chunker: Chunker) -> None:
-        """Queue what has to be sent of the chunks of before: every one of them was found unchanged.
-
-        Each waits for those before it that share a person with it, and for known jobs of those after it.
-        """
-        waiting: dict[int, WaitingChunk] = {}
-        for number, found in sorted(self._found.items()):
-            if number not in chunker.unfinished:
-                continue
-            shared = chunker.people.enter_recorded(number, self._people[number])
-            if not found.known_jobs_ended:
-                for before in shared & waiting.keys():
-                    waiting[before].jobs.add(number)
-            if found.to_be_sent:
-                jobs = set() if found.known_jobs_ended else {number}
-                waiting[number] = WaitingChunk(found, chunks=shared, jobs=jobs, overtakes=frozenset(shared))
-        for one in waiting.values():
-            self._queue.add(one)
-        self._found.clear()
-        self._people.clear()
+        """Queue what has to be sent of the chunks of before."""
+        for waiting in self._found.to_be_sent(chunker):
+            self._queue.add(waiting)
         chunker.free(REPLAY)
         self._collect()
 
@@ -369,11 +368,11 @@ class Pipeline:
 
     def _known_jobs_ended(self, chunk: ChunkInFlight) -> None:
         self._queue.known_jobs_ended(chunk)
-        self._advance()
+        self.advance()
 
     def _submitted(self, chunk: ChunkInFlight) -> None:
         self._queue.submitted(chunk.number)
-        self._advance()
+        self.advance()
         self._wake()
 
     def _end(self, chunk: ChunkInFlight, failure: BaseException | None) -> None:
@@ -392,7 +391,7 @@ class Pipeline:
 
     def _let_go(self, chunk: ChunkInFlight) -> None:
         """Let go what waits for a chunk that is done."""
-        number, in_doubt = chunk.number, bool(chunk.in_doubt) and self._context.log.keeps
+        number, in_doubt = chunk.number, bool(chunk.in_doubt) and self._context.log.remembers
         if in_doubt:
             self._doubts[number] = list(chunk.in_doubt)
         if self._chunker is not None and not self.over:

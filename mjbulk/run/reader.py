@@ -52,7 +52,11 @@ class _SharedFault:
             return None
         if self.rows >= _ALIKE:
             raise refuse_columns(
-                ColumnFault(fault.field, f"its first {self.rows} rows are all refused for one cause: {fault.message}")
+                ColumnFault(
+                    fault.code,
+                    fault.field,
+                    f"its first {self.rows} rows are all refused for one cause: {fault.message}",
+                )
             )
         return self
 
@@ -235,7 +239,7 @@ class Reader:
     def _encode(self, first: int, block: Block, layout: Layout, original: Block) -> Sequence[EncodedRows]:
         """Encode rows that have one layout; ``original`` is how they were given."""
         if layout.email is None:
-            return self._refuse_all(first, original, RowFault(EMAIL, "the address is missing"))
+            return self._refuse_all(first, original, RowFault("address.missing", EMAIL, "the address is missing"))
         encoder = self._encoder or self._choose(layout)
         faults: dict[int, RowFault] = {}
         unnamed = check_unnamed(layout.unnamed, block.columns, faults)
@@ -269,7 +273,7 @@ class Reader:
         if self.rules.too_large(max(encoded, key=len)):
             for index, row in enumerate(encoded):
                 if why := self.rules.too_large(row):
-                    faults.setdefault(index, RowFault(None, why))
+                    faults.setdefault(index, RowFault("row.too_large", None, why))
 
     def _judge_values(self, first: int, block: Block, layout: Layout, faults: Mapping[int, RowFault]) -> None:
         """Refuse the source for what a whole column has, where no chunk was cut; a plan notes what may surprise."""
@@ -322,6 +326,7 @@ class Reader:
                 row=row,
                 email=address if isinstance(address, str) else None,
                 field=fault.field,
+                code=fault.code,
                 message=fault.message,
                 origin="mjbulk",
                 data=data,

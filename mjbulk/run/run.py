@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Self
 
+from mjbulk.discreet import discreet
 from mjbulk.errors import Error, ImportHalted, ImportTimeout, UsageError
 from mjbulk.models import Progress, Rejections
 from mjbulk.outcomes.report import Report
@@ -59,6 +60,7 @@ class ImportRun:
         self._home.check()
         await self._run.stage.opened.wait()
 
+    @discreet
     async def started(self) -> Self:
         """Wait until keys, lists, columns and the first rows of the source were found good, and give the run.
 
@@ -71,6 +73,7 @@ class ImportRun:
             await self.result()
         return self
 
+    @discreet
     async def wait(self) -> Report:
         """Wait for the end and give the report, whatever it says; ``report.halted`` tells why it stopped early."""
         self._home.check()
@@ -79,6 +82,7 @@ class ImportRun:
             raise Error("the run ended without a report")
         return self._run.report
 
+    @discreet
     async def stop(self) -> Report:
         """Stop reading and sending. Requests under way may end; jobs that Mailjet has taken go on there."""
         self.halt()
@@ -96,6 +100,7 @@ class ImportRun:
     def __await__(self) -> Generator[Any, None, Report]:
         return self.result().__await__()
 
+    @discreet
     async def result(self) -> Report:
         """Wait for the end and give the report.
 
@@ -126,6 +131,7 @@ class ImportRun:
                 await changed.wait()
         yield self.progress
 
+    @discreet
     def updates(self, *, every: float = 0.5) -> AsyncIterator[Progress]:
         """Give the newest snapshot now, then every ``every`` seconds, and the last one when the run has ended.
 

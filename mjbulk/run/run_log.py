@@ -17,11 +17,12 @@ from mjbulk.chunks.chunk import Chunk
 from mjbulk.chunks.replay import Recorded, Routes, SourceChanged
 from mjbulk.errors import JournalRefused
 from mjbulk.journal.history import History
+from mjbulk.journal.info import SUMS
 from mjbulk.journal.protocol import Journal, NoJournal
-from mjbulk.journal.records import ChunkRecord, PartRecord, Record, RejectionRecord, damaged, record_of
+from mjbulk.journal.records import ChunkRecord, EndedChunk, PartRecord, Record, RejectionRecord, damaged, record_of
 from mjbulk.journal.row_sets import RowSets, shape_of
 from mjbulk.journal.shape import encode_shape
-from mjbulk.models import Rejection
+from mjbulk.models import Counts, Rejection
 from mjbulk.run.chunk_rows import PartRows
 from mjbulk.terms import Action, RunSpec, harmless_to_retry
 
@@ -41,6 +42,10 @@ class RunLog:
         self.history = history
         self.keeps = not isinstance(journal, NoJournal)
         self._run = history.run
+        self.gathers = history.run.kind == "ingester"
+        """Whether it is the run of an ingester, which keeps only counts of chunks that have ended."""
+        self.remembers = self.keeps and not self.gathers
+        """Whether it has the records of chunks that have ended."""
         self._begun = history.begun
         self._waiting: list[Record] = []
         self._behind = 0
@@ -85,7 +90,9 @@ class RunLog:
         return self.history.parts.get(number) or (self.history.chunks[number].whole(),)
 
     def rows_of(self, part: PartRecord) -> PartRows:
-        """Give the rows of a part, which the source does not tell."""
+        """Give the rows of a part, which the source does not tell. Those of an ingester are not known."""
+        if self.gathers:
+            return PartRows(())
         merged = part.rows > part.end - part.first
         return PartRows(self.row_sets.of_part(part), self.row_sets.superseded(part) if merged else ())
 
@@ -102,7 +109,7 @@ class RunLog:
         rows has an outcome, or can never have one.
         """
         run, parts = self._run, [part for parts in self.history.parts.values() for part in parts]
-        if not run.closed or not run.whole or self.history.counts().not_sent:
+        if self.gathers or not run.closed or not run.whole or self.history.counts().not_sent:
             return False
         actions = [action for _, action in spec.lists or ()]
         again = harmless_to_retry(actions, excludes=spec.excluded is not None, resend=spec.resend)
@@ -117,7 +124,7 @@ class RunLog:
 
     def check_rejections(self, part: PartRecord, found: Sequence[RejectionRecord]) -> None:
         """Raise JournalRefused if rejections of a part are missing."""
-        if sum(record.row is not None for record in found) != part.rejected:
+        if self.remembers and sum(record.row is not None for record in found) != part.rejected:
             raise damaged(f"rejections of chunk {part.chunk} are missing")
 
     # What has to be as it was
@@ -168,10 +175,23 @@ class RunLog:
             rows=chunk.rows,
             entries=chunk.entries,
             digest=chunk.digest,
-            shape=encode_shape(chunk.shape) if self.keeps else "",
+            shape=encode_shape(chunk.shape) if self.remembers else "",
         )
         self.later(record, record.whole())
         return (record.whole(),)
+
+    def count(self, **counts: int) -> None:
+        """Add to the counts of the run of an ingester. They are written with what is written next."""
+        self._run = evolve(self._run, **{name: getattr(self._run, name) + more for name, more in counts.items()})
+
+    def fold(self, number: int, counts: Counts | None) -> None:
+        """Hear how the rows of a chunk have ended, None if more can be found out. In the run of an ingester, add the
+        counts to those of the run, and have the records of the chunk deleted.
+        """
+        if not self.gathers or counts is None:
+            return
+        self.count(**{name: getattr(counts, name) for name in SUMS})
+        self.later(self._run, EndedChunk(run=self._run.run, number=number))
 
     async def read_again(self) -> None:
         """Forget rows that were refused here and belong to no chunk of before: what is read now counts."""
@@ -194,8 +214,8 @@ class RunLog:
             self._behind += 1
 
     def records_of(self, part: PartRecord, rejections: Sequence[Rejection]) -> list[RejectionRecord]:
-        """Write down the rejections of a part."""
-        if not self.keeps:
+        """Write down the rejections of a part. An ingester counts them: its callers have them."""
+        if not self.remembers:
             return []
         pairs = enumerate(rejections)
         return [record_of(rejection, part.run, part.chunk, part.first, number) for number, rejection in pairs]
@@ -239,8 +259,9 @@ class RunLog:
         try:
             if self._begun and not forget:
                 run = self._run
-                # An earlier process may have read more rows, which stay in the books.
-                self._run = evolve(run, rows=run.rows if run.whole else max(run.rows, rows), **known)
+                # An earlier process may have read more rows, which stay in the books. An ingester counts its own.
+                whole = run.whole or self.gathers
+                self._run = evolve(run, rows=run.rows if whole else max(run.rows, rows), whole=whole, **known)
                 await self.put(self._run)
         finally:
             await self._journal.release(self._run, forget=self._begun and forget)

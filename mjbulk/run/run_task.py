@@ -17,13 +17,13 @@ from attrs import evolve, frozen
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.errors import Error, JournalError, RowsRejected, SourceError, UsageError
 from mjbulk.events import Scope
-from mjbulk.journal.records import mask, rejection_of
-from mjbulk.models import Progress, Rejection, Rejections, Unsettled
+from mjbulk.journal.records import mask
+from mjbulk.models import Progress, Rejection, Rejections
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.outcomes.report import Report
 from mjbulk.outcomes.row_set import RowSet
 from mjbulk.rows.sources import Source
-from mjbulk.run.books import post_rest, post_stored, report_of
+from mjbulk.run.books import post_before, post_rest, post_stored, report_of
 from mjbulk.run.context import RunContext
 from mjbulk.run.engine import Engine
 from mjbulk.run.figures import Figures
@@ -289,15 +289,11 @@ class RunTask:
         history = log.history
         counts = history.counts()
         self._rows_before = counts.rows
-        if counts.not_sent or not history.run.whole:
+        if not log.gathers and (counts.not_sent or not history.run.whole):
             self.cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
         pipeline = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
         with self._ledger.recalling():
-            async for record in log.recall_rows():
-                self._ledger.post_rejections([rejection_of(record)])
-            pending = log.row_sets.pending(counts.rows)
-            cause = history.run.cause or "it was not sent"
-            self._ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
+            await post_before(self._ledger, log, counts)
         for chunk in history.chunks.values():
             await pipeline.take_known(chunk)
         self.stage.accept()

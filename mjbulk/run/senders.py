@@ -15,6 +15,9 @@ from mjbulk.models import ImportOptions, JobRef
 from mjbulk.run.engine import Engine
 from mjbulk.terms import EXCLUSIONS, Action, Resend, RunSpec, harmless_to_retry
 
+EXCLUDES = b'"IsExcludedFromCampaigns":'
+"""What an encoded row has that changes the exclusion list."""
+
 
 async def _ignore(*_: object) -> None:
     """Do nothing."""
@@ -63,8 +66,7 @@ class JsonSender:
 
     def harmless(self, body: Content) -> bool:
         """Say whether all actions converge."""
-        excludes = b'"IsExcludedFromCampaigns":' in body[:]
-        return harmless_to_retry(self._actions, excludes=excludes, resend=self._resend)
+        return harmless_to_retry(self._actions, excludes=EXCLUDES in body[:], resend=self._resend)
 
     async def submit(self, body: Content, passage: Passage) -> JobRef:
         """POST the entries."""

@@ -11,10 +11,12 @@ from typing import Any
 from attrs import evolve
 
 from mjbulk.jobs.scheduler import EndedJob
-from mjbulk.journal.records import PartRecord, RejectionRecord, mask
+from mjbulk.journal.records import PartRecord, RejectionRecord, mask, rejection_of
 from mjbulk.journal.row_sets import without
 from mjbulk.models import COUNT_NAMES, Rejection, Unsettled
+from mjbulk.outcomes.error_file import RowError
 from mjbulk.outcomes.settle import JobOutcome, settle
+from mjbulk.rows.addresses import key_of
 from mjbulk.run.chunk_rows import PartRows, RefusedEntries, RowsAtHand, StoredRows
 from mjbulk.run.context import RunContext
 from mjbulk.run.part import Part, Parts, Refused, Settled
@@ -73,28 +75,41 @@ class Settling:
                 self._post(part, recalled)
 
     def _recalled(self, part: Part, records: Sequence[RejectionRecord]) -> Sequence[Rejection]:
+        if self._rows is None:
+            return [rejection_of(record) for record in records]
         return list(self._given().recall(part.entries, records)) if records else []
 
     # Outcomes
 
     def judge(self, part: Part, ended: EndedJob) -> JobOutcome:
         """Say what became of the entries of a part whose job has ended."""
-        named = bool(ended.file and ended.file.errors)
         assumed, spec = self._context.engine.assumptions, self._context.spec
         json = spec.via == "json"
         return settle(
             ended.reply,
             ended.file,
-            self._given().addresses[part.entries] if named and self._rows is not None else (),
+            self._addresses(part, ended.file.errors) if ended.file and ended.file.errors else (),
             sent=part.size,
             on_mismatch=spec.on_mismatch,
             includes_rejected=assumed.count_includes_rejected if json else assumed.csv_count_includes_rejected,
         )
 
+    def _addresses(self, part: Part, errors: Sequence[RowError]) -> Sequence[str]:
+        """Give the addresses of the entries of a part. The rows of an ingester are gone with its process: then those
+        that errors name are taken for entries, so that they are counted.
+        """
+        if self._rows is not None:
+            return self._given().addresses[part.entries]
+        named = {key_of(error.email): error.email for error in errors if error.email is not None}
+        return list(named.values())[: part.size] if self._context.log.gathers else ()
+
     async def ended(self, part: Part, ended: EndedJob, outcome: JobOutcome) -> None:
         """Give the rows of a part the outcome of its job."""
         if self._rows is None and ended.file and ended.file.errors:
-            await self._wait_for_rows(part)
+            if self._context.log.gathers:
+                await self._settle(part, outcome, {}, nameless=len(outcome.rejected))
+            else:
+                await self._wait_for_rows(part)
             return
         refused: RefusedEntries = {
             part.record.first + index: (matched.error.message, matched.error.field, matched.match)
@@ -119,15 +134,16 @@ class Settling:
             if isinstance(part.state, Refused) and part.state.doubt is None:
                 await self.refused(part)
 
-    async def _settle(self, part: Part, outcome: JobOutcome, refused: RefusedEntries) -> None:
-        """Write the outcome of a part down, and post it."""
+    async def _settle(self, part: Part, outcome: JobOutcome, refused: RefusedEntries, *, nameless: int = 0) -> None:
+        """Write the outcome of a part down, and post it. Which rows are the ``nameless`` rejected ones is not known."""
         rejections: list[Rejection] = []
         unassigned: list[Rejection] = []
-        if refused or outcome.unassigned:
+        if self._rows is not None and (refused or outcome.unassigned):
             rows = self._given()
             rejections = rows.rejections(part.entries, refused)
             unassigned = [rows.unassigned(part.entries, matched) for matched in outcome.unassigned]
-        figures = _figures(part, outcome, rejected=len(rejections), entries=part.size - len(refused))
+        rejected, entries = len(rejections) + nameless, part.size - len(refused) - nameless
+        figures = _figures(part, outcome, rejected=rejected, entries=entries)
         records = self._context.log.records_of(part.record, [*rejections, *unassigned])
         await self._write(part.settled(**figures), *records)
         part.become(Settled(), **figures)
@@ -177,7 +193,8 @@ class Settling:
             ranges = without(rows.ranges, rejected) if record.unknown else ()
             why = Unsettled(rows=ranges, cause=record.cause, job=part.job)
             ledger.note_cause(why, unknown=record.unknown)
-        ledger.post_rejections(rejections)
+        ledger.post_rejections(rejections, part.job)
+        ledger.rejected += record.rejected - len(rejected)  # of an ingester that has ended
 
     def _given(self) -> RowsAtHand:
         if self._rows is None:

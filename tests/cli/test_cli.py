@@ -85,7 +85,7 @@ def test_rejected_rows_are_written_with_their_numbers(
     assert main(["import", file, *TO_LIST, "--rejects", str(rejects)]) == 1
     rows = {row["row"]: row for row in csv.DictReader(io.StringIO(rejects.read_text()))}
     assert set(rows) == {"2", "3", "4", "5"}
-    assert list(rows["3"])[:6] == ["row", "email", "field", "message", "match", "origin"]
+    assert list(rows["3"])[:7] == ["row", "email", "field", "message", "match", "origin", "code"]
     assert (rows["3"]["message"], rows["3"]["origin"], rows["3"]["age"]) == ("Mailbox does not exist", "mailjet", "3")
     assert (rows["4"]["field"], rows["4"]["origin"], rows["4"]["age"]) == ("age", "mjbulk", "old")
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600

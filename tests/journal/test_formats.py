@@ -55,7 +55,7 @@ async def written(database: Database) -> None:
 NAMES = {
     "format": "version",
     "2_runs": "run run_id partition account spec source targets created whole rows closed requests milliseconds sum "
-    "cause reading fence",
+    "cause reading fence kind accepted rejected superseded unknown",
     "2_chunks": "run number first last rows entries digest sum shape",
     "2_parts": "run chunk first end rows state attempts data_id job overtaken accepted rejected superseded unknown "
     "cause sum",
@@ -173,7 +173,10 @@ def added() -> list[tuple[type[Any], Table, str]]:
 
 def test_columns_were_added() -> None:
     """There are some, or the tests below say nothing."""
-    assert {name for _, _, name in added()} == {"shape", "code", "cause", "reading", "fence"}
+    assert {name for _, _, name in added()} == {
+        *("shape", "code", "cause", "reading", "fence", "kind"),
+        *("accepted", "rejected", "superseded", "unknown"),
+    }
 
 
 async def test_columns_are_added(database: Database) -> None:

@@ -11,9 +11,9 @@ from mjbulk.journal.info import PartSums, RunFacts, together
 def test_partitions_together() -> None:
     """Their sums, and the state of the least settled; as plain data they say which run it is."""
     alone = RunInfo(run_id="r", partition="1", state="settled", rows=1, accepted=1, created="2026-11-23")
-    assert list(alone.as_dict().items())[:7] == [
+    assert list(alone.as_dict().items())[:8] == [
         ("run_id", "r"), ("partition", "1"), ("state", "settled"), ("complete", False), ("cause", None),
-        ("created", "2026-11-23"), ("rows", 1),
+        ("created", "2026-11-23"), ("ingester", False), ("rows", 1),
     ]  # fmt: skip
     infos = [RunInfo(run_id="r", partition=str(n), state="settled", rows=n, accepted=n, complete=True) for n in (1, 2)]
     assert together(infos) == RunInfo(run_id="r", state="settled", rows=3, accepted=3, complete=True)
@@ -50,6 +50,8 @@ STATES: list[tuple[str, RunFacts]] = [
     ("resumable", facts(SETTLED, UNSENT, located=True)),
     ("resumable", facts(SETTLED, FOR_ROWS, located=True)),
     ("resumable", facts(SETTLED, IN_DOUBT, located=True, retry=True)),
+    ("settled", facts(SETTLED, UNSENT, whole=False, gathers=True)),
+    ("resumable", facts(SETTLED, WATCHED, gathers=True)),
     ("needs_source", facts(SETTLED, whole=False)),
     ("needs_source", facts(whole=False)),
     ("needs_source", facts(SETTLED, UNSENT)),

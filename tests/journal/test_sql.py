@@ -14,7 +14,7 @@ from support import Database
 import mjbulk
 from mjbulk.events import Event
 from mjbulk.journal.backends import Patience
-from mjbulk.journal.records import NoteRecord, PartRecord
+from mjbulk.journal.records import EndedChunk, NoteRecord, PartRecord
 from mjbulk.journal.sql import SqlJournal
 
 # What is written
@@ -132,14 +132,48 @@ async def test_the_books_of_runs(database: Database) -> None:
         assert (first.rows, first.accepted, first.rejected) == (11, 10, 1)
         assert second.as_dict() == {
             "run_id": "r", "partition": None, "state": "running", "complete": False, "cause": None,
-            "created": "2026-11-23", "rows": 31, "accepted": 10, "rejected": 1, "superseded": 0, "unknown": 10,
-            "not_sent": 10,
+            "created": "2026-11-23", "ingester": False, "rows": 31, "accepted": 10, "rejected": 1,
+            "superseded": 0, "unknown": 10, "not_sent": 10,
         }  # fmt: skip
         await journal.release(old)
         assert (await journal.runs("a", "old"))[0].state == "settled"
         assert await journal.runs("a", "r") == [second]
         assert await journal.runs("b", "r") == []
         assert await journal.find("r", "", "b") is None
+
+
+async def test_chunks_of_an_ingester_that_have_ended(database: Database) -> None:
+    """Their records are deleted with the write that counts them, after what is written with it; chunks of other runs
+    and later ones of this run stay, and have gaps before them. The sums are as if all were there.
+    """
+    gathers = evolve(RUN, kind="ingester", closed=True, whole=True)
+    other = run_of("other")
+    async with opened(database.url) as journal:
+        for run, second in ((gathers, 3), (other, 2)):
+            await journal.open_run(run)
+            await journal.put(run, *cut(run, 1), *cut(run, second))
+        before = (await journal.runs("a", "r"))[0]
+        assert (before.rows, before.not_sent) == (20, 20)
+        counted = evolve(gathers, rows=10, accepted=6, rejected=1, superseded=1, unknown=1)
+        journal.later(settled(gathers, 1), rejection(gathers, 1, 1), counted, EndedChunk(run=RUN.run, number=1))
+        await journal.put(evolve(settled(gathers, 3), state="watched", accepted=0, job="contact:7"))
+    async with opened(database.url) as journal:
+        history = unheld(await journal.open_run(gathers))
+        assert history.run == counted
+        assert list(history.chunks) == list(history.parts) == [3]
+        assert [record async for record in journal.rejections(RUN.run)] == []
+        assert history.counts() == mjbulk.Counts(rows=20, accepted=6, rejected=1, superseded=1, unknown=11, not_sent=1)
+        await journal.release(gathers)
+        info = (await journal.runs("a", "r"))[0]
+        assert (info.rows, info.accepted, info.unknown, info.not_sent) == (20, 6, 11, 1)
+        assert (info.state, info.complete, info.ingester) == ("resumable", False, True)
+        found = await journal.find("other", "", "a")
+        assert found is not None
+        assert list(found.chunks) == [1, 2]
+    database.sql("delete from mjbulk_2_chunks where number = 1")
+    async with opened(database.url) as journal:
+        with pytest.raises(mjbulk.JournalRefused, match="chunks are missing"):
+            await journal.open_run(other)
 
 
 # Errors and ends

@@ -23,6 +23,7 @@ def test_raw_rejections(tmp_path: Path) -> None:
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     assert found[0] == {
         "row": 1, "email": A, "field": None, "message": "no", "match": "exact", "origin": "mailjet",
+        "code": "unspecified",
         "candidates": [], "data": {"email": A, "n": 1},
     }  # fmt: skip
     assert found[1]["candidates"] == [1, 2]
@@ -35,16 +36,20 @@ def test_raw_rejections(tmp_path: Path) -> None:
 
 def test_rejections_as_a_table(tmp_path: Path) -> None:
     """.csv has the columns of a rejection, and behind them those of all rows."""
-    rows = [rejection(1), rejection(2, field="age", data={"x": "a,b", "email": "E"}), rejection(3, data=None)]
+    rows = [
+        rejection(1, code="mailjet.MJ08"),
+        rejection(2, field="age", data={"x": "a,b", "email": "E"}),
+        rejection(3, data=None),
+    ]
     path = tmp_path / "rejects.csv"
     assert report(rows).write_rejections(str(path)) == 3
     with path.open(encoding="utf-8", newline="") as file:
         found = list(csv.reader(file))
     assert found == [
         [*REJECTION_COLUMNS, "email", "n", "x"],
-        ["1", A, "", "no", "exact", "mailjet", A, "1", ""],
-        ["2", A, "age", "no", "exact", "mailjet", "E", "", "a,b"],
-        ["3", A, "", "no", "exact", "mailjet", "", "", ""],
+        ["1", A, "", "no", "exact", "mailjet", "mailjet.MJ08", A, "1", ""],
+        ["2", A, "age", "no", "exact", "mailjet", "unspecified", "E", "", "a,b"],
+        ["3", A, "", "no", "exact", "mailjet", "unspecified", "", "", ""],
     ]
 
 

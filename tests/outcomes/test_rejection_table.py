@@ -23,6 +23,7 @@ def test_rejections_for_arrow() -> None:
         assert len(made.to_arrow()) == len(found) == len(made.rejections)  # type: ignore[arg-type]  # it has one
         assert found[0] == {
             "row": 1, "email": A, "field": None, "message": "a\\ud800", "match": "exact", "origin": "mailjet",
+            "code": "unspecified",
             "candidates": [], "data": json.dumps({"email": A, "n": 1}, separators=(",", ":")),
         }  # fmt: skip
         assert (found[1]["row"], found[1]["candidates"], found[1]["data"]) == (None, [2, 3], None)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from samples import A, rejection
 
+from mjbulk.models import Rejection
 from mjbulk.outcomes.rejections import RejectionStore, sorted_by_row
 
 
@@ -136,3 +137,17 @@ def test_ordering_them_takes_little_memory() -> None:
     del ordered
     gc.collect()
     assert open_files() == before
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1_000, 3_500])
+def test_the_rejection_of_a_row(count: int) -> None:
+    """It is found by the number of its row, in memory and in the file, while more are added."""
+    store, rows = RejectionStore(), random.Random(count).sample(range(1, 10_000), count)
+    for row in rows:
+        store.add(rejection(row), Rejection(row=None, message="x", match="unmatched"))
+    for row in rows[::97]:
+        assert store.of_row(row) == rejection(row)
+    assert store.of_row(10_001) is None
+    store.add(rejection(10_001))
+    assert store.of_row(10_001) == rejection(10_001)
+    assert store.of_row(10_000) is None

@@ -5,11 +5,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from samples import ODD, A, rejection, report
 
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import JobRef, Unsettled
+from mjbulk.outcomes.row_set import RowSet
 
 
 @pytest.mark.parametrize(
@@ -72,11 +74,11 @@ def test_a_report_as_a_table() -> None:
 
 
 def test_a_report_as_plain_data() -> None:
-    """as_dict has the names of the command line's JSON, and can be JSON."""
+    """as_dict has all but the rejections, and can be JSON."""
     made = report(rows=1, accepted=1, jobs=(JobRef("contact", 1),), requests=4, seconds=1.23456)
     assert json.loads(json.dumps(made.as_dict())) == {
         "run_id": "r1", "rows": 1, "accepted": 1, "rejected": 0, "superseded": 0, "unknown": 0, "not_sent": 0,
-        "jobs": 1, "requests": 4, "seconds": 1.235, "complete": True,
+        "jobs": 1, "requests": 4, "seconds": 1.235, "complete": True, "halted": None, "unsettled": [],
     }  # fmt: skip
 
 
@@ -107,14 +109,12 @@ def test_a_whole_report_as_json(tmp_path: Path, count: int) -> None:
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     lines = (tmp_path / "r.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     assert found.pop("rejections") == [json.loads(line) for line in lines]
-    assert found == {
-        **made.as_dict(),
-        "halted": "wrong; nothing was sent",
-        "unsettled": [
-            {"rows": [[5, 7]], "cause": "x", "job": "contact:1"},
-            {"rows": [[8, 8]], "cause": "y", "job": None},
-        ],
-    }
+    assert found == made.as_dict()
+    assert found["halted"] == "wrong; nothing was sent"
+    assert found["unsettled"] == [
+        {"rows": [[5, 7]], "cause": "x", "job": "contact:1"},
+        {"rows": [[8, 8]], "cause": "y", "job": None},
+    ]
 
 
 @pytest.mark.parametrize("name", ["rejects.txt", "rejects", "rejects.csv.gz", ".csv", ".json"])
@@ -124,3 +124,30 @@ def test_endings_that_are_not_known(tmp_path: Path, name: str) -> None:
         report().write_rejections(tmp_path / name)
     assert "as .csv, .jsonl, .json" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outcome_of_each_row() -> None:
+    """outcome_of says what became of a row, and of a row that is not there that it is not."""
+    made = report(
+        [rejection(3)],
+        rows=8,
+        rows_accepted=RowSet.of([range(1, 2)]),
+        rows_superseded=RowSet.of([range(2, 3)]),
+        rows_not_sent=RowSet.of([range(7, 9)]),
+        unsettled=(
+            Unsettled(rows=(range(4, 5), range(6, 7)), cause="lost", job=JobRef("contact", 1)),
+            Unsettled(rows=(range(5, 6),), cause="odd"),
+            Unsettled(rows=(), cause="counts do not agree"),
+            Unsettled(rows=(range(7, 9),), cause="stopped"),
+        ),
+    )
+    found = [made.outcome_of(row) for row in range(1, 9)]
+    assert [(outcome.row, outcome.state, outcome.cause) for outcome in found] == [
+        (1, "accepted", None), (2, "superseded", None), (3, "rejected", None), (4, "unknown", "lost"),
+        (5, "unknown", "odd"), (6, "unknown", "lost"), (7, "not_sent", "stopped"), (8, "not_sent", "stopped"),
+    ]  # fmt: skip
+    assert (found[2].rejection, found[3].job) == (rejection(3), JobRef("contact", 1))
+    for row in (0, 9, -1):
+        with pytest.raises(UsageError, match=f"no row {row}"):
+            made.outcome_of(row)
+    assert attrs.evolve(made, rejections=(rejection(3),)).outcome_of(3) == found[2]

@@ -82,7 +82,7 @@ def test_rows_with_other_names_make_other_blocks() -> None:
 
 def test_what_is_no_row_stands_alone() -> None:
     """It has a fault, and the rows beside it are not touched; a bad row stays as it is."""
-    bad = BadRow(None, RowFault(None, "the line is no JSON"))
+    bad = BadRow(None, RowFault("row.unreadable", None, "the line is no JSON"))
     first, second, third, fourth = batch_of([A, 7, bad, A])
     assert isinstance(second, BadRow)
     assert (second.given, second.fault.message) == (

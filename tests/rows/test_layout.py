@@ -99,9 +99,10 @@ def test_faults_of_columns(names: Sequence[Any], rules: ColumnRules, field: str 
 
 def test_a_fault_of_columns_refuses_a_run() -> None:
     """The error of a run names the column once."""
-    assert str(refuse_columns(ColumnFault("x", "it is bad"))) == "it is bad (column 'x'); nothing was sent"
-    assert str(refuse_columns(ColumnFault("x", "'x' is bad"))) == "'x' is bad; nothing was sent"
-    assert str(refuse_columns(ColumnFault(None, "it is bad"))) == "it is bad; nothing was sent"
+    fault = ColumnFault("column.unknown", "x", "it is bad")
+    assert str(refuse_columns(fault)) == "it is bad (column 'x'); nothing was sent"
+    assert str(refuse_columns(ColumnFault("column.unknown", "x", "'x' is bad"))) == "'x' is bad; nothing was sent"
+    assert str(refuse_columns(ColumnFault("column.name", None, "it is bad"))) == "it is bad; nothing was sent"
 
 
 def test_a_column_name_that_is_an_address_is_not_repeated() -> None:

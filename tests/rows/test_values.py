@@ -455,7 +455,7 @@ def test_texts_of_numbers_become_numbers(kind: str, texts: list[str], sent: list
 
 def test_a_row_keeps_its_first_fault() -> None:
     """A fault that is known of a row already is not replaced."""
-    first = RowFault("email", "the address is missing")
+    first = RowFault("address.missing", "email", "the address is missing")
     faults = {0: first}
     column("int").read_all(["x", "y"], faults)
     assert faults[0] is first

@@ -108,7 +108,7 @@ async def test_a_mapping_of_properties_is_judged_as_well() -> None:
 async def test_only_the_first_batch_is_judged_whole() -> None:
     """One that has nothing but rows that cannot be read is not the first."""
     case = Case()
-    bad = BadRow(None, RowFault(None, "no row"))
+    bad = BadRow(None, RowFault("row.unreadable", None, "no row"))
     assert await case.judge(bad) == []
     assert await case.judge(bad, ["email", "a"]) == ["a"]
     assert await case.judge(["email", "b"]) == ["a"]

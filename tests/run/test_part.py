@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from mjbulk.journal.records import PartRecord
-from mjbulk.models import JobRef
+from mjbulk.models import Counts, JobRef
 from mjbulk.run.part import STEPS, InDoubt, Lost, Part, Parts, Refused, Settled, State, Unsent, Watched
 
 JOB = JobRef("contact", 7)
@@ -32,6 +32,7 @@ ALLOWED = {
     (Refused, Settled),
 }
 WORDS = {Unsent: "unsent", InDoubt: "sending", Watched: "watched", Settled: "settled"}
+FOUND_LATER, LATER_DOUBT = {"data_id": 7}, Refused("no", InDoubt(own=True))
 VIAS = pytest.mark.parametrize("via", ["json", "csv"])
 
 
@@ -226,3 +227,23 @@ def test_two_parts_with_one_record_are_two() -> None:
 def test_a_refusal_does_not_show_its_text() -> None:
     """Mailjet's words may quote an address."""
     assert "someone" not in repr(Refused("someone@example.org is bad", None))
+
+
+@pytest.mark.parametrize(
+    ("one", "counts"),
+    [
+        (part(Unsent()), Counts(rows=13, not_sent=13)),
+        (part(Refused("no", None)), Counts(rows=13, not_sent=13)),
+        (part(LATER_DOUBT), Counts(rows=13, unknown=13)),
+        (part(LATER_DOUBT, **FOUND_LATER), None),
+        (part(InDoubt(own=True)), Counts(rows=13, unknown=13)),
+        (part(InDoubt(own=True), **FOUND_LATER), None),
+        (part(Lost("no answer")), Counts(rows=13, unknown=13)),
+        (part(Lost("no answer"), **FOUND_LATER), Counts(rows=13, unknown=13)),
+        (part(Watched(JOB)), None),
+        (part(Settled(), accepted=9, rejected=1, superseded=3), Counts(rows=13, accepted=9, rejected=1, superseded=3)),
+    ],
+)
+def test_how_its_rows_have_ended(one: Part, counts: Counts | None) -> None:
+    """If nothing more is done: jobs can be watched later, and imports of data can be found."""
+    assert one.counts == counts

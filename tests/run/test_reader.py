@@ -20,7 +20,7 @@ from mjbulk.run.senders import CsvSender, JsonSender
 from mjbulk.terms import Action, RunSpec
 
 SPEC = RunSpec(lists=((1, Action.ADDNOFORCE),))
-BAD = BadRow(Given(("email",), ("x",)), RowFault(None, "no record"))
+BAD = BadRow(Given(("email",), ("x",)), RowFault("row.unreadable", None, "no record"))
 
 
 def block(*rows: dict[str, Any], number: int | None = None) -> Block:

@@ -133,7 +133,7 @@ async def test_two_who_close_wait_for_one_closing(world: World, tmp_path: Path) 
 class SlowJournal(NoJournal):
     """A journal that takes all the time that it is given, to release a run and to close."""
 
-    async def release(self, *_: Any) -> None:
+    async def release(self, *_: Any, **__: Any) -> None:
         await asyncio.sleep(1e6)
 
     async def aclose(self, within: float = 1e6) -> None:

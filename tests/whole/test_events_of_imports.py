@@ -74,6 +74,7 @@ async def much_happens(world: World, journal: Path) -> None:
         async with client.ingest(lists=ADD) as ingester:
             rows = [await ingester.send({"email": f"canary{number}@example.org"}) for number in range(5)]
             rows[4].cancel()
+            await ingester.send({"email": "canary7@example.org"})  # it is rejected, and nobody looks
         await (await client.submit_contacts([{"email": "canary@example.org"}], lists=ADD))
 
 

@@ -11,7 +11,9 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +184,82 @@ def test_imports_of_tenants_outlive_their_requests(slow: Mailjet, mj: str, tmp_p
 async def _resumed(journal: str, keys: mjbulk.Credentials, run_id: str) -> mjbulk.Report:
     async with mjbulk.Client(keys, journal=journal) as client:
         return await client.resume_import(run_id)
+
+
+# Rows one by one
+
+JSON = {"content-type": "application/json"}
+
+
+def sign_up(url: str, email: str) -> int:
+    """Send a form, and give the status of the answer."""
+    try:
+        ask(f"{url}/signups", json.dumps({"email": email, "firstname": "Ann"}).encode(), **JSON)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+    return 202
+
+
+def test_sign_ups_go_together(slow: Mailjet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each form is answered at once, and all of them take a few jobs. A server that is told to end waits for these."""
+    monkeypatch.delenv("MJBULK_CHUNK_ROWS")
+    slow.emulator.create_property("firstname", "str")
+    slow.reject("p7@example.org", "Invalid email")
+    with uvicorn("p13_ingester:app", tmp_path) as (url, process):
+        with ThreadPoolExecutor(8) as pool:
+            forms = [*(f"p{number}@example.org" for number in range(ROWS)), "nobody"]
+            statuses = list(pool.map(partial(sign_up, url), forms))
+        log = end(process, signal.SIGTERM)
+    assert statuses == [202] * ROWS + [422]
+    assert re.findall("a sign-up was not taken: .*", log) == ["a sign-up was not taken: rejected None"]
+    assert "Traceback" not in log
+    assert len(slow.contacts) == ROWS - 1
+    assert slow.contacts["p0@example.org"].properties == {"firstname": "Ann"}
+    assert slow.emulator.count(POST) < ROWS / 5
+
+
+CONSUMER = """
+import asyncio
+from pathlib import Path
+from p14_queue import consume
+
+async def messages():
+    ended = {int(line.split()[0]) for line in Path("ended").read_text().splitlines()}
+    for number in range(ROWS):
+        if number not in ended:
+            yield number, {"email": f"p{number}@example.org"}
+            await asyncio.sleep(0.01)
+
+async def main():
+    with open("ended", "a", buffering=1) as file:
+        await consume(messages(), lambda number: print(number, "acknowledged", file=file),
+                      lambda number, code: print(number, "dead", file=file))
+
+asyncio.run(main())
+"""
+
+
+def test_a_queue_is_consumed_at_least_once(slow: Mailjet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message whose contact is at Mailjet is acknowledged. After a crash the others come again, and none is lost."""
+    monkeypatch.delenv("MJBULK_MAX_JOBS")
+    slow.reject("p7@example.org", "Invalid email")
+    (tmp_path / "ended").touch()
+    command = [sys.executable, "-c", CONSUMER.replace("ROWS", str(ROWS))]
+    path = os.pathsep.join([str(PROGRAMS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "PYTHONPATH": path}
+
+    def ended() -> dict[int, str]:
+        lines = (line.split() for line in (tmp_path / "ended").read_text().splitlines())
+        return {int(number): word for number, word in lines}
+
+    with subprocess.Popen(command, cwd=tmp_path, env=env) as process:
+        wait_for(lambda: len(ended()) > 15)
+        process.kill()
+    acknowledged = {number for number, word in ended().items() if word == "acknowledged"}
+    assert 0 < len(acknowledged) < ROWS - 1
+    assert {f"p{number}@example.org" for number in acknowledged} <= set(slow.contacts)
+    subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=60)
+    assert {number for number, word in ended().items() if word == "dead"} == {7}
+    assert set(ended()) == set(range(ROWS))
+    assert set(slow.contacts) == {f"p{number}@example.org" for number in range(ROWS) if number != 7}
+    assert {contact.lists[42] for contact in slow.contacts.values()} == {"addnoforce"}

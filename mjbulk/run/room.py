@@ -1,0 +1,38 @@
+"""Room for rows: callers wait for it in the order of their calls."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Room:
+    """Room for rows. Mutable state: the callers that wait, and how many were let in and have not come yet."""
+
+    def __init__(self, has_room: Callable[[int], bool]) -> None:
+        """Begin with no caller. ``has_room`` says whether there is room beside as many rows as were let in."""
+        self._has_room = has_room
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._let_in = 0
+
+    async def enter(self) -> None:
+        """Wait until there is room for one row."""
+        if not self._waiting and self._has_room(self._let_in):
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._let_in -= 1
+                self.let_in()
+            raise
+        self._let_in -= 1
+
+    def let_in(self) -> None:
+        """Let as many callers in as there is room for."""
+        while self._waiting and self._has_room(self._let_in):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._let_in += 1
+                turn.set_result(None)

@@ -1,0 +1,69 @@
+"""Whose turn it is: rows of one person go in the order in which they came, also where they go to different lists.
+
+Rows of one lane keep their order by themselves: they are merged, or held (`mjbulk.chunks.chunker`). A row of a person
+who has rows without an outcome in another lane waits here, and all later rows of the person behind it.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from mjbulk.run.gathered import rows_at
+from mjbulk.run.lanes import Lane
+from mjbulk.run.reader import EncodedRows
+
+
+@define(eq=False)
+class _Place:
+    """Where a person is. Mutable: how many rows of the person have no outcome there, and what waits for them."""
+
+    lane: Lane
+    rows: int = 1
+    waiting: "deque[tuple[Lane, EncodedRows]] | None" = field(default=None, repr=False)
+
+
+class Turns:
+    """Where people are. Mutable state: the place of each person who has a row without an outcome, by a hash."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self.waiting = 0
+        """How many rows wait for another lane."""
+        self._places: dict[int, _Place] = {}
+
+    def enter(self, lane: Lane, rows: EncodedRows, people: Sequence[int]) -> EncodedRows | None:
+        """Take rows of a lane, with the hashes of their people, and give those that may go now."""
+        late: list[int] = []
+        places = self._places
+        for at, person in enumerate(people):
+            place = places.get(person)
+            if place is None:
+                places[person] = _Place(lane)
+            elif place.lane is lane and place.waiting is None:
+                place.rows += 1
+            else:
+                place.waiting = place.waiting or deque()
+                place.waiting.append((lane, rows_at(rows, [at])))
+                late.append(at)
+        if not late:
+            return rows
+        self.waiting += len(late)
+        left = [at for at in range(len(people)) if at not in set(late)]
+        return rows_at(rows, left) if left else None
+
+    def leave(self, person: int) -> Sequence[tuple[Lane, EncodedRows]]:
+        """Hear that a row has its outcome, or was withdrawn, and give the rows that may go now."""
+        place = self._places[person]
+        place.rows -= 1
+        if place.rows:
+            return ()
+        del self._places[person]
+        if not (waiting := place.waiting):
+            return ()
+        lane, free = waiting[0][0], []
+        while waiting and waiting[0][0] is lane:
+            free.append(waiting.popleft())
+        self.waiting -= len(free)
+        self._places[person] = _Place(lane, len(free), waiting or None)
+        return free
