@@ -62,7 +62,19 @@ class Error(Exception):
 
 @public
 class UsageError(Error):
-    """A keyword, a column, a setting or a list is wrong. Nothing was sent."""
+    """A keyword, a column, a setting or a list is wrong. Nothing was sent.
+
+    ``kind`` is a word that stays. For a fault of a column it is a code of rejections (``address.missing``,
+    ``column.unknown``), or ``column.missing`` if one was picked that is not there; ``list`` for a list that does not
+    exist; ``run.under_way`` for a run that somebody has open; ``usage`` for all others. ``column`` names the column
+    that is at fault, if there is one.
+    """
+
+    def __init__(self, sentence: str = "", *, kind: str = "usage", column: str | None = None) -> None:
+        """Keep what was refused."""
+        super().__init__(sentence)
+        self.kind = kind
+        self.column = column
 
     def __str__(self) -> str:
         return f"{self.sentence}; nothing was sent"

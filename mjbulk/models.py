@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal, Protocol, Self
 
 import attrs
@@ -277,6 +278,19 @@ class Rejections(Iterable[Rejection], Protocol):
 
     def __iter__(self) -> Iterator[Rejection]: ...
     def __len__(self) -> int: ...
+    def page(self, *, after: int = 0, limit: int = 100) -> Sequence[Rejection]:
+        """Give at most ``limit`` rejections, from after the first ``after`` of them, in the order of iteration."""
+        return list(islice(self, after, after + limit))
+
+
+class FewRejections(tuple[Rejection, ...]):
+    """Rejections that are in memory."""
+
+    __slots__ = ()
+
+    def page(self, *, after: int = 0, limit: int = 100) -> Sequence[Rejection]:
+        """Give some of them."""
+        return self[after : after + limit]
 
 
 @public
@@ -292,7 +306,7 @@ class Job:
     """How many contacts the job has processed, according to Mailjet."""
     error: str = attrs.field(default="", repr=False)
     """What went wrong with the job as a whole, according to Mailjet."""
-    rejections: Rejections = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")
+    rejections: Rejections = attrs.field(default=FewRejections(), repr=lambda them: f"<{len(them)}>")
     """The errors in its error file, when it has ended."""
     ended: bool = False
     """Whether it has ended, well or not."""

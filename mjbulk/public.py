@@ -19,14 +19,16 @@ from typing import Any, TypeVar, overload
 _T = TypeVar("_T", bound=Any)
 _ROOM = 1000
 """Lines that each file has room for: more than any has."""
+_FACES = ("fastapi", "testing")
+"""Packages that have public names of their own."""
 _SEAM = "# What follows stands in other files: the modules in which public classes are defined.\n"
 
 
 def public(thing: _T) -> _T:
-    """Let a class or a function say that it comes from ``mjbulk``, or from ``mjbulk.testing`` if it stands there."""
+    """Let a class or a function say that it comes from ``mjbulk``, or from a package of `_FACES` if it stands there."""
     home = sys.modules[thing.__module__]
     package, name, *_ = home.__name__.split(".")
-    face = sys.modules[f"{package}.{name}" if name == "testing" else package]
+    face = sys.modules[f"{package}.{name}" if name in _FACES else package]
     line = vars(thing).get("__firstlineno__")  # from Python 3.13 on; it goes where __module__ is set
     thing.__module__ = face.__name__
     setattr(face, thing.__name__, thing)  # type hints in quotes are looked up there

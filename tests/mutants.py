@@ -43,6 +43,7 @@ _CRASH = "--resend never --every 1 --kinds json:addnoforce:in_turn"
 _PUT = "await self._write(part.settled(**figures), *records)"
 _NOTE = "self._context.log.later(part.settled(**figures), *records)"
 _STEP = "part.become(Settled(), **figures)"
+_TALLY = 'self._tally(figures, figures["cause"])'
 _POST = "self._post(part, [*rejections, *unassigned])"
 _HELD = "chunks/test_held_rows.py"
 _PEOPLE = "chunks/test_people.py"
@@ -72,8 +73,8 @@ MUTANTS = (
     Mutant(
         "an outcome is told before it is committed",
         "mjbulk.run.settling:Settling._settle",
-        f"{_PUT} {_STEP} {_POST}",
-        f"{_NOTE}; {_STEP}; {_POST}; self._context.notify(); await self._context.log.put()",
+        f"{_PUT} {_STEP} {_TALLY} {_POST}",
+        f"{_NOTE}; {_STEP}; {_TALLY}; {_POST}; self._context.notify(); await self._context.log.put()",
         _CRASH,
     ),
     Mutant(

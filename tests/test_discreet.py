@@ -79,7 +79,7 @@ async def test_a_coroutine() -> None:
         with pytest.raises(kind) as caught:
             async with asyncio.timeout(1):
                 await discreet(waits)(data)
-        cause = caught.value.__cause__ or caught.value
+        cause = caught.value.__cause__ or caught.value.__context__ or caught.value
         assert variables(cause, "waits") == [{}]
     if sys.version_info >= (3, 12):
         assert inspect.iscoroutinefunction(discreet(waits))

@@ -186,7 +186,7 @@ POST = "POST contact/managemanycontacts"
 
 def program_of(guide: str, folder: Path) -> dict[str, Any]:
     """Run the code of a guide, and give its names."""
-    (code,) = re.findall(r"```python\n(.*?)```", (GUIDES / f"{guide}.md").read_text(encoding="utf-8"), re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", (GUIDES / f"{guide}.md").read_text(encoding="utf-8"), re.DOTALL)
     (folder / "program.py").write_text(code, encoding="utf-8")
     return runpy.run_path(str(folder / "program.py"))
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,15 +18,18 @@ from mjbulk.models import (
     ContactInfo,
     ContactsList,
     Counts,
+    FewRejections,
     ImportOptions,
     Job,
     JobRef,
     Progress,
     Property,
     Rejection,
+    Rejections,
     Subscription,
     Unsettled,
 )
+from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.terms import Action, RunSpec
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
@@ -115,7 +119,7 @@ def test_what_is_no_job(text: str) -> None:
 def test_when_a_job_is_ok(status: str, error: str, rejections: int, *, ok: bool, raises: bool) -> None:
     """A job is ok when it completed without error and rejections; raise_for_status looks at the status alone."""
     ref = JobRef("contact", 1)
-    rejected = [Rejection(row=None, message="")] * rejections
+    rejected = FewRejections([Rejection(row=None, message="")] * rejections)
     job = Job(ref=ref, status=status, error=error, rejections=rejected)
     assert job.ok is ok
     if raises:
@@ -140,7 +144,7 @@ ADDRESS = "somebody@example.org"
             ref=JobRef("contact", 1),
             status="Error",
             error=ADDRESS,
-            rejections=[Rejection(row=None, message=ADDRESS)],
+            rejections=FewRejections([Rejection(row=None, message=ADDRESS)]),
         ),
         ContactInfo(id=1, email=ADDRESS, name=ADDRESS),
     ],
@@ -228,3 +232,26 @@ def test_field_names_are_a_list_of_names(names: Any) -> None:
     with pytest.raises(UsageError) as caught:
         ImportOptions(datetime_format="dd/mm/yyyy", field_names=names)
     assert "field_names are the names of the columns" in str(caught.value)
+
+
+class Given(Rejections):
+    """Rejections as a caller may have them."""
+
+    def __init__(self, rejections: list[Rejection]) -> None:
+        self.them = rejections
+
+    def __iter__(self) -> Iterator[Rejection]:
+        return iter(self.them)
+
+    def __len__(self) -> int:
+        return len(self.them)
+
+
+@pytest.mark.parametrize("kind", [FewRejections, Given, RejectionStore])
+def test_pages_of_rejections(kind: Any) -> None:
+    """A page has the rejections after a number of them, in their order."""
+    them = [Rejection(row=number, message="no") for number in range(1, 3001)]
+    made = kind(them)
+    for after, limit in ((0, 100), (0, 1), (999, 2), (1000, 1001), (2999, 5), (3000, 5), (4000, 5)):
+        assert list(made.page(after=after, limit=limit)) == them[after : after + limit]
+    assert list(made.page()) == them[:100]

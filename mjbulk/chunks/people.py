@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 _BITS = 40
 _TAGS = (1 << 64 - _BITS) - 1
 _FREE = 0
+_USUAL = 1 << 17
+"""Slots to which the table of a run grows whatever is stale: so it is seldom rebuilt."""
 _FULL = 0.7
 """How full a table may get before it is rebuilt."""
 
@@ -32,11 +34,12 @@ class PeopleInFlight:
     Mutable state: the table, which of its chunks are unfinished or were left in doubt, and the round of tags.
     """
 
-    def __init__(self, slots: int = 1 << 17, bits: int = _BITS, tags: int = _TAGS) -> None:
-        """Begin with nobody. ``slots`` is the least size of the table, a power of two; ``bits`` of a hash (at most 40)
-        are kept; chunks have one of that many ``tags``.
+    def __init__(self, slots: int = 1 << 11, bits: int = _BITS, tags: int = _TAGS, *, usual: int = _USUAL) -> None:
+        """Begin with nobody. ``slots`` is the first size of the table, a power of two; ``bits`` of a hash (at most 40)
+        are kept; chunks have one of that many ``tags``. The table grows to its ``usual`` size, stale entries or not.
         """
         self._least = slots
+        self._usual = usual
         self._person = (1 << bits) - 1
         self._table: array[int] = array("Q", [_FREE]) * slots
         self._used = 0  # slots that are not free, stale ones included
@@ -167,7 +170,7 @@ class PeopleInFlight:
     def _rebuild(self, coming: int) -> None:
         """Make the table again, without what is stale, and large enough for those who come."""
         live = array("Q", self._live_entries())
-        slots = self._least
+        slots = max(self._least, min(2 * len(self._table), self._usual))
         while (len(live) + coming) * 2 > slots:
             slots *= 2
         del self._table  # a large one is not held twice

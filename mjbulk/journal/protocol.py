@@ -12,6 +12,10 @@ CLOSING = 30.0
 """Seconds that a journal may take to write its last records. Its server may no longer answer."""
 
 
+UNDER_WAY = "run.under_way"
+"""The kind of the JournalRefused that says that somebody has a run open."""
+
+
 class Journal(Protocol):
     """Keeps records. What a call has written is durable when the call returns.
 

@@ -21,7 +21,7 @@ from mjbulk.journal.backends import Patience, backend_of
 from mjbulk.journal.failures import ERRORS, error_of, writing_failed
 from mjbulk.journal.history import History
 from mjbulk.journal.info import RunInfo
-from mjbulk.journal.protocol import CLOSING
+from mjbulk.journal.protocol import CLOSING, UNDER_WAY
 from mjbulk.journal.records import Record, RejectionRecord, RunRecord, number_of, run_of
 from mjbulk.journal.store import Store
 from mjbulk.tasks import Running, finish, keep
@@ -57,7 +57,7 @@ class SqlJournal:
     async def open_run(self, asked: RunRecord) -> History:
         """Give what is known about a run; if there is none, the run that the caller wants."""
         if asked.run in self._open:
-            raise JournalRefused(f"run {asked.run_id!r} is under way in this process")
+            raise JournalRefused(f"run {asked.run_id!r} is under way in this process", kind=UNDER_WAY)
         self._open.add(asked.run)
         self._lost.pop(asked.run, None)
         given_up = threading.Event()

@@ -26,6 +26,7 @@ from mjbulk.journal.failures import POOLER, session_was_lost
 from mjbulk.journal.formats import check_format, ended, old_info, old_layout, old_number_of
 from mjbulk.journal.history import History, info_of
 from mjbulk.journal.info import RunInfo
+from mjbulk.journal.protocol import UNDER_WAY
 from mjbulk.journal.records import NoteRecord, Record, RejectionRecord, RunRecord, check_terms, run_of
 from mjbulk.journal.tables import (
     LAYOUT,
@@ -173,7 +174,7 @@ class Store:
         """Lock a run, draw its number, and give what is known of it. Give also the same run of the earlier format."""
         with self._backend.locked(connection, asked.run, given_up) as locked:
             if not locked:
-                raise JournalRefused(f"run {asked.run_id!r} is under way in another process")
+                raise JournalRefused(f"run {asked.run_id!r} is under way in another process", kind=UNDER_WAY)
             self._fences(connection, [asked.run])  # what its last holder was writing is there now
             known, stored = self._known(connection, asked)
             history = known or History(run=asked, begun=False)

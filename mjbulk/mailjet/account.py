@@ -168,7 +168,7 @@ def list_id(ref: ListRef, known: Sequence[ContactsList]) -> int:
     found = _ids(ref, known)
     if len(found) != 1:
         problem = "no list" if not found else f"{len(found)} lists"
-        raise UsageError(f"this account has {problem} with the {_kind(ref)} {ref!r}")
+        raise UsageError(f"this account has {problem} with the {_kind(ref)} {ref!r}", kind="list")
     return found[0]
 
 

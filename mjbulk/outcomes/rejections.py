@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import attrs
@@ -79,6 +79,17 @@ class RejectionStore(Rejections):
         if group == len(self._refs):
             return self._recent[position - begin]
         return next(islice(_stored(self._spill, self._refs[group : group + 1]), position - begin, None))
+
+    def after(self, count: int) -> Iterator[Rejection]:
+        """Give the rejections but the first ``count``. Those that become known later are not given."""
+        group = bisect_right(self._ends, count)
+        first = self._ends[group - 1] if group else 0
+        refs, recent = self._refs[group:], list(self._recent)
+        return islice(chain(_stored(self._spill, refs), recent), max(count - first, 0), None)
+
+    def page(self, *, after: int = 0, limit: int = 100) -> Sequence[Rejection]:
+        """Give at most ``limit`` rejections, from after the first ``after`` of them."""
+        return list(islice(self.after(after), limit))
 
     def __repr__(self) -> str:
         return f"<{len(self)} rejections>"

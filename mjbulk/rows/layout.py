@@ -322,7 +322,9 @@ def refuse_columns(fault: ColumnFault) -> UsageError:
     somebody's address.
     """
     column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
-    return UsageError(_WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}"))
+    named = None if fault.field and "@" in fault.field else fault.field
+    sentence = _WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}")
+    return UsageError(sentence, kind=fault.code, column=None if fault.code == "address.missing" else named)
 
 
 _WITH_AN_AT = re.compile(r"""'[^']*@[^']*'|"[^"]*@[^"]*\"""")

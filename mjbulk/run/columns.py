@@ -119,9 +119,9 @@ class Columns:
     def check(self) -> None:
         """Raise UsageError if no row so far has an address, or if a column that was picked is in none."""
         if self._unseen:
-            raise UsageError(not_there(self._unseen[0], self._first))
+            raise UsageError(not_there(self._unseen[0], self._first), kind="column.missing", column=self._unseen[0])
         if not self._addressed:
-            raise UsageError(no_address(self._first, text=self._rules.text))
+            raise UsageError(no_address(self._first, text=self._rules.text), kind="address.missing")
 
     async def _new_layout(self, names: tuple[str, ...]) -> Layout:
         """Look at names, and create properties if that is asked."""

@@ -127,7 +127,7 @@ class Gathering:
         return Lane(spec, reader, pipeline)
 
     def _new_chunker(self, rules: Rules) -> Chunker:
-        people = PeopleInFlight(_SLOTS)
+        people = PeopleInFlight(_SLOTS, usual=_SLOTS)
         return Chunker(rules, self._context.held, people=people, numbers=self._chunk_numbers)
 
     # Rows

@@ -142,7 +142,8 @@ class Ingester:
         no chunk yet.
         """
         outcome = OutcomeFuture(self._unseen, self._loop)
-        taken = await self._take(row, lists, outcome, awaited=True)
+        spec = await self._admitted(lists)
+        taken = self._gathering.take(row, spec, outcome, awaited=True)
         if taken.judged is not None:
             try:
                 await taken.judged
@@ -159,26 +160,20 @@ class Ingester:
         yet; otherwise the row goes on, and its outcome is lost.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()  # it is looked at: a plain one is faster
-        taken = await self._take(row, lists, future, awaited=False)
+        spec = await self._admitted(lists)
+        taken = self._gathering.take(row, spec, future, awaited=False)
         outcome = await future
         self._raise_refused(taken, outcome)
         return outcome
 
-    async def _take(
-        self,
-        row: Row,
-        lists: ListActions | Literal[_Lists.OWN] | None,
-        outcome: "asyncio.Future[Outcome]",
-        *,
-        awaited: bool,
-    ) -> TakenRow:
-        """Take a row when there is room."""
+    async def _admitted(self, lists: ListActions | Literal[_Lists.OWN] | None) -> RunSpec:
+        """Wait until there is room for a row, and give the terms of its lane."""
         self._check()
         spec = self._spec if lists is _Lists.OWN else self._gathering.lanes.terms(lists)
         await self._room.enter()
         self._check()
         self._taken += 1
-        return self._gathering.take(row, spec, outcome, awaited=awaited)
+        return spec
 
     @staticmethod
     def _raise_refused(taken: TakenRow, outcome: Outcome) -> None:

@@ -121,7 +121,7 @@ def test_recorded_chunks_may_share_a_person(
 @pytest.mark.parametrize("slots", [1, 4, 4096])
 def test_a_table_is_rebuilt_without_those_who_are_done(slots: int) -> None:
     """Thousands of people who come and go: those in flight stay in the table, and the others take no room."""
-    people = PeopleInFlight(slots)
+    people = PeopleInFlight(slots, usual=slots)
     for chunk in range(1, 400):
         people.begin(chunk)
         assert people.enter(range(chunk * 100, chunk * 100 + 100), 0, 100, chunk, set()) == (100, 0)
@@ -173,7 +173,7 @@ def test_a_run_may_have_any_number_of_chunks() -> None:
     """Tags are used again, and nobody waits for a chunk that had the same tag: neither for one that was done when its
     round ended, nor for one that was done after that.
     """
-    people = PeopleInFlight(4096, tags=5)
+    people = PeopleInFlight(4096, tags=5, usual=4096)
     people.begin(1)
     people.enter([1], 0, 1, 1, set())
     people.begin(2)

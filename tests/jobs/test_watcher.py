@@ -185,5 +185,5 @@ def test_the_rejections_of_a_job_are_those_of_a_report() -> None:
     assert list(rejections) == list(again) == list(rejections)
     assert repr(rejections) == repr(again) == "<1 rejections>"
     assert rejections != job_of(ref(1), JobReply(status="Completed"), None).rejections
-    assert rejections != list(rejections)
+    assert rejections != object()
     assert b"jobs" not in pickle.dumps(rejections)

@@ -155,7 +155,7 @@ async def imported_twice(world: World, url: str, lose: Callable[[mjbulk.Client],
     how: Any = {"lists": {1: "addforce"}, "run_id": "r"}
     async with mjbulk.Client(KEYS, settings, journal=url) as one, mjbulk.Client(KEYS, settings, journal=url) as two:
         first = one.start_import(ROWS, **how)
-        while world.posts() < 4:  # noqa: ASYNC110  # no event says so
+        while world.posts() < 4:  # no event says so
             await asyncio.sleep(1.0)
         await lose(one)
         second = two.start_import(ROWS, **how)

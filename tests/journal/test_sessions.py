@@ -48,7 +48,7 @@ async def sending(
     journal = SqlJournal(url, world.events.append, patience=patience)
     client = mjbulk.Client.pooled(KEYS, settings, mjbulk.Assumptions(), hooks, journal=journal, quota=None)
     run = client.start_import(ROWS, lists={1: "addforce"}, run_id="r")
-    while world.posts() < 4:  # noqa: ASYNC110  # no event says so
+    while world.posts() < 4:  # no event says so
         await asyncio.sleep(1.0)
     try:
         yield run
@@ -234,7 +234,7 @@ async def test_a_session_that_is_silent(postgres: Postgres) -> None:
             with pytest.raises(mjbulk.JournalRefused, match="another process"):
                 await other.open_run(RUN)
         async with asyncio.timeout(5):
-            while (await other.runs("a"))[0].state == "running":  # noqa: ASYNC110
+            while (await other.runs("a"))[0].state == "running":
                 await asyncio.sleep(0.05)
         assert (await other.open_run(RUN)).last == 0
 

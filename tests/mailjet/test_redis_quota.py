@@ -45,7 +45,7 @@ async def starts_of(made: list[Gate], count: int) -> list[float]:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110  # the emulator counts, and has no event to wait for
+    while not happened():  # the emulator counts, and has no event to wait for
         await asyncio.sleep(0.1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from samples import ODD, A, rejection, report
 
 from mjbulk.errors import Error, RowsRejected, UsageError
-from mjbulk.models import JobRef, Unsettled
+from mjbulk.models import FewRejections, JobRef, Unsettled
 from mjbulk.outcomes.row_set import RowSet
 
 
@@ -150,4 +150,4 @@ def test_the_outcome_of_each_row() -> None:
     for row in (0, 9, -1):
         with pytest.raises(UsageError, match=f"no row {row}"):
             made.outcome_of(row)
-    assert attrs.evolve(made, rejections=(rejection(3),)).outcome_of(3) == found[2]
+    assert attrs.evolve(made, rejections=FewRejections([rejection(3)])).outcome_of(3) == found[2]

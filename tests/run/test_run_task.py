@@ -61,7 +61,7 @@ class Case:
 
     async def until_sent(self, bodies: int) -> None:
         async with asyncio.timeout(1):
-            while len(transport_of(self.run).bodies) < bodies:  # noqa: ASYNC110  # nothing else tells it
+            while len(transport_of(self.run).bodies) < bodies:  # nothing else tells it
                 await asyncio.sleep(0)
         await settled()
 

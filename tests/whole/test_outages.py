@@ -178,7 +178,7 @@ async def test_a_process_that_is_stopped_loses_no_answer() -> None:
         late = Fault.delay(after=0.3)
         World(emulator).weather(lambda call, _: late if call.startswith("POST") else None)
         process = await outages.begin(emulator.url, "json", "key")
-        while emulator.count(CARRIERS["json"]) < 10:  # noqa: ASYNC110  # the emulator counts, and has no event
+        while emulator.count(CARRIERS["json"]) < 10:  # the emulator counts, and has no event
             await asyncio.sleep(0.02)
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(outages.READ_TIMEOUT + 1.5)

@@ -464,6 +464,7 @@ def by_structlog(error: BaseException) -> str:
     return json.dumps(transform((type(error), error, error.__traceback__)), default=repr)
 
 
+EXTRA = pytest.mark.extra
 SHOWN = [
     "import_in_time",
     "import_csv_in_time",
@@ -483,7 +484,9 @@ SHOWN = [
 """Stories whose own frames have nobody's data, and whose requests have no address in their URLs."""
 
 
-@pytest.mark.parametrize("tool", [by_python, by_sentry, by_loguru, by_rich, by_structlog])
+@pytest.mark.parametrize(
+    "tool", [by_python, by_rich, *(pytest.param(tool, marks=EXTRA) for tool in (by_sentry, by_loguru, by_structlog))]
+)
 @pytest.mark.parametrize("name", SHOWN)
 async def test_tools_show_nothing(
     name: str, tool: Callable[[BaseException], str], emulator: Emulator, tmp_path: Path
