@@ -35,7 +35,7 @@ _SWEEP = 600.0
 """Seconds between two looks for runs that were kept for long enough."""
 _PATIENCE = 20.0
 """Seconds that an upload waits for its judgement; then it is taken, and judged later."""
-_AT_ONCE = 8
+_AT_ONCE = 4
 """Uploads of one tenant that are judged at once: their first rows are in memory."""
 _UNDECIDED = 0.2
 """Seconds between two looks whether another worker has judged an upload."""

@@ -85,6 +85,10 @@ class LiveRun:
             await self._write(path)
 
     async def _write(self, path: Path) -> None:
+        report = self.run.report
+        if report is not None and report.stored and await asyncio.to_thread(path.exists):  # with addresses
+            self._by_code = Counter(one.code for one in report.rejections)
+            return
         if self._is_new:
             await asyncio.to_thread(path.unlink, missing_ok=True)  # of an earlier process
             self._is_new = False

@@ -170,7 +170,7 @@ async def test_a_run_that_nobody_has_goes_on(tmp_path: Path, monkeypatch: pytest
 async def test_a_worker_that_looks_for_a_run_of_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It finds that the run is under way, and leaves all that is known of it as it is, also at the run's end."""
     monkeypatch.setattr(others_module, "_STILL", 0.0)
-    monkeypatch.setattr(keeper_module, "_LOOK", 0.01)
+    monkeypatch.setattr(keeper_module, "_LOOK", 0.2)
     async with (
         Emulator(Knobs(**{**QUICK, "import_seconds": 1.5})) as emulator,
         backend(tmp_path, emulator) as one,
