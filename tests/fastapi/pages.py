@@ -138,7 +138,7 @@ class Visitor:
     """Whether requests are refused or lost in this test: Chromium itself writes those to the console."""
 
     def listen(self) -> None:
-        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("console", lambda message: self._hear(message.type, f"{message.text} {message.location}"))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("dialog", lambda dialog: self._close(dialog))  # noqa: PLW0108  # playwright marks the object
         self.page.on("request", lambda request: self._see(request))  # noqa: PLW0108  # of a method, and this has slots
@@ -221,7 +221,7 @@ def visiting(browser: "Browser", backend: Backend, tenant: str, **how: Any) -> I
         visitor = Visitor(backend, context.new_page())
         visitor.listen()
         yield visitor
-        assert visitor.errors == []
+        assert not visitor.errors, str(visitor.errors)
         assert visitor.foreign == []
     finally:
         context.close()

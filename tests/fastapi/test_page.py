@@ -266,7 +266,7 @@ def test_pages_of_runs(visit: Visit) -> None:
 def test_keyboard_alone(visit: Visit) -> None:
     """A file is chosen, checked and imported; its run is stopped, resumed, stopped and deleted, without a mouse."""
     me = visit()
-    me.refusals = True  # a look at the run may come after it was deleted
+
     press = me.page.keyboard.press
     file = csv(b"email\n" + people(50, "quick") + people(50, "in60s-"), "keys.csv")
     me.page.on("filechooser", lambda chooser: chooser.set_files(file))
