@@ -76,6 +76,8 @@ class Gathering:
         """
         self.rows: dict[int, TakenRow] = {}
         """Rows that are judged, or are being judged."""
+        self.taken = 0
+        """How many rows were taken since it began."""
         self.endurance = Endurance(lambda: self._let_go([*self.rows.values(), *self._coming]))
         """While Mailjet is away, callers do not wait for their rows to be judged."""
         self._loop = asyncio.get_running_loop()
@@ -159,6 +161,7 @@ class Gathering:
         judged = self._loop.create_future() if awaited and not self.endurance.away else None
         row = TakenRow(given, self.lanes.of(spec), judged, outcome)
         row.lane.rows += 1
+        self.taken += 1
         self._coming.append(row)
         self._came.set()
         return row
@@ -175,7 +178,8 @@ class Gathering:
         """Hear that a row has its outcome, or was withdrawn: those go on that wait for it."""
         row.lane.rows -= 1
         row.over = True
-        self._passed.set()
+        if self._flushing:
+            self._passed.set()
         if row.person is not None and (free := self._turns.leave(row.person)):
             self._released.extend(free)
             self._came.set()

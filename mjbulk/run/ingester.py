@@ -84,7 +84,6 @@ class Ingester:
         self._run = _new_run(engine, spec)
         self._log = RunLog(engine.journal, History(run=self._run, begun=False))
         self._opened = False
-        self._taken = 0
         self._room = Room(self._has_room)
         self._state: Literal["new", "open", "closed"] = "new"
         self._failure: BaseException | None = None
@@ -125,7 +124,7 @@ class Ingester:
     @property
     def progress(self) -> Progress:
         """A snapshot: rows that were sent so far, by their outcomes."""
-        return self._figures.snapshot(self._taken, self._gathering.lanes, self._engine.transport.trouble)
+        return self._figures.snapshot(self._gathering.taken, self._gathering.lanes, self._engine.transport.trouble)
 
     # Rows
 
@@ -141,8 +140,10 @@ class Ingester:
         what would have been raised is its outcome then. Cancelling the future, or the call, withdraws a row that is in
         no chunk yet.
         """
+        spec = self._terms(lists)
+        if not self._room.is_free:
+            await self._wait_for_room()
         outcome = OutcomeFuture(self._unseen, self._loop)
-        spec = await self._admitted(lists)
         taken = self._gathering.take(row, spec, outcome, awaited=True)
         if taken.judged is not None:
             try:
@@ -159,21 +160,23 @@ class Ingester:
         """Take a row, and wait for its outcome. See `send`. Cancelling the call withdraws a row that is in no chunk
         yet; otherwise the row goes on, and its outcome is lost.
         """
+        spec = self._terms(lists)
+        if not self._room.is_free:
+            await self._wait_for_room()
         future: asyncio.Future[Outcome] = self._loop.create_future()  # it is looked at: a plain one is faster
-        spec = await self._admitted(lists)
         taken = self._gathering.take(row, spec, future, awaited=False)
         outcome = await future
         self._raise_refused(taken, outcome)
         return outcome
 
-    async def _admitted(self, lists: ListActions | Literal[_Lists.OWN] | None) -> RunSpec:
-        """Wait until there is room for a row, and give the terms of its lane."""
+    def _terms(self, lists: ListActions | Literal[_Lists.OWN] | None) -> RunSpec:
+        """Give the terms of the lane of a row that has these lists."""
         self._check()
-        spec = self._spec if lists is _Lists.OWN else self._gathering.lanes.terms(lists)
+        return self._spec if lists is _Lists.OWN else self._gathering.lanes.terms(lists)
+
+    async def _wait_for_room(self) -> None:
         await self._room.enter()
         self._check()
-        self._taken += 1
-        return spec
 
     @staticmethod
     def _raise_refused(taken: TakenRow, outcome: Outcome) -> None:

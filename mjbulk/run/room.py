@@ -14,9 +14,14 @@ class Room:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._let_in = 0
 
+    @property
+    def is_free(self) -> bool:
+        """Whether there is room for one row now, and nobody waits for it."""
+        return not self._waiting and self._has_room(self._let_in)
+
     async def enter(self) -> None:
         """Wait until there is room for one row."""
-        if not self._waiting and self._has_room(self._let_in):
+        if self.is_free:
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
