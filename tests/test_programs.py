@@ -226,4 +226,4 @@ def test_the_readme_and_the_guides(mailjet: Mailjet, tmp_path: Path, code: str) 
     (tmp_path / name).write_text(code)
     ended = run(*(PYTEST[1:] if name.startswith("test_") else ()), name, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr + ended.stdout
-    assert len(README.splitlines()) <= 400
+    assert len(README.splitlines()) <= 300
