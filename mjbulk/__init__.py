@@ -5,8 +5,15 @@
     async with mjbulk.Client() as client:
         report = await client.import_contacts("contacts.csv", lists={42: "addnoforce"})
 
-Names are loaded when they are first used, so that importing this package alone costs nothing.
+The guides follow here where ``pdoc mjbulk`` renders them.
+
+.. include:: guides/values.md
+.. include:: guides/etl.md
+.. include:: guides/web.md
+.. include:: guides/operations.md
 """
+
+# Names are loaded when they are first used, so that importing this package alone costs nothing.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -39,19 +46,15 @@ if TYPE_CHECKING:
     from mjbulk.mailjet.redis_quota import RedisQuota
     from mjbulk.models import (
         Contact,
-        ContactInfo,
-        ContactsList,
         Counts,
         Finding,
         ImportOptions,
         Job,
         JobRef,
         Progress,
-        Property,
         Rejection,
         Rejections,
         Row,
-        Subscription,
         SupportsArrow,
         SupportsCursor,
         SupportsRow,
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from mjbulk.outcome import Outcome
     from mjbulk.outcomes.report import Report
     from mjbulk.pool import SessionPool
+    from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription
     from mjbulk.rows.files import SupportsAsyncRead
     from mjbulk.rows.sources import Addresses, Rows, Source, csv_source, excel_source, in_thread, jsonl_source
     from mjbulk.run.ingester import Ingester
@@ -97,24 +101,21 @@ _HOMES = {
     "jobs.watcher": ("JobWatcher",),
     "models": (
         "Contact",
-        "ContactInfo",
-        "ContactsList",
         "Counts",
         "Finding",
         "ImportOptions",
         "Job",
         "JobRef",
         "Progress",
-        "Property",
         "Rejection",
         "Rejections",
         "Row",
-        "Subscription",
         "SupportsArrow",
         "SupportsCursor",
         "SupportsRow",
         "Unsettled",
     ),
+    "resources": ("ContactInfo", "ContactsList", "Property", "Subscription"),
     "terms": ("Action", "ActionLike", "ActionWord", "ListActions", "ListRef", "RunKeywords", "RunSpec", "RunTerms"),
     "run.plan": ("Plan",),
     "pool": ("SessionPool",),

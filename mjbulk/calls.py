@@ -27,8 +27,9 @@ from mjbulk.mailjet.requests import (
     subscribe_request,
     upload_request,
 )
-from mjbulk.models import ContactInfo, ContactsList, ImportOptions, Job, JobRef, Property, Row, Subscription
+from mjbulk.models import ImportOptions, Job, JobRef, Row
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
+from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription
 from mjbulk.rows.addresses import check_address
 from mjbulk.rows.contacts import encode
 from mjbulk.rows.layout import ColumnRules, flatten, layout_of
@@ -97,7 +98,11 @@ class Calls(ABC):
 
     @discreet
     async def upload_csvdata(self, list_id: ListRef, data: bytes) -> int:
-        """Upload CSV text under a list, and give its DataID. It has no effect before `submit_csvimport` imports it."""
+        """Upload CSV text (bytes of UTF-8, with a header) under a list, and give its DataID.
+
+        It has no effect before `submit_csvimport` imports it, so it is retried. Raises UsageError if the list does not
+        exist, ApiError if Mailjet refuses, NoAnswer.
+        """
         request = upload_request(await self._list_id(list_id), data)
         return await self._ready().transport.send(request, decode_data_id, harmless=True)
 
@@ -144,7 +149,10 @@ class Calls(ABC):
 
     @discreet
     async def batchjob(self, job_id: int) -> Mapping[str, Any]:
-        """Give a batchjob exactly as Mailjet shows it: its fields are not documented, its times are Unix seconds."""
+        """Give a batchjob exactly as Mailjet shows it: its fields are not documented, its times are Unix seconds.
+
+        Raises ApiError with status 404 if there is no such job, NoAnswer.
+        """
         return await self._ready().transport.send(batchjob_request(job_id), decode_batchjob)
 
     @discreet
@@ -220,24 +228,28 @@ class Calls(ABC):
 
     @discreet
     def lists(self) -> AsyncIterator[ContactsList]:
-        """Give all lists of the account, from all pages."""
+        """Give all lists of the account, from all pages. Raises ApiError, NoAnswer."""
         return self._ready().account.lists()
 
     @discreet
     async def create_list(self, name: str) -> ContactsList:
-        """Create a list."""
+        """Create a list, and give it. Raises ApiError if Mailjet refuses the name, NoAnswer if it may exist now."""
         return await self._ready().account.create_list(name)
 
     @discreet
     def properties(self) -> AsyncIterator[Property]:
-        """Give all contact properties of the account, from all pages."""
+        """Give all contact properties of the account, from all pages. Raises ApiError, NoAnswer."""
         return self._ready().account.properties()
 
     @discreet
     async def create_property(
         self, name: str, datatype: Datatype, *, namespace: Literal["static", "historic"] = "static"
     ) -> Property:
-        """Create a contact property."""
+        """Create a contact property, and give it. Its type cannot be changed later.
+
+        Raises ApiError with the code MJ18 if there is one of this name (case does not matter), NoAnswer if it may exist
+        now.
+        """
         return await self._ready().account.create_property(name, datatype, namespace)
 
 

@@ -336,7 +336,7 @@ async def import_contacts(
 ) -> Report:
     """Import a source with a client of its own: ``asyncio.run(it)`` in a script, ``await it`` in a notebook.
 
-    See `Client.import_contacts`.
+    Arguments and errors are those of `Client.import_contacts`; keys come from the environment if none are given.
     """
     async with Client(credentials, journal=journal) as client:
         return await client.import_contacts(source, lists=lists, **how)

@@ -40,7 +40,9 @@ class Credentials:
     """
 
     public: str = field(validator=_KEY)
+    """The API key."""
     private: str = field(validator=_KEY)
+    """Its secret."""
 
     @classmethod
     @discreet
@@ -264,7 +266,7 @@ class Assumptions:
         return cls(**found)
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write a file that `load` reads."""
+        """Write a TOML file that `load` reads. Raises OSError if it cannot be written."""
         lines = [f"# {f.name} = (not known)" if v is None else f"{f.name} = {_toml(v)}" for f, v in self._fields()]
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -48,14 +48,17 @@ class Event:
     """Something that happened. Fields that do not apply are None."""
 
     name: EventName
+    """What happened: a word of the table in ``guides/operations.md``."""
     id: int | None = None
     """Names in this process what the event is about: a run, a chunk, a job, an attempt at a request, a write."""
     parent: int | None = None
     """The ``id`` of what that is a part of."""
     run_id: str | None = None
+    """The name of the run."""
     chunk: int | None = None
     """Number of the chunk in its run, from 1."""
     job: JobRef | None = None
+    """The job."""
     status: str | None = None
     """A job's status in Mailjet's word, or the HTTP status of an answer."""
     server: str | None = None
@@ -63,6 +66,7 @@ class Event:
     call: str | None = None
     """The call without its ids."""
     attempt: int | None = None
+    """Number of the attempt at a request, from 1."""
     verdict: str | None = None
     """What is known of a request: ``applied``, ``not applied``, ``refused``, ``fatal``, ``unknown``, ``ambiguous``."""
     wait: float | None = None
@@ -72,11 +76,17 @@ class Event:
     size: int | None = None
     """Bytes that were sent."""
     rows: int | None = None
+    """Number of rows."""
     accepted: int | None = None
+    """Rows that were accepted."""
     rejected: int | None = None
+    """Rows that were rejected."""
     superseded: int | None = None
+    """Rows that were superseded."""
     unknown: int | None = None
+    """Rows whose outcome is unknown."""
     not_sent: int | None = None
+    """Rows that were not sent."""
     jobs: int | None = None
     """Number of the jobs of a run."""
     requests: int | None = None

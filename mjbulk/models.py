@@ -1,7 +1,6 @@
 """The records that users get and give. They are frozen, and have no code for JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any, Literal, Protocol, Self
 
@@ -23,7 +22,9 @@ Origin = Literal["mjbulk", "mailjet"]
 class SupportsRow(Protocol):
     """A row: a dict, an asyncpg Record, a SQLAlchemy RowMapping."""
 
-    def keys(self) -> Iterable[str]: ...
+    def keys(self) -> Iterable[str]:
+        """Give the names of the fields."""
+
     def __getitem__(self, key: str, /) -> Any: ...
 
 
@@ -71,8 +72,10 @@ class SupportsCursor(Protocol):
     """A cursor of a database (PEP 249), or a result: tuples whose names are known."""
 
     def __iter__(self) -> Iterator[Any]: ...
+
     @property
-    def description(self) -> Any: ...
+    def description(self) -> Any:
+        """A sequence for each column, whose first item is its name."""
 
 
 @public
@@ -342,54 +345,3 @@ class ImportOptions:
         validator=checked(and_(not_(instance_of(str)), min_len(1)), "{} are the names of the columns, in their order")
     )
     """The columns in their order: ``email``, and names of properties."""
-
-
-@public
-@frozen(kw_only=True)
-class ContactsList:
-    """One list of the account."""
-
-    id: int
-    name: str
-    address: str
-    """The unique word by which Mailjet also knows the list."""
-    subscribers: int | None = None
-    deleted: bool = False
-    created: datetime | None = None
-
-
-@public
-@frozen(kw_only=True)
-class Property:
-    """One contact property of the account."""
-
-    id: int
-    name: str
-    datatype: str
-    """``str``, ``int``, ``float``, ``bool`` or ``datetime``."""
-    namespace: str = "static"
-    """``static`` or ``historic``. Only static properties can be set in bulk."""
-
-
-@public
-@frozen(kw_only=True)
-class Subscription:
-    """One list that a contact is on."""
-
-    list_id: int
-    active: bool | None = None
-    unsubscribed: bool | None = None
-    subscribed_at: datetime | None = None
-
-
-@public
-@frozen(kw_only=True)
-class ContactInfo:
-    """One contact of the account."""
-
-    id: int
-    email: str = attrs.field(repr=False)
-    name: str = attrs.field(default="", repr=False)
-    excluded: bool | None = None
-    """Whether the contact is on the exclusion list."""
-    created: datetime | None = None

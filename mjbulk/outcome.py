@@ -20,6 +20,7 @@ class Outcome:
     row: int
     """Its number, from 1."""
     state: OutcomeState
+    """What became of it, in one word."""
     rejection: Rejection | None = None
     """Why it was rejected."""
     job: JobRef | None = None

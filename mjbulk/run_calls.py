@@ -48,7 +48,10 @@ class RunCalls(Calls):
 
     @discreet
     async def runs(self, *, ingesters: bool = False) -> AsyncIterator[RunInfo]:
-        """Give the runs of this account that are in the journal, the oldest first; those of ingesters on request."""
+        """Give the runs of this account that are in the journal, the oldest first; those of ingesters on request.
+
+        Raises UsageError without a journal, and JournalError if it cannot be read.
+        """
         self._ready()
         for run in await self._journal.runs(self._account()):
             if ingesters or not run.ingester:
@@ -123,7 +126,8 @@ class RunCalls(Calls):
         with. Without either, known jobs are settled, and other rows stay unsent. ``resend`` says which requests are
         retried after a lost answer; all other keywords are those with which the run was started. A run that has ended
         gives its stored report. If the source has changed, the run stops with JournalRefused. The run of an ingester
-        has no source: its known jobs are settled, and nothing is sent.
+        has no source: its known jobs are settled, and nothing is sent. Awaiting the run raises UsageError if the
+        journal has no such run of this account, and JournalRefused if another process has it.
         """
         self._ready()
         given = None if source is None else source_of(source)

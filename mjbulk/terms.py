@@ -35,8 +35,11 @@ class Action(StrEnum):
 
 
 ActionWord = Literal["addforce", "addnoforce", "remove", "unsub"]
+"""An action as its word: `Action` says what each does."""
 ActionLike = Action | ActionWord
+"""An action, or its word."""
 ListRef = int | str
+"""A list by its number, its address, or its name if no other list has that."""
 _K_co = TypeVar("_K_co", covariant=True)
 _V_co = TypeVar("_V_co", covariant=True)
 
@@ -48,6 +51,7 @@ class _Items(Protocol[_K_co, _V_co]):
 
 
 ListActions = _Items[ListRef, ActionLike]
+"""Lists with their actions, as in ``{42: "addnoforce"}``."""
 EXCLUSIONS = ("excludemarketing", "includemarketing")
 
 
@@ -56,14 +60,23 @@ class RunTerms(TypedDict, total=False):
     """How rows are read and sent. ``Client.import_contacts`` says what each of them means."""
 
     columns: Sequence[str] | Mapping[str, str] | None
+    """Source columns to take, or a mapping of source columns to ``email``, ``name`` or a property. None: all."""
     nulls: Literal["keep", "unassign"]
+    """What an empty value does: ``keep`` leaves its property alone, ``unassign`` empties it."""
     via: Literal["json", "csv"]
+    """``json``: contact/managemanycontacts. ``csv``: CSVData and csvimport, for one list."""
     resend: Resend
+    """What is retried after a lost answer: ``safe``: where twice does no harm; ``never``; ``always``."""
     on_mismatch: Literal["unknown", "accept"]
+    """What rows are where Mailjet's counts and its error file disagree: ``unknown``, or ``accept``."""
     create_properties: bool
+    """Whether properties are created that the account does not have."""
     types: Mapping[str, Datatype]
+    """The types of properties to create, by their names; ``str`` for all others."""
     timezone: str | None
+    """The IANA name of the zone of dates and times without one."""
     date_format: str | None
+    """The form of strptime in which texts of datetime properties are read. None: RFC 3339."""
 
 
 @public
@@ -71,9 +84,13 @@ class RunKeywords(RunTerms, total=False):
     """The keywords of an import. ``Client.import_contacts`` says what each of them means."""
 
     run_id: str | None
+    """The name of the run, within its account. None: a random one."""
     partition: str | None
+    """The name of a part, if several workers share the run."""
     max_rejected: int | None
+    """The run stops when more rows than this are rejected. None: no limit."""
     timeout: float | None
+    """Seconds from the call on, after which the run stops. None: no limit."""
 
 
 def _one_of(*words: str) -> Validator:
@@ -119,21 +136,29 @@ class RunSpec:
     lists: tuple[tuple[ListRef, Action], ...] | None
     """Lists and actions; None for no list."""
     via: Literal["json", "csv"] = attrs.field(default="json", validator=_one_of("json", "csv"))
+    """``json``: contact/managemanycontacts. ``csv``: CSVData and csvimport, for one list."""
     excluded: bool | None = None
     """True puts people on the exclusion list, False takes them off it; both read only addresses. None does neither."""
     columns: Mapping[str, str] | None = None
     """Source column -> ``email``, ``name`` or a property; None takes all columns."""
     nulls: Literal["keep", "unassign"] = attrs.field(default="keep", validator=_one_of("keep", "unassign"))
+    """What an empty value does: ``keep`` leaves its property alone, ``unassign`` empties it."""
     resend: Resend = attrs.field(default="safe", validator=_one_of(*get_args(Resend)))
+    """What is retried after a lost answer: ``safe``: where twice does no harm; ``never``; ``always``."""
     on_mismatch: Literal["unknown", "accept"] = attrs.field(default="unknown", validator=_one_of("unknown", "accept"))
+    """What rows are where Mailjet's counts and its error file disagree: ``unknown``, or ``accept``."""
     create_properties: bool = attrs.field(default=False, validator=checked(BOOL, "{}= is True or False"))
+    """Whether properties are created that the account does not have."""
     types: Mapping[str, Datatype] = attrs.field(factory=dict, validator=_DATATYPES)
+    """The types of properties to create, by their names; ``str`` for all others."""
     max_rejected: int | None = attrs.field(
         default=None, validator=checked(optional(NOT_NEGATIVE_INT), "{}= is a number of rows, 0 or more")
     )
+    """The run stops when more rows than this are rejected. None: no limit."""
     timeout: float | None = attrs.field(
         default=None, validator=checked(optional(POSITIVE), "{}= is a number of seconds above 0")
     )
+    """Seconds from the call on, after which the run stops. None: no limit."""
     timezone: str | None = attrs.field(default=None, validator=_is_zone)
     """The zone of dates and times that name none."""
     date_format: str | None = attrs.field(default=None, validator=_is_date_format)

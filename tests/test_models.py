@@ -15,21 +15,18 @@ from mjbulk.errors import JobFailed, UsageError
 from mjbulk.models import (
     COUNT_NAMES,
     Contact,
-    ContactInfo,
-    ContactsList,
     Counts,
     FewRejections,
     ImportOptions,
     Job,
     JobRef,
     Progress,
-    Property,
     Rejection,
     Rejections,
-    Subscription,
     Unsettled,
 )
 from mjbulk.outcomes.rejections import RejectionStore
+from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription
 from mjbulk.terms import Action, RunSpec
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)

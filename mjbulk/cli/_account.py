@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, printable, say
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
-from mjbulk.models import ContactsList, Property
+from mjbulk.resources import ContactsList, Property
 from mjbulk.terms import Datatype
 
 

@@ -11,7 +11,7 @@ from mjbulk.cli._source import NO_LISTS, Lists
 from mjbulk.errors import ApiError
 
 if TYPE_CHECKING:
-    from mjbulk.models import Subscription
+    from mjbulk.resources import Subscription
 
 
 async def subscriptions(

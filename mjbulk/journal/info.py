@@ -45,7 +45,9 @@ class RunInfo(Counts):
     """A run in a journal. Rows in flight count as unknown."""
 
     run_id: str
+    """The name of the run."""
     partition: str | None = None
+    """The name of its part; None for a whole run."""
     state: RunState
     """``running``: in this process or another one. ``resumable``: it can go on as it is. ``needs_source``: it can go on
     only with its source. ``settled``: the outcome of every row is known, or can never be known."""
@@ -71,6 +73,7 @@ class ChunkInfo(Counts):
     """A chunk of a run in a journal, or a part of a chunk that was halved. ``rows`` is the number of its rows."""
 
     partition: str | None = None
+    """The part of the run; None for a whole run."""
     number: int
     """Its number in the run, from 1."""
     span: range

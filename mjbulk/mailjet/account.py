@@ -21,7 +21,7 @@ from mjbulk.mailjet.requests import (
     subscriptions_request,
 )
 from mjbulk.mailjet.transport import Transport
-from mjbulk.models import ContactsList, Property, Subscription
+from mjbulk.resources import ContactsList, Property, Subscription
 from mjbulk.terms import Action, Datatype, ListRef
 
 _T = TypeVar("_T")

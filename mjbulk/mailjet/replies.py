@@ -17,7 +17,7 @@ import orjson
 from attrs import field, frozen
 from cattrs.gen import make_dict_structure_fn, override
 
-from mjbulk.models import ContactInfo, ContactsList, Property, Subscription
+from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription
 
 MAX_ID = 2**63 - 1
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")

@@ -28,6 +28,7 @@ class Report(Counts):
     spec: RunSpec = attrs.field(repr=False)
     """The terms of the run."""
     run_id: str
+    """The name of the run."""
     jobs: Sequence[JobRef] = attrs.field(default=(), repr=lambda jobs: f"<{len(jobs)}>")
     """The jobs that took its chunks."""
     requests: int = 0
@@ -39,8 +40,11 @@ class Report(Counts):
     halted: Error | None = None
     """Why the run stopped early; None if it did not."""
     rows_accepted: RowSet = attrs.field(factory=RowSet, repr=False)
+    """The numbers of accepted rows; `accepted_rows` gives them."""
     rows_superseded: RowSet = attrs.field(factory=RowSet, repr=False)
+    """The numbers of superseded rows; `superseded_rows` gives them."""
     rows_not_sent: RowSet = attrs.field(factory=RowSet, repr=False)
+    """The numbers of rows that were not sent."""
     rejections: Rejections = attrs.field(factory=RejectionStore)
     """The rows that mjbulk or Mailjet refused."""
     unsettled: Sequence[Unsettled] = attrs.field(default=(), repr=lambda them: f"<{len(them)}>")

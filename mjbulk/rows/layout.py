@@ -12,7 +12,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from mjbulk.errors import UsageError
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.addresses import EMAIL, are_addresses, check_address
 from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Block, Given
 from mjbulk.rows.contacts import Contacts

@@ -171,7 +171,10 @@ _UNSAID = {"header_row": 1, "null": None, "escape": None}
 @public
 @discreet
 def jsonl_source(file: File) -> Source:
-    """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as by `csv_source`."""
+    """Read contacts from JSON Lines: one object a line, in UTF-8. Gzip is unpacked, as by `csv_source`.
+
+    Raises UsageError for what is no file. A line that is no object rejects its row.
+    """
     pieces = pieces_of(file)
     return _file_source("jsonl", file, {}, lambda: jsonl_batches(pieces()))
 

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.mailjet.account import AccountCalls, property_problems
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.block import PROPERTIES, Block, Given
 from mjbulk.rows.iterables import Batch
 from mjbulk.rows.layout import (

@@ -75,7 +75,10 @@ class ImportRun:
 
     @discreet
     async def wait(self) -> Report:
-        """Wait for the end and give the report, whatever it says; ``report.halted`` tells why it stopped early."""
+        """Wait for the end and give the report; ``report.halted`` tells why it stopped early.
+
+        It never raises for what became of the run or of its rows: awaiting the run itself raises these.
+        """
         self._home.check()
         await asyncio.shield(self.task)
         if self._run.report is None:
@@ -84,7 +87,10 @@ class ImportRun:
 
     @discreet
     async def stop(self) -> Report:
-        """Stop reading and sending. Requests under way may end; jobs that Mailjet has taken go on there."""
+        """Stop reading and sending, and give the report of what is known then, within ``stop_within`` seconds.
+
+        Requests under way may end; jobs that Mailjet has taken go on there. It raises no more than `wait`.
+        """
         self.halt()
         return await self.wait()
 

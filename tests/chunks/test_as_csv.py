@@ -8,7 +8,7 @@ import pytest
 
 from mjbulk.chunks.as_csv import DATETIME_FORMAT, CsvEncoder
 from mjbulk.config import Settings
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.block import Block
 from mjbulk.rows.layout import ColumnRules, Layout, layout_of
 from mjbulk.rows.values import ColumnFault, RowFault

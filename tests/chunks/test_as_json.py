@@ -6,7 +6,7 @@ import pytest
 
 from mjbulk.chunks.as_json import JsonEncoder
 from mjbulk.config import Settings
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.block import Block
 from mjbulk.rows.layout import ColumnRules, layout_of
 from mjbulk.rows.values import RowFault

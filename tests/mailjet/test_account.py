@@ -11,7 +11,7 @@ import pytest
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.mailjet.account import AccountCalls, list_id, property_problems
 from mjbulk.mailjet.requests import Request
-from mjbulk.models import ContactsList, Property
+from mjbulk.resources import ContactsList, Property
 from mjbulk.terms import Action, ListRef
 
 Row = dict[str, Any]

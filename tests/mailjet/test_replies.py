@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mjbulk.mailjet import replies
 from mjbulk.mailjet.replies import ErrorReply, JobReply, UnreadableReply
-from mjbulk.models import ContactInfo, ContactsList, Property, Subscription
+from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
 ADDRESS = "somebody@example.org"

@@ -22,7 +22,7 @@ from support import extra
 
 from mjbulk.chunks.as_csv import DATETIME_FORMAT, CsvEncoder
 from mjbulk.config import Settings
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.csv_text import decode_record
 from mjbulk.rows.dates import Dates
 from mjbulk.rows.layout import ColumnRules, layout_of

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from touchy import NA, ODD_VALUES, TouchyText
 
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.layout import (
     ColumnRules,

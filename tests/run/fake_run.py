@@ -25,9 +25,10 @@ from mjbulk.mailjet.request_count import count_request
 from mjbulk.mailjet.requests import Content, Request
 from mjbulk.mailjet.transport import Doubt
 from mjbulk.mailjet.window import Window
-from mjbulk.models import JobRef, Property
+from mjbulk.models import JobRef
 from mjbulk.outcomes.error_file import ErrorFile, RowError
 from mjbulk.outcomes.ledger import Ledger
+from mjbulk.resources import Property
 from mjbulk.rows.block import Block
 from mjbulk.run.context import RunContext
 from mjbulk.run.engine import Engine

@@ -8,7 +8,7 @@ from attrs import evolve
 from fake_run import FakeAccount
 
 from mjbulk.errors import ApiError, UsageError
-from mjbulk.models import Property
+from mjbulk.resources import Property
 from mjbulk.rows.block import Block
 from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.layout import ColumnRules

@@ -10,7 +10,8 @@ from fake_run import FakeAccount, account_of, context
 
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, CredentialsRefused, UsageError
-from mjbulk.models import Property, Rejection
+from mjbulk.models import Rejection
+from mjbulk.resources import Property
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.sources import Source
