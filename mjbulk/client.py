@@ -130,7 +130,10 @@ class Client(RunCalls):
                 await asyncio.shield(self.closing())
 
     async def drained(self, seconds: float | None) -> None:
-        """Begin no new run, and wait at most ``seconds`` for the others (None: until they end). For a pool."""
+        """Begin no new run, and wait at most ``seconds`` for the others (None: until they end). For a pool.
+
+        It raises nothing for what became of them.
+        """
         self._state = "closed"
         open_ones = [keep(ingester.aclose(seconds)) for ingester in self._ingesters] if seconds != 0 else []
         if seconds != 0 and (pending := [*(run.task for run in self._runs), *open_ones]):
@@ -305,11 +308,10 @@ class Client(RunCalls):
 
     @discreet
     async def exclude_contacts(self, source: Addresses, **how: Unpack[RunKeywords]) -> Report:
-        """Put people on the exclusion list: they get no marketing mail, whatever lists they are on. See
-        `import_contacts`.
+        """Put people on the exclusion list: they get no marketing mail, whatever lists they are on.
 
         Only the addresses of rows are read; a row may also be an address instead of a record. ``via="csv"`` uploads
-        under one of the lists of the account.
+        under one of the lists of the account. Raises what `import_contacts` raises.
         """
         return await self._whole(self.start_exclusion(source, excluded=True, **how))
 

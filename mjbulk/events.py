@@ -72,7 +72,7 @@ class Event:
     wait: float | None = None
     """Seconds: how long a request has waited for its turn, or for how long no other may leave after its answer."""
     seconds: float | None = None
-    """How long it took, or has taken so far."""
+    """Seconds that it took, or has taken so far."""
     size: int | None = None
     """Bytes that were sent."""
     rows: int | None = None

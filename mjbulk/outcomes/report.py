@@ -34,7 +34,7 @@ class Report(Counts):
     requests: int = 0
     """How many requests were sent, with polls and retries."""
     seconds: float = 0.0
-    """How long the run took."""
+    """Seconds that the run took."""
     stored: bool = False
     """Whether it was read from the journal, because the run had ended before. Then nothing was sent now."""
     halted: Error | None = None

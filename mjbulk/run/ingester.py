@@ -188,7 +188,7 @@ class Ingester:
 
     @discreet
     async def flush(self) -> None:
-        """Wait until all rows that were sent have their outcomes. No row lingers meanwhile."""
+        """Wait until all rows that were sent have their outcomes, which it never raises. No row lingers meanwhile."""
         self._home.check()
         await self._gathering.flush()
 
@@ -237,7 +237,7 @@ class Ingester:
         """Take no more rows, wait ``drain`` seconds for outcomes (None: until all are there), and end.
 
         Rows that are in no chunk then are not sent, and those of jobs under way are unknown. With a journal, the next
-        ingester of the account settles these jobs, for the counts of the run.
+        ingester of the account settles these jobs, for the counts of the run. Raises nothing for what became of rows.
         """
         self._home.check()
         drains, self._state = self._state == "open" and drain != 0, "closed"

@@ -56,7 +56,7 @@ class ImportRun:
         return self._run.rejections
 
     async def opened(self) -> None:
-        """Wait until its journal has given it, or it has ended."""
+        """Wait until its journal has given it, or it has ended. It raises nothing for either."""
         self._home.check()
         await self._run.stage.opened.wait()
 
