@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from mjbulk.run.plan import Plan
     from mjbulk.run.run import ImportRun
     from mjbulk.terms import Action, ActionLike, ActionWord, ListActions, ListRef, RunKeywords, RunSpec, RunTerms
+    from mjbulk.version import __version__
 
 _HOMES = {
     "events": ("Event", "Hook"),
@@ -123,6 +124,7 @@ _HOMES = {
     "run.run": ("ImportRun",),
     "run.ingester": ("Ingester",),
     "outcome": ("Outcome",),
+    "version": ("__version__",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _HOME_OF["RejectionStore"] = "outcomes.rejections"  # not public: reports that were pickled name it
@@ -192,6 +194,7 @@ __all__ = [
     "SupportsRow",
     "Unsettled",
     "UsageError",
+    "__version__",
     "csv_source",
     "excel_source",
     "import_contacts",

@@ -220,7 +220,7 @@ class Client(RunCalls):
             account=self._account(),
             spec=encode_spec(spec),
             source=orjson.dumps(rows.location).decode() if rows.location else "",
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
 
         async def begin() -> Beginning:

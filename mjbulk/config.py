@@ -17,6 +17,7 @@ from attrs.validators import matches_re, optional
 
 from mjbulk.discreet import discreet, discreet_init
 from mjbulk.errors import UsageError
+from mjbulk.likely import did_you_mean
 from mjbulk.public import public
 from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checked
 
@@ -46,17 +47,20 @@ class Credentials:
 
     @classmethod
     @discreet
-    def load(cls) -> Self:
+    def load(cls, profile: str | None = None) -> Self:
         """Take the keys from MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, else from the TOML file that MJBULK_CONFIG names.
+        Those of a ``profile`` come from its table in that file alone: ``[profile.NAME]``.
 
         Raises UsageError if they are in neither.
         """
-        names = ("MJ_APIKEY_PUBLIC", "MJ_APIKEY_PRIVATE")
-        known = _config_file() if not all(map(os.environ.get, names)) else {}
-        public, private = (os.environ.get(name) or known.get(name) for name in names)
+        if profile is not None:
+            return cls(*(_profile_key(profile, name) for name in _KEY_NAMES))
+        known = _config_file() if not all(map(os.environ.get, _KEY_NAMES)) else {}
+        public, private = (os.environ.get(name) or known.get(name) for name in _KEY_NAMES)
         if not isinstance(public, str) or not isinstance(private, str):
             raise UsageError(
                 "no API key: set MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, or name a TOML file with both in MJBULK_CONFIG"
+                ' (MJ_APIKEY_PUBLIC = "...", a line each)'
             )
         return cls(public, private)
 
@@ -86,6 +90,43 @@ def _config_file() -> dict[str, Any]:
         raise UsageError(f"the file that MJBULK_CONFIG names cannot be read: {why.strerror}") from None
     except ValueError:
         raise UsageError("the file that MJBULK_CONFIG names is no TOML") from None
+
+
+_KEY_NAMES = ("MJ_APIKEY_PUBLIC", "MJ_APIKEY_PRIVATE")
+
+
+@discreet
+def _profile(name: str) -> dict[str, Any]:
+    """Give the table of a profile: ``[profile.NAME]``, or ``[NAME]``. Raises UsageError if there is none."""
+    if not os.environ.get("MJBULK_CONFIG"):
+        raise UsageError("a profile is in a TOML file, which MJBULK_CONFIG has to name")
+    known = _config_file()
+    nested = known.get("profile", known.get("profiles"))
+    tables = {**known, **(nested if isinstance(nested, dict) else {})}
+    found = tables.get(name)
+    if not isinstance(found, dict):
+        there = [word for word, table in tables.items() if isinstance(table, dict) and table is not nested]
+        has = f"it has {', '.join(map(repr, there))}" if there else f"it has none; one begins with [profile.{name}]"
+        raise UsageError(f"the file that MJBULK_CONFIG names has no profile {name!r}: {has}")
+    return found
+
+
+@discreet
+def _profile_key(profile: str, name: str) -> str:
+    key = _profile(profile).get(name)
+    if not isinstance(key, str):
+        raise UsageError(f"profile {profile!r} has no {name}")
+    return key
+
+
+@discreet
+def profile_settings(profile: str) -> dict[str, Any]:
+    """Give the settings that a profile has. Raises UsageError for an unknown name."""
+    found = {name: value for name, value in _profile(profile).items() if name not in _KEY_NAMES}
+    known = {f.name for f in attrs.fields(Settings)} - {"ssl"}
+    if unknown := sorted(found.keys() - known):
+        raise UsageError(f"profile {profile!r} has no setting {unknown[0]!r}{did_you_mean(unknown[0], known)}")
+    return found
 
 
 def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str = "", **more: Any) -> _T:

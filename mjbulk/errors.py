@@ -212,7 +212,8 @@ class RowsRejected(Error):
         self.args = (_counts(self.report), allowed)
 
     def __str__(self) -> str:
-        return f"{self.report.rejected} rows were rejected, {self.allowed} are allowed"
+        rejected = "1 row was" if self.report.rejected == 1 else f"{self.report.rejected} rows were"
+        return f"{rejected} rejected, {self.allowed} {'is' if self.allowed == 1 else 'are'} allowed"
 
 
 @public

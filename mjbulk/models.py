@@ -227,7 +227,7 @@ class Counts:
     def summary(self) -> str:
         """Give the counts in a line, without personal data."""
         others = [f"{getattr(self, name)} {name.replace('_', ' ')}" for name in COUNT_NAMES[1:] if getattr(self, name)]
-        return f"{self.rows} rows: {', '.join(others) or 'none'}"
+        return f"{self.rows} row{'' if self.rows == 1 else 's'}: {', '.join(others) or 'none'}"
 
     def as_dict(self) -> dict[str, Any]:
         """Give the counts as plain data, for JSON."""
@@ -239,7 +239,7 @@ COUNT_NAMES = tuple(f.name for f in attrs.fields(Counts))
 
 def summary_of_run(counts: Counts, *, jobs: int, seconds: float) -> str:
     """Give the figures of a run in a line, without personal data: for its report and for the log."""
-    return f"{counts.summary()} in {jobs} jobs, {seconds:.1f} s"
+    return f"{counts.summary()} in {jobs} job{'' if jobs == 1 else 's'}, {seconds:.1f} s"
 
 
 @public

@@ -13,6 +13,7 @@ from mjbulk.journal.history import History
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
 from mjbulk.journal.protocol import Journal
 from mjbulk.journal.records import decode_spec
+from mjbulk.likely import did_you_mean
 from mjbulk.outcomes.report import Report
 from mjbulk.rows.sources import Addresses, Source, reopen, source_of
 from mjbulk.run.books import stored_report
@@ -66,7 +67,7 @@ class RunCalls(Calls):
         self._ready()
         parts = await self._journal.runs(self._account(), run_id)
         if not parts:
-            raise UsageError(f"the journal has no run {run_id!r} of this account")
+            raise await self._no_run(run_id)
         return parts[0] if len(parts) == 1 else together(parts)
 
     @discreet
@@ -95,9 +96,16 @@ class RunCalls(Calls):
         known = await self._journal.find(run_id, partition or "", self._account())
         if known is None:
             others = [info.partition for info in await self._journal.runs(self._account(), run_id)]
-            which = f"it has the partitions {', '.join(map(repr, others))}" if others else "nor a partition of it"
+            if not others:
+                raise await self._no_run(run_id)
+            which = f"it has the partitions {', '.join(map(repr, others))}"
             raise UsageError(f"the journal has no run {run_id!r} of this account as such; {which}")
         return known
+
+    async def _no_run(self, run_id: str) -> UsageError:
+        known = [info.run_id for info in await self._journal.runs(self._account())]
+        meant = did_you_mean(run_id, known)
+        return UsageError(f"the journal has no run {run_id!r} of this account{meant}")
 
     @discreet
     async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:

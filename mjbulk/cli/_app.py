@@ -1,56 +1,70 @@
 """All commands, and how they end: with an exit status, and without a traceback for an `Error` of mjbulk."""
 
-import os
-import sys
-from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from mjbulk.cli._account import lists, properties
 from mjbulk.cli._check import check
 from mjbulk.cli._contact import subscriptions
 from mjbulk.cli._demo import demo
-from mjbulk.cli._ends import REFUSED, UNFINISHED, status_of, tell
+from mjbulk.cli._ends import DONE, REFUSED, UNFINISHED, status_of
 from mjbulk.cli._exclude import exclude, include
+from mjbulk.cli._help import EXAMPLES, SUMMARY, epilogue, topic
 from mjbulk.cli._import import import_contacts
 from mjbulk.cli._jobs import abort, batchjob, errors, watch
+from mjbulk.cli._output import Guarded, guarded, say, tell
 from mjbulk.cli._plan import plan
-from mjbulk.cli._runs import purge, resume, runs
+from mjbulk.cli._resume import resume
+from mjbulk.cli._runs import purge, runs
 from mjbulk.cli._sandbox import sandbox
+from mjbulk.cli._source import ACTIONS
 from mjbulk.cli._submit import submit
+from mjbulk.cli._words import sentence_of
 from mjbulk.errors import Error
-
-
-def _version() -> str:
-    try:
-        return version("mjbulk")
-    except PackageNotFoundError:
-        return "of a source tree, not installed"
-
+from mjbulk.version import __version__
 
 app = App(
     name="mjbulk",
     help="Put any number of contacts into Mailjet, and know what became of every one of them.",
-    help_epilogue=(
-        "The API key comes from MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, or the TOML file that MJBULK_CONFIG names. "
-        "Exit status: 0 every row accepted; 1 some rows rejected; 2 refused before anything was sent; 3 not complete."
-    ),
+    help_epilogue=SUMMARY,
     help_format="plaintext",
-    version=lambda: f"mjbulk {_version()}",
+    version=f"mjbulk {__version__}",
     version_flags=["--version"],
     default_parameter=Parameter(negative=(), show_default=False),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-_COMMANDS = {
+
+
+async def help_(
+    name: Annotated[
+        str | None, Parameter(name="TOPIC", help="A command, or actions, settings, profiles or status.")
+    ] = None,
+    /,
+) -> int:
+    """Show the help of a command, or about what all commands share.
+
+    Exit status: 0 shown; 2 there is no such topic.
+    """
+    if name is None or name in _COMMANDS:
+        app.help_print([] if name is None else [name])
+    else:
+        for line in topic(name):
+            say(line)
+    return DONE
+
+
+_COMMANDS: Mapping[str, Callable[..., object]] = {
     "import": import_contacts,
-    "exclude": exclude,
-    "include": include,
+    "plan": plan,
     "resume": resume,
     "runs": runs,
     "purge": purge,
-    "plan": plan,
+    "exclude": exclude,
+    "include": include,
     "submit": submit,
     "watch": watch,
     "errors": errors,
@@ -62,6 +76,7 @@ _COMMANDS = {
     "check": check,
     "sandbox": sandbox,
     "demo": demo,
+    "help": help_,
 }
 
 
@@ -70,24 +85,48 @@ def _about(command: Callable[..., object]) -> str:
     return "\n\n".join(" ".join(part.split()) for part in (command.__doc__ or "").split("\n\n"))
 
 
-for _name, _command in _COMMANDS.items():
-    app.command(_command, name=_name, help=_about(_command))
+for _number, (_name, _command) in enumerate(_COMMANDS.items()):
+    app.command(_command, name=_name, help=_about(_command), help_epilogue=epilogue(_name), sort_key=_number)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and give its exit status."""
+    with guarded() as out:
+        status = _run(arguments)
+        out.flush()
+        return _unless_lost(status, out)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        status = app(list(arguments))
-        sys.stdout.flush()
-    except SystemExit as end:  # the parser's own errors
+        status = app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as wrong:
+        tell(_parser_sentence(wrong, arguments))
+        return REFUSED
+    except SystemExit as end:
         return end.code if isinstance(end.code, int) else REFUSED
     except Error as error:
-        tell(str(error))
+        tell(sentence_of(error))
         return status_of(error)
     except KeyboardInterrupt:
         tell("interrupted")
         return UNFINISHED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit would fail again
-        return UNFINISHED
     return status if isinstance(status, int) else 0
+
+
+def _parser_sentence(wrong: CycloptsError, arguments: Sequence[str]) -> str:
+    """Say what is wrong with the arguments, and where the help is."""
+    sentence = " ".join(str(wrong).split())
+    if "for --action" in sentence:
+        sentence += "".join(f" {word}: {what}." for word, what in ACTIONS.items())
+    command = f" {arguments[0]}" if arguments and arguments[0] in EXAMPLES else ""
+    return f"{re.sub(r'(?<![.?!])$', '.', sentence)} See mjbulk{command} --help"
+
+
+def _unless_lost(status: int, out: Guarded) -> int:
+    """Tell if the result could not be written, and give the exit status. A reader that has left knows it."""
+    if out.why is None:
+        return status
+    if not isinstance(out.failure, BrokenPipeError):
+        tell(f"the result could not be written to stdout as it is: {out.why}")
+    return status if status == REFUSED else UNFINISHED

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, UNFINISHED, check_target, on_signals, say, tell
+from mjbulk.cli._ends import DONE, UNFINISHED, check_target, on_signals
 from mjbulk.cli._options import SettingsSaid, client_of
+from mjbulk.cli._output import say, tell
 from mjbulk.errors import Error, UsageError
 
 
@@ -24,7 +25,8 @@ async def check(
     """See which assumptions about Mailjet hold for this account.
 
     It makes a list of its own, imports one contact and bad rows into it by both ways, looks, and removes the list.
-    Exit status 0, or 3 if something that it made could not be removed, or if it was interrupted.
+    Exit status: 0 the assumptions were found out; 2 refused, or without --yes; 3 something that it made could not be
+    removed, it was interrupted, or the result could not be written.
     """
     from mjbulk.check import check_account  # noqa: PLC0415  # help must not wait for the engine
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, printable, say, tell
+from mjbulk.cli._ends import DONE
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
+from mjbulk.cli._output import printable, say, tell
 from mjbulk.cli._source import NO_LISTS, Lists
 from mjbulk.errors import ApiError
 
@@ -25,6 +26,9 @@ async def subscriptions(
     """Show the lists that a contact is on; with --list and --action do that first, and show these lists alone.
 
     It is one request: where one list is wrong, Mailjet does nothing.
+
+    Exit status: 0 shown; 2 no such contact, or a list is wrong: nothing was done; 3 no answer, or the result could not
+    be written.
     """
     who = int(contact) if contact.isascii() and contact.isdigit() else contact
     actions = lists.pairs() if lists.refs or lists.actions else None

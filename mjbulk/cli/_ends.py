@@ -1,42 +1,34 @@
-"""What commands print and how they end: lines, exit statuses, what to do next, and signals."""
+"""How commands end: exit statuses, what to do next, and signals."""
 
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mjbulk.errors import ApiError, Error, JournalError, UsageError
+from attrs import frozen
+
+from mjbulk.cli._output import counted, note, say, tell
+from mjbulk.cli._words import as_options
+from mjbulk.errors import ApiError, Error, JournalError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from mjbulk.models import Unsettled
     from mjbulk.outcomes.report import Report
+
+__all__ = ["DONE", "REFUSED", "REJECTED", "UNFINISHED", "check_target", "on_signals", "say"]  # for the sandbox, too
 
 DONE = 0
 REJECTED = 1
 REFUSED = 2
 UNFINISHED = 3
 _SHOWN = 10
+_FEW = 3
+"""Jobs with one cause that are named one by one."""
 _REFUSALS = (400, 401, 403, 404, 405)
 """HTTP statuses with which Mailjet refuses a request, which then has had no effect."""
-
-
-def say(line: str) -> None:
-    """Write a line of the result to stdout."""
-    sys.stdout.write(f"{line}\n")
-
-
-def tell(line: str) -> None:
-    """Write a line about the work to stderr."""
-    sys.stderr.write(f"mjbulk: {line}\n")
-
-
-def printable(text: object) -> str:
-    """Replace what could control a terminal or break a line, in a text from a file or from a server."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def status_of(error: Error) -> int:
@@ -55,51 +47,112 @@ def status_of_report(report: "Report") -> int:
     """Give the exit status for the books of a run."""
     if isinstance(report.halted, JournalError) and not report.requests:
         return REFUSED
+    if isinstance(report.halted, SourceError) and not _sent(report):
+        return REFUSED
     if not report.complete:
         return UNFINISHED
     return REJECTED if report.rejected else DONE
 
 
-def tell_next(report: "Report", rejects: str | None, resume: str | None) -> None:
-    """Print what to do next about rows that were not accepted; ``resume`` is the command that resumes the run."""
+def _sent(report: "Report") -> bool:
+    """Tell whether something was sent, or may have been."""
+    return bool(report.jobs or report.accepted or report.superseded or report.unknown)
+
+
+@frozen(kw_only=True)
+class GoOn:
+    """The commands that go on from the end of a run which a journal has."""
+
+    resume: str
+    """Resumes it."""
+    show: str
+    """Shows its chunks and jobs."""
+    new: bool = True
+    """Whether this command may have begun it: then a journal has it only if rows of it were read."""
+
+
+def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None:
+    """Print what to do next about rows that were not accepted; ``go_on`` is None for a run that is in no journal."""
     if report.stored:
-        tell("this run had ended before, nothing was sent now: another --run-id imports again")
+        note("this run had ended before, nothing was sent now: another --run-id imports again")
     if report.halted is not None:
-        tell(f"stopped before its end: {report.halted}")
-    for why in list(report.unsettled)[:_SHOWN]:
-        tell(_about(why))
-    if len(report.unsettled) > _SHOWN:
-        tell(f"... and {len(report.unsettled) - _SHOWN} more ranges of rows")
+        tell(f"stopped before its end: {as_options(str(report.halted))}")
+    _tell_unsettled(report.unsettled, go_on)
     if report.rejected:
-        where = f"in {rejects}" if rejects else "not kept: --rejects FILE.csv keeps them"
-        tell(f"rejected rows: {report.rejected}; their reasons are {where}")
+        note(f"rejected rows: {report.rejected}; {_reasons(report, rejects, go_on)}")
     if not report.complete:
-        tell("next: " + (_advice(report) if resume is None else _how_to_go_on(report, resume)))
+        tell(f"next: {_advice(report) if go_on is None else _how_to_go_on(report, go_on)}")
+
+
+def _reasons(report: "Report", rejects: str | None, go_on: GoOn | None) -> str:
+    """Say where the reasons of rejections are, or how they are kept."""
+    if rejects:
+        return f"their reasons are in {rejects}"
+    if go_on is None:
+        return "their reasons are not kept: --rejects FILE.csv keeps them"
+    return f"{'next: ' if report.complete else ''}{go_on.show} --rejects FILE.csv keeps them"
+
+
+def _tell_unsettled(unsettled: Sequence["Unsettled"], go_on: GoOn | None) -> None:
+    """Print why rows are unknown or were not sent: a line for each cause, and for a few each job."""
+    by_cause: dict[str, list[Unsettled]] = {}
+    for why in unsettled:
+        by_cause.setdefault(why.cause, []).append(why)
+    for cause, some in list(by_cause.items())[:_SHOWN]:
+        for line in map(_about, some) if len(some) <= _FEW else [_of_many(cause, some, go_on)]:
+            tell(line)
+    if len(by_cause) > _SHOWN:
+        tell(f"... and rows for {len(by_cause) - _SHOWN} more causes")
 
 
 def _about(why: "Unsettled") -> str:
     spans = [f"{rows.start}-{rows.stop - 1}" if len(rows) > 1 else f"{rows.start}" for rows in why.rows[:_SHOWN]]
     more = ", ..." if len(why.rows) > _SHOWN else ""
     where = f"row{'' if sum(map(len, why.rows)) == 1 else 's'} {', '.join(spans)}{more}: " if spans else ""
-    return f"{where}{why.cause}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
+    return f"{where}{as_options(why.cause)}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
 
 
-def _how_to_go_on(report: "Report", resume: str) -> str:
+def _of_many(cause: str, some: Sequence["Unsettled"], go_on: GoOn | None) -> str:
+    rows = counted(sum(len(rows) for why in some for rows in why.rows), "row")
+    jobs = [why.job for why in some if why.job is not None]
+    where = f" in {counted(len(jobs), 'job')} ({jobs[0]}, ...)" if jobs else ""
+    each = f"; {go_on.show} shows each" if go_on is not None else ""
+    return f"{rows}{where}: {as_options(cause)}{each}"
+
+
+def _how_to_go_on(report: "Report", go_on: GoOn) -> str:
     """Say what to do about a run that is in a journal."""
+    resume = go_on.resume
     if isinstance(report.halted, JournalError):
         other = "" if report.requests else "; or say another --journal FILE, or --no-journal"
         return f"make the journal usable, then {resume}{other}"
+    if isinstance(report.halted, SourceError):
+        return _correct(report.halted, f"then {resume}" if _sent(report) else None)
+    if report.halted is not None and go_on.new and not report.rows:  # the journal does not have it
+        return "run the same command again; with a --run-id it goes on where it stood"
     if report.halted is not None or report.not_sent:
         return f"{resume} goes on where it stood"
     if all(why.job is not None for why in report.unsettled):
-        return f"see what the jobs say (mjbulk errors); another --run-id imports the {report.unknown} rows again"
+        unknown = counted(report.unknown, "row")
+        return f"see what the jobs say (mjbulk errors); another --run-id imports the {unknown} again"
     if report.spec.resend == "never" and not _risky(report):
         return f"{resume} sends again what does no harm twice"
     return f"{_first(report)}; {resume} --resend always sends them again, whatever these people have chosen since"
 
 
+def _correct(fault: SourceError, then: str | None) -> str:
+    """Say what to do about a source that cannot be read to its end."""
+    if then is None:
+        return "correct the file, or say how it is read (mjbulk import --help: Source), and import it"
+    before = "" if fault.row is None else f" from row {fault.row} on; the rows before it have to stay as they are"
+    return f"correct the file{before}; {then}"
+
+
 def _advice(report: "Report") -> str:
     """Say what to do about a run that is in no journal."""
+    if isinstance(report.halted, SourceError):
+        then = None if not _sent(report) else "then import it"
+        return _correct(report.halted, then) if not _risky(report) or then is None else _first(report)
     if not _risky(report):
         return "run the same command again; to import a row twice does no harm here"
     return _first(report) if report.unknown else "import the rows that were not sent"
@@ -107,7 +160,7 @@ def _advice(report: "Report") -> str:
 
 def _first(report: "Report") -> str:
     what = f"; {_risky(report)} may have been applied to them" if _risky(report) else ""
-    return f"find out about the {report.unknown} unknown rows first{what}"
+    return f"find out about the {counted(report.unknown, 'unknown row')} first{what}"
 
 
 def _risky(report: "Report") -> str:

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED, check_target, on_signals, printable, say, tell
+from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED, check_target, on_signals
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
+from mjbulk.cli._output import note, printable, say, tell
+from mjbulk.cli._progress import ReportEvery, check_every
 from mjbulk.models import JobRef
 
 if TYPE_CHECKING:
@@ -25,17 +26,22 @@ async def watch(
     *,
     timeout: Annotated[float | None, Parameter(help="Give up watching after so many seconds.")] = None,
     as_json: AsJson = False,
+    report_every: ReportEvery = 60.0,
     settings: SettingsSaid = None,
 ) -> int:
     """Wait for the end of a background job.
 
-    Exit status 0 if it completed and rejected nothing, 1 if it rejected rows or failed, 3 if it has not ended in time.
+    Exit status: 0 it completed and rejected nothing; 1 it rejected rows or failed; 2 there is no such job, or the keys
+    are wrong; 3 it has not ended in time, watching was interrupted, or the result could not be written.
     """
+    every = check_every(report_every)
     async with client_of(settings) as client:
         watcher = client.watch(job)
         following = asyncio.create_task(_follow(watcher))
+        reminding = asyncio.create_task(_remind(watcher, every))
         with on_signals(following.cancel):
             await asyncio.wait({following}, timeout=timeout)
+        reminding.cancel()
         ended = await _stopped(following)
         latest = watcher.latest
     say(json.dumps(_figures(job, latest)) if as_json else _line(latest) if latest else f"{job}: nothing is known")
@@ -43,10 +49,17 @@ async def watch(
 
 
 async def _follow(watcher: "JobWatcher") -> None:
-    show = sys.stderr.isatty()
+    """Tell each change of a job that has not ended."""
     async for job in watcher:
-        if show:
-            tell(_line(job))
+        if not job.ended:
+            note(_line(job))
+
+
+async def _remind(watcher: "JobWatcher", every: float) -> None:
+    """Tell at regular times how the job was at the last look."""
+    while every:
+        await asyncio.sleep(every)
+        note(_line(watcher.latest) if watcher.latest else "nothing is known of the job yet")
 
 
 async def _stopped(following: "asyncio.Task[None]") -> bool:
@@ -70,7 +83,8 @@ def _judge(text: str, job: "Job | None", *, ended: bool) -> int:
 
 
 def _line(job: "Job") -> str:
-    return f"{job.ref}: {printable(job.status)}, {job.count} contacts, {len(job.rejections)} rejected"
+    contacts = f"{job.count} contact{'' if job.count == 1 else 's'}"
+    return f"{job.ref}: {printable(job.status)}, {contacts}, {len(job.rejections)} rejected"
 
 
 def _figures(text: str, job: "Job | None") -> dict[str, object]:
@@ -91,8 +105,10 @@ async def errors(
 ) -> int:
     """Print what a job that has ended has rejected: address, field and message, a line each.
 
-    Exit status 0 if it completed and rejected nothing, 1 if it rejected rows or failed, 3 if it has not ended. With
-    --out the error file is not read but written, whole or not at all: 0 if it was there, 2 if there is none.
+    With --out the error file is not read but written, whole or not at all.
+
+    Exit status: 0 it completed and rejected nothing, with --out the file is written; 1 it rejected rows or failed; 2
+    there is no such job, with --out no error file; 3 it has not ended, or the result could not be written.
     """
     if out is not None:
         return await _save(job, out, settings)
@@ -127,7 +143,11 @@ async def _save(job: str, out: Path, settings: SettingsSaid) -> int:
 
 
 async def abort(job: _JobText, /, *, settings: SettingsSaid = None) -> int:
-    """Abort a csvimport (csvimport:ID). Rows that it has imported stay."""
+    """Abort a csvimport (csvimport:ID). Rows that it has imported stay.
+
+    Exit status: 0 Mailjet has taken the wish to abort; 2 there is no such csvimport, or it has ended; 3 no answer, or
+    the result could not be written.
+    """
     async with client_of(settings) as client:
         say(_line(await client.abort_csvimport(JobRef.parse(job))))
     return DONE
@@ -139,7 +159,10 @@ async def batchjob(
     *,
     settings: SettingsSaid = None,
 ) -> int:
-    """Print a batchjob as Mailjet shows it, in JSON. Its fields are not documented; its times are Unix seconds."""
+    """Print a batchjob as Mailjet shows it, in JSON. Its fields are not documented; its times are Unix seconds.
+
+    Exit status: 0 shown; 2 there is no such job; 3 no answer, or the result could not be written.
+    """
     async with client_of(settings) as client:
         say(json.dumps(await client.batchjob(job_id), indent=2))
     return DONE

@@ -8,6 +8,7 @@ from typing import Annotated
 from attrs import frozen
 from cyclopts import Group, Parameter
 
+from mjbulk.cli._ends import GoOn
 from mjbulk.errors import UsageError
 
 _JOURNAL = Group("Journal", sort_key=40)
@@ -36,14 +37,15 @@ class ExistingJournal:
             raise UsageError(f"there is no journal {where}: no run was kept in it")
         return where
 
-    def resume(self, run_id: str, partition: str | None, source: str = "") -> str:
-        """Give the command that resumes a run; ``source`` is its FILE argument, if it needs one."""
-        words = ["mjbulk", "resume", shlex.quote(run_id), *([source] if source else [])]
-        if partition:
-            words += ["--partition", shlex.quote(partition)]
+    def go_on(self, run_id: str, partition: str | None, source: str = "", *, new: bool = True) -> GoOn:
+        """Give the commands that go on with a run; ``source`` is the FILE that resuming it needs, if it needs one."""
+        part = ["--partition", shlex.quote(partition)] if partition else []
+        where = []
         if self.journal is not None:  # a URL may have a password in it
-            words += ["--journal", "URL" if "://" in self.journal else shlex.quote(self.journal)]
-        return " ".join(words)
+            where = ["--journal", "URL" if "://" in self.journal else shlex.quote(self.journal)]
+        resume = ["mjbulk", "resume", shlex.quote(run_id), *([source] if source else []), *part, *where]
+        show = ["mjbulk", "runs", shlex.quote(run_id), *where]
+        return GoOn(resume=" ".join(resume), show=" ".join(show), new=new)
 
     def _said(self) -> str | None:
         return self.journal or os.environ.get(_VARIABLE)

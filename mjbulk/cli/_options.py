@@ -1,16 +1,19 @@
 """Options that are made from the records of the core, so that none of them is defined twice."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
+from zoneinfo import available_timezones
 
 import attrs
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
-from mjbulk.config import Assumptions, Settings
+from mjbulk.cli._output import OUTPUT, speak
+from mjbulk.config import Assumptions, Credentials, Settings, profile_settings
 from mjbulk.errors import UsageError
+from mjbulk.likely import likely
 from mjbulk.terms import RunKeywords
 
 if TYPE_CHECKING:
@@ -19,11 +22,7 @@ if TYPE_CHECKING:
 _NO_OPTIONS = ("ssl", "drain")
 """Settings that are no options: an object, and a bound for programs that leave a client while its runs go on."""
 _ASSUMPTIONS = "assumptions"
-_SETTINGS = Group(
-    "Settings",
-    help="What is not said comes from MJBULK_<NAME> in the environment (--api-url: MJ_API_URL), then from the default.",
-    sort_key=90,
-)
+_SETTINGS = Group("Settings", sort_key=90, show=False)
 _IMPORT = Group("Import", sort_key=50)
 
 
@@ -35,24 +34,44 @@ def _record(name: str, hints: Mapping[str, Any], parameter: Callable[[str], Para
 # Settings
 
 
+_FIELDS = {f.name: f for f in attrs.fields(Settings) if f.name not in _NO_OPTIONS}
+_COMMON = {
+    "profile": Parameter(group=OUTPUT, help="Take keys and settings from this profile: mjbulk help profiles."),
+    "verbose": Parameter(group=OUTPUT, name=["--verbose", "-v"], help="Tell on stderr what the log says, too."),
+    "quiet": Parameter(group=OUTPUT, name=["--quiet", "-q"], help="Tell on stderr only what went wrong."),
+}
+"""Options that go with all commands that talk to Mailjet, and are no settings."""
+
+
 def _settings() -> Any:
-    texts = {item.arg_name: _as_help(item.description or "") for item in parse_from_object(Settings).params}
-    fields = {f.name: f for f in attrs.fields(Settings) if f.name not in _NO_OPTIONS}
-    hints = {name: hint for name, hint in get_type_hints(Settings).items() if name in fields}
+    hints = {name: hint for name, hint in get_type_hints(Settings).items() if name in _FIELDS}
 
     def parameter(name: str) -> Parameter:
-        if name == _ASSUMPTIONS:
-            return Parameter(help="A file that mjbulk check has written.", group=_SETTINGS)
         alias = "--chunk-size" if name == "chunk_rows" else None
-        help_ = f"{texts.get(name, '')}{_default(fields[name])}"
-        return Parameter(help=help_, alias=alias, group=_SETTINGS)
+        return _COMMON.get(name) or Parameter(alias=alias, group=_SETTINGS, show=False)
 
-    return _record("SettingsOptions", {**hints, _ASSUMPTIONS: Path}, parameter)
+    common = {"profile": str, "verbose": bool, "quiet": bool}
+    return _record("SettingsOptions", {**common, **hints, _ASSUMPTIONS: Path}, parameter)
+
+
+def settings_table() -> list[tuple[str, str]]:
+    """Give each setting as an option, with what it means and its default here."""
+    texts = {item.arg_name: " ".join((item.description or "").split()) for item in parse_from_object(Settings).params}
+    rows = [
+        (_option(name) + (", --chunk-size" if name == "chunk_rows" else ""), f"{_as_help(texts[name])}{_default(one)}")
+        for name, one in _FIELDS.items()
+        if name != "min_upload_rate"  # deprecated, without effect
+    ]
+    return [*rows, (_option(_ASSUMPTIONS), "A file that mjbulk check has written.")]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _as_help(text: str) -> str:
     """Write the names of settings as options."""
-    return re.sub(r"``(\w+)``", lambda name: f"--{name[1].replace('_', '-')}", text)
+    return re.sub(r"``(\w+)``", lambda name: _option(name[1]), text)
 
 
 def _default(field: "attrs.Attribute[Any]") -> str:
@@ -129,7 +148,25 @@ SettingsSaid = Annotated[SettingsOptions | None, Parameter(name="*")]
 """The settings that were given, for ``Settings(**said)``."""
 RunSaid = Annotated[RunOptions | None, Parameter(name="*")]
 """The keywords of an import that were given."""
-AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON on stdout, and nothing else there.")]
+AsJson = Annotated[bool, Parameter(name="--json", group=OUTPUT, help="Print JSON on stdout, and nothing else there.")]
+
+
+def checked_terms(how: "RunOptions | None") -> dict[str, Any]:
+    """Give the keywords that were given. Raises UsageError for a zone that does not exist, with the one that is like
+    it.
+    """
+    terms = dict(how or {})
+    zone = terms.get("timezone")
+    if zone is not None and zone not in (known := available_timezones()) and (meant := _zone_like(zone, known)):
+        raise UsageError(f"--timezone is the IANA name of a zone, and {zone!r} is none (did you mean {meant!r}?)")
+    return terms
+
+
+def _zone_like(name: str, known: Collection[str]) -> str | None:
+    """Give the zone that was probably meant, by its whole name or by its city."""
+    cities = {zone.rpartition("/")[2]: zone for zone in sorted(known)}
+    city = likely(name, cities)
+    return likely(name, known) or (cities[city] if city is not None else None)
 
 
 def client_of(said: "SettingsOptions | None", journal: str | None = None) -> "Client":
@@ -137,6 +174,9 @@ def client_of(said: "SettingsOptions | None", journal: str | None = None) -> "Cl
     from mjbulk.client import Client  # noqa: PLC0415  # help must not wait for the engine
 
     settings = dict(said or {})
-    file = settings.pop(_ASSUMPTIONS, None)
+    file, profile = settings.pop(_ASSUMPTIONS, None), settings.pop("profile", None)
+    speak(quiet=settings.pop("quiet", False), verbose=settings.pop("verbose", False))
     assumptions = None if file is None else Assumptions.load(file)
-    return Client(settings=Settings(**settings), journal=journal, assumptions=assumptions)
+    credentials = Credentials.load(profile)
+    settings = {**profile_settings(profile), **settings} if profile is not None else settings
+    return Client(credentials, Settings(**settings), journal=journal, assumptions=assumptions)

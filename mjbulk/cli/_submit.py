@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, say
+from mjbulk.cli._ends import DONE
 from mjbulk.cli._options import SettingsSaid, client_of
-from mjbulk.cli._source import BY_ITS_NAME, NOWHERE, Form, Where
+from mjbulk.cli._output import say
+from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
 from mjbulk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ _MOST = 1000
 async def submit(
     file: Annotated[
         str,
-        Parameter(
-            allow_leading_hyphen=True,
-            help="A file *.csv, *.jsonl (both also *.gz), *.parquet or *.xlsx; - reads stdin.",
-        ),
+        Parameter(allow_leading_hyphen=True, help=FILE_HELP),
     ],
     /,
     *,
@@ -34,6 +32,9 @@ async def submit(
 
     One --list is the call of that list; several, or --no-list, the call of all contacts. Values are not checked here,
     and an empty cell of CSV is left out. To import means more: use mjbulk import.
+
+    Exit status: 0 Mailjet has taken the job, and mjbulk watch tells its end; 2 refused, and nothing was sent; 3 no
+    answer: it may have been applied; or the result could not be written.
     """
     source, lists = form.source(file), where.lists()
     rows = await _few(source)

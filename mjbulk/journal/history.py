@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import orjson
 from attrs import field, frozen
 
 from mjbulk.journal.info import SUMS, ChunkInfo, PartState, PartSums, RunFacts, RunInfo
@@ -39,6 +40,7 @@ def info_of(run: RunRecord, facts: RunFacts, *, is_open: bool) -> RunInfo:
     """Give the counts and the state of a run. ``is_open``: somebody has it open."""
     state, complete = facts.state(is_open=is_open), facts.complete()
     unclosed = "" if run.closed else "its process ended before it did"
+    spec = decode_spec(run.spec)
     return RunInfo(
         **facts.counts().as_dict(),
         run_id=run.run_id,
@@ -48,6 +50,10 @@ def info_of(run: RunRecord, facts: RunFacts, *, is_open: bool) -> RunInfo:
         cause=None if is_open or complete else run.cause or unclosed or None,
         created=run.created,
         ingester=facts.gathers,
+        seconds=run.milliseconds / 1000,
+        lists=None if spec.lists is None else tuple((ref, action.value) for ref, action in spec.lists),
+        excluded=spec.excluded,
+        source=orjson.loads(run.source).get("path") if run.source else None,
     )
 
 

@@ -59,12 +59,34 @@ class RunInfo(Counts):
     """When it began, in RFC 3339."""
     ingester: bool = False
     """Whether it is of an ingester, and has no source."""
+    seconds: float = 0.0
+    """How long it took, in all processes that had it; 0 before one of them has ended."""
+    lists: tuple[tuple[int | str, str], ...] | None = None
+    """Its lists as they were given, each with its action; None for no list."""
+    excluded: bool | None = None
+    """Whether it puts people on the exclusion list (True) or takes them off it (False); None if it does neither."""
+    source: str | None = None
+    """The path of the file that it reads; None if it is no file."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as plain data, for JSON."""
         names = ("run_id", "partition", "state", "complete", "cause", "created", "ingester")
         about = {name: getattr(self, name) for name in names}
-        return {**about, **super().as_dict()}
+        lists = None if self.lists is None else [list(pair) for pair in self.lists]
+        more = {"seconds": self.seconds, "lists": lists, "excluded": self.excluded, "source": self.source}
+        return {**about, **super().as_dict(), **more}
+
+    @property
+    def action(self) -> str:
+        """What it does, in words: ``addnoforce 42``, ``exclude``, or ``no list``."""
+        if self.excluded is not None:
+            return "exclude" if self.excluded else "include"
+        return ", ".join(f"{action} {ref}" for ref, action in self.lists or ()) or "no list"
+
+    @property
+    def name(self) -> str:
+        """The name of the file that it reads; empty if it is no file."""
+        return (self.source or "").replace("\\", "/").rpartition("/")[2]
 
 
 @public
@@ -113,6 +135,10 @@ def together(parts: Sequence[RunInfo]) -> RunInfo:
         cause=next((part.cause for part in parts if part.cause), None),
         created=parts[0].created,
         ingester=parts[0].ingester,
+        seconds=max(part.seconds for part in parts),
+        lists=parts[0].lists,
+        excluded=parts[0].excluded,
+        source=next((part.source for part in parts if part.source), None),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from mjbulk.discreet import discreet
 from mjbulk.errors import ApiError, UsageError
+from mjbulk.likely import did_you_mean
 from mjbulk.mailjet.remembered import Remembered
 from mjbulk.mailjet.replies import decode_jobs, decode_lists, decode_properties, decode_subscriptions
 from mjbulk.mailjet.requests import (
@@ -168,8 +169,13 @@ def list_id(ref: ListRef, known: Sequence[ContactsList]) -> int:
     found = _ids(ref, known)
     if len(found) != 1:
         problem = "no list" if not found else f"{len(found)} lists"
-        raise UsageError(f"this account has {problem} with the {_kind(ref)} {ref!r}", kind="list")
+        meant = did_you_mean(ref, _words(known)) if isinstance(ref, str) and not found else ""
+        raise UsageError(f"this account has {problem} with the {_kind(ref)} {ref!r}{meant}", kind="list")
     return found[0]
+
+
+def _words(known: Sequence[ContactsList]) -> list[str]:
+    return [word for one in known for word in (one.name, one.address)]
 
 
 def _ids(ref: ListRef, known: Sequence[ContactsList]) -> list[int]:

@@ -4,14 +4,16 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 import orjson
 
+from mjbulk.errors import UsageError
 from mjbulk.models import Rejection, Rejections
 
 REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin", "code")
@@ -32,6 +34,26 @@ def whole_or_not_at_all(target: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def write_rejections(
+    rejections: Rejections, path: str | os.PathLike[str], head: Mapping[str, Any] | None = None
+) -> int:
+    """Write rejections to a file by the ending of its name, and give their number. ``head`` is what JSON has beside
+    them. Raises UsageError for another ending.
+    """
+    target = Path(path)
+    writers: dict[str, Callable[[Rejections, IO[bytes]], None]] = {
+        ".csv": write_csv,
+        ".jsonl": write_jsonl,
+        ".json": partial(write_json, head or {"rejected": len(rejections)}),
+    }
+    write = writers.get(target.suffix.casefold())
+    if write is None:
+        raise UsageError(f"rejections are written as {', '.join(writers)}")
+    with whole_or_not_at_all(target) as file:
+        write(rejections, file)
+    return len(rejections)
 
 
 def write_jsonl(rejections: Rejections, file: IO[bytes]) -> None:

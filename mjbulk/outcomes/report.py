@@ -2,10 +2,8 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import IO, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import attrs
 from attrs import frozen
@@ -13,7 +11,7 @@ from attrs import frozen
 from mjbulk.errors import Error, RowsRejected, UsageError
 from mjbulk.models import COUNT_NAMES, Counts, JobRef, Rejection, Rejections, SupportsArrow, Unsettled, summary_of_run
 from mjbulk.outcome import Outcome, OutcomeState
-from mjbulk.outcomes.rejection_files import whole_or_not_at_all, write_csv, write_json, write_jsonl
+from mjbulk.outcomes.rejection_files import write_rejections
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.row_set import RowSet
 from mjbulk.public import public
@@ -136,16 +134,7 @@ class Report(Counts):
         email, field, message, match, origin, code``, and after them those of the source. The file appears when it is
         whole, or not at all; only its owner can read it. Raises UsageError for another ending.
         """
-        target = Path(path)
-        write = self._writers().get(target.suffix.casefold())
-        if write is None:
-            raise UsageError(f"rejections are written as {', '.join(self._writers())}")
-        with whole_or_not_at_all(target) as file:
-            write(self.rejections, file)
-        return len(self.rejections)
-
-    def _writers(self) -> dict[str, Callable[[Rejections, IO[bytes]], None]]:
-        return {".csv": write_csv, ".jsonl": write_jsonl, ".json": partial(write_json, self.as_dict())}
+        return write_rejections(self.rejections, path, self.as_dict())
 
     def to_arrow(self) -> SupportsArrow:
         """Give the rejections as a table that pandas, polars, pyarrow and DuckDB can read, any number of times.

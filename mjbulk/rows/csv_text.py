@@ -149,6 +149,8 @@ def _reason(why: csv.Error) -> str:
     text = str(why)
     if "end of data" in text:
         return "a quote is opened and never closed"
+    if "field larger" in text:  # what follows the quote, up to the limit of the csv module
+        return "a quote is opened and never closed"
     return "a carriage return stands alone in it" if "new-line" in text else text
 
 

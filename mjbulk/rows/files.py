@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.public import public
+from mjbulk.rows.amount import Amount
 from mjbulk.rows.loop_hold import BREATH
 from mjbulk.rows.open_file import OpenFile
 from mjbulk.rows.packed import PIECE_BYTES, Pieces, SourceUnreadable, unpacked
@@ -69,16 +70,18 @@ def path_of(file: Path_) -> Path:
     return Path(path)
 
 
-def pieces_of(file: File) -> Callable[[], Pieces]:
-    """Give a function that reads the bytes of a file, piece by piece. Raises UsageError for what is no file.
+def pieces_of(file: File, amount: Amount | None = None) -> Callable[[], Pieces]:
+    """Give a function that reads the bytes of a file, piece by piece. Raises UsageError for what is no file. ``amount``
+    counts them as they are in the file.
 
     Bytes that begin like gzip are unpacked: neither CSV nor JSON begins with these two bytes in any encoding. A file
     whose name ends in ``.gz`` must begin with them.
     """
     if isinstance(file, str | os.PathLike):
-        path = path_of(file)
-        return lambda: unpacked(_pieces_of_path(path), required=path.suffix.casefold() == ".gz")
-    raw = raw_pieces_of(file)
+        path, counts = path_of(file), amount or Amount()
+        packed = counts.counted(path, lambda: _pieces_of_path(path))
+        return lambda: unpacked(packed(), required=path.suffix.casefold() == ".gz")
+    raw = (amount or Amount()).counted(file, raw_pieces_of(file))
     return lambda: unpacked(raw())
 
 

@@ -18,7 +18,7 @@ from mjbulk.rows.block import EXCLUDED, NAME, PROPERTIES, Block, Given
 from mjbulk.rows.contacts import Contacts
 from mjbulk.rows.convert import converter
 from mjbulk.rows.dates import NO_ZONE, Dates
-from mjbulk.rows.names import clean_name, no_address
+from mjbulk.rows.names import clean_name, listed, meant, no_address
 from mjbulk.rows.plain import is_null
 from mjbulk.rows.values import Column, ColumnFault, RowFault
 
@@ -282,10 +282,13 @@ _MISREAD_BOM = "ï»¿"
 def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules) -> tuple[Column, ...]:
     columns = []
     seen: set[str] = set()
-    for index, source, target in chosen:
-        known = _defined(target, rules.properties)
-        if known is None:
-            raise ColumnFault("column.unknown", source, f"there is no property {target!r}")
+    defined = [(index, source, target, _defined(target, rules.properties)) for index, source, target in chosen]
+    unknown = [(source, target) for _, source, target, known in defined if known is None]
+    if unknown:
+        raise _no_property(unknown, rules)
+    for index, source, _, known in defined:
+        if known is None:  # refused above
+            continue
         if known.namespace.casefold() != "static":
             raise ColumnFault(
                 "column.not_static",
@@ -299,6 +302,17 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules
         plain = datatype not in _CONVERTED
         columns.append(Column(index, source, known.name, datatype, converter(datatype, rules.dates), plain))
     return tuple(columns)
+
+
+def _no_property(unknown: Sequence[tuple[str, str]], rules: ColumnRules) -> ColumnFault:
+    """Say that some columns, given by their names in the source and at Mailjet, are no properties."""
+    names = [target for _, target in unknown]
+    what = f"there is no property {names[0]!r}" if len(names) == 1 else f"there are no properties {listed(names)}"
+    known = [one.name for one in (rules.properties or {}).values()]
+    return ColumnFault("column.unknown", unknown[0][0], what, meant(names, known) + _CREATE)
+
+
+_CREATE = "; create_properties=True creates what is missing, columns= picks the columns to take"
 
 
 def _defined(name: str, properties: Mapping[str, Property] | None) -> Property | None:
@@ -323,7 +337,7 @@ def refuse_columns(fault: ColumnFault) -> UsageError:
     """
     column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
     named = None if fault.field and "@" in fault.field else fault.field
-    sentence = _WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}")
+    sentence = _WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}{fault.advice}")
     return UsageError(sentence, kind=fault.code, column=None if fault.code == "address.missing" else named)
 
 

@@ -1,9 +1,10 @@
 """The names of columns as they are compared, and what helps where the one that is wanted is not there."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mjbulk.likely import likely
 from mjbulk.rows.addresses import EMAIL
 
 _BOM = "\ufeff"
@@ -31,7 +32,8 @@ def no_address(names: Sequence[Any], *, text: bool) -> str:
     """
     found = [clean_name(name) for name in names if isinstance(name, str)]
     if text and len(found) == 1 and (mark := next((mark for mark in _DELIMITERS if mark in found[0]), "")):
-        return f"{NO_ADDRESS}: its first record is one cell with {mark!r} in it: say delimiter={mark!r}"
+        cell = "" if "@" in found[0] else f", {found[0][:_LONGEST]!r},"
+        return f"{NO_ADDRESS}: its first record{cell} is one cell with {mark!r} in it: say delimiter={mark!r}"
     if any("@" in name for name in found):
         return f"{NO_ADDRESS}: an address stands where the names of the columns should be, so it has no header"
     likely = next((name for name in found if _LIKELY.fullmatch("".join(filter(str.isalpha, name.casefold())))), None)
@@ -41,11 +43,28 @@ def no_address(names: Sequence[Any], *, text: bool) -> str:
     return f"{NO_ADDRESS}, but {listed(found)}: {advice}{_HEADER_ROW if text and likely is None else ''}"
 
 
-def not_there(picked: str, names: Sequence[Any]) -> str:
-    """Say that a column that was picked is not there, and what is."""
+def not_there(picked: str | Sequence[str], names: Sequence[Any]) -> str:
+    """Say that columns that were picked are not there, and what is."""
+    wanted = [picked] if isinstance(picked, str) else picked
     found = [clean_name(name) for name in names if isinstance(name, str)]
-    has = "" if any("@" in name for name in found) else f"; it has {listed(found)}"
-    return f"columns= picks {picked!r}, which the source does not have{has}"
+    has = "" if any("@" in name for name in found) else f"; it has {listed(found)}{meant(wanted, found)}"
+    return f"columns= picks {listed(wanted)}, which the source does not have{has}"
+
+
+def meant(words: Iterable[str], known: Sequence[str]) -> str:
+    """Ask for the names that were probably meant, in brackets after a blank; empty if none is like these words."""
+    names = dict.fromkeys(name for word in words if (name := likely(word, known)) is not None)
+    return f" (did you mean {' and '.join(map(repr, names))}?)" if names else ""
+
+
+def aliases(picked: Iterable[str], names: Sequence[Any]) -> dict[str, str]:
+    """Give, for columns that are picked and not there, the only one there that differs from it in case alone."""
+    found = {clean_name(name) for name in names if isinstance(name, str)}
+    folded: dict[str, list[str]] = {}
+    for name in found:
+        folded.setdefault(name.casefold(), []).append(name)
+    wanted = {name: folded.get(clean_name(name).casefold(), []) for name in picked if clean_name(name) not in found}
+    return {name: alike[0] for name, alike in wanted.items() if len(alike) == 1}
 
 
 def listed(names: Sequence[str]) -> str:

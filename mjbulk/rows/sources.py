@@ -16,6 +16,7 @@ from mjbulk.discreet import discreet
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow, SupportsCursor
 from mjbulk.public import public
+from mjbulk.rows.amount import Amount
 from mjbulk.rows.csv_form import CsvForm
 from mjbulk.rows.files import File, Path_, path_of, pieces_of, raw_pieces_of
 from mjbulk.rows.findings import Findings
@@ -52,13 +53,14 @@ class Source:
         picking: Callable[[Collection[str]], AsyncGenerator[Batch, None]] | None = None,
         query: bool = False,
         findings: Findings | None = None,
+        amount: Amount | None = None,
     ) -> None:
         """Take a function that reads the rows, and notes what may surprise in ``findings``.
 
         ``text`` says whether all values are texts, ``rereadable`` whether it can be read more than once. With the
         ``location`` of its file `reopen` makes the same source, in another process too. ``picking`` reads the rows of a
         source that may have to leave out columns that are not picked. ``query`` says that each reading asks for the
-        rows again.
+        rows again. ``amount`` counts what was read of a file.
         """
         self.location = location
         self._batches = batches
@@ -70,6 +72,12 @@ class Source:
         self.findings = findings or Findings()
         """What may surprise in what was read so far."""
         self._begun = False
+        self._amount = amount or Amount()
+
+    @property
+    def share(self) -> float | None:
+        """The share of its file that was read, by its bytes, from 0 to 1; None if that is not known."""
+        return self._amount.share
 
     def __repr__(self) -> str:
         return f"Source({self.kind})"
@@ -156,13 +164,15 @@ def csv_source(
     form.check()
     codec = codecs.lookup(encoding).name
     name = "utf-8-sig" if codec == "utf-8" else codec
-    pieces = pieces_of(file)
+    amount = Amount()
+    pieces = pieces_of(file, amount)
     said = {"header_row": header_row, "null": null, "escape": escape}
     how = {"encoding": encoding, "delimiter": delimiter} | {
         name: value for name, value in said.items() if value != _UNSAID[name]
     }
     found = Findings()
-    return _file_source("csv", file, how, lambda: csv_batches(pieces(), name, form, found), text=True, findings=found)
+    read = lambda: csv_batches(pieces(), name, form, found)  # noqa: E731  # in a line of its own
+    return _file_source("csv", file, how, read, text=True, findings=found, amount=amount)
 
 
 _UNSAID = {"header_row": 1, "null": None, "escape": None}
@@ -175,8 +185,9 @@ def jsonl_source(file: File) -> Source:
 
     Raises UsageError for what is no file. A line that is no object rejects its row.
     """
-    pieces = pieces_of(file)
-    return _file_source("jsonl", file, {}, lambda: jsonl_batches(pieces()))
+    amount = Amount()
+    pieces = pieces_of(file, amount)
+    return _file_source("jsonl", file, {}, lambda: jsonl_batches(pieces()), amount=amount)
 
 
 @public
@@ -244,6 +255,7 @@ def _file_source(
     *,
     text: bool = False,
     findings: Findings | None = None,
+    amount: Amount | None = None,
 ) -> Source:
     """Make a source of bytes. That of a file on disk can be read again, and has a location."""
     path = Path(file).absolute() if isinstance(file, str | os.PathLike) else None
@@ -254,7 +266,9 @@ def _file_source(
             rereadable = there or not path.exists()  # a missing file shows when it is read
     named = str(path).encode("utf-8", "ignore").decode() == str(path)  # else no journal can keep the path
     location = {"kind": kind, "path": str(path), **how} if there and named else None
-    return Source(batches, text=text, rereadable=rereadable, kind=kind, location=location, findings=findings)
+    return Source(
+        batches, text=text, rereadable=rereadable, kind=kind, location=location, findings=findings, amount=amount
+    )
 
 
 _KINDS: Mapping[str, Callable[..., Source]] = {

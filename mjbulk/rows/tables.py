@@ -48,7 +48,7 @@ def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
 
     Raises UsageError if it cannot be opened, SourceUnreadable if it fails later.
     """
-    return _batches(partial(_open_parquet, path), size)
+    return _batches(partial(_open_parquet, path), size, header=True)
 
 
 def _open_table(table: Any, picked: Collection[str]) -> Iterator[Any]:
@@ -78,7 +78,8 @@ def _open_array(array: Any) -> Iterator[Any]:
 
 def _only(table: Any, picked: Collection[str]) -> Any:
     """Give the columns of a table that are picked, in the way of its library."""
-    names = [name for name in table.columns if isinstance(name, str) and clean_name(name) in picked]
+    wanted = {name.casefold() for name in picked}
+    names = [name for name in table.columns if isinstance(name, str) and clean_name(name).casefold() in wanted]
     select = getattr(table, "select", None)  # of polars and DuckDB; pandas has none
     return table[names] if select is None else select(*names)
 
@@ -110,7 +111,10 @@ def _open_parquet(path: Path) -> Iterator[Any]:
 
 
 @discreet
-async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenerator[list[Block], None]:
+async def _batches(
+    open_: Callable[[], Iterator[Any]], size: int, *, header: bool = False
+) -> AsyncGenerator[list[Block], None]:
+    """Give the rows of batches. With ``header`` the first block has the names, and no row."""
     thread = DaemonThread("mjbulk table")
     try:
         batches = await thread.ask(open_)
@@ -123,6 +127,9 @@ async def _batches(open_: Callable[[], Iterator[Any]], size: int) -> AsyncGenera
                 raise unreadable_after(failure) from None
             if batch is None:
                 return
+            if header:
+                header = False
+                yield [_block(batch.slice(0, 0))]
             for start in range(0, batch.num_rows, size):
                 yield [_block(batch.slice(start, size))]
     finally:

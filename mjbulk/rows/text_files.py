@@ -21,6 +21,7 @@ from mjbulk.rows.csv_text import MAX_RECORD, CsvRecords, Records, encode_record
 from mjbulk.rows.decoding import refuse_bom, texts_of, with_last
 from mjbulk.rows.findings import Findings
 from mjbulk.rows.iterables import BATCH, BadRow, Batch, batch_of
+from mjbulk.rows.other_texts import JSON_ARRAY, refuse_other_text
 from mjbulk.rows.packed import Pieces, SourceUnreadable
 from mjbulk.rows.values import RowFault
 
@@ -44,7 +45,9 @@ async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Fi
             text = cleaner.clean(text, last=last)  # noqa: PLW2901  # only the clean text is read
             if not cleaner.begun:
                 continue
-            records = records or CsvRecords(cleaner.delimiter)
+            if records is None:
+                records = CsvRecords(cleaner.delimiter)
+                refuse_other_text(text)
             found = cleaner.finish(records.feed(text, last=last))
             first = 0
             if names is None and len(found):
@@ -175,9 +178,11 @@ def _refuse_json(first: bytes) -> None:
     """Raise UsageError if the first line shows that objects are not each on a line of their own."""
     line = first.removeprefix(_BOM).strip(_NO_JSON)
     if line.startswith(b"["):
-        raise UsageError("this is a JSON array, and JSON Lines are one object a line: jq -c '.[]' makes them of it")
+        raise UsageError(JSON_ARRAY)
     if line == b"{":
         raise UsageError("an object goes over several lines, and JSON Lines are one object a line: jq -c . makes them")
+    if not line.startswith(b"{"):
+        refuse_other_text(line.decode("utf-8", "replace"), json=True)
 
 
 def _has_large_number(text: bytes) -> bool:

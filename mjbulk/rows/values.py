@@ -27,7 +27,14 @@ class RowFault(Exception):  # a fault of data, not an error of the program
 
 
 class ColumnFault(RowFault):
-    """The names of a row are wrong, or what a whole column has. Before anything was sent it refuses the whole run."""
+    """The names of a row are wrong, or what a whole column has. Before anything was sent it refuses the whole run.
+
+    ``advice`` says what helps then, as the end of a sentence.
+    """
+
+    def __init__(self, code: Code, field: str | None, message: str, advice: str = "") -> None:
+        super().__init__(code, field, message)
+        self.advice = advice
 
 
 def _converted(column: "Column", value: Any) -> Any:

@@ -24,7 +24,7 @@ from mjbulk.rows.layout import (
     refuse_columns,
     unnamed_columns,
 )
-from mjbulk.rows.names import no_address, not_there
+from mjbulk.rows.names import aliases, clean_name, meant, no_address, not_there
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
@@ -57,6 +57,9 @@ class Columns:
         self._refused: dict[str, ColumnFault] = {}  # by the casefolded names that Mailjet has refused
         self._layouts: dict[tuple[str, ...], Layout] = {}  # the last used at the end
         self._unseen: Sequence[str] = list(spec.columns or ())  # columns that were picked, and in no row so far
+        self._aliases: dict[str, str] = {}  # how the source writes some of them, where case alone differs
+        self._untyped = {name.casefold(): name for name in spec.types}  # types whose columns are in no row so far
+        self._contradicted: str | None = None
         self._addressed = False
         self._first: tuple[str, ...] = ()  # the names of the first row
 
@@ -84,6 +87,7 @@ class Columns:
 
     async def _create_all(self, names: Sequence[tuple[str, ...]]) -> None:
         missing: dict[str, str] = {}
+        self._find_aliases(*names)
         await self._look_up(*names)
         for some in names:
             for name in self._missing_in(some):
@@ -116,15 +120,24 @@ class Columns:
         """Whether some row so far has an address, and each column that was picked was in one."""
         return self._addressed and not self._unseen
 
-    def check(self) -> None:
-        """Raise UsageError if no row so far has an address, or if a column that was picked is in none."""
+    def check(self, *, header: bool = False) -> None:
+        """Raise UsageError if no row so far has an address, if a column that was picked is in none, or if a property
+        has another type than is said. ``header`` says that all rows have the same names.
+        """
         if self._unseen:
-            raise UsageError(not_there(self._unseen[0], self._first), kind="column.missing", column=self._unseen[0])
+            raise UsageError(not_there(self._unseen, self._first), kind="column.missing", column=self._unseen[0])
         if not self._addressed:
             raise UsageError(no_address(self._first, text=self._rules.text), kind="address.missing")
+        if self._contradicted is not None:
+            raise UsageError(self._contradicted)
+        if header and self._untyped:
+            wanted = list(self._untyped.values())
+            names = [clean_name(name) for name in self._first]
+            raise UsageError(f"types= names {wanted[0]!r}, and no column sets such a property{meant(wanted, names)}")
 
     async def _new_layout(self, names: tuple[str, ...]) -> Layout:
         """Look at names, and create properties if that is asked."""
+        self._find_aliases(names)
         await self._look_up(names)
         if self._spec.create_properties or self._dry:
             for name in self._missing_in(names):
@@ -142,11 +155,31 @@ class Columns:
             known = await self._account.known_properties(wanted, since=self._since)
             self._properties |= {name: known[name] for name in wanted & known.keys()}
 
+    def _find_aliases(self, *names: tuple[str, ...]) -> None:
+        """See in the first rows how the source writes the columns that were picked."""
+        columns = self._spec.columns
+        if self._first or self._aliases or not columns:
+            return
+        for some in names:
+            self._aliases |= aliases(columns, some)
+        more = {found: columns[picked] for picked, found in self._aliases.items()}
+        self._rules = evolve(self._rules, columns={**columns, **more})
+
     def _note(self, names: tuple[str, ...], layout: Layout) -> None:
         self._first = self._first or names
         unseen = set(missing_columns(names, self._spec.columns))
+        unseen -= {picked for picked, found in self._aliases.items() if not missing_columns(names, {found: ""})}
         self._unseen = [name for name in self._unseen if name in unseen]
+        for column in layout.properties if self._spec.types else ():
+            self._note_type(column.target, column.datatype)
         self._addressed = self._addressed or layout.email is not None or layout.nested is not None
+
+    def _note_type(self, name: str, datatype: str) -> None:
+        """Note that a property is set, of which the account knows the type."""
+        self._untyped.pop(name.casefold(), None)
+        known = self._properties.get(name.casefold())
+        if known is not None and name.casefold() in self._types and datatype != self._type_of(name):
+            self._contradicted = f"types= says {name}={self._type_of(name)}, and this property is of type {datatype}"
 
     def _missing_in(self, names: tuple[str, ...]) -> Sequence[str]:
         """Give the properties that rows with these names set and that are not there. Raises ColumnFault if the names
@@ -178,9 +211,12 @@ class Columns:
             raise fault from None
         self._properties[key] = made
 
+    @property
+    def _types(self) -> dict[str, Datatype]:
+        return {known.casefold(): word for known, word in self._spec.types.items()}
+
     def _type_of(self, name: str) -> Datatype:
-        types = {known.casefold(): word for known, word in self._spec.types.items()}
-        return types.get(name.casefold(), "str")
+        return self._types.get(name.casefold(), "str")
 
 
 def _names_of(batch: Batch) -> Sequence[tuple[str, ...]]:

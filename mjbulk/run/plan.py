@@ -40,10 +40,10 @@ class Plan:
     recurring: int
     """Rows of people who come again at all. A row waits while a job with an earlier row of its person is unfinished."""
     new_properties: Sequence[str]
-    """Columns that are no property yet and that the CSV way would silently make one: there it wants
-    create_properties=True."""
+    """Columns that are no property yet and would be created: with create_properties=True, and on the CSV way, which
+    would silently create them and wants that keyword."""
     unknown_properties: Sequence[str]
-    """Columns that are no property yet: the JSON way refuses them without create_properties=True."""
+    """Columns that are no property yet and would be refused."""
     forced: int
     """People whom ``addforce`` would subscribe, whatever they chose before."""
     findings: Sequence[Finding] = ()
@@ -67,6 +67,7 @@ async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
             await asyncio.sleep(0)
     reader.end()
     count.end()
+    new = spec.create_properties or spec.via == "csv"
     created = len(reader.missing) if spec.create_properties else 0
     forced = any(action is Action.ADDFORCE for _, action in spec.lists or ())
     return Plan(
@@ -77,8 +78,8 @@ async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
         rejections=rejections,
         superseded=count.superseded,
         recurring=count.people.recurring,
-        new_properties=tuple(reader.missing) if spec.via == "csv" else (),
-        unknown_properties=tuple(reader.missing) if spec.via == "json" else (),
+        new_properties=tuple(reader.missing) if new else (),
+        unknown_properties=() if new else tuple(reader.missing),
         forced=len(count.people) if forced else 0,
         findings=(*source.findings, *reader.findings),
     )

@@ -112,6 +112,7 @@ class Reader:
         self._dry = dry
         self._columns: Columns
         self._encoder: Encoder | None = None
+        self._header = False
         self._committed = self._lasting = lasting
         self._shared = _SharedFault() if fresh and not lasting else None
 
@@ -189,7 +190,10 @@ class Reader:
         if (zoneless := layout.without_zone(block)) and not self._committed:
             raise refuse_columns(zoneless)
         if not len(block):
+            self._header = True
             return ()
+        if self._header and not self._committed:  # all rows have these names
+            self._columns.check(header=True)
         if layout.nested is not None:
             return await self._encode_nested(first, block, layout.nested)
         return self._encode(first, block, layout, block)
@@ -202,7 +206,7 @@ class Reader:
     def commit(self) -> None:
         """Hear that a chunk was cut. Raises UsageError if no row so far has what the caller asks for."""
         if not self._committed:
-            self._columns.check()
+            self._columns.check(header=self._header)
         self._committed, self._columns.refusable = True, False
 
     @property

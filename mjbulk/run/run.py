@@ -46,6 +46,11 @@ class ImportRun:
         return self._run.progress()
 
     @property
+    def share_read(self) -> float | None:
+        """The share of its file that was read, by its bytes, from 0 to 1; None if its size is not known."""
+        return self._run.stage.share_read
+
+    @property
     def report(self) -> Report | None:
         """What became of every row; None before the end."""
         return self._run.report

@@ -186,7 +186,7 @@ class RunTask:
 
     async def _send(self, log: RunLog, source: Source) -> None:
         """Read the source to its end, and have each chunk delivered."""
-        fresh = not log.history.chunks
+        self.stage.source, fresh = source, not log.history.chunks
         self._reader = reader = Reader(source, self._spec, self._engine, self._reject, digests=log.keeps, fresh=fresh)
         pipeline = self._prepare(log, reader.learned)
         self.stage.awaits = "the properties and lists of the account"
@@ -212,6 +212,7 @@ class RunTask:
                 await asyncio.sleep(0)
         reader.end()
         pipeline.end()
+        self.stage.whole = True
         log.check_end(reader.rows)
         self.stage.accept()
         self.stage.awaits = "jobs with earlier rows of the same people"

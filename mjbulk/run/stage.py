@@ -2,6 +2,8 @@
 
 import asyncio
 
+from mjbulk.rows.sources import Source
+
 ROOM = "room for more chunks"
 _STILL = 1.0
 """Seconds in which nothing happens, until it is said why."""
@@ -21,6 +23,17 @@ class Stage:
         """Set when its columns and its first rows were found good, and at the end."""
         self.accepted = False
         """Whether they were found good."""
+        self.source: Source | None = None
+        """What is read; None before it is, and if nothing is."""
+        self.whole = False
+        """Whether it was read to its end."""
+
+    @property
+    def share_read(self) -> float | None:
+        """The share of its file that was read, from 0 to 1; None if that is not known."""
+        if self.whole:
+            return 1.0
+        return self.source.share if self.source is not None else None
 
     def accept(self) -> None:
         """Hear that nothing has refused the source so far."""

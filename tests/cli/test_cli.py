@@ -69,7 +69,7 @@ def test_a_clean_file_exits_0(mailjet: Mailjet, write: Write, capsys: Output) ->
         main(["import", write("email,name\na@example.org,Ann\nb@example.org,Bob\n"), *TO_LIST, "--run-id", "r1"]) == 0
     )
     out, err = capsys.readouterr()
-    assert out.startswith("r1: 2 rows: 2 accepted in 1 jobs, ")
+    assert out.startswith("r1: 2 rows: 2 accepted in 1 job, ")
     assert (out.count("\n"), err) == (1, "")
     assert mailjet.contacts["a@example.org"].lists == {1: "addnoforce"}
 
@@ -143,11 +143,11 @@ def test_no_list_and_several_lists(mailjet: Mailjet, write: Write) -> None:
         ([*TO_LIST, "--rejects", "contacts.csv"], "names the file that is imported"),
         ([*TO_LIST, "--format", "jsonl", "--delimiter", ";"], "are for CSV"),
         ([*TO_LIST, "--sheet", "1"], "--sheet is for spreadsheets"),
-        ([*TO_LIST, "--delimiter", ";;"], "delimiter="),
+        ([*TO_LIST, "--delimiter", ";;"], "--delimiter is one character"),
         ([*TO_LIST, "--encoding", "klingon"], "no encoding 'klingon'"),
         ([*TO_LIST, "--columns", "a,,b"], "a column has no name"),
         ([*TO_LIST, "--create-properties", "--types", "age"], "is not NAME=WORD"),
-        ([*TO_LIST, "--create-properties", "--types", "age=number"], "types= takes one of"),
+        ([*TO_LIST, "--create-properties", "--types", "age=number"], "--types takes one of"),
         ([*TO_LIST, "--concurrency", "0"], "concurrency is a whole number"),
         ([*TO_LIST, "--concurrency", "many"], "--concurrency"),
         ([*TO_LIST, "--api-url", "http://mailjet.example"], "has to be https"),
@@ -242,7 +242,7 @@ def test_too_many_rejections_halt_and_are_written(
     arguments = ["--max-rejected", "1", "--chunk-size", "1", "--rejects", str(rejects)]
     assert main(["import", file, *TO_LIST, *arguments]) == 3
     assert len(rejects.read_text().splitlines()) >= 3
-    assert "rows were rejected, 1 are allowed" in capsys.readouterr().err
+    assert "rows were rejected, 1 is allowed" in capsys.readouterr().err
 
 
 def test_rejects_that_cannot_be_written_exit_3(mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output) -> None:
@@ -260,7 +260,7 @@ def test_rejects_that_cannot_be_written_exit_3(mailjet: Mailjet, write: Write, t
         (["addnoforce", "--no-journal"], "run the same command again"),
         (["addforce", "--no-journal"], "addforce may have been applied"),
         (["addnoforce", "--run-id", "r 1"], "next: mjbulk resume 'r 1' sends again what does no harm twice"),
-        (["addforce", "--run-id", "r"], "next: find out about the 1 unknown rows first; addforce may"),
+        (["addforce", "--run-id", "r"], "next: find out about the 1 unknown row first; addforce may"),
         (["addforce", "--run-id", "r"], "mjbulk resume r --resend always sends them again"),
     ],
 )
@@ -423,7 +423,8 @@ def test_progress_is_shown_on_a_terminal_alone(mailjet: Mailjet, write: Write) -
     finally:
         os.close(main_end)
         os.close(terminal)
-    assert "rows read so far" in shown
+    assert "accepted 0 · rejected 0 · waiting 5 (1 job)" in shown
+    assert "0%" in shown
     assert "@" not in shown
 
 
@@ -816,14 +817,21 @@ def test_the_version_is_printed(capsys: Output) -> None:
 
 
 def test_help_has_every_option_and_none_for_keys(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All settings and run keywords are options; a key cannot be one, nor is a proxy's password shown."""
+    """All settings and run keywords are options; a key cannot be one, nor is a proxy's password shown. Settings are in
+    one place.
+    """
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["import", "--help"]) == 0
     text = capsys.readouterr().out
-    names = {f.name for f in attrs.fields(Settings)} - {"ssl", "drain"} | set(get_type_hints(RunKeywords))
-    for name in (*names, "list", "action", "no-list", "rejects", "json", "chunk-size", "delimiter", "format"):
+    for name in (*get_type_hints(RunKeywords), "list", "action", "no-list", "rejects", "json", "delimiter", "format"):
         assert f"--{name.replace('_', '-')} " in text, name
-    options = {word for word in text.split() if word.startswith("--")}
+    assert "mjbulk help settings" in text
+    assert main(["help", "settings"]) == 0
+    settings = capsys.readouterr().out
+    for name in {f.name for f in attrs.fields(Settings)} - {"ssl", "drain", "min_upload_rate"} | {"chunk-size"}:
+        assert f"--{name.replace('_', '-')}" in settings, name
+    assert "--max-jobs" not in text
+    options = {word for word in (text + settings).split() if word.startswith("--")}
     assert not {word for word in options if "key" in word or "secret" in word or "password" in word or "ssl" in word}
 
 
@@ -831,7 +839,7 @@ def test_help_hides_what_may_be_secret() -> None:
     """A proxy's password in the environment is in no help text, and an unreadable variable does not break it."""
     said = {"MJBULK_PROXY": "http://user:hunter2@proxy.example", "MJBULK_MAX_JOBS": "many", "COLUMNS": "200"}
     done = subprocess.run(
-        command("watch", "--help"), env={**os.environ, **said}, capture_output=True, text=True, check=True
+        command("help", "settings"), env={**os.environ, **said}, capture_output=True, text=True, check=True
     )
     assert "hunter2" not in done.stdout
     assert "environment's cannot be read" in done.stdout

@@ -1,5 +1,6 @@
 """The command line and its journal: runs that go on, are shown and are forgotten."""
 
+import csv
 import json
 import os
 import shlex
@@ -197,12 +198,19 @@ def test_runs_are_shown(
     capsys.readouterr()
     assert main(["runs"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split()[:6] == ["run", "partition", "state", "begun", "done", "rows"]
-    assert [line.split()[:3] for line in lines] == [["a", "p", "settled"], ["b", "resumable", lines[1].split()[2]]]
-    assert lines[0].split()[4:] == ["100%", "60", "59", "1", "0", "0", "0"]
-    assert [(run["run_id"], run["partition"], run["not_sent"]) for run in shown()] == [("a", "p", 0), ("b", None, 59)]
+    assert head.split() == ["run", "partition", "state", "begun", "took", "rows", "rejected"]
+    assert [line.split()[:3] for line in lines if not line.startswith(" ")] == [
+        ["b", "resumable", lines[0].split()[2]],
+        ["a", "p", "complete"],
+    ]
+    assert lines[1] == "  addnoforce 1 - contacts.csv"
+    assert lines[2].startswith("  59 not sent: Mailjet answered 403")
+    assert [(run["run_id"], run["partition"], run["not_sent"]) for run in shown()] == [("b", None, 59), ("a", "p", 0)]
     assert main(["runs", "a"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert "  60 rows: 59 accepted, 1 rejected" in lines
+    assert "  rejected by code: address.invalid 1" in lines
+    head, *lines = lines[lines.index("") + 1 :]
     assert head.split()[:6] == ["partition", "chunk", "of", "rows", "state", "job"]
     assert [line.split()[1:3] for line in lines] == [["1", "1-20"], ["2", "21-40"], ["3", "41-59"]]
     assert all(" contact:" in line and " settled " in line for line in lines)
@@ -234,3 +242,78 @@ def test_an_address_with_a_password_is_not_said_again(
     url = f"sqlite:///{tmp_path}/a.db?timeout=5"
     assert main(["import", file, *TO_LIST, "--journal", url, "--run-id", "r"]) == 3
     assert "next: mjbulk resume r --journal URL goes on" in capsys.readouterr().err
+
+
+# The list of runs
+
+
+def test_the_newest_run_is_the_first(
+    mailjet: Mailjet, file: str, shown: Shown, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within 80 columns; by state, and only some of them."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("one", "two"):
+        assert main(["import", file, *TO_LIST, "--run-id", name]) == 1
+    mailjet.emulator.fault(POST, Fault.answer(403, "{}"), times=None)
+    assert main(["exclude", file, "--run-id", "three-with-a-long-name"]) == 3
+    assert [run["run_id"] for run in shown()] == ["three-with-a-long-name", "two", "one"]
+    assert [run["run_id"] for run in shown("--limit", "2")] == ["three-with-a-long-name", "two"]
+    assert shown("--limit", "0") == []
+    assert [run["run_id"] for run in shown("--state", "settled")] == ["two", "one"]
+    assert [run["run_id"] for run in shown("--state", "complete", "--limit", "1")] == ["two"]
+    assert [run["run_id"] for run in shown("--state", "resumable")] == ["three-with-a-long-name"]
+    (first, *_) = shown()
+    assert (first["lists"], first["excluded"], first["source"]) == (None, True, file)
+    assert shown()[1]["lists"] == [[1, "addnoforce"]]
+    assert shown()[1]["seconds"] > 0
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[2] == "  exclude - contacts.csv"
+    assert "59 not sent: Mailjet answered 403" in lines[3]
+    assert main(["runs", "--state", "running"]) == 0
+    assert capsys.readouterr() == ("", "mjbulk: no run is running\n")
+    assert main(["runs", "--limit", "-1"]) == 2
+    assert main(["runs", "--state", "lost"]) == 2
+
+
+def test_rejections_of_a_run_that_has_ended_are_written(
+    mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output
+) -> None:
+    """From the journal, without addresses; those of a run that has not ended are refused."""
+    assert main(["import", file, *TO_LIST, "--run-id", "r"]) == 1
+    rejects = tmp_path / "r.csv"
+    capsys.readouterr()
+    assert main(["runs", "r", "--rejects", str(rejects)]) == 0
+    assert f"1 rejected row in {rejects}" in capsys.readouterr().err
+    (row,) = csv.DictReader(rejects.read_text().splitlines())
+    assert (row["row"], row["email"], row["code"]) == ("60", "", "address.invalid")
+    assert main(["runs", "--rejects", str(rejects)]) == 2
+    assert main(["runs", "r", "--rejects", "r.txt"]) == 2
+    assert main(["runs", "nothing", "--rejects", str(rejects)]) == 2
+    (tmp_path / "folder.csv").mkdir()
+    assert main(["runs", "r", "--rejects", str(tmp_path / "folder.csv")]) == 3
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_old_runs_are_forgotten(mailjet: Mailjet, file: str, shown: Shown, capsys: Output) -> None:
+    """By their age; a dry run forgets nothing."""
+    for name in ("one", "two"):
+        assert main(["import", file, *TO_LIST, "--run-id", name]) == 1
+    capsys.readouterr()
+    assert main(["purge", "--older-than", "1h"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["purge", "--older-than", "0s", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "run one would be forgotten\nrun two would be forgotten\n"
+    assert main(["purge", "one", "--dry-run"]) == 0
+    assert len(shown()) == 2
+    assert main(["purge", "--older-than", "0d"]) == 0
+    assert capsys.readouterr().out == "run one is forgotten\nrun two is forgotten\n"
+    assert shown() == []
+    for wrong in (["90"], ["-1d"], ["soon"], ["1y"]):
+        assert main(["purge", "--older-than", *wrong]) == 2
+    assert "as in 90d" in capsys.readouterr().err
+    assert main(["purge"]) == 2
+    assert main(["purge", "one", "--older-than", "1d"]) == 2
+    assert main(["purge", "--older-than", "99999999999w"]) == 0

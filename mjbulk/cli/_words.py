@@ -1,0 +1,110 @@
+"""The sentences of the library in the words of the command line: keywords as options, and what helps in a shell.
+
+The library says ``delimiter=';'`` and ``csv_source()``; here that is ``--delimiter ';'`` and ``--format csv``.
+"""
+
+import ast
+import re
+import shlex
+from collections.abc import Mapping
+
+from mjbulk.errors import ApiError, Error
+
+_PLAIN = (
+    "columns", "nulls", "via", "resend", "types", "timezone", "timeout", "partition", "encoding", "delimiter", "null",
+    "escape", "sheet", "journal", "concurrency", "attempts", "proxy",
+)  # fmt: skip
+"""Keywords that are also words: they are options where a sign, or a sentence about a setting, says so."""
+_COMPOUND = (
+    "run_id", "on_mismatch", "create_properties", "date_format", "max_rejected", "header_row", "api_url", "max_jobs",
+    "max_rows", "give_up_after", "max_rate", "chunk_rows", "chunk_bytes", "poll_min", "poll_max", "account_ttl",
+    "stop_within", "spool_dir", "connect_timeout", "read_timeout", "insecure_host", "min_upload_rate",
+)  # fmt: skip
+_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\{[^{}]*\}|True\b|[\w./-]+)"""
+_KEYWORD = re.compile(rf"(?<![\w/-])({'|'.join((*_PLAIN, *_COMPOUND))})=({_VALUE})?")
+_NAME = re.compile(rf"(?<![\w/='-])({'|'.join(_COMPOUND)})\b")
+_FIRST = re.compile(rf"^({'|'.join(_PLAIN)})(?= is | are )")
+_SHEET = r"excel_source\(\) reads spreadsheets"
+_MEMBER = r"; of another archive open the member, as zipfile's open\(\) does, and give that file"
+_UNZIP = "; of another archive give one file: unzip -p ARCHIVE MEMBER | mjbulk import - --format csv"
+_IN_A_SHELL = (
+    (_SHEET, "--format excel reads a spreadsheet"),
+    (_MEMBER, _UNZIP),
+    (r"open it with Python's bz2\.open\(\), and give that file", "bzcat FILE | mjbulk import - --format csv takes it"),
+    (r"open it with Python's lzma\.open\(\), and give that file", "xzcat FILE | mjbulk import - --format csv takes it"),
+    (r"open it with pyarrow\.ipc, and give the reader", "write it as Parquet first"),
+    (r"give its path, with the ending \.parquet", "--format parquet reads it"),
+    (r"read it with jsonl_source\(\)", "--format jsonl reads it"),
+    (r"read it with csv_source\(\)", "--format csv reads it"),
+    (r"jq -c '\.\[\]' makes them of it", "jq -c '.[]' FILE | mjbulk import - --format jsonl takes it"),
+    (r"jq -c \. makes them", "jq -c . FILE | mjbulk import - --format jsonl takes them"),
+    (r"lists= names one list twice", "--list names one list twice"),
+    (r"lists= is empty: say None for no list", "say where the contacts go: --list, or --no-list"),
+    (r"the names in lists=, columns= and types= are texts", "the names in --list, --columns and --types are texts"),
+    (r"spool_dir of the settings", "--spool-dir"),
+    (r"\(ssl=\)", "(the library takes one by ssl=)"),
+    (r"(this is not (?!utf-8)\S+): say encoding=$", r"\1: say another encoding="),
+    (r"(this is not utf-8): say encoding=$", r"\1: say encoding=, often cp1252 (Windows, Excel); or save it as UTF-8"),
+)
+"""Advice for programs, and what it is in a shell."""
+
+
+def as_options(sentence: str) -> str:
+    """Spell the keywords in a sentence as options, and give advice for a shell in the place of that for programs."""
+    for ours, theirs in _IN_A_SHELL:
+        sentence = re.sub(ours, theirs, sentence)
+    sentence = _KEYWORD.sub(_option, sentence)
+    return _FIRST.sub(_name, _NAME.sub(_name, sentence))
+
+
+def _name(word: re.Match[str]) -> str:
+    return f"--{word[1].replace('_', '-')}"
+
+
+def _option(keyword: re.Match[str]) -> str:
+    name, value = _name(keyword), keyword[2]
+    return name if value in (None, "True") else f"{name} {_value(value)}"
+
+
+def _value(value: str) -> str:
+    """Write a value of Python as an argument."""
+    try:
+        meant = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    if isinstance(meant, Mapping):
+        meant = ",".join(f"{name}={word}" for name, word in meant.items())
+    return r"'\t'" if meant == "\t" else shlex.quote(str(meant))
+
+
+_NOT_THERE = {
+    "PUT contact": "no contact has this address",
+    "GET contact": "no contact has this address",
+    "GET contact/getcontactslists": "no contact has this address",
+    "POST contact/managecontactslists": "no contact has this address",
+    "GET contact/managemanycontacts": "there is no such job",
+    "GET contactslist/managemanycontacts": "there is no such job",
+    "GET csvimport": "there is no such job",
+    "PUT csvimport": "there is no such job",
+    "GET batchjob": "there is no such job",
+    "GET JSONError": "this job has no error file",
+    "GET CSVError": "this job has no error file",
+}
+"""What a 404 means, by the call."""
+
+_UNSENT = "; nothing was sent"
+_SHOWN_BY = {
+    "this account has no list": ": mjbulk lists shows them",
+    "the journal has no run": ": mjbulk runs shows them",
+}
+"""Where the things are shown of which one was not found, by how the sentence begins."""
+
+
+def sentence_of(error: Error) -> str:
+    """Say an error in the words of the command line."""
+    whole = str(error)
+    sentence = as_options(whole.removesuffix(_UNSENT))
+    sentence += next((where for begin, where in _SHOWN_BY.items() if sentence.startswith(begin)), "")
+    if isinstance(error, ApiError) and error.status == 404 and error.call in _NOT_THERE:
+        sentence = f"{_NOT_THERE[error.call]} ({sentence})"
+    return sentence + (_UNSENT if whole.endswith(_UNSENT) else "")

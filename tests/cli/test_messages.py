@@ -1,0 +1,365 @@
+"""What the command line says where something is wrong: what was found, and the next step that helps."""
+
+import gzip
+import io
+import json
+import re
+import socket
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from carriers import sheet_file
+from commands import TO_LIST, people
+
+from mjbulk.cli import main
+from mjbulk.cli._words import as_options
+from mjbulk.testing import Fault, Knobs, Mailjet
+
+Output = pytest.CaptureFixture[str]
+Say = Callable[..., str]
+POST = "POST contact/managemanycontacts"
+KEYWORD = re.compile(
+    r"(?<![\w-])(?!jq )[a-z]+(?:_[a-z]+)*=(?![a-z])|_source\(|\bcsv_source|create_properties|header_row"
+)
+"""What is said to programs, and not to people in a shell."""
+
+
+@pytest.fixture
+def said(mailjet: Mailjet, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> Iterator[Say]:
+    """Imports what it is given as a file, and gives what stderr says: status 2, and nothing was sent."""
+    monkeypatch.chdir(tmp_path)
+
+    def say(content: bytes | str, *options: str, name: str = "contacts.csv", status: int = 2) -> str:
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert main(["import", name, *TO_LIST, *options]) == status
+        err = capsys.readouterr().err
+        assert "Traceback" not in err
+        assert not KEYWORD.search(err)
+        assert "same command" not in err
+        return err
+
+    yield say
+    assert mailjet.emulator.count(POST) == 0
+
+
+# Columns
+
+
+CREATE = "--create-properties"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "sentence"),
+    [
+        ("email;city\na@example.org;Graz\n", [], "'email;city', is one cell with ';' in it: say --delimiter ';'"),
+        ("email\tcity\na@example.org\tGraz\n", [], r"say --delimiter '\t'"),
+        ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email takes that"),
+        ("id,Ort\n7,Graz\n", [], "but 'id', 'Ort': --columns can name the one that it is; --header-row says in"),
+        ("Notes\nemail,city\na@example.org,Graz\n", [], "--header-row"),
+        ("a@example.org,Graz\n", [], "an address stands where the names of the columns should be"),
+        ("email,shoe,hat,age\na@example.org,9,8,7\n", [], "no properties 'shoe', 'hat'"),
+        ("email,shoe\na@example.org,9\n", [], "--create-properties creates what is missing, --columns picks"),
+        ("email,agee\na@example.org,9\n", [], "there is no property 'agee' (did you mean 'age'?)"),
+        ("email,age\na@example.org,9\n", ["--columns", "emial,agee"], "'emial', 'agee', which the source"),
+        ("email,age\na@example.org,9\n", ["--columns", "emial,agee"], "(did you mean 'email' and 'age'?)"),
+        ("email,\na@example.org,\nb@example.org,x\n", [], "column 2 has no name"),
+        ("email,age\n", ["--types", "age=int"], "it needs --create-properties"),
+        ("email,age\na@example.org,7\n", ["--types", "agee=int", CREATE], "--types names 'agee'"),
+        ("email,age\na@example.org,7\n", ["--types", "age=str", CREATE], "this property is of type int"),
+        ("email\na@example.org\n", ["--nulls", "unassign", "--via", "csv"], "the CSV way cannot"),
+        ("email\na@example.org\n", ["--timezone", "Pariss"], "did you mean 'Europe/Paris'?"),
+        ("email\na@example.org\n", ["--delimiter", ";;"], "--delimiter is one character"),
+        ("email\na@example.org\n", ["--concurrency", "0"], "--concurrency is a whole number"),
+        ("email\na@example.org\n", ["--chunk-rows", "0"], "--chunk-rows is a whole number"),
+        ("email\na@example.org\n", ["--run-id", "a\n"], "--run-id and --partition are texts"),
+        ("email\na@example.org\n", ["--report-every", "-1"], "--report-every is a number of seconds"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_columns_or_options(
+    said: Say, mailjet: Mailjet, text: str, options: list[str], sentence: str
+) -> None:
+    """Says what is there, by repr, what was probably meant, and the option that helps."""
+    mailjet.emulator.create_property("age", "int")
+    mailjet.emulator.create_property("born", "datetime")
+    err = said(text, *options)
+    assert sentence in err
+    assert "@" not in err.replace("an @ in it", "")
+
+
+def test_an_address_among_the_names_is_not_repeated(said: Say) -> None:
+    """Whatever else is wrong: a file without a header has people where names should be."""
+    for text in ("ann@example.org\nbob@example.org\n", "x,ann@example.org\n1,bob@example.org\n", "ann@example.org;7\n"):
+        assert "example.org" not in said(text)
+    assert "example.org" not in said("email,ann@example.org\nbob@example.org,7\n")
+
+
+def test_a_column_is_refused_at_the_first_record(said: Say, mailjet: Mailjet) -> None:
+    """A file of any size is read no further than its header."""
+    rows = "".join(f"p{n}@example.org,7\n" for n in range(200_000))
+    began = time.monotonic()
+    assert "--columns picks 'mail'" in said("Email,age\n" + rows, "--columns", "mail")
+    assert time.monotonic() - began < 5
+
+
+def test_case_does_not_matter_for_a_column_that_is_picked(mailjet: Mailjet, tmp_path: Path) -> None:
+    """``--columns email`` takes ``Email``; where both are there, the exact one."""
+    mailjet.emulator.create_property("city")
+    file = tmp_path / "contacts.csv"
+    file.write_text("Email,CITY,x\na@example.org,Graz,1\n")
+    assert main(["import", str(file), *TO_LIST, "--columns", "email,city"]) == 0
+    assert mailjet.contacts["a@example.org"].properties == {"city": "Graz"}
+    file.write_text("email,EMAIL,Ort\nb@example.org,nobody,Wien\n")
+    assert main(["import", str(file), *TO_LIST, "--columns", "email,ort=city"]) == 0
+    assert mailjet.contacts["b@example.org"].properties == {"city": "Wien"}
+
+
+# Files of another kind
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("contacts.csv", "email\na@example.org\n" * 100)
+    return file.getvalue()
+
+
+ARRAY = json.dumps([{"email": f"p{n}@example.org"} for n in range(3)], indent=1)
+LINES = "".join(f'{{"email": "p{n}@example.org"}}\n' for n in range(3))
+PAGE = "<!DOCTYPE html>\n<html><head><title>Sign in, please</title></head>\n<body>p@example.org</body></html>\n"
+SHEET = sheet_file([["email"], ["a@example.org"]])
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "sentence"),
+    [
+        (zipped(), "contacts.csv", "the file is a zip archive"),
+        (zipped(), "contacts.zip", "unzip -p ARCHIVE MEMBER | mjbulk import -"),
+        (zipped(), "contacts.jsonl", "the file is a zip archive"),
+        (zipped(), "contacts.parquet", "no Parquet"),
+        (SHEET, "contacts.csv", "--format excel reads a spreadsheet"),
+        (SHEET, "contacts.jsonl", "--format excel reads a spreadsheet"),
+        (b"BZh91AY&SY" + bytes(50), "contacts.csv.bz2", "bzcat FILE | mjbulk import -"),
+        (b"%PDF-1.7\n" + bytes(50), "contacts.csv", "the file is a PDF"),
+        (b"PAR1" + bytes(50), "contacts.csv", "--format parquet reads it"),
+        (b"SQLite format 3\0" + bytes(50), "contacts.csv", "SQLite database"),
+        (ARRAY, "contacts.csv", "jq -c '.[]' FILE | mjbulk import - --format jsonl"),
+        (ARRAY, "contacts.jsonl", "jq -c '.[]' FILE | mjbulk import - --format jsonl"),
+        (ARRAY, "contacts.json", "jq -c '.[]' FILE | mjbulk import - --format jsonl"),
+        ("\ufeff\n" + ARRAY, "contacts.csv", "this is a JSON array"),
+        (LINES, "contacts.csv", "--format jsonl reads it"),
+        (LINES, "contacts.txt", "--format csv, jsonl, parquet or excel"),
+        (PAGE, "contacts.csv", "this is a web page"),
+        (PAGE, "contacts.jsonl", "this is a web page"),
+        ("<?xml version='1.0'?>\n<people/>\n", "contacts.csv", "this is XML"),
+        ("email,name\na@example.org,Ann\n", "contacts.jsonl", "--format csv reads it"),
+        ("email,name\na@example.org,Ann\n", "contacts.xlsx", "no spreadsheet"),
+        ("email,name\na@example.org,Ann\n", "contacts.csv.gz", "it is no gzip"),
+        ("", "contacts.csv", "the file is empty"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_in_a_sentence(
+    said: Say, content: bytes | str, name: str, sentence: str
+) -> None:
+    """By what it is, and not row by row."""
+    err = said(content, name=name)
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert "example.org" not in err
+
+
+def test_another_encoding_is_named(said: Say) -> None:
+    """A file in Latin-1 can never be sent as it is: what helps is the encoding, and not the same command."""
+    err = said("email,name\na@example.org,Andr\xe9\n".encode("latin-1"))
+    assert "this is not utf-8: say --encoding, often cp1252" in err
+    assert "next: correct the file, or say how it is read" in err
+    assert "--encoding utf-16" in said("email\na@example.org\n".encode("utf-16"))
+
+
+def test_a_fault_of_the_source_in_the_middle(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """What was sent is settled; the row is named, and what helps is not the same command."""
+    file = tmp_path / "contacts.csv"
+    file.write_bytes(people(50).encode() + b"\xff@example.org\n" + b"x@example.org\n" * 2)
+    assert main(["import", str(file), *TO_LIST, "--chunk-size", "10", "--run-id", "r"]) == 3
+    out, err = capsys.readouterr()
+    assert "accepted" in out
+    assert (
+        "next: correct the file from row 51 on; the rows before it have to stay as they are; then mjbulk resume r"
+        in err
+    )
+    assert "same command" not in err
+    file.write_bytes(people(51).encode())
+    assert main(["resume", "r", str(file), "--chunk-size", "10"]) == 0
+    assert len(mailjet.contacts) == 51
+
+
+def test_a_quote_that_is_never_closed(mailjet: Mailjet, tmp_path: Path) -> None:
+    """It costs its own row, and the reason says what it is, also where the limit of a cell is reached."""
+    file, rejects = tmp_path / "contacts.csv", tmp_path / "r.csv"
+    rows = "".join(f"p{n}@example.org,{'x' * 4000}\n" for n in range(2200))
+    file.write_text('email,name\na@example.org,"open\n' + rows)
+    assert main(["plan", str(file), "--no-list", "--rejects", str(rejects)]) == 1
+    (line,) = rejects.read_text().splitlines()[1:]
+    assert "a quote is opened and never closed" in line
+
+
+@pytest.mark.parametrize("word", ["\\t", "tab", "\t"])
+def test_a_tab_can_be_typed(mailjet: Mailjet, tmp_path: Path, word: str) -> None:
+    """In the ways in which people try."""
+    file = tmp_path / "contacts.csv"
+    file.write_text("email\tname\na@example.org\tAnn\n")
+    assert main(["import", str(file), *TO_LIST, "--delimiter", word]) == 0
+
+
+# Files that are not there, and servers
+
+
+def test_a_missing_file_is_told_at_once(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """Before anything is asked of a server that may be away, with the file that was probably meant."""
+    (tmp_path / "contacts.csv").write_text("email\n")
+    mailjet.emulator.fault("*", Fault.stall(), times=None)
+    began = time.monotonic()
+    for command in ("import", "plan", "submit"):
+        assert main([command, str(tmp_path / "contcats.csv"), *TO_LIST]) == 2
+        assert "contcats.csv cannot be opened: No such file or directory (did you mean" in capsys.readouterr().err
+    assert main(["exclude", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert time.monotonic() - began < 3
+    assert mailjet.requests == 0
+
+
+def test_a_server_that_is_not_there_is_told_within_seconds(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """With host, port and the reason; nothing was sent, so nothing can be resumed."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(1))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        began = time.monotonic()
+        assert main(["import", str(file), *TO_LIST, "--api-url", f"http://127.0.0.1:{port}"]) == 3
+    assert time.monotonic() - began < 6
+    err = capsys.readouterr().err
+    assert f"nothing listens at 127.0.0.1:{port}" in err
+    assert "next: run the same command again" in err
+    assert "mjbulk resume" not in err
+    assert main(["runs"]) == 2 or capsys.readouterr().out == ""
+
+
+def test_what_is_not_there_is_named(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """A contact, a job, a list, a run, a command, an option: with what is there, or what was meant."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(1))
+    mailjet.emulator.create_list("Newsletter")
+    assert main(["import", str(file), *TO_LIST, "--run-id", "monday"]) == 0
+    capsys.readouterr()
+    for words, sentence in (
+        (["exclude", "nobody@example.org"], "no contact has this address"),
+        (["subscriptions", "nobody@example.org"], "no contact has this address"),
+        (["watch", "contact:7"], "there is no such job"),
+        (["batchjob", "7"], "there is no such job"),
+        (["abort", "csvimport:7"], "there is no such job"),
+        (["errors", "contact:7", "--out", str(tmp_path / "e")], "this job has no error file"),
+        (["import", str(file), "--list", "Newsletters", "--action", "unsub"], "did you mean 'Newsletter'?"),
+        (["import", str(file), "--list", "99", "--action", "unsub"], "mjbulk lists shows them"),
+        (["import", str(file), "--action", "unsub"], "--list LIST --action ACTION"),
+        (["import", str(file), "--list", "1"], "addforce (adds, and subscribes again people who have unsubscribed)"),
+        (["import", str(file), "--list", "1", "--action", "addfroce"], "unsub: unsubscribes from the list"),
+        (["resume", "mondy"], "did you mean 'monday'?"),
+        (["runs", "mondy"], "did you mean 'monday'?"),
+        (["purge", "other"], "mjbulk runs shows them"),
+        (["improt", "x.csv"], 'Did you mean "import"?'),
+        (["import", str(file), "--acton", "unsub"], "Did you mean --action?"),
+        (["help", "setings"], "did you mean 'settings'?"),
+    ):
+        assert main(words) == 2, words
+        err = capsys.readouterr().err
+        assert sentence in err, words
+        assert "nobody@" not in err
+
+
+# What to do next
+
+
+def test_a_journal_keeps_the_reasons(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """So the next step is the command that writes them; without a journal it is an option for the next time."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(1) + "nobody\n")
+    assert main(["import", str(file), *TO_LIST, "--run-id", "r 1"]) == 1
+    assert "next: mjbulk runs 'r 1' --rejects FILE.csv" in capsys.readouterr().err
+    assert main(["import", str(file), *TO_LIST, "--no-journal"]) == 1
+    err = capsys.readouterr().err
+    assert "mjbulk runs" not in err
+    assert "--rejects FILE.csv" in err
+
+
+def test_an_interrupted_run_with_many_jobs_is_told_in_a_line(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """Not job by job: the journal has them."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(60))
+    assert main(["import", str(file), *TO_LIST, "--chunk-size", "1", "--timeout", "3", "--run-id", "r"]) == 3
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) <= 4
+    assert re.search(r"\d+ rows in \d+ jobs \(contact:\d+, ...\): ", err)
+    assert "mjbulk runs r shows each" in err
+    assert "next: mjbulk resume r goes on where it stood" in err
+
+
+def test_one_is_no_many(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """A row, a job, a contact."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(1))
+    assert main(["import", str(file), *TO_LIST]) == 0
+    assert ": 1 row: 1 accepted in 1 job, " in capsys.readouterr().out
+    assert main(["watch", f"contact:{max(mailjet.emulator.jobs)}"]) == 0
+    assert "1 contact, " in capsys.readouterr().out
+    file.write_text("email\nnobody\nnobody\na@example.org\n")
+    assert main(["import", str(file), *TO_LIST, "--max-rejected", "0"]) == 3
+    assert re.search(r"(1 row was|2 rows were) rejected, 0 are allowed", capsys.readouterr().err)
+
+
+def test_the_answer_about_one_contact_can_be_json(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """As that about a file."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(1))
+    assert main(["import", str(file), "--no-list"]) == 0
+    capsys.readouterr()
+    assert main(["exclude", "p0@example.org", "--json"]) == 0
+    number = mailjet.contacts["p0@example.org"].id
+    assert json.loads(capsys.readouterr().out) == {"contact": number, "excluded": True}
+
+
+# Spelling
+
+
+@pytest.mark.parametrize(
+    ("sentence", "spelt"),
+    [
+        ("say delimiter=';'", "say --delimiter ';'"),
+        ("say delimiter='\\t'", r"say --delimiter '\t'"),
+        ("columns={'E-Mail': 'email'} takes that", "--columns E-Mail=email takes that"),
+        ("columns={'a b': 'email'} takes that", "--columns 'a b=email' takes that"),
+        ("null='\\\\N' makes nulls", r"--null '\N' makes nulls"),
+        ("create_properties=True creates", "--create-properties creates"),
+        ('with resend="always"', "with --resend always"),
+        ("take a new run_id for new terms", "take a new --run-id for new terms"),
+        ("was begun with another columns=: take", "was begun with another --columns: take"),
+        ("max_jobs is a whole number above 0", "--max-jobs is a whole number above 0"),
+        ("concurrency is a whole number above 0", "--concurrency is a whole number above 0"),
+        ("(insecure_host= allows a host)", "(--insecure-host allows a host)"),
+        ("the source has no column 'email'", "the source has no column 'email'"),
+        ("unless index=False", "unless index=False"),
+        ("encoding='utf-16'", "--encoding utf-16"),
+    ],
+)
+def test_keywords_are_spelt_as_options(sentence: str, spelt: str) -> None:
+    """With their values as they have to be typed."""
+    assert as_options(sentence) == spelt
+
+
+def test_gzip_that_is_cut_off_is_a_fault_of_the_source(said: Say) -> None:
+    """Nothing of it can be sent: correct the file."""
+    data = gzip.compress(people(3).encode())
+    assert "correct the file" in said(data[:-12], name="contacts.csv.gz")
