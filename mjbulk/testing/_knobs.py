@@ -80,6 +80,11 @@ class Knobs:
     one_account: bool = False
     """Whether all API keys share one account."""
 
+    # One contact.
+    refused_members: Collection[str] = ("LastActivityAt", "UnsubscribedAt")
+    """Members of a contact that a PUT may not send back. FACT (recorded): CreatedAt, DeliveredCount, Email and ID may
+    be; FACT (observed): UnsubscribedAt may not (FACTS 8.4). GUESS: LastActivityAt may not, and all others may."""
+
     # Jobs of managemanycontacts.
     timestamps: Literal["naive", "z", "unix", "empty"] = "naive"
     """The form of JobStart and JobEnd. FACT (documented): ISO without a zone; no recording of it exists (FACTS 2.7)."""
@@ -114,6 +119,9 @@ class Knobs:
     # Jobs of csvimport.
     csv_count: Literal["detected", "processed"] = "detected"
     """What Count of a csvimport means while it runs. Two of Mailjet's pages contradict each other (FACTS 5.4)."""
+    strict_imports: bool = True
+    """Whether a member that a csvimport does not have is refused, as ErrThreshold with two h. FACT (observed) for other
+    objects (FACTS 9.3). GUESS for this one: a sample of Mailjet's Python client sends that word."""
     csv_empty_cell: Literal["keep", "clear"] = "keep"
     """What an empty cell does to its property. GUESS: nothing (FACTS 4.4)."""
     err_treshold: Literal["count", "percent"] = "count"

@@ -17,7 +17,7 @@ from mjbulk.testing._edge import altered, read_body, send, sleep, unpacked
 from mjbulk.testing._faults import Fault, FaultScript
 from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._knobs import Knobs
-from mjbulk.testing._routes import Route, parse_route
+from mjbulk.testing._routes import Route, parse_query, parse_route
 from mjbulk.testing._state import EmulatedAccount, EmulatedContact, EmulatedList, EmulatedProperty
 from mjbulk.testing._views import People, View
 from mjbulk.testing._world import World
@@ -242,10 +242,8 @@ class Emulator:
             return attrs.evolve(proxy_page(413, "Request Entity Too Large"), connection="close") if early else reset()
         if not fault.apply:
             return EmulatedAnswer(200)
-        query: dict[str, str] = {}
-        for name, value in request.query.items():
-            query.setdefault(name.casefold(), value)
-        return self._dispatcher.answer(request.method, route, request.headers.get("Authorization", ""), query, body)
+        authorization, query = request.headers.get("Authorization", ""), parse_query(request.raw_path)
+        return self._dispatcher.answer(request.method, route, authorization, query, body)
 
     def _note(self, request: web.BaseRequest, route: str, status: int, size: int) -> None:
         self._calls.append(
