@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import difflib
 from collections.abc import Mapping
 
 from mjbulk.testing._answers import (
@@ -41,10 +42,23 @@ _RESOURCES = {name.partition("/")[0] for name in _ROUTES["rest"]}
 
 
 def calls() -> list[str]:
-    """Give the name of every call: its method and its route, as in "post csvimport"."""
-    return [
-        f"{method.casefold()} {name}" for api in _ROUTES.values() for name, methods in api.items() for method in methods
-    ]
+    """Give the name of every call: its method and its route, as in "POST csvimport"."""
+    return [f"{method} {name}" for api in _ROUTES.values() for name, methods in api.items() for method in methods]
+
+
+def call_name(call: str) -> str:
+    """Write the name of a call in lower case: a route, with or without a method before it, or ``*`` for all requests.
+
+    Raises ValueError if there is no such call, and says which ones are like it.
+    """
+    known = calls()
+    routes = [name.partition(" ")[2] for name in known]
+    name = " ".join(call.casefold().split())
+    if name in {"*", *routes, *(one.casefold() for one in known)}:
+        return name
+    like = difflib.get_close_matches(call, dict.fromkeys([*known, *routes]), n=3, cutoff=0.5)
+    hint = f"; there is {', '.join(like)}" if like else ""
+    raise ValueError(f"{call!r} is no call of the API that the emulator plays{hint}")
 
 
 class Dispatcher:

@@ -5,8 +5,9 @@ program, shows it. GUESS: it was never recorded; tests should try other values. 
 ``mjbulk/mailjet/FACTS.md``, which has the evidence: FACTS 2.10 is its section 2.10.
 """
 
+import math
 from collections.abc import Callable, Collection
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -16,6 +17,10 @@ from mjbulk.testing._jobs import EmulatedJob
 
 def _half_a_second_and_a_little_per_row(job: EmulatedJob) -> float:
     return 0.5 + job.total * 1e-5
+
+
+_SHARES = {"queue_seconds": 0.3, "prepare_seconds": 0.1, "import_seconds": 0.6}
+"""The parts of a job's time."""
 
 
 @public
@@ -148,3 +153,18 @@ class Knobs:
     """A job stops by itself after this many rows; these are applied."""
     abort_error: str = ""
     """The Error text of such a job, whose status is then Error. Without a text its status is `aborted_word`."""
+
+    def changed(self, *, job_seconds: float | None = None, rate: int | None = None, **changes: Any) -> "Knobs":
+        """Give other settings: ``job_seconds`` from the POST of a job to its end, ``rate`` for `rate_limit`, or any
+        field.
+
+        Raises ValueError for a number that cannot be, TypeError for a name that is not known.
+        """
+        if rate is not None and rate < 1:
+            raise ValueError("a rate is at least one request a second")
+        if job_seconds is not None and not 0 <= job_seconds < math.inf:
+            raise ValueError("a job takes a number of seconds, 0 or more")
+        given: dict[str, Any] = {} if rate is None else {"rate_limit": rate}
+        if job_seconds is not None:
+            given |= {name: job_seconds * share for name, share in _SHARES.items()}
+        return attrs.evolve(self, **{**given, **changes})
