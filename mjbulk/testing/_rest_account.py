@@ -1,6 +1,6 @@
 """user, myprofile and apikey: one row each that never changes, for programs that read them before anything else.
 
-Their members are recorded (FACTS 8.9). Their values are made up.
+Their members are recorded (FACTS 8.10). Their values are made up.
 """
 
 from collections.abc import Callable

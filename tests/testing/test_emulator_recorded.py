@@ -7,6 +7,7 @@ row of the table has the name and the day of one. Only what was asked and what c
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
@@ -14,6 +15,9 @@ import attrs
 import orjson
 import pytest
 from test_emulator import QUICK, Api, served
+
+import mjbulk
+from mjbulk.testing._dispatch import calls
 
 
 class Like:
@@ -420,3 +424,18 @@ def spaced(value: Any) -> str:
     text = json.dumps(value, separators=(", ", " : "), ensure_ascii=False).replace("/", "\\/")
     text = re.sub(r"([{}])", lambda brace: "{ " if brace[0] == "{" else " }", text)
     return text.replace(" :", ":") if list(value) == ["ID"] else text
+
+
+def test_the_page_of_facts_has_each_call() -> None:
+    """The table of FACTS.md says of each call of the emulator, and of no other, what is known of it."""
+    page = (Path(mjbulk.__file__).parent / "mailjet" / "FACTS.md").read_text(encoding="utf-8")
+    table = page.partition("| route | method |")[2].partition("\n\n")[0]
+    told = set()
+    for row in table.splitlines()[2:-2]:
+        _, routes, methods, *_ = re.split(r"(?<!\\)\|", row)
+        for route in routes.split(", "):
+            parts = [
+                part for part in route.replace("DATA", "").strip().split("/") if not re.search(r"[{}:]|LAST", part)
+            ]
+            told |= {f"{method.strip()} {'/'.join(parts).casefold()}" for method in methods.split(",")}
+    assert told == set(calls())
