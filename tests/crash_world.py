@@ -178,7 +178,7 @@ def _truth(emulator: Emulator, key: str) -> Truth:
 
 def _people(emulator: Emulator, key: str) -> Mapping[str, Any]:
     people = emulator.account(key).people.values()
-    return {one.email.casefold(): (one.name, one.excluded, one.properties, one.lists) for one in people}
+    return {one.email.casefold(): (one.name, one.excluded, one.properties, dict(one.seen().lists)) for one in people}
 
 
 def _job(job: Any, asked: Sequence[float]) -> Job:
@@ -196,7 +196,7 @@ def _job(job: Any, asked: Sequence[float]) -> Job:
 def _state(emulator: Emulator, key: str) -> str:
     """Tell what became of everybody, in short."""
     people = emulator.account(key).people.values()
-    return state_of((one.email, one.properties, one.lists) for one in people)
+    return state_of((one.email, one.properties, one.seen().lists) for one in people)
 
 
 def state_of(people: Iterable[tuple[str, Mapping[str, Any], Mapping[int, str]]]) -> str:

@@ -22,7 +22,7 @@ README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 GUIDES = sorted((HERE.parent / "mjbulk" / "guides").glob("*.md"))
 TEXTS = {"README": README, **{guide.stem: guide.read_text(encoding="utf-8") for guide in GUIDES}}
 CODE = [(name, code) for name, text in TEXTS.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "-o", "asyncio_mode=auto"]
+BARE = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
 
 pytestmark = [pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
 
@@ -190,7 +190,55 @@ def test_a_watched_job(mailjet: Mailjet) -> None:
 def test_tests_of_users(tmp_path: Path) -> None:
     """The fixture works in a project that knows nothing of this one."""
     (tmp_path / "test_program.py").write_text((PROGRAMS / "p09_test.py").read_text(encoding="utf-8"))
-    ended = run(*PYTEST[1:], "test_program.py", cwd=tmp_path)
+    ended = run(*BARE, "-o", "asyncio_mode=auto", "test_program.py", cwd=tmp_path)
+    assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
+
+
+PLUGINS = {
+    "no plugin": ["-p", "no:asyncio", "-p", "no:anyio", "-p", "no:xdist"],
+    "xdist": ["-n", "2"],
+}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_example_as_it_is_pasted(tmp_path: Path, plugin: str) -> None:
+    """The test of the README needs no plugin of pytest, and does not mind one."""
+    (code,) = (code for name, code in CODE if name == "README" and "def test_" in code)
+    (tmp_path / "test_pasted.py").write_text(code)
+    ended = run(*BARE, *PLUGINS[plugin], "test_pasted.py", cwd=tmp_path)
+    assert (ended.returncode, "1 passed" in ended.stdout) == (0, True), ended.stdout
+
+
+ASYNC = """
+import pytest
+import mjbulk
+
+{mark}
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.mark.parametrize("number", range(2))
+async def test_two(mailjet, number):
+    mailjet.reject("b@example.org", "No")
+    rows = [{{"email": "a@example.org"}}, {{"email": "b@example.org"}}]
+    report = await mjbulk.import_contacts(rows, lists={{1: "unsub"}})
+    assert (report.accepted, report.rejected, mailjet.requests > 2) == (1, 1, True)
+    assert mailjet.contacts["a@example.org"].lists == {{1: "unsub"}}
+"""
+SCOPES = ("function", "class", "module", "package", "session")
+MARKS = [*(f'asyncio(loop_scope="{scope}")' for scope in SCOPES), "anyio"]
+
+
+def test_the_fixture_in_async_tests(tmp_path: Path) -> None:
+    """It works in each loop scope of pytest-asyncio, under the plugin of anyio, and with workers of xdist."""
+    for number, mark in enumerate(MARKS):
+        (tmp_path / f"test_{number}.py").write_text(ASYNC.format(mark=f"pytestmark = pytest.mark.{mark}"))
+    scopes = [f"test_{number}.py" for number in range(len(SCOPES))]
+    ended = run(*BARE, "-n", "2", *scopes, cwd=tmp_path)
+    assert (ended.returncode, "10 passed" in ended.stdout) == (0, True), ended.stdout
+    ended = run(*BARE, "-p", "no:asyncio", "-p", "no:xdist", f"test_{len(SCOPES)}.py", cwd=tmp_path)
     assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
 
 
@@ -224,6 +272,6 @@ def test_the_readme_and_the_guides(mailjet: Mailjet, tmp_path: Path, code: str) 
     (tmp_path / "contacts.csv").write_text("email\nann@example.org\nnot an address\n")
     name = "test_readme.py" if "def test_" in code else "readme.py"
     (tmp_path / name).write_text(code)
-    ended = run(*(PYTEST[1:] if name.startswith("test_") else ()), name, cwd=tmp_path)
+    ended = run(*(BARE if name.startswith("test_") else ()), name, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     assert len(README.splitlines()) <= 300

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mjbulk.testing._knobs import Knobs
     from mjbulk.testing._state import EmulatedContact
     from mjbulk.testing.emulator import Emulator, serve
-    from mjbulk.testing.fixture import Mailjet, serve_in_thread
+    from mjbulk.testing.fixture import Mailjet, MailjetAccount, serve_in_thread
 
 __all__ = [
     "EmulatedContact",
@@ -24,6 +24,7 @@ __all__ = [
     "Fault",
     "Knobs",
     "Mailjet",
+    "MailjetAccount",
     "VirtualClockLoop",
     "serve",
     "serve_in_thread",
@@ -36,6 +37,7 @@ _HOMES = {
     "Fault": "_faults",
     "Knobs": "_knobs",
     "Mailjet": "fixture",
+    "MailjetAccount": "fixture",
     "VirtualClockLoop": "_clock",
     "serve": "emulator",
     "serve_in_thread": "fixture",

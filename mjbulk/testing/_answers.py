@@ -27,6 +27,7 @@ class EmulatedAnswer:
     reason: str | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
     connection: Literal["keep", "close", "reset"] = "keep"
+    chunked: bool = False
 
 
 @attrs.frozen
@@ -35,14 +36,15 @@ class Writer:
 
     as_strings: bool = False
 
-    def data(self, rows: list[dict[str, Any]], *, status: int = 200, total: int | None = None) -> EmulatedAnswer:
-        """Make the envelope of the REST API. Count and Total are the number of ``rows`` unless ``total`` is given."""
+    def data(
+        self, rows: list[dict[str, Any]], *, status: int = 200, count: int | None = None, total: int | None = None
+    ) -> EmulatedAnswer:
+        """Make the envelope of the REST API. Count and Total are the number of ``rows`` unless they are given."""
         data = render(rows, as_strings=self.as_strings)
-        count = len(rows) if total is None else total
+        shown = len(rows) if count is None else count
         reason = {200: "OK", 201: "Created"}[status]
-        return EmulatedAnswer(
-            status, f'{{ "Count" : {count}, "Data" : {data}, "Total" : {count} }}'.encode(), reason=reason
-        )
+        body = f'{{ "Count" : {shown}, "Data" : {data}, "Total" : {shown if total is None else total} }}'
+        return EmulatedAnswer(status, body.encode(), reason=reason)
 
 
 def error(
@@ -78,7 +80,12 @@ def method_not_allowed() -> EmulatedAnswer:
 def wrong_path(name: str) -> EmulatedAnswer:
     """Make the answer for an unknown resource, which is a 500 and not a 404."""
     answer = error(500, f'Could not determine HTTP module for request "{name}"', "EFPWebError")
-    return attrs.evolve(answer, reason="Internal error")
+    return attrs.evolve(answer, body=answer.body + b"\n", reason="Internal error")
+
+
+def not_allowed(message: str) -> EmulatedAnswer:
+    """Make the 401 for what nobody may do, which has a body in JSON (observed: FACTS 9.5)."""
+    return error(401, message)
 
 
 def unchanged() -> EmulatedAnswer:
@@ -92,15 +99,23 @@ def deleted() -> EmulatedAnswer:
 
 
 def unauthorized() -> EmulatedAnswer:
-    """Make the 401 for wrong credentials, which has no body."""
+    """Make the 401 for wrong credentials, which has no body and comes in chunks (recorded: FACTS 9.5)."""
     realm = {"WWW-Authenticate": 'Basic realm="Provide an apiKey and secretKey"'}
-    return EmulatedAnswer(401, content_type="text/html", reason="Unauthorized", headers=realm)
+    return EmulatedAnswer(401, content_type="text/html", reason="Unauthorized", headers=realm, chunked=True)
 
 
 def proxy_page(status: int, title: str, *, headers: Mapping[str, str] | None = None) -> EmulatedAnswer:
-    """Make a page of the proxy. For 413 and 429 users have seen this form; for 404 it is a guess."""
+    """Make a page of the proxy, in the form that users have seen for 413 and 429."""
     body = f"<html><body><h1>{status} {title}</h1></body></html>\r\n".encode()
     return EmulatedAnswer(status, body, "text/html", title, headers or {})
+
+
+def wrong_version() -> EmulatedAnswer:
+    """Make the page of the proxy for a version that the API does not have (recorded: FACTS 9.6)."""
+    title = "404 Not Found"
+    head = f"<html>\r\n<head><title>{title}</title></head>\r\n"
+    body = f'<body bgcolor="white">\r\n<center><h1>{title}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n'
+    return EmulatedAnswer(404, f"{head}{body}</html>\r\n".encode(), "text/html", "Not Found")
 
 
 def reset() -> EmulatedAnswer:

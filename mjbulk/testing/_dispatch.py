@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import difflib
 from collections.abc import Mapping
 
 from mjbulk.testing._answers import (
@@ -13,17 +14,51 @@ from mjbulk.testing._answers import (
     source_not_found,
     unauthorized,
     wrong_path,
+    wrong_version,
 )
 from mjbulk.testing._ask import Ask, Handlers, Refused
 from mjbulk.testing._data import DATA_ROUTES
+from mjbulk.testing._rest_account import ACCOUNT_ROUTES
+from mjbulk.testing._rest_batchjobs import BATCHJOB_ROUTES
 from mjbulk.testing._rest_contacts import CONTACT_ROUTES
 from mjbulk.testing._rest_jobs import JOB_ROUTES
 from mjbulk.testing._rest_lists import LIST_ROUTES
+from mjbulk.testing._rest_recipients import RECIPIENT_ROUTES
+from mjbulk.testing._rest_values import VALUE_ROUTES
 from mjbulk.testing._routes import Route
 from mjbulk.testing._world import World
 
-_ROUTES: Mapping[str, Handlers] = {"rest": {**JOB_ROUTES, **CONTACT_ROUTES, **LIST_ROUTES}, "data": DATA_ROUTES}
+_REST: Handlers = {
+    **JOB_ROUTES,
+    **BATCHJOB_ROUTES,
+    **CONTACT_ROUTES,
+    **VALUE_ROUTES,
+    **RECIPIENT_ROUTES,
+    **LIST_ROUTES,
+    **ACCOUNT_ROUTES,
+}
+_ROUTES: Mapping[str, Handlers] = {"rest": _REST, "data": DATA_ROUTES}
 _RESOURCES = {name.partition("/")[0] for name in _ROUTES["rest"]}
+
+
+def calls() -> list[str]:
+    """Give the name of every call: its method and its route, as in "POST csvimport"."""
+    return [f"{method} {name}" for api in _ROUTES.values() for name, methods in api.items() for method in methods]
+
+
+def call_name(call: str) -> str:
+    """Write the name of a call in lower case: a route, with or without a method before it, or ``*`` for all requests.
+
+    Raises ValueError if there is no such call, and says which ones are like it.
+    """
+    known = calls()
+    routes = [name.partition(" ")[2] for name in known]
+    name = " ".join(call.casefold().split())
+    if name in {"*", *routes, *(one.casefold() for one in known)}:
+        return name
+    like = difflib.get_close_matches(call, dict.fromkeys([*known, *routes]), n=3, cutoff=0.5)
+    hint = f"; there is {', '.join(like)}" if like else ""
+    raise ValueError(f"{call!r} is no call of the API that the emulator plays{hint}")
 
 
 class Dispatcher:
@@ -39,7 +74,7 @@ class Dispatcher:
     ) -> EmulatedAnswer:
         """Let a request have its effect, and give its answer."""
         if route is None:
-            return proxy_page(404, "Not Found")
+            return wrong_version()
         self._world.settle()
         key, secret = _credentials(authorization)
         refusal = self._too_fast(key) or self._wrong_key(key, secret) or self._poison(body)

@@ -67,15 +67,27 @@ async def send(
     if fault.breaks_wire:
         await _break(request, answer, fault, closing)
         return web.Response()
-    response = web.Response(
+    response = _Nameless(
         status=answer.status,
         reason=answer.reason,
         body=answer.body if answer.status not in {204, 304} else None,
-        headers={"Server": "nginx", **answer.headers, "Content-Type": answer.content_type},
+        headers={**answer.headers, "Content-Type": answer.content_type},
     )
+    if answer.chunked:
+        response.enable_chunked_encoding()
     if answer.connection == "close":
         response.force_close()
     return response
+
+
+class _Nameless(web.Response):
+    """An answer without a Server header, as all recorded ones are (FACTS 9.2), unless it was given one."""
+
+    async def _prepare_headers(self) -> None:
+        named = "Server" in self.headers
+        await super()._prepare_headers()
+        if not named:
+            self.headers.popall("Server", None)
 
 
 async def sleep(seconds: float, closing: asyncio.Event) -> None:

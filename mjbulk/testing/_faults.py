@@ -137,8 +137,10 @@ class FaultScript:
         self._entries: list[_ScriptedFault] = []
 
     def add(self, call: str, fault: Fault, *, times: int | None = 1, after: int = 0) -> None:
-        """Skip ``after`` requests of ``call``, and let ``fault`` happen to the next ``times`` (None: to all)."""
-        self._entries.append(_ScriptedFault(" ".join(call.casefold().split()), fault, times, after))
+        """Skip ``after`` requests of ``call`` (a name in lower case), and let ``fault`` happen to the next ``times``
+        (None: to all).
+        """
+        self._entries.append(_ScriptedFault(call, fault, times, after))
 
     def take(self, method: str, route: str) -> Fault | None:
         """Give the fault of this request, if it has one, and count it as used."""

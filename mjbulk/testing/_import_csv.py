@@ -200,6 +200,7 @@ class CsvImport:
     def _apply(self, email: str, values: dict[str, Any]) -> None:
         who = self._account.person(email, self._now)
         set_properties(who, values)
+        who.touch(self._now)
         if (excluded := _EXCLUSIONS.get(self._job.method)) is not None:
             who.exclude(excluded, self._now)
         for list_id, action in self._job.actions:

@@ -144,6 +144,7 @@ class JsonImport:
         if change.excluded is not None:
             who.exclude(change.excluded, self._now)
         set_properties(who, change.properties)
+        who.touch(self._now)
         for list_id, action in self._job.actions:
             who.act(list_id, action, self._now)
 

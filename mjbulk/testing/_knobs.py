@@ -5,8 +5,9 @@ program, shows it. GUESS: it was never recorded; tests should try other values. 
 ``mjbulk/mailjet/FACTS.md``, which has the evidence: FACTS 2.10 is its section 2.10.
 """
 
+import math
 from collections.abc import Callable, Collection
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -16,6 +17,10 @@ from mjbulk.testing._jobs import EmulatedJob
 
 def _half_a_second_and_a_little_per_row(job: EmulatedJob) -> float:
     return 0.5 + job.total * 1e-5
+
+
+_SHARES = {"queue_seconds": 0.3, "prepare_seconds": 0.1, "import_seconds": 0.6}
+"""The parts of a job's time."""
 
 
 @public
@@ -80,6 +85,11 @@ class Knobs:
     one_account: bool = False
     """Whether all API keys share one account."""
 
+    # One contact.
+    refused_members: Collection[str] = ("LastActivityAt", "UnsubscribedAt")
+    """Members of a contact that a PUT may not send back. FACT (recorded): CreatedAt, DeliveredCount, Email and ID may
+    be; FACT (observed): UnsubscribedAt may not (FACTS 8.4). GUESS: LastActivityAt may not, and all others may."""
+
     # Jobs of managemanycontacts.
     timestamps: Literal["naive", "z", "unix", "empty"] = "naive"
     """The form of JobStart and JobEnd. FACT (documented): ISO without a zone; no recording of it exists (FACTS 2.7)."""
@@ -114,6 +124,9 @@ class Knobs:
     # Jobs of csvimport.
     csv_count: Literal["detected", "processed"] = "detected"
     """What Count of a csvimport means while it runs. Two of Mailjet's pages contradict each other (FACTS 5.4)."""
+    strict_imports: bool = True
+    """Whether a member that a csvimport does not have is refused, as ErrThreshold with two h. FACT (observed) for other
+    objects (FACTS 9.3). GUESS for this one: a sample of Mailjet's Python client sends that word."""
     csv_empty_cell: Literal["keep", "clear"] = "keep"
     """What an empty cell does to its property. GUESS: nothing (FACTS 4.4)."""
     err_treshold: Literal["count", "percent"] = "count"
@@ -140,3 +153,18 @@ class Knobs:
     """A job stops by itself after this many rows; these are applied."""
     abort_error: str = ""
     """The Error text of such a job, whose status is then Error. Without a text its status is `aborted_word`."""
+
+    def changed(self, *, job_seconds: float | None = None, rate: int | None = None, **changes: Any) -> "Knobs":
+        """Give other settings: ``job_seconds`` from the POST of a job to its end, ``rate`` for `rate_limit`, or any
+        field.
+
+        Raises ValueError for a number that cannot be, TypeError for a name that is not known.
+        """
+        if rate is not None and rate < 1:
+            raise ValueError("a rate is at least one request a second")
+        if job_seconds is not None and not 0 <= job_seconds < math.inf:
+            raise ValueError("a job takes a number of seconds, 0 or more")
+        given: dict[str, Any] = {} if rate is None else {"rate_limit": rate}
+        if job_seconds is not None:
+            given |= {name: job_seconds * share for name, share in _SHARES.items()}
+        return attrs.evolve(self, **{**given, **changes})

@@ -1,4 +1,4 @@
-"""managemanycontacts, csvimport and batchjob."""
+"""managemanycontacts and csvimport."""
 
 from typing import Any
 
@@ -8,13 +8,15 @@ from mjbulk.testing._answers import EmulatedAnswer, error, invalid, not_found, r
 from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
 from mjbulk.testing._import_csv import OPTION_KEYS
 from mjbulk.testing._jobs import EmulatedJob
-from mjbulk.testing._paging import at_least, at_most, equals, page
-from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
+from mjbulk.testing._paging import Listing, page
+from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, shown, whole_number
 from mjbulk.testing._stages import Sight, look
 
 _SMALLINT = 32_767
 _EXCLUSIONS = ("excludemarketing", "includemarketing")
-_CSV_KEYS = ("ContactsListID", "ContactsList", "DataID", "Method", "ErrTreshold", "ImportOptions", "Status")
+_LIST_NAMES = ("ContactsListID", "ContactsList", "ContactsListALT")
+_CSV_KEYS = (*_LIST_NAMES, "DataID", "Data", "Method", "ErrTreshold", "ImportOptions", "Status")
+_READ_ONLY = ("AliveAt", "Count", "Current", "Errcount", "ID", "JobEnd", "JobStart", "RequestAt")
 _LIMIT_TEXT = "Number of contacts exceeds maximum allowed for free accounts"
 
 
@@ -36,7 +38,7 @@ def manage_many_of_list(ask: Ask) -> EmulatedAnswer:
     body = ask.json(("Contacts", "Action"))
     action = body.get("Action", "")
     if not is_action(action):
-        raise Refused(invalid({"Action": f"Invalid action: {action}"}, ask.world.knobs.refusal))
+        raise Refused(invalid({"Action": f"Invalid action: {shown(action)}"}, ask.world.knobs.refusal))
     return _submit(ask, "contactslist", body, [(wanted.id, action.casefold())])
 
 
@@ -69,7 +71,7 @@ def managed(ask: Ask) -> EmulatedAnswer:
 
 def _managed_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
     sight = look(job, ask.world.elapsed(), ask.world.knobs)
-    lists = [{"ListID": number, "Action": action} for number, action in job.actions]
+    lists = [{"Action": action, "ListID": number} for number, action in job.actions]
     row = {"ContactsLists": lists} if ask.world.knobs.echo_lists and lists else {}
     return row | {
         "Count": sight.count,
@@ -90,29 +92,40 @@ def _error_file(ask: Ask, job: EmulatedJob) -> str:
 def _when(ask: Ask, seconds: float | None) -> str | int:
     style = ask.world.knobs.timestamps
     if style == "unix":
-        return _unix(ask, seconds)
+        return unix(ask, seconds)
     if seconds is None or style == "empty":
         return ""
     return ask.world.stamp(seconds) if style == "z" else ask.world.stamp(seconds).removesuffix("Z")
 
 
-def _unix(ask: Ask, seconds: float | None) -> int:
+def unix(ask: Ask, seconds: float | None) -> int:
+    """Write a time as Unix seconds, 0 for one that is not set."""
     return 0 if seconds is None else int(ask.world.moment(seconds).timestamp())
 
 
 def create_import(ask: Ask) -> EmulatedAnswer:
     """Answer POST csvimport: 201 and the job (FACTS 5.1). Texts about wrong fields are guesses unless noted."""
-    body = ask.json(_CSV_KEYS)
-    method = str(body.get("Method", "Unknown")).casefold()
+    body = _import_fields(ask)
+    check_status(body, "Upload")
+    return ask.writer.data([_import_row(ask, start_import(ask, body))], status=201)
+
+
+def _import_fields(ask: Ask) -> dict[str, Any]:
+    names = (*_CSV_KEYS, *_READ_ONLY)
+    return ask.fields(names, "TCSVImport") if ask.world.knobs.strict_imports else ask.json(names)
+
+
+def start_import(ask: Ask, body: dict[str, Any]) -> EmulatedJob:
+    """Put the import of an uploaded file in the queue, as the members of a csvimport describe it."""
+    method = shown(body.get("Method", "Unknown")).casefold()
     if method not in (*SUBSCRIPTION_ACTIONS, *_EXCLUSIONS):
-        raise Refused(invalid(f"MJ08 Property Method is invalid: {body.get('Method', 'Unknown')}"))
-    _check_status(body, "Upload")
+        raise Refused(invalid(f"MJ08 Property Method is invalid: {shown(body.get('Method', 'Unknown'))}"))
     list_id = _import_list(ask, body, method)
-    data_id = whole_number(body.get("DataID")) or 0
+    data_id = whole_number(body.get("DataID", body.get("Data"))) or 0
     upload = ask.world.uploads.get(data_id)
     if upload is None or upload.key != ask.account.key:
         raise Refused(invalid("MJ08 Property DataID is invalid: MJ03 A non-empty value is required"))
-    job = ask.world.submit(
+    return ask.world.submit(
         "csvimport",
         ask.key,
         upload.body,
@@ -124,11 +137,10 @@ def create_import(ask: Ask) -> EmulatedAnswer:
         err_treshold=_treshold(body),
         import_options=_options(body),
     )
-    return ask.writer.data([_import_row(ask, job)], status=201)
 
 
 def _import_list(ask: Ask, body: dict[str, Any], method: str) -> int:
-    given = body.get("ContactsListID", body.get("ContactsList"))
+    given = next((body[name] for name in _LIST_NAMES if body.get(name)), None)
     if method in _EXCLUSIONS:
         if given:
             text = "Exclusion of contacts from marketing campaign is a global status and can not be applied to a list"
@@ -136,11 +148,11 @@ def _import_list(ask: Ask, body: dict[str, Any], method: str) -> int:
         return 0
     if not given:
         raise Refused(invalid("MJ08 Property ContactsList is invalid: MJ03 A non-empty value is required"))
-    found = ask.account.usable_list(whole_number(given))
+    by_address = given == body.get("ContactsListALT") and isinstance(given, str)
+    found = ask.account.usable_list(given if by_address else whole_number(given))
     if found is None:
-        raise Refused(
-            invalid({"ContactsLists": [{"ListID": given, "Error": f"List ID {given} is invalid or deleted"}]})
-        )
+        wrong = [{"ListID": given, "Error": f"List ID {shown(given)} is invalid or deleted"}]
+        raise Refused(invalid({"ContactsLists": wrong}))
     return found.id
 
 
@@ -148,7 +160,7 @@ def _treshold(body: dict[str, Any]) -> int:
     given = body.get("ErrTreshold") or 0
     number = whole_number(given)
     if number is None or not 0 <= number <= _SMALLINT:
-        raise Refused(invalid(f"MJ08 Property ErrTreshold is invalid: {given}"))
+        raise Refused(invalid(f"MJ08 Property ErrTreshold is invalid: {shown(given)}"))
     return number
 
 
@@ -171,41 +183,47 @@ def _sane(options: dict[str, Any]) -> bool:
     return zone is not None and -12 <= zone <= 12 and isinstance(names, list)
 
 
-def _check_status(body: dict[str, Any], allowed: str) -> None:
+def check_status(body: dict[str, Any], allowed: str) -> None:
     """Refuse a wrong Status. The text is recorded (FACTS 5.6), and misleading: it says Upload for a PUT too."""
     given = body.get("Status")
-    if given is not None and str(given).casefold() != allowed.casefold():
-        raise Refused(error(400, f'Invalid value for Status: "{given}". Status can only be set to Upload'))
+    if given is not None and shown(given).casefold() != allowed.casefold():
+        raise Refused(error(400, f'Invalid value for Status: "{shown(given)}". Status can only be set to Upload'))
 
 
 def read_imports(ask: Ask) -> EmulatedAnswer:
     """Answer GET csvimport[/{ID}]. The list has pages and no filters (documented: FACTS 5.7)."""
     if not ask.route.id:
-        mine = [job for job in ask.world.jobs.values() if job.kind == "csvimport" and _mine(ask, job)]
-        return page((_import_row(ask, job) for job in mine), ask.query, ask.writer, sorts=())
-    return ask.writer.data([_import_row(ask, _known_job(ask, "csvimport"))])
+        imports = [job for job in ask.world.jobs.values() if job.kind == "csvimport" and mine(ask, job)]
+        return page((_import_row(ask, job) for job in imports), ask.query, ask.writer, Listing())
+    return ask.writer.data([_import_row(ask, known_job(ask, "csvimport"))])
 
 
 def change_import(ask: Ask) -> EmulatedAnswer:
     """Answer PUT csvimport/{ID}: only Status can be set, only to "Abort", and only before the job has ended
     (documented; the text about an ended job is a guess).
     """
-    job = _known_job(ask, "csvimport")
-    body = ask.json(_CSV_KEYS)
+    job = known_job(ask, "csvimport")
+    return ask.writer.data([_import_row(ask, job)]) if aborted(ask, job, _import_fields(ask)) else unchanged()
+
+
+def aborted(ask: Ask, job: EmulatedJob, body: dict[str, Any]) -> bool:
+    """Cancel the job if the Status in the body says so; tell whether it did."""
     if body.get("Status") is None:
-        return unchanged()
-    _check_status(body, "Abort")
+        return False
+    check_status(body, "Abort")
     if job.ended:
         raise Refused(error(400, "Jobs already finished cannot be aborted"))
     ask.world.cancel(job)
-    return ask.writer.data([_import_row(ask, job)])
+    return True
 
 
-def _mine(ask: Ask, job: EmulatedJob) -> bool:
+def mine(ask: Ask, job: EmulatedJob) -> bool:
+    """Tell whether the caller can see a job now."""
     return job.key == ask.account.key and ask.world.visible(job)
 
 
-def _known_job(ask: Ask, *kinds: str) -> EmulatedJob:
+def known_job(ask: Ask, *kinds: str) -> EmulatedJob:
+    """Find the job in the path; Refused with a 404 if there is none."""
     job = ask.world.find_job(whole_number(ask.route.id), ask.key, *kinds)
     if job is None:
         raise Refused(not_found())
@@ -215,7 +233,7 @@ def _known_job(ask: Ask, *kinds: str) -> EmulatedJob:
 def _import_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
     sight = look(job, ask.world.elapsed(), ask.world.knobs)
     return {
-        "AliveAt": _rfc3339(ask, _alive(ask, job, sight)),
+        "AliveAt": _rfc3339(ask, alive(ask, job, sight)),
         "ContactsListID": job.list_id,
         "Count": sight.count,
         "Current": sight.current,
@@ -232,7 +250,8 @@ def _import_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
     }
 
 
-def _alive(ask: Ask, job: EmulatedJob, sight: Sight) -> float | None:
+def alive(ask: Ask, job: EmulatedJob, sight: Sight) -> float | None:
+    """Give the time at which the job was last at work."""
     if sight.started is None:
         return None
     return job.ends if sight.ended is not None else ask.world.elapsed()
@@ -242,59 +261,8 @@ def _rfc3339(ask: Ask, seconds: float | None) -> str:
     return "" if seconds is None else ask.world.stamp(seconds)
 
 
-_BATCH_FILTERS = {
-    "data": equals("DataID"),
-    "jobtype": equals("JobType"),
-    "method": equals("Method"),
-    "refid": equals("RefId"),
-    "status": equals("Status"),
-    "minjobstart": at_least("JobStart"),
-    "maxjobstart": at_most("JobStart"),
-    "minjobend": at_least("JobEnd"),
-    "maxjobend": at_most("JobEnd"),
-    "minrequestat": at_least("RequestAt"),
-    "maxrequestat": at_most("RequestAt"),
-}
-
-
-def read_batchjobs(ask: Ask) -> EmulatedAnswer:
-    """Answer GET batchjob[/{ID}]: jobs of all kinds, times as Unix integers (FACTS 7.1), with filters and sorting by ID
-    (documented).
-    """
-    if ask.route.id:
-        return ask.writer.data([_batch_row(ask, _known_job(ask))])
-    rows = (_batch_row(ask, job) for job in ask.world.jobs.values() if _mine(ask, job))
-    return page(rows, ask.query, ask.writer, filters=_BATCH_FILTERS if ask.world.knobs.batchjob_filters else {})
-
-
-def _batch_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
-    """Write a job as batchjob shows it. The JobType of a managemanycontacts job is a guess."""
-    sight = look(job, ask.world.elapsed(), ask.world.knobs)
-    csv = job.kind == "csvimport"
-    return {
-        "AliveAt": _unix(ask, _alive(ask, job, sight)),
-        "APIKeyID": 1_643_971,
-        "Blocksize": 0,
-        "Count": sight.count,
-        "Current": sight.current,
-        "DataID": job.data_id,
-        "Errcount": sight.errcount,
-        "ErrTreshold": job.err_treshold,
-        "ID": job.id,
-        "JobEnd": _unix(ask, sight.ended),
-        "JobStart": _unix(ask, sight.started),
-        "JobType": "Contact list import csv" if csv else ask.world.knobs.job_type,
-        "Method": job.method or "Unknown",
-        "RefId": job.list_id if csv else (job.actions[0][0] if job.actions else 0),
-        "RequestAt": _unix(ask, job.posted),
-        "Status": sight.status,
-        "Throttle": 0,
-    }
-
-
 JOB_ROUTES: Handlers = {
     "contact/managemanycontacts": {"POST": manage_many, "GET": managed},
     "contactslist/managemanycontacts": {"POST": manage_many_of_list, "GET": managed},
     "csvimport": {"POST": create_import, "GET": read_imports, "PUT": change_import},
-    "batchjob": {"GET": read_batchjobs},
 }

@@ -2,15 +2,28 @@
 
 from typing import Any
 
-from mjbulk.testing._answers import EmulatedAnswer, deleted, error, invalid, no_property, not_found, unchanged
+from mjbulk.testing._answers import EmulatedAnswer, deleted, error, invalid, not_found, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, list_key
-from mjbulk.testing._paging import equals, is_true, page
-from mjbulk.testing._rules import DATATYPES, whole_number
+from mjbulk.testing._paging import Listing, differs, equals, is_true, page
+from mjbulk.testing._rules import DATATYPES, shown
 from mjbulk.testing._state import EmulatedList, EmulatedProperty
 
 _LIST_KEYS = ("Name", "IsDeleted", "Address", "CreatedAt", "ID", "SubscriberCount")
 _PROPERTY_KEYS = ("Datatype", "ID", "Name", "NameSpace")
 _EMPTY_NAME = "MJ08 Property Name is invalid: MJ04 Value must have at least length 1"
+_LISTS = Listing(
+    filters={
+        "address": equals("Address"),
+        "name": equals("Name"),
+        "isdeleted": is_true("IsDeleted"),
+        "excludeid": differs("ID"),
+        "id": equals("ID"),  # a guess: the metadata does not have it, and plugins of Mailjet's use it
+    },
+    sorts={"ID": True, "IsDeleted": True, "Name": True, "CreatedAt": True},
+)
+_PROPERTIES = Listing(
+    filters={"datatype": equals("Datatype"), "namespace": equals("NameSpace")}, sorts={"ID": True, "Name": True}
+)
 
 
 def _list_row(ask: Ask, item: EmulatedList) -> dict[str, Any]:
@@ -28,28 +41,22 @@ def read_lists(ask: Ask) -> EmulatedAnswer:
     """Answer GET contactslist[/{ID or address}]; a deleted list can still be read (FACTS 8.1)."""
     if ask.route.id:
         return ask.writer.data([_list_row(ask, ask.known_list(deleted=True))])
-    filters = {
-        "address": equals("Address"),
-        "name": equals("Name"),
-        "isdeleted": is_true("IsDeleted"),
-        "excludeid": lambda row, wanted: row["ID"] != whole_number(wanted),
-    }
     rows = (_list_row(ask, item) for item in ask.account.lists.values())
-    return page(rows, ask.query, ask.writer, filters=filters, sorts=("ID", "IsDeleted", "Name", "CreatedAt"))
+    return page(rows, ask.query, ask.writer, _LISTS)
 
 
 def create_list(ask: Ask) -> EmulatedAnswer:
     """Answer POST contactslist. The refusal of an empty name is recorded. Addresses are unique (documented), names are
     not.
     """
-    made = ask.account.create_list(_list_name(_list_fields(ask), ""), ask.world.stamp())
+    made = ask.account.create_list(_list_name(ask.fields(_LIST_KEYS, "TContactsList"), ""), ask.world.stamp())
     return ask.writer.data([_list_row(ask, made)], status=201)
 
 
 def change_list(ask: Ask) -> EmulatedAnswer:
     """Answer PUT contactslist/{ID or address}."""
     item = ask.known_list(deleted=True)
-    name = _list_name(_list_fields(ask), item.name)
+    name = _list_name(ask.fields(_LIST_KEYS, "TContactsList"), item.name)
     if name == item.name:
         return unchanged()
     item.name = name
@@ -60,13 +67,6 @@ def delete_list(ask: Ask) -> EmulatedAnswer:
     """Answer DELETE contactslist/{ID or address}: 204, and the list can still be read (recorded)."""
     ask.known_list().deleted = True
     return deleted()
-
-
-def _list_fields(ask: Ask) -> dict[str, Any]:
-    body = ask.json(_LIST_KEYS)
-    if strange := next((name for name in body if name not in _LIST_KEYS), None):
-        raise Refused(no_property(strange, "TContactsList"))
-    return body
 
 
 def _list_name(body: dict[str, Any], default: str) -> str:
@@ -84,20 +84,18 @@ def read_properties(ask: Ask) -> EmulatedAnswer:
     """Answer GET contactmetadata[/{ID or Namespace|Name}], in pages."""
     if ask.route.id:
         return ask.writer.data([_property_row(_known(ask))])
-    filters = {"datatype": equals("Datatype"), "namespace": equals("NameSpace")}
-    rows = map(_property_row, ask.account.properties.values())
-    return page(rows, ask.query, ask.writer, filters=filters, sorts=("ID", "Name", "Datatype", "NameSpace"))
+    return page(map(_property_row, ask.account.properties.values()), ask.query, ask.writer, _PROPERTIES)
 
 
 def create_property(ask: Ask) -> EmulatedAnswer:
     """Answer POST contactmetadata. A known name gives a 400, as observed on other resources; the text is modelled on
     theirs.
     """
-    body = _property_fields(ask)
+    body = ask.fields(_PROPERTY_KEYS, "TContactMetaData")
     name, account = body.get("Name"), ask.account
     if not name or not isinstance(name, str):
         raise Refused(invalid(_EMPTY_NAME))
-    space = str(body.get("NameSpace", "static"))
+    space = shown(body.get("NameSpace")) or "static"
     if name.casefold() in account.properties:
         text = f'MJ18 A ContactMetadata resource with value "{space}|{name}" for Namespace|Name already exists.'
         raise Refused(error(400, text))
@@ -111,7 +109,7 @@ def create_property(ask: Ask) -> EmulatedAnswer:
 def change_property(ask: Ask) -> EmulatedAnswer:
     """Answer PUT contactmetadata/{ID}: stored values do not change (documented: FACTS 8.2)."""
     item = _known(ask)
-    datatype = _datatype(_property_fields(ask), item.datatype)
+    datatype = _datatype(ask.fields(_PROPERTY_KEYS, "TContactMetaData"), item.datatype)
     if datatype == item.datatype:
         return unchanged()
     item.datatype = datatype
@@ -124,18 +122,11 @@ def delete_property(ask: Ask) -> EmulatedAnswer:
     return deleted()
 
 
-def _property_fields(ask: Ask) -> dict[str, Any]:
-    body = ask.json(_PROPERTY_KEYS)
-    if strange := next((name for name in body if name not in _PROPERTY_KEYS), None):
-        raise Refused(no_property(strange, "TContactMetaData"))
-    return body
-
-
 def _datatype(body: dict[str, Any], default: str) -> str:
-    given = str(body.get("Datatype", default))
+    given = body.get("Datatype", default)
     if given not in DATATYPES:
-        raise Refused(invalid(f"MJ08 Property Datatype is invalid: {given}"))
-    return given
+        raise Refused(invalid(f"MJ08 Property Datatype is invalid: {shown(given)}"))
+    return str(given)
 
 
 def _known(ask: Ask) -> EmulatedProperty:

@@ -1,8 +1,11 @@
 """From paths to names of routes. Resources and actions are matched without case (observed: FACTS 1.10)."""
 
-from urllib.parse import unquote
+import re
+from urllib.parse import parse_qsl, unquote
 
 import attrs
+
+_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
 
 
 @attrs.frozen
@@ -52,4 +55,13 @@ def _rest(parts: list[str]) -> Route:
 def _data(parts: list[str]) -> Route:
     resource, who, kind, mime, last = parts[:5]
     name = f"{resource.casefold()}/{kind.casefold()}"
-    return Route(name, who, last.casefold(), mime.casefold().replace(":", "/"), resource, "data")
+    read = mime.casefold().replace(":", "/")
+    return Route(name, who, last.casefold(), read if _TYPE.fullmatch(read) else "", resource, "data")
+
+
+def parse_query(raw_path: str) -> dict[str, str]:
+    """Read the query of a path: names in lower case, of a repeated one the first value (documented: FACTS 9.8)."""
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(raw_path.partition("?")[2], keep_blank_values=True):
+        query.setdefault(name.casefold(), value)
+    return query

@@ -4,10 +4,13 @@ The texts "Property type does not match definition" and "property not defined" a
 about a bad address is a guess.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+
+import orjson
 
 BAD_ADDRESS = "Invalid email address"
 NO_ADDRESS = "MJ08 Property email is invalid: MJ03 A non-empty value is required"
@@ -43,13 +46,20 @@ def truth(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def shown(value: Any) -> str:
+    """Write a value of the request into a message: a text as it is, nothing for null, anything else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
 def whole_number(value: Any) -> int | None:
-    """Read an integer from a number or its digits (observed: ``"ListID":"61309"`` is accepted); give None for anything
-    else.
+    """Read an integer of 64 bits from a number or its digits (observed: ``"ListID":"61309"`` is accepted); give None
+    for anything else.
     """
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    number = int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else value
+    fits = isinstance(number, int) and not isinstance(number, bool) and -(2**63) <= number < 2**63
+    return number if fits else None
 
 
 def convert(value: Any, datatype: str) -> Any:
@@ -65,9 +75,10 @@ def convert(value: Any, datatype: str) -> Any:
 
 
 def _real_number(value: Any) -> float | None:
-    if isinstance(value, str):
-        return float(value) if _NUMBER.fullmatch(value) else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    written = isinstance(value, str) and _NUMBER.fullmatch(value)
+    given = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = float(value) if written or given else math.inf
+    return number if math.isfinite(number) else None
 
 
 def _point_in_time(value: Any) -> str | None:
@@ -83,14 +94,15 @@ def _point_in_time(value: Any) -> str | None:
     return None
 
 
-def _string(value: Any) -> str | None:
-    if isinstance(value, (dict, list)):
+def string(value: Any) -> str | None:
+    """Read a text; scalars become texts, and None is given for anything else."""
+    if value is None or isinstance(value, (dict, list)):
         return None
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "str": _string,
+    "str": string,
     "int": whole_number,
     "float": _real_number,
     "bool": truth,

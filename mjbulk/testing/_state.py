@@ -1,8 +1,9 @@
 """The people, lists and properties of one account, and what actions do to them, without HTTP and without a clock."""
 
+import itertools
 import random
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +11,8 @@ import attrs
 
 from mjbulk.public import public
 from mjbulk.testing._rules import person
+
+_SMALL = string.ascii_lowercase + string.digits
 
 
 @public
@@ -33,18 +36,37 @@ class EmulatedContact:
 
 
 @attrs.define(eq=False)
+class Subscription:
+    """That a person is on a list: a listrecipient."""
+
+    id: int
+    word: str
+    """The action that put the person there, or "unsub" once unsubscribed."""
+    subscribed_at: str
+    unsubscribed_at: str = ""
+
+    @property
+    def unsubscribed(self) -> bool:
+        """Whether the person has unsubscribed from the list."""
+        return self.word == "unsub"
+
+
+@attrs.define(eq=False)
 class Person:
     """A contact in the account. Mutable; `seen` gives a copy for tests."""
 
     email: str
     id: int
     created: str
+    recipient_ids: Iterator[int] = attrs.field(repr=False)
+    """The IDs of subscriptions that are made; all people of the account take from it."""
     name: str = ""
     excluded: bool = False
     excluded_at: str = ""
+    updated_at: str = ""
+    active_at: str = ""
     properties: dict[str, Any] = attrs.field(factory=dict)
-    lists: dict[int, str] = attrs.field(factory=dict)
-    subscribed_at: dict[int, str] = attrs.field(factory=dict)
+    lists: dict[int, Subscription] = attrs.field(factory=dict)
 
     def seen(self) -> EmulatedContact:
         """Give a copy for tests, which does not change any more."""
@@ -54,7 +76,7 @@ class Person:
             name=self.name,
             excluded=self.excluded,
             properties=MappingProxyType(dict(self.properties)),
-            lists=MappingProxyType(dict(self.lists)),
+            lists=MappingProxyType({number: one.word for number, one in self.lists.items()}),
         )
 
     def exclude(self, excluded: bool, now: str) -> None:  # noqa: FBT001 - it is the value of IsExcludedFromCampaigns
@@ -62,14 +84,21 @@ class Person:
         if excluded != self.excluded:
             self.excluded, self.excluded_at = excluded, now
 
+    def touch(self, now: str) -> None:
+        """Note that a job wrote this person: it sets both times (recorded: FACTS 8.4)."""
+        self.updated_at = self.active_at = now
+
     def act(self, list_id: int, action: str, now: str) -> None:
         """Do an action on a list (FACTS 1.3): addforce resets an unsubscription, addnoforce leaves it."""
         if action == "remove":
             self.lists.pop(list_id, None)
-            self.subscribed_at.pop(list_id, None)
-        elif action != "addnoforce" or self.lists.get(list_id) != "unsub":
-            self.lists[list_id] = action
-            self.subscribed_at.setdefault(list_id, now)
+            return
+        here = self.lists.get(list_id)
+        if here is None:
+            here = self.lists[list_id] = Subscription(next(self.recipient_ids), action, now)
+        elif action != "addnoforce" or not here.unsubscribed:
+            here.word = action
+        here.unsubscribed_at = (here.unsubscribed_at or now) if here.unsubscribed else ""
 
 
 @attrs.define(eq=False)
@@ -103,6 +132,7 @@ class EmulatedAccount:
         self.lists: dict[int, EmulatedList] = {}
         self.properties: dict[str, EmulatedProperty] = {}
         self._next_property = 67_391
+        self._recipient_ids = itertools.count(225_690_164)
         self._random = random.Random(seed)  # noqa: S311 - addresses of lists, no secret
         self.create_list("First list", now)
 
@@ -114,13 +144,15 @@ class EmulatedAccount:
         """Find the person with this address, or create one."""
         known = self.people.get(key := person(email))
         if known is None:
-            known = self.people[key] = Person(email=email, id=254_509_966 + len(self.people_by_id), created=now)
+            known = self.people[key] = Person(
+                email=email, id=254_509_966 + len(self.people_by_id), created=now, recipient_ids=self._recipient_ids
+            )
             self.people_by_id[known.id] = known
         return known
 
     def create_list(self, name: str, now: str) -> EmulatedList:
-        """Create a list; its address is nine random letters (FACTS 8.1)."""
-        address = "".join(self._random.choices(string.ascii_lowercase, k=9))
+        """Create a list; its address is nine letters and digits, and may begin with a capital (FACTS 8.1)."""
+        address = self._random.choice(string.ascii_letters) + "".join(self._random.choices(_SMALL, k=8))
         made = EmulatedList(id=len(self.lists) + 1, name=name, address=address, created=now)
         self.lists[made.id] = made
         return made
@@ -129,7 +161,8 @@ class EmulatedAccount:
         """Find a list by ID or address (documented), deleted or not."""
         if isinstance(which, int):
             return self.lists.get(which)
-        return next((found for found in self.lists.values() if found.address == which.casefold()), None)
+        wanted = which.casefold()
+        return next((found for found in self.lists.values() if found.address.casefold() == wanted), None)
 
     def usable_list(self, which: str | int | None) -> EmulatedList | None:
         """Find a list by ID or address, unless it is deleted."""
@@ -138,7 +171,7 @@ class EmulatedAccount:
 
     def members(self, list_id: int) -> int:
         """Count the people who are subscribed to a list."""
-        return sum(who.lists.get(list_id, "unsub") != "unsub" for who in self.people.values())
+        return sum(list_id in who.lists and not who.lists[list_id].unsubscribed for who in self.people.values())
 
     def create_property(self, name: str, datatype: str = "str", namespace: str = "static") -> EmulatedProperty:
         """Create a property. The caller has checked that its name is new."""

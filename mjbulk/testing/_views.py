@@ -1,11 +1,10 @@
 """Mappings that read the emulator's state at each access, from any thread."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from mjbulk.testing._rules import person
-from mjbulk.testing._state import EmulatedContact
-from mjbulk.testing._world import World
+from mjbulk.testing._state import EmulatedAccount, EmulatedContact
 
 _T = TypeVar("_T")
 _K = TypeVar("_K")
@@ -38,10 +37,10 @@ class View(Mapping[_K, _V], Generic[_K, _V]):
 
 
 class People(Mapping[str, EmulatedContact]):
-    """The people of all accounts. Keys are addresses as they were first written; lookups ignore case."""
+    """The people of some accounts. Keys are addresses as they were first written; lookups ignore case."""
 
-    def __init__(self, here: Here, world: World) -> None:
-        self._here, self._world = here, world
+    def __init__(self, here: Here, accounts: Callable[[], Iterable[EmulatedAccount]]) -> None:
+        self._here, self._accounts = here, accounts
 
     def __repr__(self) -> str:
         return f"<People: {len(self)}>"
@@ -59,12 +58,12 @@ class People(Mapping[str, EmulatedContact]):
         return len(self._here(self._addresses))
 
     def _find(self, email: str) -> EmulatedContact | None:
-        found = (account.people.get(person(email)) for account in self._world.accounts.values())
+        found = (account.people.get(person(email)) for account in self._accounts())
         return next((who.seen() for who in found if who is not None), None)
 
     def _addresses(self) -> list[str]:
         merged: dict[str, str] = {}
-        for account in self._world.accounts.values():
+        for account in self._accounts():
             for key, who in account.people.items():
                 merged.setdefault(key, who.email)
         return list(merged.values())

@@ -12,12 +12,13 @@ from aiohttp import web
 
 from mjbulk.public import public
 from mjbulk.testing._answers import EmulatedAnswer, proxy_page, reset
-from mjbulk.testing._dispatch import Dispatcher
+from mjbulk.testing._dispatch import Dispatcher, call_name
 from mjbulk.testing._edge import altered, read_body, send, sleep, unpacked
+from mjbulk.testing._fault_file import read_faults
 from mjbulk.testing._faults import Fault, FaultScript
 from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._knobs import Knobs
-from mjbulk.testing._routes import Route, parse_route
+from mjbulk.testing._routes import Route, parse_query, parse_route
 from mjbulk.testing._state import EmulatedAccount, EmulatedContact, EmulatedList, EmulatedProperty
 from mjbulk.testing._views import People, View
 from mjbulk.testing._world import World
@@ -107,7 +108,7 @@ class Emulator:
     @property
     def contacts(self) -> Mapping[str, EmulatedContact]:
         """The people of all accounts. Keys are addresses as they were first written; lookups ignore case."""
-        return People(self.here, self._world)
+        return People(self.here, self._world.accounts.values)
 
     @property
     def lists(self) -> Mapping[int, EmulatedList]:
@@ -135,8 +136,12 @@ class Emulator:
         return self._world.elapsed()
 
     def count(self, call: str) -> int:
-        """Count the requests for a route ("csvimport"), or for a method and route ("POST csvimport")."""
-        return self._counts[" ".join(call.casefold().split())]
+        """Count the requests for a route ("csvimport"), or for a method and route ("POST csvimport").
+
+        Raises ValueError if there is no such call.
+        """
+        name = call_name(call)
+        return self.requests if name == "*" else self._counts[name]
 
     def account(self, key: str) -> EmulatedAccount:
         """Give the account of an API key, and create it at the first call."""
@@ -153,13 +158,13 @@ class Emulator:
     def knobs(self, knobs: Knobs) -> None:
         self._world.knobs = knobs
 
-    def create_list(self, name: str) -> EmulatedList:
-        """Create a list in the first account."""
-        return self.here(lambda: self._first().create_list(name, self._world.stamp()))
+    def create_list(self, name: str, *, key: str | None = None) -> EmulatedList:
+        """Create a list in the account of a key, or in the first one."""
+        return self.here(lambda: self._of(key).create_list(name, self._world.stamp()))
 
-    def create_property(self, name: str, datatype: str = "str") -> EmulatedProperty:
-        """Create a contact property in the first account."""
-        return self.here(lambda: self._first().create_property(name, datatype))
+    def create_property(self, name: str, datatype: str = "str", *, key: str | None = None) -> EmulatedProperty:
+        """Create a contact property in the account of a key, or in the first one."""
+        return self.here(lambda: self._of(key).create_property(name, datatype))
 
     def unsubscribe(self, email: str, list_id: int = 1) -> None:
         """Unsubscribe a person from a list, as if they had clicked on "unsubscribe": they stay on it, unsubscribed."""
@@ -179,9 +184,24 @@ class Emulator:
         """Skip ``after`` requests of ``call``, and let ``fault`` happen to the next ``times`` (None: to all).
 
         ``call`` is a route, with or without a method before it, in any case ("POST contact/managemanycontacts",
-        "csvimport", "batchjob/jsonerror"), or ``*`` for every request.
+        "csvimport", "batchjob/jsonerror"), or ``*`` for every request. Raises ValueError if there is no such call.
         """
-        self.here(lambda: self._faults.add(call, fault, times=times, after=after))
+        name = call_name(call)
+        self.here(lambda: self._faults.add(name, fault, times=times, after=after))
+
+    def read_faults(self, content: bytes) -> None:
+        """Let the faults of a file happen: a list in JSON of objects with ``call``, ``fault``, ``times`` and ``after``.
+
+        Raises ValueError that says which entry is wrong, and adds none then.
+        """
+        entries = read_faults(content)
+        for number, one in enumerate(entries, 1):
+            try:
+                call_name(one.call)
+            except ValueError as problem:
+                raise ValueError(f"entry {number}: {problem}") from None
+        for one in entries:
+            self.fault(one.call, one.fault, times=one.times, after=one.after)
 
     def drop_answer(self, call: str, *, times: int = 1) -> None:
         """Let requests have their effect, and close the connection without an answer."""
@@ -207,6 +227,9 @@ class Emulator:
 
     def _first(self) -> EmulatedAccount:
         return self._world.first_account()
+
+    def _of(self, key: str | None) -> EmulatedAccount:
+        return self._first() if key is None else self._world.account(key)
 
     def _whose(self, email: str) -> EmulatedAccount:
         return next((a for a in self._world.accounts.values() if a.find(email)), None) or self._first()
@@ -242,10 +265,8 @@ class Emulator:
             return attrs.evolve(proxy_page(413, "Request Entity Too Large"), connection="close") if early else reset()
         if not fault.apply:
             return EmulatedAnswer(200)
-        query: dict[str, str] = {}
-        for name, value in request.query.items():
-            query.setdefault(name.casefold(), value)
-        return self._dispatcher.answer(request.method, route, request.headers.get("Authorization", ""), query, body)
+        authorization, query = request.headers.get("Authorization", ""), parse_query(request.raw_path)
+        return self._dispatcher.answer(request.method, route, authorization, query, body)
 
     def _note(self, request: web.BaseRequest, route: str, status: int, size: int) -> None:
         self._calls.append(

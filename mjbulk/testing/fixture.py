@@ -4,12 +4,16 @@ import asyncio
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 
 from mjbulk.public import public
+from mjbulk.testing._faults import Fault
+from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._knobs import Knobs
-from mjbulk.testing._state import EmulatedContact
+from mjbulk.testing._state import EmulatedAccount, EmulatedContact, EmulatedList, EmulatedProperty
+from mjbulk.testing._views import People, View
 from mjbulk.testing.emulator import Emulator
 
 QUICK = Knobs(queue_seconds=0.002, prepare_seconds=0.001, import_seconds=0.002)
@@ -64,6 +68,50 @@ def serve_in_thread(knobs: Knobs | None = None, *, host: str = "127.0.0.1", port
 
 
 @public
+class MailjetAccount:
+    """What one API key sees of the stand-in: its people, lists, properties and jobs."""
+
+    def __init__(self, emulator: Emulator, key: str) -> None:
+        self._emulator, self._key = emulator, key
+        emulator.account(key)
+
+    def __repr__(self) -> str:
+        return f"<MailjetAccount: {len(self.contacts)} contacts, {len(self.jobs)} jobs>"
+
+    @property
+    def contacts(self) -> Mapping[str, EmulatedContact]:
+        """Its people by address; lookups ignore case."""
+        return People(self._emulator.here, lambda: [self._account()])
+
+    @property
+    def lists(self) -> Mapping[int, EmulatedList]:
+        """Its lists by ID."""
+        return View(self._emulator.here, lambda: self._account().lists)
+
+    @property
+    def properties(self) -> Mapping[str, EmulatedProperty]:
+        """Its contact properties by name."""
+        return View(self._emulator.here, lambda: {one.name: one for one in self._account().properties.values()})
+
+    @property
+    def jobs(self) -> Mapping[int, EmulatedJob]:
+        """Its jobs by ID, with the truth about their rows."""
+        name = self._account().key
+        return View(self._emulator.here, lambda: {n: job for n, job in self._emulator.jobs.items() if job.key == name})
+
+    def create_list(self, name: str) -> EmulatedList:
+        """Create a list."""
+        return self._emulator.create_list(name, key=self._key)
+
+    def create_property(self, name: str, datatype: str = "str") -> EmulatedProperty:
+        """Create a contact property."""
+        return self._emulator.create_property(name, datatype, key=self._key)
+
+    def _account(self) -> EmulatedAccount:
+        return self._emulator.account(self._key)
+
+
+@public
 class Mailjet:
     """What the pytest fixture ``mailjet`` gives: a stand-in for Mailjet that a test can inspect and disturb.
 
@@ -91,10 +139,33 @@ class Mailjet:
         """How many requests it has received."""
         return self.emulator.requests
 
+    def of(self, key: str) -> MailjetAccount:
+        """Give what one API key sees; the account is created at the first call.
+
+        The first key that calls, or that is named here, has the account that a test has set up before.
+        """
+        return MailjetAccount(self.emulator, key)
+
+    def knobs(self, *, job_seconds: float | None = None, rate: int | None = None, **changes: Any) -> None:
+        """Change settings, from now on: ``job_seconds`` from a job's POST to its end, ``rate`` in requests a second and
+        key, or any field of `Knobs`.
+
+        Raises TypeError for a name that is not known, ValueError for a number that cannot be.
+        """
+        self.emulator.knobs = self.emulator.knobs.changed(job_seconds=job_seconds, rate=rate, **changes)
+
+    def fault(self, call: str, fault: Fault, *, times: int | None = 1, after: int = 0) -> None:
+        """Skip ``after`` requests of ``call``, and let ``fault`` happen to the next ``times`` (None: to all).
+
+        ``call`` is a route, with or without a method before it ("POST contact/managemanycontacts", "csvimport"), or
+        ``*``. Raises ValueError if there is no such call.
+        """
+        self.emulator.fault(call, fault, times=times, after=after)
+
     def reject(self, email: str, message: str) -> None:
         """Make jobs reject every row of this person."""
         self.emulator.reject(email, message)
 
     def drop_answer(self, call: str, *, times: int = 1) -> None:
-        """Let the next requests of a call have their effect, and lose their answers."""
+        """Let the next requests of a call have their effect, and lose their answers; ValueError for an unknown call."""
         self.emulator.drop_answer(call, times=times)

@@ -105,6 +105,8 @@ NOT_TOLD = {
     "batchjob_filters": "each answer is compared all the same",
     "gzip_bodies": "mjbulk does not compress",
     "requests_per_connection": "a connection is made anew where it was closed",
+    "refused_members": "mjbulk sends none of them",
+    "strict_imports": "mjbulk misspells nothing",
     "first_job_id": "no behaviour",
     "first_data_id": "no behaviour",
     "progress": "only how soon an end is foreseen",

@@ -796,6 +796,57 @@ def test_the_sandbox_stays_on_this_machine(capsys: Output) -> None:
     assert "from 0 to 65535" in capsys.readouterr().err
 
 
+def test_the_sandbox_can_be_told_what_shall_happen(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """A person is refused, a request is answered 503, other keys get 401; keys are not printed."""
+    (tmp_path / "faults.json").write_text(
+        '[{"call": "POST contact/managemanycontacts", "fault": {"answer": {"status": 503}}}]'
+    )
+    words = [
+        "--reject",
+        "p1@example.org=Blocked = there",
+        "--key",
+        "ours:s1",
+        "--faults",
+        str(tmp_path / "faults.json"),
+    ]
+    with running("sandbox", "--port", "0", "--job-seconds", "0.1", "--rate", "100", *words) as process:
+        assert process.stdout
+        process.stdout.readline()
+        said = process.stdout.readline()
+        assert "ours" not in said
+        monkeypatch.setenv(*said.strip().split("=", 1))
+        for key, status in {"other": 2, "ours": 1}.items():
+            monkeypatch.setenv("MJ_APIKEY_PUBLIC", key)
+            monkeypatch.setenv("MJ_APIKEY_PRIVATE", "s1")
+            out = tmp_path / f"{key}.csv"
+            words = ["--poll-min", "0.05", "--rejects", str(out), "--resend", "always"]
+            assert main(["import", write(people(3)), *TO_LIST, *words]) == status, capsys.readouterr().err
+    assert "Blocked = there" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--reject", "a@example.org"], "--reject takes ADDRESS=REASON"),
+        (["--key", "secretless"], "--key takes KEY:SECRET"),
+        (["--rate", "0"], "at least one request a second"),
+        (["--job-seconds", "-1"], "a number of seconds"),
+        (["--faults", "nothing.json"], "nothing.json cannot be read: No such file"),
+        (["--faults", "faults.json"], "entry 1: 'POST contct' is no call"),
+    ],
+)
+def test_what_the_sandbox_cannot_be_told(
+    words: list[str], problem: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each mistake is named before anything is served."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faults.json").write_text('[{"call": "POST contct", "fault": "drop_after"}]')
+    assert main(["sandbox", "--port", "0", *words]) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_demo_shows_rejected_rows(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo needs no key and no network, names each bad row, and finds the books right."""
     monkeypatch.delenv("MJ_APIKEY_PUBLIC", raising=False)

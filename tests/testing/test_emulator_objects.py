@@ -35,11 +35,6 @@ async def test_contact_by_id_or_address() -> None:
             "",
         ),
         (
-            {"LastActivityAt": ""},
-            "Object properties invalid",
-            'MJ19 Setting a value for property "LastActivityAt" is not allowed',
-        ),
-        (
             {},
             "Object properties invalid",
             "MJ08 Property email is invalid: MJ03 A non-empty value is required",

@@ -32,7 +32,7 @@ async def test_paths_that_do_not_exist() -> None:
         assert (wrong.status, wrong.reason) == (500, "Internal error")
         assert wrong.text == (
             '{ "ErrorInfo" : "EFPWebError", "ErrorMessage" : "Could not determine HTTP module for request '
-            '\\"wrongresourcepath\\"", "StatusCode" : 500 }'
+            '\\"wrongresourcepath\\"", "StatusCode" : 500 }\n'
         )
         version = await api("GET", f"{api.emulator.url}/v3.1/REST/contact")
         assert (version.status, version.headers["Content-Type"]) == (404, "text/html")
