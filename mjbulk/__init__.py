@@ -11,6 +11,7 @@ The guides follow here where ``pdoc mjbulk`` renders them.
 .. include:: guides/etl.md
 .. include:: guides/web.md
 .. include:: guides/operations.md
+.. include:: guides/testing.md
 """
 
 # Names are loaded when they are first used, so that importing this package alone costs nothing.

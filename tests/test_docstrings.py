@@ -55,9 +55,11 @@ def fields(cls: type) -> dict[str, str]:
     for one in reversed(ours(cls)):
         body = bodies()["testing" in one.__module__, one.__name__]
         for field, below in zip(body, [*body[1:], None], strict=True):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                has_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-                found[field.target.id] = str(below.value.value) if has_text else found.get(field.target.id, "")
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(text)):
+                    found[name] = str(text)
+                case ast.AnnAssign(target=ast.Name(name)), _:
+                    found.setdefault(name, "")
     return {name: text for name, text in found.items() if not name.startswith("_")}
 
 

@@ -60,7 +60,7 @@ class RunInfo(Counts):
     ingester: bool = False
     """Whether it is of an ingester, and has no source."""
     seconds: float = 0.0
-    """How long it took, in all processes that had it; 0 before one of them has ended."""
+    """Seconds that it took, in all processes that had it; 0 before one of them has ended."""
     lists: tuple[tuple[int | str, str], ...] | None = None
     """Its lists as they were given, each with its action; None for no list."""
     excluded: bool | None = None

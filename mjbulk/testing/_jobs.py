@@ -28,7 +28,9 @@ class EmulatedJob:
     """What was submitted, and what truly happened to it, even if the answers say something else."""
 
     id: int
+    """The number of the job, in the account."""
     kind: Literal["contact", "contactslist", "csvimport"]
+    """Which call has submitted it."""
     key: str
     """The API key of its account."""
     actions: list[tuple[int, str]]
@@ -38,9 +40,13 @@ class EmulatedJob:
     posted: float
     """Time of the POST on the loop's clock, as are `started`, `imports` and `ends`."""
     body: bytes | None = attrs.field(repr=False)
+    """What was submitted; None once the job has ended."""
     started: float = 0.0
+    """When it begins to be prepared."""
     imports: float = 0.0
+    """When it begins to import."""
     ends: float = 0.0
+    """When it ends."""
     share: Callable[["EmulatedJob", float], float] | None = attrs.field(default=None, repr=False)
     """`Knobs.progress` at the time when the job was scheduled."""
     status: str = ""
@@ -52,13 +58,19 @@ class EmulatedJob:
     error: str = ""
     """The error of the job as a whole."""
     error_file: bytes | None = attrs.field(default=None, repr=False)
+    """The error file as it is served; None if there is none."""
     stop_after: int | None = None
     """How many rows were done when a request cancelled it."""
     method: str = ""
+    """The Method of a csvimport."""
     data_id: int = 0
+    """The ID of the uploaded data of a csvimport."""
     list_id: int = 0
+    """The list of a csvimport, or of the call of a list."""
     err_treshold: int = 0
+    """The ErrTreshold of a csvimport: how many errors end it."""
     import_options: str = ""
+    """The ImportOptions of a csvimport, as they were sent."""
 
     @property
     def ended(self) -> bool:

@@ -33,7 +33,7 @@ class Knobs:
     """How long a job is Allocated (a csvimport: Upload); a number, or a function of the job. GUESS: a program
     waits for one to two minutes for jobs of 100 rows (FACTS 2.10)."""
     prepare_seconds: float = 0.1
-    """How long it is in Prepare. GUESS (FACTS 2.10)."""
+    """Seconds that it is in Prepare. GUESS (FACTS 2.10)."""
     import_seconds: float | Callable[[EmulatedJob], float] = _half_a_second_and_a_little_per_row
     """How long it is Importing; a number, or a function of the job. GUESS (FACTS 2.10)."""
     progress: Callable[[EmulatedJob, float], float] | None = None

@@ -23,10 +23,13 @@ class EmulatedContact:
     email: str
     """The address as it was written when the contact was created."""
     id: int
+    """The number of the contact."""
     name: str
+    """The contact's Name; empty if it has none."""
     excluded: bool
     """Whether they are excluded from campaigns."""
     properties: Mapping[str, Any]
+    """The values of its properties, by their names."""
     lists: Mapping[int, str]
     """List ID to the action that put the person there: "addnoforce" or "addforce", or "unsub" once unsubscribed."""
 
