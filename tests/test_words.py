@@ -62,6 +62,15 @@ SHORT = {
 WORDS = [tuple(re.split(r"  +", line)) for line in TABLE.splitlines()[3:] if line]
 
 
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of the table."""
+    whole = re.sub("@|~|IS|IT", lambda short: SHORT[short[0]], pattern)
+    return re.compile(whole, 0 if pattern.startswith("@") else re.IGNORECASE)
+
+
+PATTERNS = [(compiled(pattern), instead) for pattern, instead, _ in WORDS]
+
+
 NO_VERBS = """
     A All An And Another Any As At Both By Each Either Every Everything For From How If In It Its Many Most No None
     Nothing Of On One Only Or Such That The Their There These This Those To What When Where Whether Which Who Why
@@ -116,9 +125,8 @@ def plain(text: str) -> str:
 
 def found(text: str) -> Iterator[tuple[str, str]]:
     """Give the words of the table that are in a text, each with what to write instead."""
-    for pattern, instead, _ in WORDS:
-        whole = re.sub("@|~|IS|IT", lambda short: SHORT[short[0]], pattern)
-        for match in re.finditer(whole, text, flags=0 if pattern.startswith("@") else re.IGNORECASE):
+    for pattern, instead in PATTERNS:
+        for match in pattern.finditer(text):
             yield match[0], instead
 
 

@@ -93,7 +93,7 @@ async def test_the_application_ends_in_the_middle(tmp_path: Path) -> None:
 
 
 async def test_keys_that_do_not_come_delay_no_other_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run goes on though the keys of a tenant that was asked for before cannot be had."""
+    """A run goes on though the keys of the tenant before it never come."""
     monkeypatch.setattr(keeper_module, "_KEYS", 0.2)
     asked: list[str] = []
 
