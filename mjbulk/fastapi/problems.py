@@ -1,5 +1,7 @@
 """What is answered where something is refused: ``{"detail": {"code", "message", "column"?, "row"?}}``."""
 
+import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +31,29 @@ class Problem(HTTPException):
         super().__init__(status, detail, headers=dict(headers) if headers else None)
 
 
+_TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_MAPPING = re.compile(rf"\bcolumns=(\{{(?:{_TEXT}|[:, ])*\}})")
+_QUOTED = re.compile(rf"\b(delimiter|encoding|timezone)=({_TEXT})")
+_NOT_IN_A_QUERY = (
+    ("create_properties=True creates what is missing, ", ""),
+    ("; header_row= says in which line of the file the names stand", "; the names have to stand in its first line"),
+    (" (date_format= names another form)", ""),
+)
+"""Advice for programs that a request cannot follow, and what is said in its place."""
+
+
+def as_query(sentence: str) -> str:
+    """Spell the keywords in a sentence of the library as parameters of a query."""
+    for ours, theirs in _NOT_IN_A_QUERY:
+        sentence = sentence.replace(ours, theirs)
+    sentence = _MAPPING.sub(lambda found: f"columns={_pairs(ast.literal_eval(found[1]))}", sentence)
+    return _QUOTED.sub(lambda found: f"{found[1]}={ast.literal_eval(found[2])}", sentence)
+
+
+def _pairs(columns: Mapping[str, str]) -> str:
+    return ",".join(f"{source}={target}" for source, target in columns.items())
+
+
 def refusal(why: Error) -> Problem:
     """Say that an upload was refused, and nothing of it was sent."""
     if isinstance(why, ImportHalted) and isinstance(why.__cause__, Error):
@@ -38,9 +63,10 @@ def refusal(why: Error) -> Problem:
     if isinstance(why, JournalRefused):
         return Problem(422, "run.refused", str(why))
     if isinstance(why, SourceError):
-        return Problem(422, "source.unreadable", f"{why}; nothing was sent", column=why.column, row=why.row)
+        message = as_query(f"{why}; nothing was sent")
+        return Problem(422, "source.unreadable", message, column=why.column, row=why.row)
     if isinstance(why, UsageError):
-        return Problem(422, "source" if why.kind == "usage" else why.kind, str(why), column=why.column)
+        return Problem(422, "source" if why.kind == "usage" else why.kind, as_query(str(why)), column=why.column)
     return Problem(422, "run.refused", f"{why}; nothing was sent")
 
 

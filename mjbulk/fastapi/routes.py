@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -97,7 +98,11 @@ class _Route(APIRoute):
         return answer
 
 
+_ASKED = ("list", "action", "via", "delimiter", "encoding", "timezone", "columns")
+
+
 def _ask(  # noqa: PLR0917  # FastAPI calls it
+    request: Request,
     list: Annotated[str | None, Query(max_length=200, description="ID, address or name")] = None,  # noqa: A002
     action: Annotated[str | None, Query(description="addforce, addnoforce, remove or unsub")] = None,
     via: Annotated[str, Query(pattern="^(json|csv)$")] = "json",
@@ -106,7 +111,10 @@ def _ask(  # noqa: PLR0917  # FastAPI calls it
     timezone: Annotated[str | None, Query(max_length=80)] = None,
     columns: Annotated[str | None, Query(max_length=20_000, description="a=email,b=firstname")] = None,
 ) -> dict[str, Any]:
-    """Take what a request asks for."""
+    """Take what a request asks for. Raises Problem for a misspelled parameter: others are the application's."""
+    for name in request.query_params.keys() - _ASKED:
+        if meant := get_close_matches(name.casefold(), _ASKED, 1, 0.75):
+            raise Problem(422, "request", f"there is no parameter {name[:40]!r}: {meant[0]} is one")
     picked = None if columns is None else dict(_pair(one) for one in columns.split(","))
     read = {"via": via, "delimiter": "\t" if delimiter == "\\t" else delimiter, "encoding": encoding}
     return {"list": list, "action": action, **read, "timezone": timezone, "columns": picked}

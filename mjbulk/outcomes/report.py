@@ -132,7 +132,8 @@ class Report(Counts):
         The ending of its name decides: ``.csv`` is safe to open in a spreadsheet, ``.jsonl`` has the rows as they were
         given, and ``.json`` is one object with all of `as_dict`, and the list ``rejections``. The columns are ``row,
         email, field, message, match, origin, code``, and after them those of the source. The file appears when it is
-        whole, or not at all; only its owner can read it. Raises UsageError for another ending.
+        whole, or not at all, and replaces one of its name; only its owner can read it. A `stored` report has no
+        addresses and no rows, because a journal keeps none. Raises UsageError for another ending.
         """
         return write_rejections(self.rejections, path, self.as_dict())
 
