@@ -115,6 +115,8 @@ def _figures(made: "Plan") -> Iterator[str]:
         shown = printable(", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
         yield f"{name.replace('_', ' '):20} {shown}"
     yield f"{'rejected':20} {len(made.rejections):,}"
+    for code, count in by_code(made.rejections).items():
+        yield f"  {code:18} {count:,}"
 
 
 def _finding(finding: Any) -> str:
@@ -125,9 +127,7 @@ def _finding(finding: Any) -> str:
 
 
 def _refused_rows(made: "Plan", rejects: str | None) -> Iterator[str]:
-    """Say which rows would be refused: how many for which code, and some of them."""
-    for code, count in by_code(made.rejections).items():
-        yield f"{code:20} {count:,}"
+    """Say which rows would be refused: some of them."""
     for rejection in islice(made.rejections, _EXAMPLES):
         column = f", column {printable(rejection.field)}" if rejection.field else ""
         yield f"row {rejection.row}{column}: {printable(rejection.message)}"

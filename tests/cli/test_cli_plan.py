@@ -54,8 +54,8 @@ def test_refused_rows_are_counted_by_code_and_ten_are_shown(plan: Plan, tmp_path
     mailjet.emulator.create_property("age", "int")
     text = "email,age\na@example.org,1\n" + "nobody,2\n" * 14 + "b@example.org,old\n"
     lines = plan(text, status=1)
-    assert "address.invalid      14" in lines
-    assert "value.type           1" in lines
+    assert "  address.invalid    14" in lines
+    assert "  value.type         1" in lines
     assert len([line for line in lines if line.startswith("row ")]) == 10
     assert lines[-1] == "... and 5 more rows: --rejects FILE.csv writes all of them"
     rejects = tmp_path / "r.csv"
