@@ -96,3 +96,13 @@ def test_a_trailing_comma_is_explained(plan: Plan, tmp_path: Path, capsys: Outpu
     (tmp_path / "contacts.csv").write_text("email,\na@example.org,x\n")
     assert main(["plan", str(tmp_path / "contacts.csv"), *TO_LIST]) == 2
     assert "column 2 has no name" in capsys.readouterr().err
+
+
+def test_what_is_shown_is_spelt_for_a_shell(plan: Plan, mailjet: Mailjet) -> None:
+    """Findings and reasons name options."""
+    mailjet.emulator.create_property("born", "datetime")
+    lines = plan("email,born\na@example.org,2026-01-01\nb@example.org,1/1/26\n", status=1)
+    shown = "\n".join(lines)
+    assert "in the zone of --timezone" in shown
+    assert "(--date-format names another form)" in shown
+    assert "timezone=" not in shown
