@@ -10,7 +10,7 @@ _MOST = 5_000
 def likely(word: str, known: Iterable[str]) -> str | None:
     """Give the known word that is most like a word; None if none is. A word with an @ in it may be an address."""
     words = {other.casefold(): other for other, _ in zip(known, range(_MOST), strict=False) if "@" not in other}
-    found = get_close_matches(word.strip().casefold(), words, n=1, cutoff=0.7)
+    found = get_close_matches(word.strip().casefold(), words, n=1, cutoff=0.6)
     return words[found[0]] if found else None
 
 

@@ -86,7 +86,7 @@ ERRORS: list[tuple[Error, str]] = [
         ImportTimeout(REPORT, "r1", why="its timeout of 5 s ran out"),
         "import r1 stopped before its end (5 rows: 2 accepted, 1 rejected, 2 not sent): its timeout of 5 s ran out",
     ),
-    (RowsRejected(REPORT, allowed=0), "1 rows were rejected, 0 are allowed"),
+    (RowsRejected(REPORT, allowed=0), "1 row was rejected, 0 are allowed"),
     (OutcomeError(Outcome(row=7, state="unknown", cause="it was lost")), "row 7 is unknown: it was lost"),
     (OutcomeUnknown(Outcome(row=7, state="unknown", cause="it was lost")), "row 7 is unknown: it was lost"),
     (OutcomeNotSent(Outcome(row=7, state="not_sent", cause="it ended")), "row 7 is not sent: it ended"),

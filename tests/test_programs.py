@@ -155,7 +155,7 @@ def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
     ended = run(str(PROGRAMS / "p05_retry.py"), cwd=tmp_path)
     first, second = ended.stdout.splitlines()
     assert "2 rows: 1 accepted, 1 rejected" in first, ended.stderr
-    assert "1 rows: 1 accepted" in second
+    assert "1 row: 1 accepted" in second
     assert sorted(mailjet.contacts) == ["a@example.org", "b@example.org"]
 
 

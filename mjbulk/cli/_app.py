@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from mjbulk.cli._account import lists, properties
 from mjbulk.cli._check import check
@@ -24,6 +24,7 @@ from mjbulk.cli._source import ACTIONS
 from mjbulk.cli._submit import submit
 from mjbulk.cli._words import sentence_of
 from mjbulk.errors import Error
+from mjbulk.journal.records import mask
 from mjbulk.version import __version__
 
 app = App(
@@ -80,6 +81,10 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
 }
 
 
+_SENDS = frozenset({"import", "plan", "resume", "exclude", "include", "submit", "subscriptions", "check", "abort"})
+"""Commands of which somebody may ask whether something was sent."""
+
+
 def _about(command: Callable[..., object]) -> str:
     """Give the help text of a command, without the line breaks of its docstring."""
     return "\n\n".join(" ".join(part.split()) for part in (command.__doc__ or "").split("\n\n"))
@@ -106,7 +111,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else REFUSED
     except Error as error:
-        tell(sentence_of(error))
+        tell(sentence_of(error, sends=bool(arguments) and arguments[0] in _SENDS))
         return status_of(error)
     except KeyboardInterrupt:
         tell("interrupted")
@@ -117,6 +122,9 @@ def _run(arguments: Sequence[str]) -> int:
 def _parser_sentence(wrong: CycloptsError, arguments: Sequence[str]) -> str:
     """Say what is wrong with the arguments, and where the help is."""
     sentence = " ".join(str(wrong).split())
+    if isinstance(wrong, UnusedCliTokensError):
+        more = ", ".join(repr(mask(word)) for word in wrong.unused_tokens or ())
+        sentence = f"There are more arguments than this command takes: {more}."
     if "for --action" in sentence:
         sentence += "".join(f" {word}: {what}." for word, what in ACTIONS.items())
     command = f" {arguments[0]}" if arguments and arguments[0] in EXAMPLES else ""

@@ -77,7 +77,7 @@ def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None
         note("this run had ended before, nothing was sent now: another --run-id imports again")
     if report.halted is not None:
         tell(f"stopped before its end: {as_options(str(report.halted))}")
-    _tell_unsettled(report.unsettled, go_on)
+    _tell_unsettled(report, go_on)
     if report.rejected:
         note(f"rejected rows: {report.rejected}; {_reasons(report, rejects, go_on)}")
     if not report.complete:
@@ -93,23 +93,29 @@ def _reasons(report: "Report", rejects: str | None, go_on: GoOn | None) -> str:
     return f"{'next: ' if report.complete else ''}{go_on.show} --rejects FILE.csv keeps them"
 
 
-def _tell_unsettled(unsettled: Sequence["Unsettled"], go_on: GoOn | None) -> None:
+def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:
     """Print why rows are unknown or were not sent: a line for each cause, and for a few each job."""
-    by_cause: dict[str, list[Unsettled]] = {}
-    for why in unsettled:
-        by_cause.setdefault(why.cause, []).append(why)
-    for cause, some in list(by_cause.items())[:_SHOWN]:
-        for line in map(_about, some) if len(some) <= _FEW else [_of_many(cause, some, go_on)]:
-            tell(line)
+    by_cause: dict[tuple[str, bool], list[Unsettled]] = {}
+    for why in report.unsettled:
+        by_cause.setdefault((why.cause, why.job is None), []).append(why)
+    for (cause, jobless), some in list(by_cause.items())[:_SHOWN]:
+        said = "for that reason" if report.halted is not None and cause == str(report.halted) else cause
+        if jobless:
+            tell(_about([rows for why in some for rows in why.rows], said))
+        elif len(some) <= _FEW:
+            for why in some:
+                tell(f"{_about(why.rows, said)} (mjbulk watch {why.job})")
+        else:
+            tell(_of_many(said, some, go_on))
     if len(by_cause) > _SHOWN:
         tell(f"... and rows for {len(by_cause) - _SHOWN} more causes")
 
 
-def _about(why: "Unsettled") -> str:
-    spans = [f"{rows.start}-{rows.stop - 1}" if len(rows) > 1 else f"{rows.start}" for rows in why.rows[:_SHOWN]]
-    more = ", ..." if len(why.rows) > _SHOWN else ""
-    where = f"row{'' if sum(map(len, why.rows)) == 1 else 's'} {', '.join(spans)}{more}: " if spans else ""
-    return f"{where}{as_options(why.cause)}" + (f" (mjbulk watch {why.job})" if why.job is not None else "")
+def _about(rows: Sequence[range], cause: str) -> str:
+    spans = [f"{some.start}-{some.stop - 1}" if len(some) > 1 else f"{some.start}" for some in rows[:_SHOWN]]
+    more = ", ..." if len(rows) > _SHOWN else ""
+    where = f"row{'' if sum(map(len, rows)) == 1 else 's'} {', '.join(spans)}{more}: " if spans else ""
+    return f"{where}{as_options(cause)}"
 
 
 def _of_many(cause: str, some: Sequence["Unsettled"], go_on: GoOn | None) -> str:

@@ -13,6 +13,7 @@ from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, cl
 from mjbulk.cli._output import counted, printable, say, tell
 from mjbulk.cli._rejects import Rejects, by_code, check_rejects, write_rejects
 from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
+from mjbulk.cli._words import as_options
 
 if TYPE_CHECKING:
     from mjbulk.rows.sources import Source
@@ -115,22 +116,22 @@ def _figures(made: "Plan") -> Iterator[str]:
         shown = printable(", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
         yield f"{name.replace('_', ' '):20} {shown}"
     yield f"{'rejected':20} {len(made.rejections):,}"
+    for code, count in by_code(made.rejections).items():
+        yield f"  {code:18} {count:,}"
 
 
 def _finding(finding: Any) -> str:
     rows = counted(finding.count, "row")
     where = rows + (f" from row {finding.first_row:,} on" if finding.first_row else "")
     column = f", column {printable(finding.column)}" if finding.column is not None else ""
-    return f"{where}{column}: {printable(finding.message)}"
+    return f"{where}{column}: {printable(as_options(finding.message))}"
 
 
 def _refused_rows(made: "Plan", rejects: str | None) -> Iterator[str]:
-    """Say which rows would be refused: how many for which code, and some of them."""
-    for code, count in by_code(made.rejections).items():
-        yield f"{code:20} {count:,}"
+    """Say which rows would be refused: some of them."""
     for rejection in islice(made.rejections, _EXAMPLES):
         column = f", column {printable(rejection.field)}" if rejection.field else ""
-        yield f"row {rejection.row}{column}: {printable(rejection.message)}"
+        yield f"row {rejection.row}{column}: {printable(as_options(rejection.message))}"
     if len(made.rejections) > _EXAMPLES:
         where = f"all are in {rejects}" if rejects else "--rejects FILE.csv writes all of them"
         yield f"... and {counted(len(made.rejections) - _EXAMPLES, 'more row', 'more rows')}: {where}"

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from cyclopts import Parameter
 
 from mjbulk.cli._output import OUTPUT, counted, is_quiet, note
+from mjbulk.cli._words import as_options
 from mjbulk.errors import UsageError
 from mjbulk.models import JobRef, Progress
 
@@ -102,7 +103,8 @@ class Look:
         parts += [f"{name} {n:,}" for name in ("superseded", "unknown") if (n := getattr(now, name))]
         jobs = unfinished(now.jobs)
         parts.append(f"waiting {now.rows - now.settled:,}" + (f" ({counted(jobs, 'job')})" if jobs else ""))
-        left = self.seconds_left
+        trouble = (now.waiting_for or "").startswith(_TROUBLE)
+        left = None if trouble else self.seconds_left
         if left is not None and now.rows > now.settled:
             parts.append(f"~{about(left)}")
         return " · ".join(parts)
@@ -144,11 +146,11 @@ class Watch:
         """Say what it waits for, as the end of a line; empty if it goes on."""
         if self.trouble is not None:
             return f" · {self.trouble}, since {self.since}"
-        return f" · {look.now.waiting_for}" if look.now.waiting_for else ""
+        return f" · {as_options(look.now.waiting_for)}" if look.now.waiting_for else ""
 
     def _changes(self, look: Look, clock: float, time_of_day: str) -> Iterable[str]:
         waiting = look.now.waiting_for or ""
-        trouble = waiting.removeprefix(_TROUBLE) if waiting.startswith(_TROUBLE) else None
+        trouble = as_options(waiting.removeprefix(_TROUBLE)) if waiting.startswith(_TROUBLE) else None
         if _kind(trouble) != _kind(self.trouble):
             self.since = time_of_day
             yield f"waits since {time_of_day}: {trouble}" if trouble else f"goes on at {time_of_day}"

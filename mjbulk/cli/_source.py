@@ -25,7 +25,7 @@ ACTIONS = {
     "unsub": "unsubscribes from the list; addnoforce leaves that so",
 }
 """What each action does with a contact and a list."""
-_ACTIONS_HELP = "What is done with the list, one for each --list or one for all. " + " ".join(
+_ACTIONS_HELP = "What is done with the list, one for each --list or one for all.\n" + "\n".join(
     f"{word}: {what}." for word, what in ACTIONS.items()
 )
 _ACTIONS_SAID = "; ".join(f"{word} ({what})" for word, what in ACTIONS.items())

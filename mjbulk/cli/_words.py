@@ -38,6 +38,12 @@ _IN_A_SHELL = (
     (r"read it with csv_source\(\)", "--format csv reads it"),
     (r"jq -c '\.\[\]' makes them of it", "jq -c '.[]' FILE | mjbulk import - --format jsonl takes it"),
     (r"jq -c \. makes them", "jq -c . FILE | mjbulk import - --format jsonl takes them"),
+    (
+        r"open it, with fsspec or an HTTP client, and give what gives its bytes to csv_source\(\)",
+        "curl -fsS URL | mjbulk import - --format csv takes it",
+    ),
+    (r"this one can be read only once$", "this one can be read only once: write it to a file"),
+    (r"was begun with another lists=", "was begun with another --list or --action"),
     (r"lists= names one list twice", "--list names one list twice"),
     (r"lists= is empty: say None for no list", "say where the contacts go: --list, or --no-list"),
     (r"the names in lists=, columns= and types= are texts", "the names in --list, --columns and --types are texts"),
@@ -100,11 +106,11 @@ _SHOWN_BY = {
 """Where the things are shown of which one was not found, by how the sentence begins."""
 
 
-def sentence_of(error: Error) -> str:
-    """Say an error in the words of the command line."""
+def sentence_of(error: Error, *, sends: bool = True) -> str:
+    """Say an error in the words of the command line; that nothing was sent only for a command that ``sends``."""
     whole = str(error)
     sentence = as_options(whole.removesuffix(_UNSENT))
     sentence += next((where for begin, where in _SHOWN_BY.items() if sentence.startswith(begin)), "")
     if isinstance(error, ApiError) and error.status == 404 and error.call in _NOT_THERE:
         sentence = f"{_NOT_THERE[error.call]} ({sentence})"
-    return sentence + (_UNSENT if whole.endswith(_UNSENT) else "")
+    return sentence + (_UNSENT if sends and whole.endswith(_UNSENT) else "")

@@ -24,7 +24,7 @@ from mjbulk.rows.layout import (
     refuse_columns,
     unnamed_columns,
 )
-from mjbulk.rows.names import aliases, clean_name, meant, no_address, not_there
+from mjbulk.rows.names import aliases, clean_name, listed, meant, no_address, not_there
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
@@ -133,7 +133,7 @@ class Columns:
         if header and self._untyped:
             wanted = list(self._untyped.values())
             names = [clean_name(name) for name in self._first]
-            raise UsageError(f"types= names {wanted[0]!r}, and no column sets such a property{meant(wanted, names)}")
+            raise UsageError(f"types= names {listed(wanted)}, and no column sets such a property{meant(wanted, names)}")
 
     async def _new_layout(self, names: tuple[str, ...]) -> Layout:
         """Look at names, and create properties if that is asked."""

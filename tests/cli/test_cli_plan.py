@@ -54,8 +54,8 @@ def test_refused_rows_are_counted_by_code_and_ten_are_shown(plan: Plan, tmp_path
     mailjet.emulator.create_property("age", "int")
     text = "email,age\na@example.org,1\n" + "nobody,2\n" * 14 + "b@example.org,old\n"
     lines = plan(text, status=1)
-    assert "address.invalid      14" in lines
-    assert "value.type           1" in lines
+    assert "  address.invalid    14" in lines
+    assert "  value.type         1" in lines
     assert len([line for line in lines if line.startswith("row ")]) == 10
     assert lines[-1] == "... and 5 more rows: --rejects FILE.csv writes all of them"
     rejects = tmp_path / "r.csv"
@@ -96,3 +96,13 @@ def test_a_trailing_comma_is_explained(plan: Plan, tmp_path: Path, capsys: Outpu
     (tmp_path / "contacts.csv").write_text("email,\na@example.org,x\n")
     assert main(["plan", str(tmp_path / "contacts.csv"), *TO_LIST]) == 2
     assert "column 2 has no name" in capsys.readouterr().err
+
+
+def test_what_is_shown_is_spelt_for_a_shell(plan: Plan, mailjet: Mailjet) -> None:
+    """Findings and reasons name options."""
+    mailjet.emulator.create_property("born", "datetime")
+    lines = plan("email,born\na@example.org,2026-01-01\nb@example.org,1/1/26\n", status=1)
+    shown = "\n".join(lines)
+    assert "in the zone of --timezone" in shown
+    assert "(--date-format names another form)" in shown
+    assert "timezone=" not in shown

@@ -317,3 +317,20 @@ def test_old_runs_are_forgotten(mailjet: Mailjet, file: str, shown: Shown, capsy
     assert main(["purge"]) == 2
     assert main(["purge", "one", "--older-than", "1d"]) == 2
     assert main(["purge", "--older-than", "99999999999w"]) == 0
+
+
+def test_a_run_that_is_under_way_is_not_forgotten(mailjet: Mailjet, file: str, shown: Shown, capsys: Output) -> None:
+    """However old it is."""
+    mailjet.emulator.knobs = Knobs(queue_seconds=60.0)
+    with running("import", file, *TO_LIST, "--run-id", "r") as process:
+        wait_for(lambda: mailjet.emulator.jobs)
+        assert [run["state"] for run in shown()] == ["running"]
+        assert main(["purge", "--older-than", "0s"]) == 0
+        assert capsys.readouterr().out == ""
+        assert main(["purge", "r"]) == 2
+        assert main(["runs"]) == 0
+        assert "it is under way" in capsys.readouterr().out
+        process.kill()
+        process.wait(10)
+    assert main(["purge", "--older-than", "0s"]) == 0
+    assert shown() == []

@@ -116,6 +116,33 @@ def test_case_does_not_matter_for_a_column_that_is_picked(mailjet: Mailjet, tmp_
     assert mailjet.contacts["b@example.org"].properties == {"city": "Wien"}
 
 
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("sep=;\r\nemail;city\r\na@example.org;Graz\r\n", []),
+        ("email;city\na@example.org;Graz\n", ["--delimiter", ";"]),
+        ("email\tcity\na@example.org\tGraz\n", ["--delimiter", "tab"]),
+        ("E-mail,city\na@example.org,Graz\n", ["--columns", "E-mail=email,city"]),
+        ("Email , City \na@example.org,Graz\n", []),
+        ("Export\n\nemail,city\na@example.org,Graz\n", ["--header-row", "3"]),
+        ("\ufeffemail,city\na@example.org,Graz\n", []),
+    ],
+)
+def test_what_the_messages_advise_works(mailjet: Mailjet, tmp_path: Path, text: str, options: list[str]) -> None:
+    """A first line ``sep=;``, other delimiters and names, blanks, notes before the header, a byte order mark."""
+    mailjet.emulator.create_property("city")
+    file = tmp_path / "contacts.csv"
+    file.write_bytes(text.encode())
+    assert main(["import", str(file), *TO_LIST, *options]) == 0
+    assert mailjet.contacts["a@example.org"].properties == {"city": "Graz"}
+
+
+def test_a_byte_order_mark_that_is_read_as_letters(said: Say) -> None:
+    """The file is in UTF-8, whatever was said."""
+    content = "\ufeffemail\na@example.org\n".encode()
+    assert "it begins with the byte order mark of UTF-8: say --encoding utf-8" in said(content, "--encoding", "cp1252")
+
+
 # Files of another kind
 
 
@@ -272,6 +299,9 @@ def test_what_is_not_there_is_named(mailjet: Mailjet, tmp_path: Path, capsys: Ou
         (["improt", "x.csv"], 'Did you mean "import"?'),
         (["import", str(file), "--acton", "unsub"], "Did you mean --action?"),
         (["help", "setings"], "did you mean 'settings'?"),
+        (["import", "https://example.org/contacts.csv", *TO_LIST], "curl -fsS URL | mjbulk import - --format csv"),
+        (["plan", "-", "--no-list"], "can be read only once: write it to a file"),
+        (["import", str(file), str(file), *TO_LIST], "more arguments than this command takes"),
     ):
         assert main(words) == 2, words
         err = capsys.readouterr().err

@@ -26,16 +26,18 @@ def file(tmp_path: Path) -> str:
 
 
 def run(words: list[str], stdout: object = None, **env: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command with a stdout that cannot be written."""
-    more = {**os.environ, **env}
+    """Run a command with a stdout that cannot be written; usually Python has a buffer for it, and fails at its end."""
+    more = {**os.environ, "PYTHONUNBUFFERED": "", **env}
     return subprocess.run(words, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=more)  # type: ignore[call-overload,no-any-return]  # what it takes as stdout
 
 
 @full
-def test_a_full_disk_is_told(mailjet: Mailjet, file: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told(mailjet: Mailjet, file: str, unbuffered: str) -> None:
     """The import went well, and its books stand on stderr."""
     with FULL.open("w") as nowhere:
-        done = run(command("import", file, *TO_LIST, "--run-id", "r"), nowhere)
+        words = command("import", file, *TO_LIST, "--run-id", "r")
+        done = run(words, nowhere, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 3
     assert "No space left on device" in done.stderr
     assert "r: 2 rows: 2 accepted" in done.stderr

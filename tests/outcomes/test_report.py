@@ -50,7 +50,7 @@ def test_a_report_in_a_line() -> None:
     made = report(
         [rejection(1)], rows=5, accepted=3, rejected=1, not_sent=1, jobs=(JobRef("contact", 1),), seconds=1.25
     )
-    assert str(made) == "r1: 5 rows: 3 accepted, 1 rejected, 1 not sent in 1 jobs, 1.2 s"
+    assert str(made) == "r1: 5 rows: 3 accepted, 1 rejected, 1 not sent in 1 job, 1.2 s"
     assert report().summary() == "0 rows: none"
     assert A not in repr(made)
     assert "jobs=<1>" in repr(made)

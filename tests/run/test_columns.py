@@ -249,3 +249,31 @@ async def test_a_column_that_was_picked_has_to_be_in_some_row() -> None:
         case.columns.check()
     await case.layout("email", "b")
     case.columns.check()
+
+
+async def test_types_that_no_column_needs_are_refused() -> None:
+    """Where all rows have the same names; otherwise the column may come later."""
+    case = Case("age", types={"agee": "int", "Age": "str"})
+    await case.layout("email", "age")
+    case.columns.check()
+    with pytest.raises(UsageError, match=r"types= names 'agee', and no column sets .* \(did you mean 'age'\?\)"):
+        case.columns.check(header=True)
+
+
+async def test_a_type_that_contradicts_the_property_is_refused() -> None:
+    """Before anything is created."""
+    case = Case("age", types={"AGE": "int", "hat": "int"})
+    with pytest.raises(UsageError, match="types= says age=int, and this property is of type str"):
+        await case.judge(["email", "age", "hat"])
+    assert case.account.created == []
+
+
+async def test_picked_columns_are_found_by_their_letters() -> None:
+    """In the first rows: the exact name counts more, and of two others that are alike none is taken."""
+    picked = {"email": "email", "town": "City"}
+    assert await Case("City", columns=picked).layout("Email", "Town") == ["City"]
+    assert await Case("City", columns=picked).layout("email", "town", "TOWN") == ["City"]
+    case = Case("City", columns=picked)
+    await case.layout("email", "Town", "TOWN")
+    with pytest.raises(UsageError, match="picks 'town'"):
+        case.columns.check()
