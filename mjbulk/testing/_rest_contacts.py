@@ -5,9 +5,10 @@ from typing import Any
 
 from mjbulk.testing._answers import EmulatedAnswer, error, invalid, method_not_allowed, not_allowed, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._paging import Listing, page
 from mjbulk.testing._people import UNPLAYED, chosen, is_unsubscribed
-from mjbulk.testing._rules import BAD_ADDRESS, NO_ADDRESS, is_address, shown, string, truth
+from mjbulk.testing._rules import BAD_ADDRESS, NO_ADDRESS, is_address, string, truth
 from mjbulk.testing._state import Person
 
 _WRITABLE = ("Email", "Name", "IsExcludedFromCampaigns")

@@ -4,8 +4,9 @@ from typing import Any
 
 from mjbulk.testing._answers import EmulatedAnswer, deleted, error, invalid, not_found, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, list_key
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._paging import Listing, differs, equals, is_true, page
-from mjbulk.testing._rules import DATATYPES, shown
+from mjbulk.testing._rules import DATATYPES
 from mjbulk.testing._state import EmulatedList, EmulatedProperty
 
 _LIST_KEYS = ("Name", "IsDeleted", "Address", "CreatedAt", "ID", "SubscriberCount")
