@@ -194,18 +194,13 @@ def test_tests_of_users(tmp_path: Path) -> None:
     assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
 
 
-PLUGINS = {
-    "no plugin": ["-p", "no:asyncio", "-p", "no:anyio", "-p", "no:xdist"],
-    "xdist": ["-n", "2"],
-}
+(PASTED,) = (code for name, code in CODE if name == "README" and "def test_" in code)
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_the_example_as_it_is_pasted(tmp_path: Path, plugin: str) -> None:
-    """The test of the README needs no plugin of pytest, and does not mind one."""
-    (code,) = (code for name, code in CODE if name == "README" and "def test_" in code)
-    (tmp_path / "test_pasted.py").write_text(code)
-    ended = run(*BARE, *PLUGINS[plugin], "test_pasted.py", cwd=tmp_path)
+def test_the_example_as_it_is_pasted(tmp_path: Path) -> None:
+    """The test of the README needs no plugin of pytest; that it does not mind one is seen below."""
+    (tmp_path / "test_pasted.py").write_text(PASTED)
+    ended = run(*BARE, "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:xdist", "test_pasted.py", cwd=tmp_path)
     assert (ended.returncode, "1 passed" in ended.stdout) == (0, True), ended.stdout
 
 
@@ -235,9 +230,10 @@ def test_the_fixture_in_async_tests(tmp_path: Path) -> None:
     """It works in each loop scope of pytest-asyncio, under the plugin of anyio, and with workers of xdist."""
     for number, mark in enumerate(MARKS):
         (tmp_path / f"test_{number}.py").write_text(ASYNC.format(mark=f"pytestmark = pytest.mark.{mark}"))
+    (tmp_path / "test_pasted.py").write_text(PASTED)
     scopes = [f"test_{number}.py" for number in range(len(SCOPES))]
-    ended = run(*BARE, "-n", "2", *scopes, cwd=tmp_path)
-    assert (ended.returncode, "10 passed" in ended.stdout) == (0, True), ended.stdout
+    ended = run(*BARE, "-n", "2", "test_pasted.py", *scopes, cwd=tmp_path)
+    assert (ended.returncode, "11 passed" in ended.stdout) == (0, True), ended.stdout
     ended = run(*BARE, "-p", "no:asyncio", "-p", "no:xdist", f"test_{len(SCOPES)}.py", cwd=tmp_path)
     assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
 

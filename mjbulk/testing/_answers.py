@@ -88,6 +88,11 @@ def not_allowed(message: str) -> EmulatedAnswer:
     return error(401, message)
 
 
+def member_not_allowed(name: str) -> EmulatedAnswer:
+    """Make the 401 for a member that may not be set (observed: FACTS 9.5)."""
+    return not_allowed(f'Internal error: MJ19 Setting a value for property "{name}" is not allowed')
+
+
 def unchanged() -> EmulatedAnswer:
     """Make the 304 of a PUT that changed nothing."""
     return EmulatedAnswer(304, reason="Content not changed")

@@ -7,12 +7,11 @@ import attrs
 import orjson
 
 from mjbulk.testing._answers import NOT_JSON_HINT, EmulatedAnswer, Writer, error, invalid, no_property, not_found
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._routes import Route
-from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, shown, whole_number
+from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
 from mjbulk.testing._state import EmulatedAccount, EmulatedList, Person
 from mjbulk.testing._world import World
-
-_DEEPEST = 100
 
 
 class Refused(Exception):
@@ -54,8 +53,6 @@ class Ask:
             body = orjson.loads(self.body)
         except ValueError as problem:
             raise Refused(error(400, f"{NOT_JSON_HINT}{problem}")) from None
-        if self.body.count(b"[") + self.body.count(b"{") > _DEEPEST and _depth(body) > _DEEPEST:
-            raise Refused(error(400, f"{NOT_JSON_HINT}nested too deeply"))
         if not isinstance(body, dict):
             raise Refused(error(400, f"{NOT_JSON_HINT}expected an object"))
         return fold_keys(body, names)
@@ -110,15 +107,6 @@ class Ask:
 
 Handler = Callable[[Ask], EmulatedAnswer]
 Handlers = dict[str, dict[str, Handler]]
-
-
-def _depth(value: Any) -> int:
-    """Count the levels of lists and objects in a value, at most one more than `_DEEPEST`."""
-    level, depth = [value], 0
-    while depth <= _DEEPEST and (level := [one for one in level if isinstance(one, (dict, list))]):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
-        depth += 1
-    return depth
 
 
 def list_key(text: str) -> int | str:

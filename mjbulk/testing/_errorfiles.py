@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
-from mjbulk.testing._fpjson import render
+from mjbulk.testing._fpjson import render, shown
 from mjbulk.testing._jobs import EmulatedError
 
 
@@ -13,9 +11,9 @@ def json_error_file(rows: list[dict[str, Any]], errors: Mapping[int, EmulatedErr
     """Write the rejected rows in one of the shapes of `Knobs.json_error_shape`; all of them are guesses."""
     entries = [_entry(rows[index], error) for index, error in sorted(errors.items())]
     if shape == "lines":
-        return b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+        return "".join(f"{render(entry)}\n" for entry in entries).encode()
     if shape == "text":
-        return "".join(f"{entry['Email']}: {entry['Error']}\n" for entry in entries).encode()
+        return "".join(f"{shown(entry['Email'])}: {entry['Error']}\n" for entry in entries).encode()
     if shape == "copy":
         copies = [{**_fields(rows[index]), "error": error.message} for index, error in sorted(errors.items())]
         return render(copies).encode()

@@ -17,7 +17,7 @@ import orjson
 
 from mjbulk.testing._faults import Fault
 
-_KINDS: Mapping[str, Mapping[str, type]] = {
+KINDS: Mapping[str, Mapping[str, type]] = {
     "answer": {"status": int, "body": str, "headers": dict, "apply": bool},
     "delay": {"before": float, "after": float},
     "drop_after": {"reset": bool},
@@ -28,6 +28,7 @@ _KINDS: Mapping[str, Mapping[str, type]] = {
     "stall": {"apply": bool, "at": int},
     "truncated": {"at": int, "chunked": bool, "reset": bool},
 }
+"""The makers of `Fault` that a file can name, with the types of their arguments."""
 _NEEDED = {"answer": "status", "redirect": "to", "truncated": "at"}
 _WORDS = {int: "a whole number", float: "a number of seconds", str: "a text", bool: "true or false", dict: "an object"}
 _HEADER = re.compile(r"[\x20-\x7e]*")
@@ -83,8 +84,8 @@ def _count(name: str, given: Any, *, least: int) -> int:
 
 def _fault(given: Any) -> Fault:
     kind, arguments = next(iter(given.items())) if isinstance(given, dict) and len(given) == 1 else (given, {})
-    if not isinstance(kind, str) or kind not in _KINDS or not isinstance(arguments, dict):
-        raise ValueError(f"fault has to be one of {', '.join(_KINDS)}, or an object of one of them and its arguments")
+    if not isinstance(kind, str) or kind not in KINDS or not isinstance(arguments, dict):
+        raise ValueError(f"fault has to be one of {', '.join(KINDS)}, or an object of one of them and its arguments")
     for name, value in arguments.items():
         _check(kind, name, value)
     if (needed := _NEEDED.get(kind)) and needed not in arguments:
@@ -96,9 +97,9 @@ def _fault(given: Any) -> Fault:
 
 
 def _check(kind: str, name: str, value: Any) -> None:
-    wanted = _KINDS[kind].get(name)
+    wanted = KINDS[kind].get(name)
     if wanted is None:
-        raise ValueError(f"{kind} has {', '.join(_KINDS[kind])}, and no {name}")
+        raise ValueError(f"{kind} has {', '.join(KINDS[kind])}, and no {name}")
     if not _is(value, wanted):
         raise ValueError(f"{name} of {kind} has to be {_WORDS[wanted]}")
     if name == "status" and not 200 <= value <= 599:

@@ -4,11 +4,11 @@ from typing import Any
 
 from mjbulk.testing._answers import EmulatedAnswer, invalid, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._paging import Listing, at_least, at_most, equals, page
 from mjbulk.testing._rest_account import API_KEY_ID
 from mjbulk.testing._rest_jobs import aborted, alive, check_status, known_job, mine, start_import, unix
-from mjbulk.testing._rules import shown
 from mjbulk.testing._stages import look
 
 _CSV_JOB = "Contact list import csv"

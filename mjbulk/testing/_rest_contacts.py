@@ -3,11 +3,20 @@
 from collections.abc import Collection
 from typing import Any
 
-from mjbulk.testing._answers import EmulatedAnswer, error, invalid, method_not_allowed, not_allowed, unchanged
+from mjbulk.testing._answers import (
+    EmulatedAnswer,
+    error,
+    invalid,
+    member_not_allowed,
+    method_not_allowed,
+    not_allowed,
+    unchanged,
+)
 from mjbulk.testing._ask import Ask, Handlers, Refused
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._paging import Listing, page
 from mjbulk.testing._people import UNPLAYED, chosen, is_unsubscribed
-from mjbulk.testing._rules import BAD_ADDRESS, NO_ADDRESS, is_address, shown, string, truth
+from mjbulk.testing._rules import BAD_ADDRESS, NO_ADDRESS, is_address, string, truth
 from mjbulk.testing._state import Person
 
 _WRITABLE = ("Email", "Name", "IsExcludedFromCampaigns")
@@ -101,7 +110,7 @@ def refuse_contact(ask: Ask) -> EmulatedAnswer:
 def _refuse_members(body: dict[str, Any], refused: Collection[str]) -> None:
     name = next((name for name in body if name in refused), None)
     if name is not None:
-        raise Refused(not_allowed(f'Internal error: MJ19 Setting a value for property "{name}" is not allowed'))
+        raise Refused(member_not_allowed(name))
 
 
 def _wanted(body: dict[str, Any]) -> tuple[str | None, bool | None]:

@@ -6,10 +6,11 @@ import orjson
 
 from mjbulk.testing._answers import EmulatedAnswer, error, invalid, not_found, reset, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._import_csv import OPTION_KEYS
 from mjbulk.testing._jobs import EmulatedJob
 from mjbulk.testing._paging import Listing, page
-from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, shown, whole_number
+from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
 from mjbulk.testing._stages import Sight, look
 
 _SMALLINT = 32_767

@@ -4,8 +4,9 @@ from typing import Any
 
 from mjbulk.testing._answers import EmulatedAnswer, deleted, error, invalid, not_found, unchanged
 from mjbulk.testing._ask import Ask, Handlers, Refused, list_key
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._paging import Listing, differs, equals, is_true, page
-from mjbulk.testing._rules import DATATYPES, shown
+from mjbulk.testing._rules import DATATYPES, truth
 from mjbulk.testing._state import EmulatedList, EmulatedProperty
 
 _LIST_KEYS = ("Name", "IsDeleted", "Address", "CreatedAt", "ID", "SubscriberCount")
@@ -49,17 +50,21 @@ def create_list(ask: Ask) -> EmulatedAnswer:
     """Answer POST contactslist. The refusal of an empty name is recorded. Addresses are unique (documented), names are
     not.
     """
-    made = ask.account.create_list(_list_name(ask.fields(_LIST_KEYS, "TContactsList"), ""), ask.world.stamp())
+    body = ask.fields(_LIST_KEYS, "TContactsList")
+    name, gone = _name(body, ""), _is_deleted(body, default=False)
+    made = ask.account.create_list(name, ask.world.stamp())
+    made.deleted = gone
     return ask.writer.data([_list_row(ask, made)], status=201)
 
 
 def change_list(ask: Ask) -> EmulatedAnswer:
-    """Answer PUT contactslist/{ID or address}."""
+    """Answer PUT contactslist/{ID or address}, which renames, deletes and restores (documented: FACTS 8.1)."""
     item = ask.known_list(deleted=True)
-    name = _list_name(ask.fields(_LIST_KEYS, "TContactsList"), item.name)
-    if name == item.name:
+    body = ask.fields(_LIST_KEYS, "TContactsList")
+    name, gone = _name(body, item.name), _is_deleted(body, default=item.deleted)
+    if (name, gone) == (item.name, item.deleted):
         return unchanged()
-    item.name = name
+    item.name, item.deleted = name, gone
     return ask.writer.data([_list_row(ask, item)])
 
 
@@ -69,11 +74,12 @@ def delete_list(ask: Ask) -> EmulatedAnswer:
     return deleted()
 
 
-def _list_name(body: dict[str, Any], default: str) -> str:
-    name = body.get("Name", default)
-    if not name or not isinstance(name, str):
-        raise Refused(invalid(_EMPTY_NAME))
-    return name
+def _is_deleted(body: dict[str, Any], *, default: bool) -> bool:
+    given = body.get("IsDeleted")
+    gone = default if given is None else truth(given)
+    if gone is None:
+        raise Refused(invalid(f"MJ08 Property IsDeleted is invalid: {shown(given)}"))
+    return gone
 
 
 def _property_row(item: EmulatedProperty) -> dict[str, Any]:
@@ -91,14 +97,9 @@ def create_property(ask: Ask) -> EmulatedAnswer:
     """Answer POST contactmetadata. A known name gives a 400, as observed on other resources; the text is modelled on
     theirs.
     """
-    body = ask.fields(_PROPERTY_KEYS, "TContactMetaData")
-    name, account = body.get("Name"), ask.account
-    if not name or not isinstance(name, str):
-        raise Refused(invalid(_EMPTY_NAME))
-    space = shown(body.get("NameSpace")) or "static"
-    if name.casefold() in account.properties:
-        text = f'MJ18 A ContactMetadata resource with value "{space}|{name}" for Namespace|Name already exists.'
-        raise Refused(error(400, text))
+    body, account = ask.fields(_PROPERTY_KEYS, "TContactMetaData"), ask.account
+    name, space = _name(body, ""), shown(body.get("NameSpace")) or "static"
+    _refuse_known(ask, name, space)
     limit = ask.world.knobs.property_limit
     if len(account.properties) + 2 > limit:
         raise Refused(error(400, f"Number of contact properties exceeds the limit of {limit}"))
@@ -107,13 +108,30 @@ def create_property(ask: Ask) -> EmulatedAnswer:
 
 
 def change_property(ask: Ask) -> EmulatedAnswer:
-    """Answer PUT contactmetadata/{ID}: stored values do not change (documented: FACTS 8.2)."""
+    """Answer PUT contactmetadata/{ID}, which changes name and type; stored values stay (documented: FACTS 8.2)."""
     item = _known(ask)
-    datatype = _datatype(ask.fields(_PROPERTY_KEYS, "TContactMetaData"), item.datatype)
-    if datatype == item.datatype:
+    body = ask.fields(_PROPERTY_KEYS, "TContactMetaData")
+    name, datatype = _name(body, item.name), _datatype(body, item.datatype)
+    if (name, datatype) == (item.name, item.datatype):
         return unchanged()
+    if name.casefold() != item.name.casefold():
+        _refuse_known(ask, name, item.namespace)
+    ask.account.rename_property(item, name)
     item.datatype = datatype
     return ask.writer.data([_property_row(item)])
+
+
+def _refuse_known(ask: Ask, name: str, space: str) -> None:
+    if name.casefold() in ask.account.properties:
+        text = f'MJ18 A ContactMetadata resource with value "{space}|{name}" for Namespace|Name already exists.'
+        raise Refused(error(400, text))
+
+
+def _name(body: dict[str, Any], default: str) -> str:
+    name = body.get("Name", default)
+    if not name or not isinstance(name, str):
+        raise Refused(invalid(_EMPTY_NAME))
+    return name
 
 
 def delete_property(ask: Ask) -> EmulatedAnswer:

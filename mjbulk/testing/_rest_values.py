@@ -5,10 +5,11 @@ from typing import Any
 
 from mjbulk.testing._answers import NOT_JSON_HINT, EmulatedAnswer, error, invalid
 from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
+from mjbulk.testing._fpjson import shown
 from mjbulk.testing._import_json import set_properties
 from mjbulk.testing._paging import Listing, page
 from mjbulk.testing._people import UNPLAYED, chosen, is_unsubscribed
-from mjbulk.testing._rules import BAD_TYPE, NO_ADDRESS, convert, fold_keys, is_address, shown, string
+from mjbulk.testing._rules import BAD_TYPE, NO_ADDRESS, convert, fold_keys, is_address, string
 from mjbulk.testing._state import Person
 
 _LISTING = Listing(

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-import orjson
-
 BAD_ADDRESS = "Invalid email address"
 NO_ADDRESS = "MJ08 Property email is invalid: MJ03 A non-empty value is required"
 BAD_TYPE = "Property type does not match definition"
@@ -44,13 +42,6 @@ def truth(value: Any) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.casefold())
     return value if isinstance(value, bool) else None
-
-
-def shown(value: Any) -> str:
-    """Write a value of the request into a message: a text as it is, nothing for null, anything else as JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def whole_number(value: Any) -> int | None:

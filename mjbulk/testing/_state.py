@@ -188,3 +188,12 @@ class EmulatedAccount:
         del self.properties[which.name.casefold()]
         for who in self.people.values():
             who.properties.pop(which.name, None)
+
+    def rename_property(self, which: EmulatedProperty, name: str) -> None:
+        """Rename a property; its values keep. The caller has checked that the name is new."""
+        del self.properties[which.name.casefold()]
+        for who in self.people.values():
+            if which.name in who.properties:
+                who.properties[name] = who.properties.pop(which.name)
+        which.name = name
+        self.properties[name.casefold()] = which

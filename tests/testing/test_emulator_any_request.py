@@ -3,6 +3,7 @@
 ``MJBULK_EXAMPLES=20000 python -m pytest tests/testing/test_emulator_any_request.py`` tries more.
 """
 
+import asyncio
 import base64
 import json
 import os
@@ -10,11 +11,12 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+import attrs
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_emulator import served
+from test_emulator import QUICK, WHOLE, served
 from yarl import URL
 
 from mjbulk.testing import Knobs
@@ -169,7 +171,6 @@ NEST = b"[" * 1000 + b"]" * 1000
     ("method", "target", "body"),
     [
         ("PUT", "REST/contactdata/a@example.org", b'{"Data": ["x", null, [[1]]]}'),
-        ("POST", "REST/contact/managemanycontacts", b'{"Contacts": ' + NEST + b"}"),
         ("POST", "REST/contact/managemanycontacts", b'{"Contacts": [1], "ContactsLists": [{"ListID": ' + NEST + b"}]}"),
         ("GET", "REST/contact/%0d%0aX-Header:%20y/%FF", b""),
         ("GET", "DATA/contactslist/1/CSVData/text:plain%0d%0aX:y", b""),
@@ -183,3 +184,14 @@ async def test_odd_requests(method: str, target: str, body: bytes) -> None:
         url = URL(f"{api.emulator.url}/v3/{target}", encoded=True)
         async with api.session.request(method, url, data=body, headers={"Authorization": KEY}) as reply:
             assert 400 <= reply.status < 500
+
+
+@pytest.mark.parametrize("shape", ["list", "object", "data", "lines", "text", "copy"])
+async def test_deep_nesting_in_a_job(shape: Any) -> None:
+    """A contact may be nested deeper than Python can write: its row is rejected, its error file cut off."""
+    async with served(attrs.evolve(QUICK, json_error_shape=shape)) as api:
+        body = b'{"Contacts": [{"Email": ' + NEST + b"}, " + NEST + b"]}"
+        job = (await api("POST", "REST/contact/managemanycontacts", data=body)).row["JobID"]
+        await asyncio.sleep(WHOLE)
+        assert api.emulator.jobs[job].outcomes == ["rejected", "rejected"]
+        assert "..." in (await api.json_errors(job)).text

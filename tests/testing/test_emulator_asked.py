@@ -302,3 +302,82 @@ async def test_a_401_comes_in_chunks() -> None:
         reply = await api("GET", "REST/contact")
         assert (reply.status, reply.headers.get("Transfer-Encoding")) == (401, "chunked")
         assert "Content-Length" not in reply.headers
+
+
+async def test_recipients_are_made_changed_and_removed() -> None:
+    """listrecipient subscribes somebody by ID or address, once; unsubscribes them; and removes them."""
+    async with served() as api:
+        await api("POST", "REST/contact", {"Email": "a@example.org"})
+        body = {"ContactAlt": "A@example.org", "ListID": "1", "IsUnsubscribed": "false"}
+        made = await api("POST", "REST/listrecipient", body)
+        assert (made.status, made.row["ListID"], made.row["IsUnsubscribed"]) == (201, 1, False)
+        again = await api("POST", "REST/listrecipient", {"ContactID": made.row["ContactID"], "ListID": 1})
+        assert (again.status, again.error) == (400, "A duplicate ListRecipient already exists.")
+        path = f"REST/listrecipient/{made.row['ID']}"
+        changed = await api("PUT", path, {"IsUnsubscribed": True, "IsActive": True})
+        assert (changed.status, changed.row["UnsubscribedAt"][:2]) == (200, "20")
+        assert (await api("PUT", path, {"IsUnsubscribed": True})).status == 304
+        refused = await api("PUT", path, {"IsUnsubscribed": False, "UnsubscribedAt": ""})
+        assert (refused.status, "MJ19" in refused.error) == (401, True)
+        assert (await api("PUT", path, {"IsUnsubscribed": False})).row["UnsubscribedAt"] == ""
+        assert api.emulator.contacts["a@example.org"].lists == {1: "addforce"}
+        assert (await api("DELETE", "REST/listrecipient")).status == 405
+        assert [(await api("DELETE", path)).status for _ in range(2)] == [204, 404]
+        by_address = {
+            "ContactID": made.row["ContactID"],
+            "ListALT": api.emulator.lists[1].address,
+            "IsUnsubscribed": True,
+        }
+        assert (await api("POST", "REST/listrecipient", by_address)).row["IsUnsubscribed"] is True
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"ListID": 1}, "MJ08 Property Contact is invalid: MJ03 A non-empty value is required"),
+        ({"ContactALT": "a@example.org"}, "MJ08 Property List is invalid"),
+        (
+            {"ContactALT": "x", "ListID": 1},
+            'Property "Contact", alternate key value "x" could not be resolved to an ID',
+        ),
+        ({"ContactALT": "a@example.org", "ListID": 9}, 'Property "List", alternate key value "9" could not be'),
+        ({"ContactsList": 1}, 'Invalid json input: object ""->"TListRecipient" has no property "ContactsList"'),
+        (
+            {"ContactALT": "a@example.org", "ListID": 1, "IsUnsubscribed": "perhaps"},
+            "IsUnsubscribed is invalid: perhaps",
+        ),
+        ({"ContactALT": "a@example.org", "ListID": 1, "IsActive": False}, "plays no recipients that are not active"),
+    ],
+)
+async def test_recipients_that_cannot_be_made(body: Any, problem: str) -> None:
+    """The refusals are in the observed words (go#110, node#185, java#47)."""
+    async with served() as api:
+        await api("POST", "REST/contact", {"Email": "a@example.org"})
+        reply = await api("POST", "REST/listrecipient", body)
+        assert (reply.status, problem in f"{reply.error} {reply.info}") == (400, True), reply.text
+
+
+async def test_a_list_is_deleted_and_restored_by_its_member() -> None:
+    """IsDeleted can be written, as the metadata of the API says."""
+    async with served() as api:
+        for gone in (True, False):
+            reply = await api("PUT", "REST/contactslist/1", {"IsDeleted": gone})
+            assert (reply.status, reply.row["IsDeleted"], api.emulator.lists[1].deleted) == (200, gone, gone)
+        assert (await api("PUT", "REST/contactslist/1", {"IsDeleted": False})).status == 304
+        assert (await api("POST", "REST/contactslist", {"Name": "x", "IsDeleted": True})).row["IsDeleted"] is True
+        assert (await api("PUT", "REST/contactslist/1", {"IsDeleted": "x"})).status == 400
+
+
+async def test_a_property_is_renamed() -> None:
+    """Its values keep; a name that another property has is refused."""
+    async with served() as api:
+        await peopled(api)
+        api.emulator.create_property("city")
+        await api("PUT", "REST/contactdata/a@example.org", {"Data": [{"Name": "firstname", "Value": "Ann"}]})
+        path = "REST/contactmetadata/static|firstname"
+        assert (await api("PUT", path, {"Name": "City"})).error[:5] == "MJ18 "
+        assert (await api("PUT", path, {"Name": "givenname"})).row["Name"] == "givenname"
+        assert api.emulator.contacts["a@example.org"].properties == {"givenname": "Ann"}
+        assert sorted(api.emulator.properties) == ["city", "givenname"]
+        assert (await api("PUT", "REST/contactmetadata/static|givenname", {"Name": "GivenName"})).status == 200
+        assert api.emulator.contacts["a@example.org"].properties == {"GivenName": "Ann"}

@@ -218,7 +218,7 @@ async def test_count_includes_rejected(*, included: bool, count: int) -> None:
         ("list", '[{ "Email" : "bad", "Error" : "Invalid email address" }]'),
         ("object", '{ "Errors" : [{ "Email" : "bad", "Error" : "Invalid email address" }] }'),
         ("data", '{ "Count" : 1, "Data" : [{ "Email" : "bad", "Error" : "Invalid email address" }], "Total" : 1 }'),
-        ("lines", '{"Email":"bad","Error":"Invalid email address"}\n'),
+        ("lines", '{ "Email" : "bad", "Error" : "Invalid email address" }\n'),
         ("text", "bad: Invalid email address\n"),
         ("copy", '[{ "Email" : "bad", "error" : "Invalid email address" }]'),
     ],

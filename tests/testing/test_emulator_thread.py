@@ -12,7 +12,7 @@ import aiohttp
 import mailjet_rest
 import pytest
 
-from mjbulk.testing import Emulator, Knobs, Mailjet, serve, serve_in_thread
+from mjbulk.testing import Emulator, Fault, Knobs, Mailjet, serve, serve_in_thread
 
 QUICK = Knobs(queue_seconds=0.002, prepare_seconds=0.001, import_seconds=0.002)
 
@@ -145,3 +145,30 @@ def test_what_runs_elsewhere_is_read_safely_while_it_is_busy() -> None:
             assert len(served.emulator.contacts) == len(served.emulator.calls) == number + 1
         assert "People: 20" in repr(served.emulator.contacts)
         assert "View of 1" in repr(served.emulator.lists)
+
+
+def test_what_one_key_sees(mailjet: Mailjet) -> None:
+    """Each key has lists, properties, people and jobs of its own; the first one that is named has the first account."""
+    mailjet.emulator.create_property("age", "int")
+    ours, theirs = mailjet.of(os.environ["MJ_APIKEY_PUBLIC"]), mailjet.of("another-key")
+    assert (list(ours.properties), list(theirs.properties)) == (["age"], [])
+    assert (theirs.create_list("News").id, theirs.create_property("city").name) == (2, "city")
+    assert ([*ours.lists], [*theirs.lists], [*theirs.properties]) == ([1], [1, 2], ["city"])
+    assert asyncio.run(submit(mailjet.url, "a@example.org")) == 201
+    wait_for(lambda: "A@example.org" in ours.contacts)
+    assert (len(ours.jobs), len(theirs.jobs), len(theirs.contacts)) == (1, 0, 0)
+    assert repr(ours) == "<MailjetAccount: 1 contacts, 1 jobs>"
+
+
+def test_settings_and_faults_of_the_fixture(mailjet: Mailjet) -> None:
+    """Settings hold from now on, by the names of the sandbox and of `Knobs`; a typo is an error."""
+    mailjet.knobs(job_seconds=0.1, rate=1000, credentials=[("x", "y")])
+    assert asyncio.run(submit(mailjet.url, "a@example.org")) == 401
+    mailjet.knobs(credentials=None)
+    mailjet.fault("POST contact/managemanycontacts", Fault.answer(503), after=1)
+    assert [asyncio.run(submit(mailjet.url, "a@example.org")) for _ in range(3)] == [201, 503, 201]
+    assert mailjet.emulator.knobs.rate_limit == 1000
+    with pytest.raises(ValueError, match="is no call"):
+        mailjet.fault("POST contacts", Fault.answer(503))
+    with pytest.raises(TypeError):
+        mailjet.knobs(jobseconds=1)

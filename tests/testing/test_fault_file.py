@@ -1,5 +1,7 @@
 """Faults from a file: the same ones as in code, and each mistake is named with its entry."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -7,8 +9,9 @@ import orjson
 import pytest
 from test_emulator import QUICK, served
 
+import mjbulk
 from mjbulk.testing import Fault
-from mjbulk.testing._fault_file import Entry, read_faults
+from mjbulk.testing._fault_file import KINDS, Entry, read_faults
 
 POST = "POST contact/managemanycontacts"
 
@@ -113,3 +116,14 @@ def test_settings_that_are_changed() -> None:
             QUICK.changed(**wrong)
     with pytest.raises(TypeError, match="que_seconds"):
         QUICK.changed(que_seconds=1)
+
+
+async def test_the_file_of_the_guide() -> None:
+    """The guide's example can be read, and its table names what each fault takes."""
+    guide = (Path(mjbulk.__file__).parent / "guides" / "testing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    async with served() as api:
+        api.emulator.read_faults(example.encode())
+    for kind, arguments in KINDS.items():
+        (row,) = (line for line in guide.splitlines() if line.startswith("| ") and f"`{kind}`" in line.split("|")[1])
+        assert all(f"`{name}`" in row for name in arguments), row
