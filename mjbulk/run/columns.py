@@ -4,7 +4,8 @@ A run creates no property before the columns of its first batch are known to be 
 like a column may be the first row of a file without a header. Columns that come later are looked at one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from attrs import evolve
 
@@ -74,7 +75,7 @@ class Columns:
         self._judged = True
         try:
             self._check_unnamed(batch)
-            await self._create_all(names)
+            await self._create_all(names, batch)
         except ColumnFault as fault:
             raise refuse_columns(fault) from None
 
@@ -85,7 +86,7 @@ class Columns:
                 if fault is not None:
                     raise fault
 
-    async def _create_all(self, names: Sequence[tuple[str, ...]]) -> None:
+    async def _create_all(self, names: Sequence[tuple[str, ...]], batch: Batch) -> None:
         missing: dict[str, str] = {}
         self._find_aliases(*names)
         await self._look_up(*names)
@@ -94,9 +95,31 @@ class Columns:
                 missing.setdefault(name.casefold(), name)
         if missing:
             self.check()
+            self._check_values(batch, missing.values())
         for name in missing.values():
             await self._create(name)
             self.refusable = False
+
+    def _check_values(self, batch: Batch, missing: Iterable[str]) -> None:
+        """Raise ColumnFault for a column whose values cannot be those of a property that would be created for it."""
+        rules = self._rules_with(missing)
+        blocks = (block for block in batch if isinstance(block, Block) and nested_column(block.names) is None)
+        for block in blocks:
+            faults: dict[int, RowFault] = {}
+            with suppress(ColumnFault):  # rows without an address, for example, are refused later
+                layout = layout_of(block.names, rules)
+                if layout.email is not None:
+                    layout.contacts(block.columns, len(block), faults)
+                if zoneless := layout.without_zone(block):
+                    faults[-1] = zoneless
+            for fault in faults.values():
+                if isinstance(fault, ColumnFault):
+                    raise fault
+
+    def _rules_with(self, missing: Iterable[str]) -> ColumnRules:
+        """Give the rules as they are once some properties were created."""
+        made = {name.casefold(): Property(id=0, name=name, datatype=self._type_of(name)) for name in missing}
+        return evolve(self._rules, properties={**self._properties, **made})
 
     async def layout(self, names: tuple[str, ...]) -> Layout:
         """Say what stands where in rows with these names. Raises ColumnFault if such rows cannot be sent."""
@@ -186,8 +209,7 @@ class Columns:
         would not do with them either.
         """
         missing = property_problems(property_names(names, self._rules), self._properties)
-        made = {name.casefold(): Property(id=0, name=name, datatype=self._type_of(name)) for name in missing}
-        layout = layout_of(names, evolve(self._rules, properties={**self._properties, **made}))
+        layout = layout_of(names, self._rules_with(missing))
         self._note(names, layout)
         if layout.email is None and layout.nested is None:
             return ()  # its rows are refused

@@ -3,6 +3,7 @@ one.
 """
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,20 @@ async def test_no_property_is_created_for_a_source_that_is_refused(world: World,
             await client.import_contacts(path, lists=ADD, create_properties=True, columns=columns)
     assert set(world.emulator.properties) == before
     assert not [call for call in world.emulator.calls if call.method == "POST"]
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_no_property_is_created_for_values_that_cannot_be_sent(world: World, via: Any) -> None:
+    """The values of the first batch are judged before: here a time has no zone."""
+    rows = [{"email": "ann@example.org", "town": "Graz", "seen": datetime(2026, 1, 2, 3, 4)}]  # noqa: DTZ001  # meant
+    terms: dict[str, Any] = {"create_properties": True, "types": {"seen": "datetime"}, "via": via}
+    before = set(world.emulator.properties)
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="without a time zone"):
+            await client.import_contacts(rows, lists=ADD, **terms)
+        assert set(world.emulator.properties) == before
+        assert (await client.import_contacts(rows, lists=ADD, **terms, timezone="Europe/Vienna")).ok
+    assert {"town", "seen"} <= set(world.emulator.properties)
 
 
 async def test_a_later_column_that_cannot_be_created_rejects_its_rows(world: World) -> None:
