@@ -317,6 +317,60 @@ def tab_to(me: Visitor, wanted: str) -> None:
     pytest.fail(f"the Tab key does not come to {wanted}")
 
 
+def test_nothing_asks_for_a_run_that_is_being_deleted(visit: Visit) -> None:
+    """A look that is under way ends before a run is deleted; where the run cannot be deleted, the page looks on."""
+    me = visit()
+    held: list[Route] = []
+    refused: list[str] = []
+
+    def slow(route: "Route") -> None:
+        if route.request.method == "GET":
+            held.append(route)
+        elif refused:
+            route.fulfill(status=409, json={"detail": {"code": "run.under_way", "message": refused[0]}})
+        else:
+            route.fulfill(response=route.fetch())
+            answer(held)
+
+    def look_and_delete() -> None:
+        me.page.evaluate("window.dispatchEvent(new Event('online'))")
+        until(me, lambda: bool(held))
+        me.page.click("#delete")
+        me.page.click("#question-yes")
+
+    run_id = me.run(b"email\nann@example.org\n")
+    me.sees("#run-state", "Done")
+    me.page.route(f"**/one/{run_id}", slow)
+    look_and_delete()
+    me.sees("#no-runs")
+    assert me.errors == []
+    me.refusals = True
+    run_id = me.run(b"email\nann@example.org\n")
+    me.sees("#run-state", "Done")
+    me.page.route(f"**/one/{run_id}", slow)
+    held.clear()
+    refused.append("It is under way elsewhere")
+    look_and_delete()
+    me.sees("#run-problem", "It is under way elsewhere")
+    until(me, lambda: len(held) == 2)
+    answer(held)
+    me.sees("#run-state", "Done")
+
+
+def answer(held: "list[Route]") -> None:
+    """Let the server answer requests; those that the page has ended need no answer."""
+    for route in held:
+        route.continue_()
+
+
+def until(me: Visitor, good: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if good():
+            return
+        me.page.wait_for_timeout(10)
+    pytest.fail("it does not come to that")
+
+
 def test_a_lost_answer_is_no_second_import(visit: Visit, backend: Backend) -> None:
     """The file is uploaded under the same key once more; another file has another key."""
     me = visit()

@@ -54,9 +54,10 @@ function judge(status, text, after) {
   throw new Problem(status, said, Number(after) || null);
 }
 
-/** Ask the server. Throws Problem. */
-export async function ask(path, { query, method = "GET" } = {}) {
-  const how = { method, headers: { "X-Mjbulk": "1" }, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) };
+/** Ask the server; a signal ends it. Throws Problem. */
+export async function ask(path, { query, method = "GET", signal } = {}) {
+  const ends = [AbortSignal.timeout(PATIENCE), signal].filter(Boolean);
+  const how = { method, headers: { "X-Mjbulk": "1" }, redirect: "manual", signal: AbortSignal.any(ends) };
   let answer, text;
   try {
     answer = await fetch(addressOf(path, query), how);

@@ -28,7 +28,7 @@ export function showRejected(id, signal) {
     const wanted = [afters.at(-1), code];
     const query = { after: wanted[0], code, limit: LIMIT };
     try {
-      const page = await insist("rejected", () => ask(`${id}/rejections`, { query }), signal);
+      const page = await insist("rejected", () => ask(`${id}/rejections`, { query, signal }), signal);
       signal.throwIfAborted();
       next = page.next;
       missing = page.total < rejected && (looks += 1) < LOOKS;

@@ -13,6 +13,7 @@ const OFTEN = 10_000; // milliseconds between two announcements of counts
 let run = null; // the newest snapshot
 let stopping = false; // it was asked to stop, and goes on
 let acting = false;
+let looking = new AbortController(); // ends all that reads the run
 let quick = 0; // looks that come soon, because something was asked of the run
 let announced = 0;
 
@@ -23,14 +24,22 @@ export async function showRun(id, signal) {
   quick = 0;
   one("run-body").hidden = one("run-problem").hidden = true;
   say(one("run-title"), "Run");
+  one("delete").onclick = () => remove(id, signal);
+  await look(id, signal);
+}
+
+/** Look at a run until the signal says that another part of the page is shown, or the run is being deleted. */
+async function look(id, leaving) {
+  looking = new AbortController();
+  const signal = AbortSignal.any([leaving, looking.signal]);
   const hear = (snapshot) => show(snapshot, rejected);
   const rejected = showRejected(id, signal);
   one("stop").onclick = () => act(id, "stop", "Stopping.", hear, signal);
   one("resume").onclick = () => act(id, "resume", "The run goes on.", hear, signal);
-  one("delete").onclick = () => remove(id, signal);
   try {
     await follow(id, hear, signal);
   } catch (problem) {
+    if (signal.aborted) return;
     if (!(problem instanceof Problem)) throw problem;
     one("run-body").hidden = problem.status === 404 || run === null;
     sayIf(one("run-problem"), problem.message);
@@ -40,7 +49,7 @@ export async function showRun(id, signal) {
 /** Call `hear` with snapshots as they come: from events, and by asking wherever those do not get through. */
 async function follow(id, hear, signal) {
   for (let empty = 0; ; ) {
-    const newest = await insist("run", () => ask(id), signal);
+    const newest = await insist("run", () => ask(id, { signal }), signal);
     signal.throwIfAborted();
     hear(newest);
     if (words.goesOn(newest)) {
@@ -168,17 +177,25 @@ async function act(id, verb, said, hear, signal) {
   }
 }
 
+/** Delete the run. Nothing asks for it meanwhile: a run that is gone is no failure then. */
 async function remove(id, signal) {
+  if (acting) return;
   say(one("question-text"), `${run.name ?? "The run"}: its counts, its file and its rejected rows are deleted here. \
 What Mailjet has stays as it is.`);
   if (!(await confirmed())) return;
+  acting = true;
+  looking.abort();
   one("run-problem").hidden = true;
   try {
     await insist("act", () => ask(id, { method: "DELETE" }), signal, 5);
     location.hash = "#/";
     announce("The run is deleted.");
   } catch (problem) {
-    if (!signal.aborted) sayIf(one("run-problem"), problem.message);
+    if (signal.aborted) return;
+    look(id, signal);
+    sayIf(one("run-problem"), problem.message);
+  } finally {
+    acting = false;
   }
 }
 
