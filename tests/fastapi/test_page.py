@@ -332,9 +332,12 @@ def test_nothing_asks_for_a_run_that_is_being_deleted(visit: Visit) -> None:
             route.fulfill(response=route.fetch())
             answer(held)
 
+    def looks() -> bool:
+        me.page.evaluate("window.dispatchEvent(new Event('online'))")  # then it waits no longer with its next look
+        return bool(held)
+
     def look_and_delete() -> None:
-        me.page.evaluate("window.dispatchEvent(new Event('online'))")
-        until(me, lambda: bool(held))
+        until(me, looks)
         me.page.click("#delete")
         me.page.click("#question-yes")
 
