@@ -35,6 +35,8 @@ _SWEEP = 600.0
 """Seconds between two looks for runs that were kept for long enough."""
 _PATIENCE = 20.0
 """Seconds that an upload waits for its judgement; then it is taken, and judged later."""
+_KEYS = 3.0
+"""Seconds that the keys of a tenant may take when a run of it is to go on; then it is tried again later."""
 _AT_ONCE = 4
 """Uploads of one tenant that are judged at once: their first rows are in memory."""
 _UNDECIDED = 0.2
@@ -318,7 +320,8 @@ class Keeper:
     async def _take(self, folder: Folder) -> None:
         """Let a run go on; one that was to be stopped has ended with its worker."""
         terms = await asyncio.to_thread(folder.read_terms)
-        client = await self.client_of(terms.tenant)
+        async with asyncio.timeout(_KEYS):  # the runs of other tenants come after this one
+            client = await self.client_of(terms.tenant)
         if folder in self._live:
             return
         if not folder.stops:

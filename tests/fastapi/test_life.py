@@ -92,6 +92,25 @@ async def test_the_application_ends_in_the_middle(tmp_path: Path) -> None:
             assert it.posts() == 3
 
 
+async def test_keys_that_do_not_come_delay_no_other_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run goes on though the keys of an earlier one's tenant cannot be had."""
+    monkeypatch.setattr(keeper_module, "_KEYS", 0.2)
+
+    async def some_keys(who: str) -> mjbulk.Credentials:
+        if who == "a":
+            await asyncio.Event().wait()
+        return keys(who)
+
+    async with Emulator(Knobs(**{**QUICK, "import_seconds": 3.0})) as emulator:
+        async with backend(tmp_path, emulator) as it:
+            await started(it, MANY)
+            run_id = (await it.upload(MANY, who="b")).json["run_id"]
+            await sent(it, 6)
+        async with backend(tmp_path, emulator, credentials_of=some_keys) as it:
+            run = await it.until(run_id, who="b")
+            assert (run["state"], run["accepted"]) == ("settled", 3000)
+
+
 async def test_a_stopped_run_stays_stopped(tmp_path: Path) -> None:
     """The next process lets it be, until it is asked to go on."""
     async with Emulator(Knobs(**{**QUICK, "import_seconds": 1.0})) as emulator:
