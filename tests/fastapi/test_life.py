@@ -93,21 +93,24 @@ async def test_the_application_ends_in_the_middle(tmp_path: Path) -> None:
 
 
 async def test_keys_that_do_not_come_delay_no_other_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run goes on though the keys of an earlier one's tenant cannot be had."""
+    """A run goes on though the keys of a tenant that was asked for before cannot be had."""
     monkeypatch.setattr(keeper_module, "_KEYS", 0.2)
+    asked: list[str] = []
 
     async def some_keys(who: str) -> mjbulk.Credentials:
-        if who == "a":
+        asked.append(who)
+        if who == asked[0]:
             await asyncio.Event().wait()
         return keys(who)
 
     async with Emulator(Knobs(**{**QUICK, "import_seconds": 3.0})) as emulator:
         async with backend(tmp_path, emulator) as it:
-            await started(it, MANY)
-            run_id = (await it.upload(MANY, who="b")).json["run_id"]
+            runs = {who: (await it.upload(MANY, who=who)).json["run_id"] for who in ("a", "b")}
             await sent(it, 6)
-        async with backend(tmp_path, emulator, credentials_of=some_keys) as it:
-            run = await it.until(run_id, who="b")
+        async with backend(tmp_path, emulator, credentials_of=some_keys) as it, asyncio.timeout(20):
+            while len(set(asked)) < 2:
+                await asyncio.sleep(0.01)
+            run = await it.until(runs[asked[-1]], who=asked[-1])
             assert (run["state"], run["accepted"]) == ("settled", 3000)
 
 
