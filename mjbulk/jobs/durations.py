@@ -18,6 +18,7 @@ Durations of jobs differ by orders of magnitude, so everything is computed with 
 """
 
 import math
+from collections.abc import Iterable
 from typing import Self
 
 from attrs import frozen
@@ -36,6 +37,7 @@ _LEAST_AGE, _LEAST_LEFT = 1e-9, 1e-3
 """Seconds, so that logarithms and quotients are finite."""
 _MOST_EXPONENT = 600.0
 """The largest argument of exp() here: at 710 it overflows."""
+_QUARTERS = (math.log(0.5), math.log(0.25), math.log(0.75))
 
 
 @frozen
@@ -64,7 +66,11 @@ class LogLogistic:
         return cls(math.exp(log_mean), min(max(shape, _LEAST_SHAPE), _MOST_SHAPE))
 
     def left(self, age: float, share: float) -> float:
-        """Give the r with ``P(T > a + r | T > a) = share``, in s.
+        """Give the r with ``P(T > a + r | T > a) = share``, in s."""
+        return self.lefts(age, (math.log(share),))[0]
+
+    def lefts(self, age: float, log_shares: Iterable[float]) -> list[float]:
+        """Give `left` for several shares by their logarithms: what they have in common is computed once.
 
         With the odds ``o(t) = (t / m)^k``, of having ended by t, that is ``1 + o(a + r) = (1 + o(a)) / share``. It is
         computed in logarithms, because the odds themselves overflow.
@@ -72,9 +78,13 @@ class LogLogistic:
         log_ratio = math.log(max(age, _LEAST_AGE) / self.median)
         shape = self._shape_after(log_ratio)
         log_odds = shape * log_ratio
-        log_sum = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds))) - math.log(share)  # ln(1 + o(a + r))
-        log_odds_then = log_sum + math.log(-math.expm1(-log_sum))  # ln(o(a + r))
-        return max(self.median * math.exp(log_odds_then / shape) - age, _LEAST_LEFT)
+        log_one = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds)))  # ln(1 + o(a))
+        lefts = []
+        for log_share in log_shares:
+            log_sum = log_one - log_share  # ln(1 + o(a + r))
+            log_odds_then = log_sum + math.log(-math.expm1(-log_sum))  # ln(o(a + r))
+            lefts.append(max(self.median * math.exp(log_odds_then / shape) - age, _LEAST_LEFT))
+        return lefts
 
     def _shape_after(self, log_ratio: float) -> float:
         """Give the shape to use at ``ln(a / m)``: an age far beyond the spread makes the spread less credible.
@@ -95,7 +105,7 @@ class LogLogistic:
         The variance is that of the logistic distribution with the same quartiles. Those lie ``2 ln(3) / k`` apart, and
         its variance is ``(pi / k)^2 / 3``.
         """
-        middle, upper, lower = (self.left(age, share) for share in (0.5, 0.25, 0.75))
+        middle, upper, lower = self.lefts(age, _QUARTERS)
         return math.log(middle), (math.log(upper / lower) / (2 * math.log(3)) * math.pi) ** 2 / 3
 
 

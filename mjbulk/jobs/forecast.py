@@ -41,6 +41,7 @@ looks are more frequent or later, and nothing else changes.
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import add
 from typing import Any, Self
 
 import attrs
@@ -62,9 +63,11 @@ _DEARER = 9.0
 """p grows by 1/9 with each tenfold number of other watched jobs, because they share a quota."""
 _CASES = 34
 """Number of equally likely cases that stand for a distribution: few to compute, and a Fibonacci number."""
-_PAIRS = tuple(((i + 0.5) / _CASES, (21 * i % _CASES + 0.5) / _CASES) for i in range(_CASES))
-"""Pairs of two independent probabilities, spread evenly over the unit square: the Fibonacci lattice of 21 and 34 (I. H.
-Sloan, S. Joe, Lattice Methods for Multiple Integration, 1994)."""
+_SHARES = tuple(math.log(1 - (i + 0.5) / _CASES) for i in range(_CASES))
+"""Logarithms of probabilities, spread evenly from 1 to 0."""
+_OTHERS = tuple(math.log(1 - (21 * i % _CASES + 0.5) / _CASES) for i in range(_CASES))
+"""The same in another order: pairs of both are spread evenly over the unit square, as the Fibonacci lattice of 21 and
+34 (I. H. Sloan, S. Joe, Lattice Methods for Multiple Integration, 1994)."""
 _SHORTEST = 0.1
 """Seconds. Shorter durations are taken as this: looks cannot tell them apart."""
 _HALF_A_SECOND = 0.5
@@ -220,13 +223,13 @@ def _forecast(track: Track, statistics: JobStatistics, now: float, late: int) ->
     work = statistics.work.predict(_IMPORT, _log_rows(track), late)
     queue, age = statistics.queue.predict(_QUEUE, 0.0, late), now - track.posted
     if track.begun_at is None:
-        return sorted(queue.left(age, 1 - one) + work.left(0.0, 1 - other) for one, other in _PAIRS), _BLIND_PRICE
+        return sorted(map(add, queue.lefts(age, _SHARES), work.lefts(0.0, _OTHERS))), _BLIND_PRICE
     age = _work_age(track, queue, now)
     if track.first is None:
         price = _BEGUN_PRICE if statistics.shows_rows else _BLIND_PRICE
-        return [work.left(age, 1 - one) for one, _ in _PAIRS], price
+        return work.lefts(age, _SHARES), price
     together = _together(work.log_left(age), _by_progress(track, track.first, statistics, now))
-    return [together.left(0.0, 1 - one) for one, _ in _PAIRS], _SEEING_PRICE
+    return together.lefts(0.0, _SHARES), _SEEING_PRICE
 
 
 def _work_age(track: Track, queue: LogLogistic, now: float) -> float:

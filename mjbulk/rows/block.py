@@ -16,11 +16,14 @@ _WEIGHED = 64
 
 def weight(values: Iterable[Any]) -> int:
     """Estimate the bytes that values take: 8 for each reference, and the length of each text, in a mapping too."""
-    return sum(8 + (len(value) if isinstance(value, str | bytes) else _length_of_texts(value)) for value in values)
-
-
-def _length_of_texts(value: Any) -> int:
-    return sum(len(text) for text in value.values() if isinstance(text, str)) if isinstance(value, dict) else 0
+    size = 0
+    for value in values:  # as an expression of sum() it takes three times as long
+        size += 8
+        if isinstance(value, str | bytes):
+            size += len(value)
+        elif isinstance(value, dict):
+            size += sum(len(text) for text in value.values() if isinstance(text, str))
+    return size
 
 
 @frozen

@@ -269,6 +269,8 @@ def _weight(row: Any) -> int:
     """Estimate the bytes that a row takes; 0 where it cannot be taken apart, which `batch_of` notes. A table comes
     alone.
     """
+    if type(row) is dict:
+        return weight(row.values())
     if is_piece(row):
         return _BYTES
     with suppress(Exception):
