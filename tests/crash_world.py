@@ -8,6 +8,7 @@ import csv
 import hashlib
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from multiprocessing import Pipe
@@ -134,8 +135,29 @@ def _cut(emulator: Emulator, cut: Cut, pid: int) -> None:
     emulator.fault(cut.call, Fault(cut=cut.size, end="stall", edit=kill_soon), after=cut.number)
 
 
+def _kill(emulator: Emulator, number: int, applied: bool, pid: int) -> None:  # noqa: FBT001  # it came in a message
+    """Kill a process at its request of this number, counted from 0: before or after it has had its effect."""
+
+    def kill(body: bytes) -> bytes:
+        os.kill(pid, signal.SIGKILL)
+        return body
+
+    emulator.fault("*", Fault(apply=applied, end="stall", edit=kill), after=number)
+
+
+def _reject(emulator: Emulator, people: Iterable[str]) -> None:
+    """Make jobs reject the rows of people."""
+    for who in people:
+        emulator.reject(who, "Invalid email")
+
+
+def _posts(emulator: Emulator) -> Counter[str]:
+    """Count the requests that send or import rows, by their routes."""
+    return Counter(call.route for call in emulator.calls if call.method == "POST")
+
+
 def _clear(emulator: Emulator) -> None:
-    """Forget the answers that were to be cut."""
+    """Forget what was to happen to requests."""
     emulator._faults._entries.clear()
 
 
