@@ -104,13 +104,7 @@ class OpenTelemetryHook:
             span.add_event(event.status or "", {} if event.rows is None else {"mjbulk.rows": event.rows})
 
     def _end(self, event: Event, number: int) -> None:
-        span = self._open.pop(number, None)
-        if span is None:
-            return
-        span.set_attributes(_about(event))
-        if event.cause is not None:
-            span.set_status(trace.Status(trace.StatusCode.ERROR, event.cause))
-        span.end()
+        _close(self._open.pop(number, None), event, _about(event))
 
     # Requests
 
@@ -126,12 +120,17 @@ class OpenTelemetryHook:
         span, token = self._requests.pop(number, (None, None))
         if token is not None:
             context.detach(token)
-        if span is None:
-            return
-        span.set_attributes(_answer(event))
-        if event.cause is not None:
-            span.set_status(trace.Status(trace.StatusCode.ERROR, event.cause))
-        span.end()
+        _close(span, event, _answer(event))
+
+
+def _close(span: trace.Span | None, event: Event, attributes: _Attributes) -> None:
+    """End a span, unless it was dropped, with what became of it."""
+    if span is None:
+        return
+    span.set_attributes(attributes)
+    if event.cause is not None:
+        span.set_status(trace.Status(trace.StatusCode.ERROR, event.cause))
+    span.end()
 
 
 class _Meters:

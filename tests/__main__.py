@@ -4,6 +4,7 @@ It stops at the first check that fails, and exits with its status. Longer forms 
 
 - ``python tests/crash.py --seeds 5000`` kills runs at random points, again while they go on, and holds what came of
   them against a run that nobody disturbed;
+- ``python tests/ingester_kill.py --every 1`` kills a service with an ingester at each of its requests;
 - ``MJBULK_TEST_SEEDS=50000 pytest tests/whole/test_lost_imports.py`` loses answers of imports;
 - ``python tests/outages.py`` takes the server away from one to four processes;
 - ``python tests/proxies.py --long`` puts nginx, HAProxy and squid in between;

@@ -195,6 +195,28 @@ async def test_the_spans_of_a_single_call_are_the_callers(world: World, telemetr
     assert telemetry.parents("GET contactslist") == {"caller": 1}
 
 
+async def test_a_chunk_of_an_ingester_is_nobodys(world: World, telemetry: Telemetry) -> None:
+    """Its rows are of many callers: it has a trace of its own. Who enters the ingester is not its parent, nor is who
+    puts a row or flushes.
+    """
+    tracer = telemetry.tracers.get_tracer("tests")
+    async with telemetry.client(world) as client:
+        with tracer.start_as_current_span("startup"):
+            ingester = await client.ingest(lists=ADD, linger=60.0).__aenter__()
+        with tracer.start_as_current_span("caller"):
+            first = await ingester.send({"email": "canary0@example.org"})
+            await ingester.flush()
+            assert (await first).ok
+            assert (await ingester.put({"email": "canary1@example.org"})).ok
+        await ingester.aclose()
+    assert telemetry.parents("mjbulk chunk") == {None: 2}
+    assert telemetry.parents("mjbulk job") == telemetry.parents(POST) == {"mjbulk chunk": 2}
+    assert telemetry.parents("GET contactslist") == {None: 1}
+    callers = {span.context.trace_id for name in ("startup", "caller") for span in telemetry.named(name)}
+    ours = [span.context.trace_id for span in telemetry.spans if span.name not in ("startup", "caller")]
+    assert callers.isdisjoint(ours)
+
+
 async def test_a_watcher_has_a_span_of_the_caller_that_waits(world: World, telemetry: Telemetry) -> None:
     """The task that looks at jobs belongs to nobody: its looks are those of the job."""
     tracer = telemetry.tracers.get_tracer("tests")
