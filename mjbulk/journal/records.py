@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Literal
 
+import attrs
 import orjson
 from attrs import frozen
 
@@ -152,7 +153,7 @@ class RejectionRecord:
     candidates: str = ""
     """Ranges of rows, as JSON."""
     field: str | None = None
-    message: str
+    message: str = attrs.field(repr=False)
     match: str
     origin: str
     code: str = ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from attrs import astuple, define, evolve, frozen
+from attrs import astuple, define, evolve, field, frozen
 
 from mjbulk.chunks.chunk import Chunk, ChunkRows
 from mjbulk.journal.records import RejectionRecord, rejection_of
@@ -16,8 +16,16 @@ from mjbulk.rows.block import Given
 from mjbulk.run.part import Part
 from mjbulk.spill import SmallValues, Spill, SpillRef
 
-RefusedEntries = Mapping[int, tuple[str, str | None, Match]]
-"""Entries that are refused: their message, the field at fault, and how sure it is that they are meant."""
+
+@frozen
+class RefusedEntry:
+    """Why an entry is refused."""
+
+    message: str = field(repr=False)
+    at_fault: str | None
+    """The field that is at fault."""
+    match: Match
+    """How sure it is that this entry is meant."""
 
 
 @frozen
@@ -68,21 +76,21 @@ class RowsAtHand:
         """Give the rows that some of the entries stand for."""
         return _part_of(self._rows, entries)
 
-    def rejections(self, entries: slice, refused: RefusedEntries) -> list[Rejection]:
+    def rejections(self, entries: slice, refused: Mapping[int, RefusedEntry]) -> list[Rejection]:
         """Reject entries: with each row the earlier rows of the same person that were merged into it."""
         given_of: dict[int, list[Any]] = {entry: [] for entry in refused}
         for _, entry, given in self._of(entries):
             if entry in refused:
                 given_of[entry].extend(given.values)
-        codes = {entry: code_of(refused[entry][0], (self.addresses[entry], *given_of[entry])) for entry in refused}
+        codes = {entry: code_of(refused[entry].message, (self.addresses[entry], *given_of[entry])) for entry in refused}
         return [
             Rejection(
                 row=row,
                 email=self.addresses[entry],
-                field=refused[entry][1],
+                field=refused[entry].at_fault,
                 code=codes[entry],
-                message=refused[entry][0],
-                match=refused[entry][2],
+                message=refused[entry].message,
+                match=refused[entry].match,
                 data=given.as_dict(),
                 merged=self._merged.get(entry),
             )

@@ -17,7 +17,7 @@ from mjbulk.models import COUNT_NAMES, Rejection, Unsettled
 from mjbulk.outcomes.error_file import RowError
 from mjbulk.outcomes.settle import JobOutcome, settle
 from mjbulk.rows.addresses import key_of
-from mjbulk.run.chunk_rows import PartRows, RefusedEntries, RowsAtHand, StoredRows
+from mjbulk.run.chunk_rows import PartRows, RefusedEntry, RowsAtHand, StoredRows
 from mjbulk.run.context import RunContext
 from mjbulk.run.part import Part, Parts, Refused, Settled
 
@@ -111,8 +111,8 @@ class Settling:
             else:
                 await self._wait_for_rows(part)
             return
-        refused: RefusedEntries = {
-            part.record.first + index: (matched.error.message, matched.error.field, matched.match)
+        refused = {
+            part.record.first + index: RefusedEntry(matched.error.message, matched.error.field, matched.match)
             for index, matched in outcome.rejected.items()
         }
         await self._settle(part, outcome, refused)
@@ -125,7 +125,7 @@ class Settling:
         """Give the one entry of a refused part its outcome: rejected, or unknown where it is still in doubt."""
         if not isinstance(part.state, Refused):
             return
-        refused: RefusedEntries = {part.record.first: (part.state.why, None, "exact")}
+        refused = {part.record.first: RefusedEntry(part.state.why, None, "exact")}
         await self._settle(part, JobOutcome(cause=_REFUSED_LATER), {} if part.state.doubt else refused)
 
     async def refused_without_doubt(self) -> None:
@@ -134,7 +134,9 @@ class Settling:
             if isinstance(part.state, Refused) and part.state.doubt is None:
                 await self.refused(part)
 
-    async def _settle(self, part: Part, outcome: JobOutcome, refused: RefusedEntries, *, nameless: int = 0) -> None:
+    async def _settle(
+        self, part: Part, outcome: JobOutcome, refused: Mapping[int, RefusedEntry], *, nameless: int = 0
+    ) -> None:
         """Write the outcome of a part down, and post it. Which rows are the ``nameless`` rejected ones is not known."""
         rejections: list[Rejection] = []
         unassigned: list[Rejection] = []

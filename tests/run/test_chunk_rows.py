@@ -11,7 +11,7 @@ from mjbulk.chunks.chunker import Chunker
 from mjbulk.journal.records import RejectionRecord
 from mjbulk.outcomes.error_file import RowError
 from mjbulk.outcomes.settle import MatchedError
-from mjbulk.run.chunk_rows import PartRows, RefusedEntries, StoredRows, rows_of_parts
+from mjbulk.run.chunk_rows import PartRows, RefusedEntry, StoredRows, rows_of_parts
 from mjbulk.run.part import Parts
 from mjbulk.spill import SmallValues, Spill
 
@@ -67,7 +67,7 @@ def test_parts_of_a_chunk_have_its_rows(people: str) -> None:
 def test_rejected_entries_reject_all_of_their_rows() -> None:
     """Each with its own number and values, and where its contact begins and ends; the others are left out."""
     rows = stored(chunk_of("a", "b", "a", "c", "A")).read()
-    refused: RefusedEntries = {0: ("no", "city", "exact"), 1: ("never", None, "by_key")}
+    refused = {0: RefusedEntry("no", "city", "exact"), 1: RefusedEntry("never", None, "by_key")}
     found: Any = rows.rejections(slice(0, 3), refused)
     assert [(one.row, one.email, one.message, one.field, one.match, one.data, one.merged) for one in found] == [
         (1, "a", "no", "city", "exact", {"email": "a"}, (1, 5)),
@@ -75,7 +75,7 @@ def test_rejected_entries_reject_all_of_their_rows() -> None:
         (3, "a", "no", "city", "exact", {"email": "a"}, (1, 5)),
         (5, "a", "no", "city", "exact", {"email": "A"}, (1, 5)),
     ]
-    assert rows.rejections(slice(1, 3), {0: ("no", None, "exact")}) == []
+    assert rows.rejections(slice(1, 3), {0: RefusedEntry("no", None, "exact")}) == []
 
 
 def test_held_rows_are_found_among_the_others() -> None:
@@ -84,7 +84,7 @@ def test_held_rows_are_found_among_the_others() -> None:
     rows = StoredRows(with_held_rows(run.held), run.spill, run.held).read()
     assert rows.addresses == ["a", "b"]
     assert rows.rows(ALL) == PartRows((range(5, 6), range(7, 9)), (range(5, 6),))
-    found = rows.rejections(ALL, {0: ("no", None, "exact"), 1: ("no", None, "exact")})
+    found = rows.rejections(ALL, {0: RefusedEntry("no", None, "exact"), 1: RefusedEntry("no", None, "exact")})
     assert [(one.row, one.email, one.data, one.merged) for one in found] == [
         (5, "a", {"email": "a"}, (5, 8)),
         (7, "b", {"email": "b"}, None),

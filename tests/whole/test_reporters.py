@@ -7,12 +7,13 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import sqlalchemy.event
 from frames import ADDRESS, CANARIES, PASSWORD, PRIVATE, PUBLIC, ROW, VALUE, leaks
 
 import mjbulk
@@ -305,6 +306,82 @@ async def terms_that_changed(emulator: Emulator, folder: Path) -> None:
         await mailjet.import_contacts(rows(), lists=None, run_id="r")
 
 
+@story
+async def a_source_that_changed(emulator: Emulator, folder: Path) -> None:
+    emulator.fault("GET contact/managemanycontacts", Fault.stall(), times=None)
+    async with client(emulator, journal=folder / "j.db", chunk_rows=1) as mailjet:
+        run = mailjet.start_import(rows(), lists=ADD, run_id="r")
+        await asyncio.sleep(1.0)
+        await run.stop()
+        await mailjet.import_contacts([row(), {**row(), "email": f"third.{ADDRESS}"}], lists=ADD, run_id="r")
+
+
+@contextmanager
+def sqlite_connections() -> Iterator[list[Any]]:
+    """Give the connections that are opened meanwhile."""
+    opened: list[Any] = []
+
+    def keep(connection: Any, _: object) -> None:
+        opened.append(connection)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", keep)
+    try:
+        yield opened
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", keep)
+
+
+def full(connection: Any) -> None:
+    connection.execute("pragma max_page_count = 1")  # as few as it has
+
+
+def refusing(connection: Any) -> None:
+    says = f"begin select raise(abort, '{ADDRESS} {VALUE}'); end"
+    connection.execute(f"create temp trigger refuses before insert on main.mjbulk_2_parts {says}")
+    connection.execute(f"create temp trigger refuses_too before update on main.mjbulk_2_parts {says}")
+
+
+def failing(fail: Callable[[Any], None], tell: Callable[[mjbulk.Client], Awaitable[object]]) -> Story:
+    """Have a journal fail when the first chunk has come, of which each row is rejected."""
+
+    async def told(emulator: Emulator, folder: Path) -> None:
+        def edit(body: bytes) -> bytes:
+            for connection in opened:
+                fail(connection)
+            return body
+
+        reject_many(emulator)
+        emulator.fault(MANY, Fault.edited(edit))
+        with sqlite_connections() as opened:
+            async with client(emulator, journal=folder / "j.db") as mailjet:
+                await tell(mailjet)
+
+    return told
+
+
+def many() -> list[dict[str, Any]]:
+    return [{**ROW, "email": f"p{number}.{ADDRESS}"} for number in range(100)]
+
+
+def reject_many(emulator: Emulator) -> None:
+    for person in (ROW, *many()):
+        emulator.reject(person["email"], f"no {VALUE} {'x' * 200}", "email")
+
+
+async def put_many(mailjet: mjbulk.Client) -> None:
+    async with mailjet.ingest(lists=ADD, linger=0.1) as ingester:
+        await ingester.send(row())
+        await asyncio.sleep(60)
+        await ingester.put(row())
+
+
+STORIES |= {
+    "a_journal_that_is_full": failing(full, lambda it: it.import_contacts(many(), lists=ADD)),
+    "a_journal_that_refuses": failing(refusing, lambda it: it.import_contacts(many(), lists=ADD)),
+    "a_journal_that_refuses_an_ingester": failing(refusing, put_many),
+}
+
+
 def constructed(make: Callable[[], object]) -> Story:
     async def tell(_: Emulator, __: Path) -> None:
         make()
@@ -339,6 +416,20 @@ async def a_redis_that_is_not_there(emulator: Emulator, _: Path) -> None:
     quota = mjbulk.RedisQuota(f"redis://:{password()}@127.0.0.1:1", max_rate=5)
     async with client(emulator, quota=quota) as mailjet:
         await mailjet.import_contacts(rows(), lists=ADD)
+
+
+@story
+async def a_redis_that_refuses_the_password(emulator: Emulator, _: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(f"-WRONGPASS invalid username-password pair: {PASSWORD}\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        quota = mjbulk.RedisQuota(f"redis://app:{password()}@127.0.0.1:{port}", max_rate=5)
+        async with client(emulator, quota=quota) as mailjet:
+            await mailjet.import_contacts(rows(), lists=ADD)
 
 
 @story
@@ -479,6 +570,9 @@ SHOWN = [
     "a_redis_that_is_not_there",
     "a_database_that_is_not_there",
     "a_proxy_that_is_not_there",
+    "a_redis_that_refuses_the_password",
+    "a_journal_that_is_full",
+    "a_journal_that_refuses_an_ingester",
     "terms_that_changed",
 ]
 """Stories whose own frames have nobody's data, and whose requests have no address in their URLs."""
