@@ -303,6 +303,22 @@ async def test_what_the_journal_knows_is_posted_again() -> None:
     assert case.journal.commits == []
 
 
+async def test_rejections_of_before_are_posted_without_the_source() -> None:
+    """Each with its part, by their rows; nobody knows their addresses and values."""
+    records = [known(end=2, rows=3, accepted=1, rejected=2), known(first=2, rows=2, rejected=1, accepted=1)]
+    case = Case("a", "b", "a", "c", "d", records=records, given=False)
+    said = RejectionRecord(run=1, chunk=1, first=0, number=0, row=1, message="no", match="exact", origin="mailjet")
+    case.journal.rejected = [said, evolve(said, number=1, row=3), evolve(said, first=2, row=5)]
+    await case.settling.replay()
+    assert case.figures() == {"accepted": 2, "rejected": 3}
+    assert [(one.row, one.email, one.data) for one in case.ledger.rejections] == [
+        (1, None, None),
+        (3, None, None),
+        (5, None, None),
+    ]
+    assert case.rows("accepted_rows") == [2, 4]
+
+
 async def test_an_error_that_meant_no_row_is_recalled_as_it_was() -> None:
     """It has no address."""
     case = Case("a", records=[known(unknown=1, cause="odd")])

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import resource
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -297,6 +298,43 @@ async def test_without_its_source_a_rejection_waits_for_it(world: World, begin: 
         whole = balanced(await client.resume_import("r", rows_once()))
         assert (whole.accepted, [r.row for r in whole.rejections]) == (59, [7])
         assert whole.complete
+
+
+async def test_without_its_source_rejections_of_before_are_told(world: World, begin: Begin) -> None:
+    """Those of a chunk that was settled, also where it was halved: by their rows, without addresses and data."""
+    for number in (2, 7):
+        world.emulator.reject(f"p{number}@example.org", f"Invalid email {number}")
+    world.emulator.knobs = Knobs(import_seconds=lambda job: 0.1 if re.search(rb'"p[27]@', job.body or b"") else 60.0)
+    world.emulator.fault("POST contact/managemanycontacts", Fault.answer(413))
+    rows = [*ROWS[:8], {**ROWS[6], "age": 99}, {"email": "no address"}, *ROWS[8:30]]
+    async with begin(settings={"concurrency": 1}) as client:
+        run = client.start_import(iter(rows), lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.rejected == 4:
+                break
+        await asyncio.sleep(5.0)
+        before = await run.stop()
+        halves = [chunk async for chunk in client.run_chunks("r") if chunk.number == 1]
+    assert [(chunk.state, chunk.rejected) for chunk in halves] == [("settled", 1), ("settled", 2)]
+    assert (before.rejected, before.unknown > 0, before.not_sent) == (4, True, 0)
+    posts = world.posts()
+    async with begin() as client:
+        report = balanced(await client.resume_import("r").wait())
+        assert (report.rows, report.accepted, report.rejected, report.superseded) == (32, 28, 4, 0)
+        assert report.complete
+        info = await client.get_run("r")
+    assert (info.accepted, info.rejected, info.unknown, info.state) == (28, 4, 0, "settled")
+    mine, theirs = [r for r in report.rejections if r.row == 10], [r for r in report.rejections if r.row != 10]
+    assert [(r.row, r.message, r.match) for r in sorted(theirs, key=lambda r: r.row or 0)] == [
+        (2, "Invalid email 2", "exact"),
+        (7, "Invalid email 7", "exact"),
+        (9, "Invalid email 7", "exact"),
+    ]
+    assert [r.origin for r in (*mine, *theirs)] == ["mjbulk", "mailjet", "mailjet", "mailjet"]
+    assert all(r.email is None and r.data is None for r in report.rejections)
+    told = {r.row: (r.code, r.field, r.message) for r in before.rejections}
+    assert {r.row: (r.code, r.field, r.message) for r in report.rejections} == told
+    assert world.posts() == posts
 
 
 @pytest.mark.parametrize("action", ["addforce", "addnoforce"])
