@@ -304,7 +304,7 @@ async def test_what_the_journal_knows_is_posted_again() -> None:
 
 
 async def test_rejections_of_before_are_posted_without_the_source() -> None:
-    """Each with its part, by their rows; nobody knows their addresses and values."""
+    """Each with its part, by their rows, without addresses and values."""
     records = [known(end=2, rows=3, accepted=1, rejected=2), known(first=2, rows=2, rejected=1, accepted=1)]
     case = Case("a", "b", "a", "c", "d", records=records, given=False)
     said = RejectionRecord(run=1, chunk=1, first=0, number=0, row=1, message="no", match="exact", origin="mailjet")

@@ -196,8 +196,8 @@ async def test_the_spans_of_a_single_call_are_the_callers(world: World, telemetr
 
 
 async def test_a_chunk_of_an_ingester_is_nobodys(world: World, telemetry: Telemetry) -> None:
-    """Its rows are of many callers: it has a trace of its own. Who enters the ingester is not its parent, nor is who
-    puts a row or flushes.
+    """Its rows are of many callers: it has a trace of its own, and is no part of the span in which the ingester was
+    entered, or a row was put or flushed.
     """
     tracer = telemetry.tracers.get_tracer("tests")
     async with telemetry.client(world) as client:
