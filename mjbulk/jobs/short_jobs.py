@@ -26,7 +26,7 @@ ended. If it has not, the look has cost p, and the next one may be late by ``(w 
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from operator import mul
+from operator import mul, sub
 from typing import Any, Self
 
 from attrs import field, frozen
@@ -36,6 +36,7 @@ _SHAPE = 20.0
 """Jobs of one size differ little: half of them are within 6 % of the median."""
 _MEDIANS = tuple(0.05 * _STEP**index for index in range(54))
 """In seconds; the last belief is that of "longer"."""
+_POWERS = tuple(median**_SHAPE for median in _MEDIANS)
 _LONGEST = _MEDIANS[-1] * _STEP
 _FORGETTING = 0.97
 _LEAST_LIKELY = 1e-5
@@ -74,7 +75,7 @@ class ShortJobs:
         """Add a job that had not ended after ``alive`` seconds, and had after ``ended`` seconds."""
         size = _size(rows)
         before = self.beliefs.get(size, (0.0,) * (len(_MEDIANS) + 1))
-        shares = [_share(ended, median) - _share(alive, median) for median in _MEDIANS]
+        shares = map(sub, _shares(ended), _shares(alive))
         likely = [*shares, 1.0 if ended > _LONGEST else 0.0]
         logs = [_FORGETTING * old + math.log(max(one, _LEAST_LIKELY)) for old, one in zip(before, likely, strict=True)]
         return ShortJobs({**self.beliefs, size: tuple(round(one - max(logs), 4) for one in logs)})
@@ -96,6 +97,14 @@ def _size(rows: int) -> str:
 def _share(seconds: float, median: float) -> float:
     """Give F(t)."""
     return 1 / (1 + (median / seconds) ** _SHAPE) if seconds > median / 100 else 0.0
+
+
+def _shares(seconds: float) -> list[float]:
+    """Give F(t) for each hypothesis, with one power for all of them."""
+    if seconds <= _MEDIANS[0] / 100:
+        return [0.0] * len(_MEDIANS)
+    scale = seconds**-_SHAPE
+    return [1 / (1 + power * scale) for power in _POWERS]
 
 
 @lru_cache(maxsize=64)
