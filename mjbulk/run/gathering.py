@@ -90,7 +90,7 @@ class Gathering:
         self._number = 0
         self._chunk_numbers = count(1)
         self._coming: deque[TakenRow] = deque()
-        self._released: deque[tuple[Lane, EncodedRows]] = deque()
+        self._judging = 0  # rows that are being judged
         self._came, self._passed = asyncio.Event(), asyncio.Event()
         self._flushing = 0
         self._turns = Turns()
@@ -137,7 +137,7 @@ class Gathering:
     @property
     def waiting(self) -> int:
         """How many rows are in no chunk that was cut."""
-        return len(self._coming) + len(self._released) + self._turns.waiting + self.lanes.uncut
+        return len(self._coming) + self._judging + self._turns.waiting + self.lanes.uncut
 
     @property
     def left(self) -> int:
@@ -180,8 +180,7 @@ class Gathering:
         row.over = True
         if self._flushing:
             self._passed.set()
-        if row.person is not None and (free := self._turns.leave(row.person)):
-            self._released.extend(free)
+        if row.person is not None and self._turns.leave(row.person):
             self._came.set()
 
     def _withdraw(self, number: int) -> None:
@@ -191,6 +190,8 @@ class Gathering:
         self._let_pass(self.rows.pop(number))
 
     def _reject(self, rejection: Rejection) -> None:
+        if rejection.row not in self.rows:
+            return  # it was rejected, and then the rest of its rows had to be encoded again
         self.ledger.post_rejections([rejection])
         self._count(rejected=1)
 
@@ -214,7 +215,7 @@ class Gathering:
             while True:
                 await self._came.wait()
                 self._came.clear()
-                while self._released or self._coming:
+                while self._turns.any_free or self._coming:
                     self._take_released()
                     await self._judge(self._next())
                     self.leave()
@@ -235,6 +236,7 @@ class Gathering:
         if not some:
             return
         first, lane = min(some), next(iter(some.values())).lane
+        self._judging = len(some)
         try:
             if refusal := await self._is_prepared(lane):
                 self._refuse(some, refusal)
@@ -245,6 +247,7 @@ class Gathering:
                 for rows in await self.endurance.judging(partial(lane.reader.encode, numbered)):
                     self._gather_all(lane, rows)
         finally:
+            self._judging = 0
             self._let_go(some.values())
 
     async def _is_prepared(self, lane: Lane) -> str:
@@ -284,8 +287,7 @@ class Gathering:
 
     def _take_released(self) -> None:
         """Gather rows that have waited for another lane. They do not linger again."""
-        while self._released:
-            lane, rows = self._released.popleft()
+        for lane, rows in self._turns.release():
             number = rows.numbers[0]
             if self.rows[number].outcome.cancelled():
                 self._withdraw(number)

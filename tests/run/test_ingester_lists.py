@@ -197,3 +197,23 @@ async def test_a_row_that_changes_the_exclusion_list_goes_beside_the_others(worl
         states = [outcome.state for outcome in outcomes]
         assert states == ["accepted"] * 9 + ["unknown"] + ["accepted"] * 11
     assert world.emulator.contacts["p10@example.org"].properties == {"age": 7}
+
+
+async def test_a_row_that_may_go_is_not_passed_by_a_later_one() -> None:
+    """While rows cannot be judged, the job of the first row ends, behind which the second has waited."""
+    async with Emulator(Knobs(queue_seconds=10.0)) as emulator:
+        emulator.create_property("age", "int")
+        world, away = World(emulator), True
+        async with world.client() as client, client.ingest(lists=ADD, linger=0.1) as ingester:
+            first = await ingester.send(who(1, age=1))
+            await asyncio.sleep(1)
+            await ingester.send(who(1, age=2), lists=REMOVE)
+            emulator.create_property("city", "str")
+            world.weather(lambda call, _: Fault.answer(503) if away and "contactmetadata" in call else None)
+            last = asyncio.create_task(ingester.put(who(1, age=3, city="Graz"), lists=REMOVE))
+            await asyncio.sleep(60)
+            assert first.done()
+            away = False
+            await ingester.flush()
+            assert (await last).ok
+        assert emulator.contacts["p1@example.org"].properties == {"age": 3, "city": "Graz"}
