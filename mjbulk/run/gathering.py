@@ -109,6 +109,7 @@ class Gathering:
             spill=self._spill,
             held=SmallValues(self._spill),
             endurance=self.endurance,
+            lists_refused=self._look_for_lists_again,
         )
         self.lanes = Lanes(spec, self._new_lane, self._context)
         self.scope = self._context.scope
@@ -127,6 +128,11 @@ class Gathering:
             new_chunker=self._new_chunker,
         )
         return Lane(spec, reader, pipeline)
+
+    def _look_for_lists_again(self) -> None:
+        """Hear that Mailjet does not know some lists any more."""
+        self._engine.account.forget()
+        self.lanes.renew()
 
     def _new_chunker(self, rules: Rules) -> Chunker:
         people = PeopleInFlight(_SLOTS, usual=_SLOTS)
@@ -256,7 +262,7 @@ class Gathering:
             try:
                 await self.endurance.judging(lane.reader.prepare)
             except UsageError as why:
-                return str(why)
+                return why.sentence
             lane.prepared = True
         return ""
 

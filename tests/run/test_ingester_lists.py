@@ -217,3 +217,36 @@ async def test_a_row_that_may_go_is_not_passed_by_a_later_one() -> None:
             await ingester.flush()
             assert (await last).ok
         assert emulator.contacts["p1@example.org"].properties == {"age": 3, "city": "Graz"}
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_a_list_that_is_deleted_stops_its_own_rows_alone(world: World, via: Any) -> None:
+    """Those on their way are not sent, later ones are refused at once, and the others go on."""
+    second = world.emulator.create_list("Second").id
+    theirs: Any = {second: "addnoforce"}
+    async with world.client() as client, client.ingest(lists=ADD, linger=1.0, max_chunks=2, via=via) as ingester:
+        assert (await ingester.put(who(1), lists=theirs)).ok
+        sent = [await ingester.send(who(number), lists=theirs) for number in range(2, 5)]
+        world.emulator.account("public-key-of-tests").lists[second].deleted = True
+        for future in sent:
+            with pytest.raises(mjbulk.OutcomeNotSent, match="not there any more"):
+                (await future).raise_for_outcome()
+        for number in range(5, 10):
+            with pytest.raises(mjbulk.UsageError, match=r"no list with the ID 2; nothing was sent$"):
+                await ingester.put(who(number), lists=theirs)
+        assert (await ingester.put(who(10))).ok
+        assert (ingester.progress.accepted, ingester.progress.not_sent) == (2, 8)
+        await asyncio.sleep(1)
+        assert len(ingester._gathering.lanes) == 1
+
+
+async def test_a_list_of_an_ingester_that_is_made_again(world: World) -> None:
+    """Its name means another list then."""
+    first = world.emulator.create_list("News").id
+    async with world.client() as client, client.ingest(lists={"News": "addnoforce"}, linger=0.1) as ingester:
+        assert (await ingester.put(who(1))).ok
+        world.emulator.account("public-key-of-tests").lists[first].deleted = True
+        second = world.emulator.create_list("News").id
+        assert (await ingester.put(who(2))).state == "not_sent"
+        assert (await ingester.put(who(2))).ok
+    assert actions(bodies(world)[-1]) == [(second, "addnoforce")]
