@@ -40,6 +40,7 @@ from mjbulk.run.run_log import RunLog
 from mjbulk.run.taken_row import TakenRow
 from mjbulk.tasks import Deadline, Home, Running, ended, finish, keep
 from mjbulk.terms import ListActions, RunSpec
+from mjbulk.validators import NOT_NEGATIVE, POSITIVE_INT, fits
 
 _log = logging.getLogger("mjbulk")
 _CLOSED = "this ingester is closed"
@@ -74,6 +75,7 @@ class Ingester:
         """Take no row yet: ``Client.ingest`` makes it, and entering it begins. ``resume_others`` resumes the runs of
         ingesters whose processes have ended.
         """
+        _check_bounds(linger, max_chunks=max_chunks, max_waiting=max_waiting)
         self._home = Home("this ingester")
         self._home.check()
         self._loop = asyncio.get_running_loop()
@@ -112,6 +114,8 @@ class Ingester:
             raise UsageError("this ingester was used before: make a new one")
         self._opened = True
         await self._engine.journal.open_run(self._run)
+        if self._state != "new":
+            raise UsageError(_CLOSED)
         self._state = "open"
         self._figures.requests.begin()
         self._gathering.begin()
@@ -124,7 +128,8 @@ class Ingester:
     @property
     def progress(self) -> Progress:
         """A snapshot: rows that were sent so far, by their outcomes."""
-        return self._figures.snapshot(self._gathering.taken, self._gathering.lanes, self._engine.transport.trouble)
+        trouble = self._engine.transport.trouble or self._gathering.endurance.trouble
+        return self._figures.snapshot(self._gathering.taken, self._gathering.lanes, trouble)
 
     # Rows
 
@@ -302,6 +307,14 @@ class Ingester:
         for run in runs:
             run.halt()
         await ended([run.task for run in runs])
+
+
+def _check_bounds(linger: float, **counts: int) -> None:
+    if not fits(NOT_NEGATIVE, linger):
+        raise UsageError("linger is a number of seconds")
+    for name, count in counts.items():
+        if not fits(POSITIVE_INT, count):
+            raise UsageError(f"{name} is a whole number above 0")
 
 
 def _new_run(engine: Engine, spec: RunSpec) -> RunRecord:

@@ -273,6 +273,16 @@ async def test_a_row_is_rejected_once_however_often_its_neighbours_are_encoded(w
         assert (ingester.progress.accepted, ingester.progress.rejected) == (2, 1)
 
 
+async def test_its_progress_says_what_its_rows_wait_for(world: World) -> None:
+    world.emulator.fault("*", Fault.answer(401, b""), times=3)
+    async with world.client() as client, client.ingest(lists=ADD) as ingester:
+        putting = asyncio.create_task(ingester.put(who(1)))
+        await asyncio.sleep(2)
+        assert "401" in (ingester.progress.waiting_for or "")
+        await putting
+        assert ingester.progress.waiting_for is None
+
+
 async def test_rows_that_are_being_judged_take_room(world: World) -> None:
     """While Mailjet is away, no more rows are taken than may wait."""
     async with world.client() as client, client.ingest(lists=ADD, max_waiting=5) as ingester:
