@@ -388,6 +388,7 @@ class Gathering:
                 self._timer.cancel()
             while self._coming:
                 self._let_go(self._next().values())
+            self._turns.end()
             self._leave_unsent(list(self.rows), self._why())
             self._spill.close()
 

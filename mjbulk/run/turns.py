@@ -58,9 +58,17 @@ class Turns:
         left = [at for at in range(len(people)) if at not in set(late)]
         return rows_at(rows, left) if left else None
 
+    def end(self) -> None:
+        """Forget all places: no row goes any more."""
+        self._places.clear()
+        self._over.clear()
+        self.waiting = 0
+
     def leave(self, person: int) -> bool:
         """Hear that a row has its outcome, or was withdrawn, and say whether others of its person may go now."""
-        place = self._places[person]
+        place = self._places.get(person)
+        if place is None:  # it is over
+            return False
         place.rows -= 1
         if place.rows:
             return False

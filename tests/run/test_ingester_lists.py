@@ -250,3 +250,15 @@ async def test_a_list_of_an_ingester_that_is_made_again(world: World) -> None:
         assert (await ingester.put(who(2))).state == "not_sent"
         assert (await ingester.put(who(2))).ok
     assert actions(bodies(world)[-1]) == [(second, "addnoforce")]
+
+
+async def test_nothing_is_kept_of_rows_that_wait_for_other_lists_at_the_end() -> None:
+    async with Emulator(Knobs(queue_seconds=60.0)) as emulator:
+        async with World(emulator).client() as client, client.ingest(lists=ADD, linger=0.1) as ingester:
+            first = await ingester.send(who(1))
+            await asyncio.sleep(1)
+            later = [await ingester.send(who(1), lists=lists) for lists in (REMOVE, None, REMOVE)]
+            await ingester.aclose()
+        assert [future.result().state for future in (first, *later)] == ["unknown", *["not_sent"] * 3]
+        assert not ingester._gathering.waiting
+        assert not ingester._gathering._turns._places
