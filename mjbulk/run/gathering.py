@@ -109,7 +109,7 @@ class Gathering:
             spill=self._spill,
             held=SmallValues(self._spill),
             endurance=self.endurance,
-            lists_refused=self._look_for_lists_again,
+            account_changed=self._ask_again,
         )
         self.lanes = Lanes(spec, self._new_lane, self._context)
         self.scope = self._context.scope
@@ -129,8 +129,8 @@ class Gathering:
         )
         return Lane(spec, reader, pipeline)
 
-    def _look_for_lists_again(self) -> None:
-        """Hear that Mailjet does not know some lists any more."""
+    def _ask_again(self) -> None:
+        """Hear that lists or properties may not be what they were: ask for them before new rows go."""
         self._engine.account.forget()
         self.lanes.renew()
 

@@ -100,7 +100,7 @@ class Lanes:
         return self._lanes[key]
 
     def renew(self) -> None:
-        """Have new rows go in new lanes: their lists are looked for again."""
+        """Have new rows go in new lanes: the account is asked again before."""
         self._retired += self._lanes.values()
         self.own = self._make(self._spec)
         self._lanes = {self._own_key: self.own}

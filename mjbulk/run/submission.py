@@ -200,9 +200,9 @@ class Submission:
     def _refused(self, part: Part, refusal: ApiError, size: int) -> list[Part]:
         """Halve a part that was refused as a whole; refuse a row alone. Raises errors that are of no row."""
         context = self._context
-        if context.lists_refused is not None and self._no_such_list(refusal):
+        if context.endurance is not None and self._no_such_list(refusal):
             self._settling.leave(part, f"its lists are not there any more: {refusal}", sent=part.doubt is not None)
-            context.lists_refused()
+            context.account_changed()
             return []
         context.refused_in_a_row += part.size == 1
         for_a_row = refusal.status in (400, 413) and refusal.call == self._sender.carrier and not refusal.lists

@@ -283,6 +283,20 @@ async def test_its_progress_says_what_its_rows_wait_for(world: World) -> None:
         assert ingester.progress.waiting_for is None
 
 
+async def test_a_property_that_is_deleted_costs_the_rows_of_one_chunk(world: World) -> None:
+    """Later rows with it are refused here, and their neighbours go on."""
+    world.emulator.create_property("age", "int")
+    async with world.client() as client, client.ingest(lists=ADD) as ingester:
+        assert (await ingester.put({**who(1), "age": 1})).ok
+        del world.emulator.account("public-key-of-tests").properties["age"]
+        both = asyncio.gather(ingester.put({**who(2), "age": 2}), ingester.put(who(3)))
+        assert [outcome.state for outcome in await both] == ["unknown", "unknown"]
+        good = asyncio.create_task(ingester.put(who(4)))
+        with pytest.raises(mjbulk.OutcomeRejected, match=r"column.unknown"):
+            await ingester.put({**who(5), "age": 5})
+        assert (await good).ok
+
+
 async def test_rows_that_are_being_judged_take_room(world: World) -> None:
     """While Mailjet is away, no more rows are taken than may wait."""
     async with world.client() as client, client.ingest(lists=ADD, max_waiting=5) as ingester:
