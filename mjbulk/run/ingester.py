@@ -267,6 +267,7 @@ class Ingester:
             await self._gathering.stop(self._engine.settings.stop_within)
         finally:
             self._tell_unseen()
+            self._figures.end(self._gathering.taken, self._gathering.lanes)
             await self._close_log(time)
             await ended([others])
 

@@ -257,8 +257,11 @@ async def test_nothing_is_kept_of_rows_that_wait_for_other_lists_at_the_end() ->
         async with World(emulator).client() as client, client.ingest(lists=ADD, linger=0.1) as ingester:
             first = await ingester.send(who(1))
             await asyncio.sleep(1)
+            await ingester.send(who(1))
+            await asyncio.sleep(1)
+            assert ingester.progress.held == 1
             later = [await ingester.send(who(1), lists=lists) for lists in (REMOVE, None, REMOVE)]
             await ingester.aclose()
         assert [future.result().state for future in (first, *later)] == ["unknown", *["not_sent"] * 3]
-        assert not ingester._gathering.waiting
         assert not ingester._gathering._turns._places
+        assert (ingester.progress.unknown, ingester.progress.not_sent, ingester.progress.held) == (1, 4, 0)
