@@ -143,7 +143,7 @@ class Ingester:
         lists go in other chunks. Raises OutcomeRejected if the row is refused here, and UsageError for lists that
         cannot be, or do not exist, or if the ingester is closed. While Mailjet is away the row is taken all the same:
         what would have been raised is its outcome then. Cancelling the future, or the call, withdraws a row that is in
-        no chunk yet.
+        no chunk yet; but not one that has joined the rows of its person that wait for a job to the same lists.
         """
         spec = self._terms(lists)
         if not self._room.is_free:

@@ -221,7 +221,7 @@ async def test_a_row_that_may_go_is_not_passed_by_a_later_one() -> None:
 
 @pytest.mark.parametrize("via", ["json", "csv"])
 async def test_a_list_that_is_deleted_stops_its_own_rows_alone(world: World, via: Any) -> None:
-    """Those on their way are not sent, later ones are refused at once, and the others go on."""
+    """Those that have gathered are not sent, later ones are refused at once, and the others go on."""
     second = world.emulator.create_list("Second").id
     theirs: Any = {second: "addnoforce"}
     async with world.client() as client, client.ingest(lists=ADD, linger=1.0, max_chunks=2, via=via) as ingester:
