@@ -75,7 +75,6 @@ class Ingester:
         """Take no row yet: ``Client.ingest`` makes it, and entering it begins. ``resume_others`` resumes the runs of
         ingesters whose processes have ended.
         """
-        _check_bounds(linger, max_chunks=max_chunks, max_waiting=max_waiting)
         self._home = Home("this ingester")
         self._home.check()
         self._loop = asyncio.get_running_loop()
@@ -310,7 +309,8 @@ class Ingester:
         await ended([run.task for run in runs])
 
 
-def _check_bounds(linger: float, **counts: int) -> None:
+def check_bounds(linger: float, **counts: int) -> None:
+    """Raise UsageError for seconds or counts of an ingester that cannot be."""
     if not fits(NOT_NEGATIVE, linger):
         raise UsageError("linger is a number of seconds")
     for name, count in counts.items():
