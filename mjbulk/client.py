@@ -29,7 +29,7 @@ from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, numbered_source, source_of
 from mjbulk.run.engine import Engine, open_journal
-from mjbulk.run.ingester import Ingester
+from mjbulk.run.ingester import Ingester, check_bounds
 from mjbulk.run.plan import Plan, make_plan
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
@@ -259,6 +259,7 @@ class Client(RunCalls):
         """
         if wrong := set(terms) - set(RunTerms.__annotations__):
             raise UsageError(f"an ingester has no {min(wrong)}=")
+        check_bounds(linger, max_chunks=max_chunks, max_waiting=max_waiting)
         ingester = Ingester(
             self._ready(),
             RunSpec.of(lists, terms),

@@ -58,8 +58,8 @@ class Imports:
         that a tenant may name, each with its usual action; without them any list of the account. ``actions`` are what a
         tenant may ask for. ``create_properties`` says whether columns that are no properties are created; else they
         refuse the upload. ``settings``, ``quota`` and ``hooks`` are those of all clients. ``max_upload`` is in bytes,
-        as a file comes and unpacked. An ended run, its upload and its rejected rows are kept for ``keep`` seconds. Raises
-        UsageError.
+        as a file comes and unpacked. An ended run, its upload and its rejected rows are kept for ``keep`` seconds.
+        Raises UsageError.
         """
         if not callable(tenant) or not callable(credentials_of):
             raise UsageError(

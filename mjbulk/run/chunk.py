@@ -247,7 +247,7 @@ class ChunkInFlight:
         else:
             await self._settling.ended(part, ended, outcome)
             if ended.reply.status.strip().casefold() != "completed":
-                context.engine.account.forget()  # it may have met a property that is not there any more
+                context.account_changed()  # it may have met a property that is not there any more
             context.statuses[ended.reply.status] = context.statuses.get(ended.reply.status, 0) + 1
         finally:
             del self._jobs[part]

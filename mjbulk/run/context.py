@@ -37,6 +37,8 @@ class RunContext:
     """Waits after a failure that is of no row; then the chunk goes on. None: the failure ends the run."""
     statuses: dict[str, int] = field(factory=dict)
     """How many jobs have ended in which status."""
+    account_changed: Callable[[], object] = Factory(lambda self: self.engine.account.forget, takes_self=True)
+    """Is told when lists or properties may not be what they were."""
     refused_in_a_row: int = 0
     """How many rows were refused alone since something was taken."""
     stopping: bool = False

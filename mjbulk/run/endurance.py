@@ -23,6 +23,8 @@ class Endurance:
         """Begin without a failure. ``away`` is called each time that the account could not be asked."""
         self.away = False
         """Whether Mailjet does not answer what is asked of the account, or refuses the keys."""
+        self.trouble: str | None = None
+        """What is waited for, in a sentence."""
         self._tell_away = away
         self._wait = 0.0
         self._turn: object = None
@@ -63,6 +65,7 @@ class Endurance:
 
     async def _endure(self, why: Error, me: object) -> None:
         """Wait after a failure. The first one is warned of; each wait is twice as long as the one before."""
+        self.trouble = str(why)
         if not self._wait:
             _log.warning("rows wait: %s", why)
             self._wait = _FIRST_WAIT / 2
@@ -77,7 +80,7 @@ class Endurance:
     def _over(self) -> None:
         """Hear that something has succeeded: all of them are tried again."""
         if self._wait:
-            self._wait = 0.0
+            self._wait, self.trouble = 0.0, None
             _log.info("rows go again")
             self._pass_on()
 

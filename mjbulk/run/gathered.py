@@ -45,8 +45,9 @@ class Gathered:
 
     def take(self, room: int, size: float) -> Iterator[EncodedRows]:
         """Take out the first rows: at most ``room``, and bodies of ``size`` bytes together; but one row at least."""
-        size -= _FRAME
-        while self._parts and room > 0 and size > 0:
+        size -= min(_FRAME, size / 2)
+        first = True
+        while self._parts and room > 0 and (first or size > 0):
             since, rows = self._parts.popleft()
             ends = list(accumulate(len(row) + _BETWEEN for row in rows.encoded[:room]))
             taken = max(bisect_right(ends, size), 1)
@@ -54,7 +55,7 @@ class Gathered:
                 self._parts.appendleft((since, rows_at(rows, range(taken, len(rows.numbers)))))
                 rows = rows_at(rows, range(taken))
             self._rows -= taken
-            room, size = room - taken, size - ends[taken - 1]
+            room, size, first = room - taken, size - ends[taken - 1], False
             yield rows
             if taken < len(ends):
                 return

@@ -90,7 +90,7 @@ class Gathering:
         self._number = 0
         self._chunk_numbers = count(1)
         self._coming: deque[TakenRow] = deque()
-        self._released: deque[tuple[Lane, EncodedRows]] = deque()
+        self._judging = 0  # rows that are being judged
         self._came, self._passed = asyncio.Event(), asyncio.Event()
         self._flushing = 0
         self._turns = Turns()
@@ -109,6 +109,7 @@ class Gathering:
             spill=self._spill,
             held=SmallValues(self._spill),
             endurance=self.endurance,
+            account_changed=self._ask_again,
         )
         self.lanes = Lanes(spec, self._new_lane, self._context)
         self.scope = self._context.scope
@@ -128,6 +129,11 @@ class Gathering:
         )
         return Lane(spec, reader, pipeline)
 
+    def _ask_again(self) -> None:
+        """Hear that lists or properties may not be what they were: ask for them before new rows go."""
+        self._engine.account.forget()
+        self.lanes.renew()
+
     def _new_chunker(self, rules: Rules) -> Chunker:
         people = PeopleInFlight(_SLOTS, usual=_SLOTS)
         return Chunker(rules, self._context.held, people=people, numbers=self._chunk_numbers)
@@ -137,7 +143,7 @@ class Gathering:
     @property
     def waiting(self) -> int:
         """How many rows are in no chunk that was cut."""
-        return len(self._coming) + len(self._released) + self._turns.waiting + self.lanes.uncut
+        return len(self._coming) + self._judging + self._turns.waiting + self.lanes.uncut
 
     @property
     def left(self) -> int:
@@ -180,8 +186,7 @@ class Gathering:
         row.over = True
         if self._flushing:
             self._passed.set()
-        if row.person is not None and (free := self._turns.leave(row.person)):
-            self._released.extend(free)
+        if row.person is not None and self._turns.leave(row.person):
             self._came.set()
 
     def _withdraw(self, number: int) -> None:
@@ -191,6 +196,8 @@ class Gathering:
         self._let_pass(self.rows.pop(number))
 
     def _reject(self, rejection: Rejection) -> None:
+        if rejection.row not in self.rows:
+            return  # it was rejected, and then the rest of its rows had to be encoded again
         self.ledger.post_rejections([rejection])
         self._count(rejected=1)
 
@@ -214,7 +221,7 @@ class Gathering:
             while True:
                 await self._came.wait()
                 self._came.clear()
-                while self._released or self._coming:
+                while self._turns.any_free or self._coming:
                     self._take_released()
                     await self._judge(self._next())
                     self.leave()
@@ -235,6 +242,7 @@ class Gathering:
         if not some:
             return
         first, lane = min(some), next(iter(some.values())).lane
+        self._judging = len(some)
         try:
             if refusal := await self._is_prepared(lane):
                 self._refuse(some, refusal)
@@ -245,6 +253,7 @@ class Gathering:
                 for rows in await self.endurance.judging(partial(lane.reader.encode, numbered)):
                     self._gather_all(lane, rows)
         finally:
+            self._judging = 0
             self._let_go(some.values())
 
     async def _is_prepared(self, lane: Lane) -> str:
@@ -253,7 +262,7 @@ class Gathering:
             try:
                 await self.endurance.judging(lane.reader.prepare)
             except UsageError as why:
-                return str(why)
+                return why.sentence
             lane.prepared = True
         return ""
 
@@ -284,8 +293,7 @@ class Gathering:
 
     def _take_released(self) -> None:
         """Gather rows that have waited for another lane. They do not linger again."""
-        while self._released:
-            lane, rows = self._released.popleft()
+        for lane, rows in self._turns.release():
             number = rows.numbers[0]
             if self.rows[number].outcome.cancelled():
                 self._withdraw(number)
@@ -380,6 +388,7 @@ class Gathering:
                 self._timer.cancel()
             while self._coming:
                 self._let_go(self._next().values())
+            self._turns.end()
             self._leave_unsent(list(self.rows), self._why())
             self._spill.close()
 

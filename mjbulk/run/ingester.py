@@ -40,6 +40,7 @@ from mjbulk.run.run_log import RunLog
 from mjbulk.run.taken_row import TakenRow
 from mjbulk.tasks import Deadline, Home, Running, ended, finish, keep
 from mjbulk.terms import ListActions, RunSpec
+from mjbulk.validators import NOT_NEGATIVE, POSITIVE_INT, fits
 
 _log = logging.getLogger("mjbulk")
 _CLOSED = "this ingester is closed"
@@ -112,6 +113,8 @@ class Ingester:
             raise UsageError("this ingester was used before: make a new one")
         self._opened = True
         await self._engine.journal.open_run(self._run)
+        if self._state != "new":
+            raise UsageError(_CLOSED)
         self._state = "open"
         self._figures.requests.begin()
         self._gathering.begin()
@@ -124,7 +127,8 @@ class Ingester:
     @property
     def progress(self) -> Progress:
         """A snapshot: rows that were sent so far, by their outcomes."""
-        return self._figures.snapshot(self._gathering.taken, self._gathering.lanes, self._engine.transport.trouble)
+        trouble = self._engine.transport.trouble or self._gathering.endurance.trouble
+        return self._figures.snapshot(self._gathering.taken, self._gathering.lanes, trouble)
 
     # Rows
 
@@ -138,7 +142,7 @@ class Ingester:
         lists go in other chunks. Raises OutcomeRejected if the row is refused here, and UsageError for lists that
         cannot be, or do not exist, or if the ingester is closed. While Mailjet is away the row is taken all the same:
         what would have been raised is its outcome then. Cancelling the future, or the call, withdraws a row that is in
-        no chunk yet.
+        no chunk yet; but not one that has joined the rows of its person that wait for a job to the same lists.
         """
         spec = self._terms(lists)
         if not self._room.is_free:
@@ -262,6 +266,7 @@ class Ingester:
             await self._gathering.stop(self._engine.settings.stop_within)
         finally:
             self._tell_unseen()
+            self._figures.end(self._gathering.taken, self._gathering.lanes)
             await self._close_log(time)
             await ended([others])
 
@@ -302,6 +307,15 @@ class Ingester:
         for run in runs:
             run.halt()
         await ended([run.task for run in runs])
+
+
+def check_bounds(linger: float, **counts: int) -> None:
+    """Raise UsageError for seconds or counts of an ingester that cannot be."""
+    if not fits(NOT_NEGATIVE, linger):
+        raise UsageError("linger is a number of seconds")
+    for name, count in counts.items():
+        if not fits(POSITIVE_INT, count):
+            raise UsageError(f"{name} is a whole number above 0")
 
 
 def _new_run(engine: Engine, spec: RunSpec) -> RunRecord:

@@ -6,6 +6,7 @@ their lists: a chunk with such a row must not be repeated after a lost answer, a
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from attrs import define, evolve, field
 
@@ -37,6 +38,11 @@ class Lane:
     """Whether its lists were found."""
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left in it."""
+        return not (self.rows or self.pipeline.unfinished)
+
+    @property
     def uncut(self) -> int:
         """How many rows are in no chunk that was cut."""
         return len(self.gathered) + self.pipeline.held_rows + self.pipeline.open_rows
@@ -60,13 +66,14 @@ class Lanes:
         self._own_key = _key_of(spec)
         self.own = make(spec)
         self._lanes: dict[Key, Lane] = {self._own_key: self.own}
+        self._retired: list[Lane] = []  # no new rows come there
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
+        return chain(self._lanes.values(), self._retired)
 
     def __len__(self) -> int:
         """Give how many lanes there are."""
-        return len(self._lanes)
+        return len(self._lanes) + len(self._retired)
 
     def terms(self, lists: ListActions | None) -> RunSpec:
         """Give the terms of rows that go to these lists. Raises UsageError for what can be no lists."""
@@ -92,13 +99,18 @@ class Lanes:
             self._lanes[key] = made
         return self._lanes[key]
 
+    def renew(self) -> None:
+        """Have new rows go in new lanes: the account is asked again before."""
+        self._retired += self._lanes.values()
+        self.own = self._make(self._spec)
+        self._lanes = {self._own_key: self.own}
+
     def drop_idle(self) -> None:
         """Forget lanes in which nothing is left."""
-        if len(self._lanes) > 1:
-            idle = [key for key, lane in self._lanes.items() if not (lane.rows or lane.pipeline.unfinished)]
-            for key in idle:
-                if key != self._own_key:
-                    del self._lanes[key]
+        if len(self) > 1:
+            for key in [key for key, lane in self._lanes.items() if lane.is_idle and key != self._own_key]:
+                del self._lanes[key]
+            self._retired = [lane for lane in self._retired if not lane.is_idle]
 
     # All of them together
 

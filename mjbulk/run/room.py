@@ -1,7 +1,6 @@
 """Room for rows: callers wait for it in the order of their calls."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 
@@ -11,7 +10,7 @@ class Room:
     def __init__(self, has_room: Callable[[int], bool]) -> None:
         """Begin with no caller. ``has_room`` says whether there is room beside as many rows as were let in."""
         self._has_room = has_room
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order of their calls
         self._let_in = 0
 
     @property
@@ -24,10 +23,11 @@ class Room:
         if self.is_free:
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         try:
             await turn
         except asyncio.CancelledError:
+            self._waiting.pop(turn, None)
             if turn.done() and not turn.cancelled():
                 self._let_in -= 1
                 self.let_in()
@@ -37,7 +37,8 @@ class Room:
     def let_in(self) -> None:
         """Let as many callers in as there is room for."""
         while self._waiting and self._has_room(self._let_in):
-            turn = self._waiting.popleft()
+            turn = next(iter(self._waiting))
+            del self._waiting[turn]
             if not turn.done():
                 self._let_in += 1
                 turn.set_result(None)

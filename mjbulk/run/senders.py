@@ -18,6 +18,9 @@ from mjbulk.terms import EXCLUSIONS, Action, Resend, RunSpec, harmless_to_retry
 EXCLUDES = b'"IsExcludedFromCampaigns":'
 """What an encoded row has that changes the exclusion list."""
 
+CSV_CARRIER = "POST contactslist/CSVData"
+"""The call that carries the rows on the CSV way."""
+
 
 async def _ignore(*_: object) -> None:
     """Do nothing."""
@@ -87,7 +90,7 @@ class JsonSender:
 class CsvSender:
     """CSVData and csvimport: the text is uploaded, and then imported by its DataID."""
 
-    carrier = "POST contactslist/CSVData"
+    carrier = CSV_CARRIER
 
     def __init__(
         self, engine: Engine, list_id: int, method: str, options: ImportOptions | None, resend: Resend

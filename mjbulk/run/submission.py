@@ -18,7 +18,7 @@ from mjbulk.models import JobRef
 from mjbulk.run.chunk_rows import StoredRows
 from mjbulk.run.context import RunContext
 from mjbulk.run.part import InDoubt, Lost, Part, Parts, Refused, Unsent, Watched
-from mjbulk.run.senders import Passage, Sender
+from mjbulk.run.senders import CSV_CARRIER, Passage, Sender
 from mjbulk.run.settling import Settling
 from mjbulk.spill import Stored
 
@@ -72,7 +72,8 @@ class Submission:
 
     async def submit(self) -> None:
         """Find a job for each part, until the run stops. Raises errors that are of no row: the run halts."""
-        body, pending = self._body, deque(self._parts.without_job())
+        left = self._settling.unposted()
+        body, pending = self._body, deque(part for part in self._parts.without_job() if part in left)
         while body is not None and pending and not self._context.stopping:
             part = pending.popleft()
             data = body.part(part.entries)
@@ -199,6 +200,10 @@ class Submission:
     def _refused(self, part: Part, refusal: ApiError, size: int) -> list[Part]:
         """Halve a part that was refused as a whole; refuse a row alone. Raises errors that are of no row."""
         context = self._context
+        if context.endurance is not None and self._no_such_list(refusal):
+            self._settling.leave(part, f"its lists are not there any more: {refusal}", sent=part.doubt is not None)
+            context.account_changed()
+            return []
         context.refused_in_a_row += part.size == 1
         for_a_row = refusal.status in (400, 413) and refusal.call == self._sender.carrier and not refusal.lists
         if not for_a_row or context.refused_in_a_row > _REFUSED_IN_A_ROW:
@@ -210,6 +215,10 @@ class Submission:
             doubt = None  # the larger body would have been refused for this row
         part.become(Refused(refusal.text or str(refusal), doubt))
         return []
+
+    def _no_such_list(self, refusal: ApiError) -> bool:
+        """Say whether a list of the rows is not there: it stands in the body, or in the path of an upload."""
+        return bool(refusal.lists) or (refusal.status == 404 and refusal.call == CSV_CARRIER)
 
     def _was_reset(self, part: Part, lost: WasReset, size: int) -> list[Part]:
         """Halve a part whose body may be too large. Raises if a row alone is refused a connection like all else."""

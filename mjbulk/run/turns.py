@@ -5,7 +5,7 @@ who has rows without an outcome in another lane waits here, and all later rows o
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
@@ -31,6 +31,12 @@ class Turns:
         self.waiting = 0
         """How many rows wait for another lane."""
         self._places: dict[int, _Place] = {}
+        self._over: deque[int] = deque()  # people whose waiting rows may go
+
+    @property
+    def any_free(self) -> bool:
+        """Whether rows that have waited may go now."""
+        return bool(self._over)
 
     def enter(self, lane: Lane, rows: EncodedRows, people: Sequence[int]) -> EncodedRows | None:
         """Take rows of a lane, with the hashes of their people, and give those that may go now."""
@@ -52,18 +58,34 @@ class Turns:
         left = [at for at in range(len(people)) if at not in set(late)]
         return rows_at(rows, left) if left else None
 
-    def leave(self, person: int) -> Sequence[tuple[Lane, EncodedRows]]:
-        """Hear that a row has its outcome, or was withdrawn, and give the rows that may go now."""
-        place = self._places[person]
+    def end(self) -> None:
+        """Forget all places: no row goes any more."""
+        self._places.clear()
+        self._over.clear()
+        self.waiting = 0
+
+    def leave(self, person: int) -> bool:
+        """Hear that a row has its outcome, or was withdrawn, and say whether others of its person may go now."""
+        place = self._places.get(person)
+        if place is None:  # it is over
+            return False
         place.rows -= 1
         if place.rows:
-            return ()
-        del self._places[person]
-        if not (waiting := place.waiting):
-            return ()
-        lane, free = waiting[0][0], []
-        while waiting and waiting[0][0] is lane:
-            free.append(waiting.popleft())
-        self.waiting -= len(free)
-        self._places[person] = _Place(lane, len(free), waiting or None)
-        return free
+            return False
+        if not place.waiting:
+            del self._places[person]
+            return False
+        self._over.append(person)
+        return True
+
+    def release(self) -> Iterator[tuple[Lane, EncodedRows]]:
+        """Give the rows that may go now. Rows that were entered meanwhile have waited behind them."""
+        while self._over:
+            person = self._over.popleft()
+            waiting = self._places[person].waiting or deque()
+            lane, free = waiting[0][0], []
+            while waiting and waiting[0][0] is lane:
+                free.append(waiting.popleft())
+            self.waiting -= len(free)
+            self._places[person] = _Place(lane, len(free), waiting or None)
+            yield from free

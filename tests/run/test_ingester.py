@@ -254,6 +254,66 @@ async def test_a_column_that_is_no_property_is_remembered_as_such(world: World) 
     assert world.emulator.contacts["a@example.org"].properties == {"shoe": "red"}
 
 
+async def test_a_row_is_rejected_once_however_often_its_neighbours_are_encoded(world: World) -> None:
+    """They have a new property, while Mailjet is away."""
+    away = True
+    async with world.client() as client, client.ingest(lists=ADD) as ingester:
+        await ingester.put(who(1))
+        await asyncio.sleep(100)
+        world.weather(lambda call, _: Fault.answer(503) if away and "contactmetadata" in call else None)
+        bad = {"email": "nobody", "properties": {}}
+        good = {"email": "p2@example.org", "properties": {"fresher": 1}}
+        puts = [asyncio.create_task(ingester.put(row)) for row in (bad, good)]
+        await asyncio.sleep(200)
+        world.emulator.create_property("fresher", "int")
+        away = False
+        refused, outcome = await asyncio.gather(*puts, return_exceptions=True)
+        assert isinstance(refused, mjbulk.OutcomeRejected)
+        assert isinstance(outcome, mjbulk.Outcome)
+        assert (ingester.progress.accepted, ingester.progress.rejected) == (2, 1)
+
+
+async def test_its_progress_says_what_its_rows_wait_for(world: World) -> None:
+    world.emulator.fault("*", Fault.answer(401, b""), times=3)
+    async with world.client() as client, client.ingest(lists=ADD) as ingester:
+        putting = asyncio.create_task(ingester.put(who(1)))
+        await asyncio.sleep(2)
+        assert "401" in (ingester.progress.waiting_for or "")
+        await putting
+        assert ingester.progress.waiting_for is None
+
+
+async def test_a_property_that_is_deleted_costs_the_rows_of_one_chunk(world: World) -> None:
+    """Later rows with it are refused here, and their neighbours go on."""
+    world.emulator.create_property("age", "int")
+    async with world.client() as client, client.ingest(lists=ADD) as ingester:
+        assert (await ingester.put({**who(1), "age": 1})).ok
+        del world.emulator.account("public-key-of-tests").properties["age"]
+        both = asyncio.gather(ingester.put({**who(2), "age": 2}), ingester.put(who(3)))
+        assert [outcome.state for outcome in await both] == ["unknown", "unknown"]
+        good = asyncio.create_task(ingester.put(who(4)))
+        with pytest.raises(mjbulk.OutcomeRejected, match=r"column.unknown"):
+            await ingester.put({**who(5), "age": 5})
+        assert (await good).ok
+
+
+async def test_rows_that_are_being_judged_take_room(world: World) -> None:
+    """While Mailjet is away, no more rows are taken than may wait."""
+    async with world.client() as client, client.ingest(lists=ADD, max_waiting=5) as ingester:
+        await ingester.put(who(0))
+        await asyncio.sleep(100)
+        world.emulator.fault("*", Fault.answer(503), times=20)
+        sending = []
+        for number in range(20):
+            sending.append(asyncio.create_task(ingester.send({**who(number), "shoe": 42})))
+            await asyncio.sleep(0.1)
+        assert ingester.progress.rows == 6
+        refused = await asyncio.gather(*sending, return_exceptions=True)
+        assert all(isinstance(one, mjbulk.OutcomeRejected | asyncio.Future) for one in refused)
+        await ingester.flush()
+        assert ingester.progress.rejected == 20
+
+
 async def test_nothing_is_kept_of_rows_that_have_their_outcomes(world: World) -> None:
     """Whatever it was."""
     async with world.client() as client, client.ingest(lists=ADD) as ingester:

@@ -3,10 +3,11 @@
 import asyncio
 import gc
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support import World
+from support import KEYS, World
 
 import mjbulk
 from mjbulk.testing import Emulator, Knobs
@@ -131,3 +132,26 @@ async def test_a_column_that_is_no_property_costs_no_request_for_each_row(world:
                 await ingester.send(row, lists=lists)  # type: ignore[arg-type]  # both are lists
             await asyncio.sleep(1)
         assert world.emulator.count("GET contactmetadata") <= 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"linger": float("nan")}, {"linger": float("inf")}, {"linger": -1}, {"max_chunks": 0}, {"max_waiting": 2.5}],
+)
+async def test_bounds_that_cannot_be_are_refused(world: World, wrong: Any) -> None:
+    """With some of them no row would ever leave."""
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match=next(iter(wrong))):
+            client.ingest(lists=ADD, **wrong)
+
+
+async def test_a_client_that_closes_while_an_ingester_is_entered(world: World, tmp_path: Path) -> None:
+    """The ingester does not begin."""
+    client = mjbulk.Client(KEYS, world.settings(), journal=tmp_path / "j.db")
+    async with client:
+        ingester = client.ingest(lists=ADD)
+        entering = asyncio.create_task(ingester.__aenter__())
+        await asyncio.sleep(0)
+    with pytest.raises(mjbulk.UsageError, match="closed"):
+        await entering
+    assert ingester._gathering._work is None

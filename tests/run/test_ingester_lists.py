@@ -197,3 +197,71 @@ async def test_a_row_that_changes_the_exclusion_list_goes_beside_the_others(worl
         states = [outcome.state for outcome in outcomes]
         assert states == ["accepted"] * 9 + ["unknown"] + ["accepted"] * 11
     assert world.emulator.contacts["p10@example.org"].properties == {"age": 7}
+
+
+async def test_a_row_that_may_go_is_not_passed_by_a_later_one() -> None:
+    """While rows cannot be judged, the job of the first row ends, behind which the second has waited."""
+    async with Emulator(Knobs(queue_seconds=10.0)) as emulator:
+        emulator.create_property("age", "int")
+        world, away = World(emulator), True
+        async with world.client() as client, client.ingest(lists=ADD, linger=0.1) as ingester:
+            first = await ingester.send(who(1, age=1))
+            await asyncio.sleep(1)
+            await ingester.send(who(1, age=2), lists=REMOVE)
+            emulator.create_property("city", "str")
+            world.weather(lambda call, _: Fault.answer(503) if away and "contactmetadata" in call else None)
+            last = asyncio.create_task(ingester.put(who(1, age=3, city="Graz"), lists=REMOVE))
+            await asyncio.sleep(60)
+            assert first.done()
+            away = False
+            await ingester.flush()
+            assert (await last).ok
+        assert emulator.contacts["p1@example.org"].properties == {"age": 3, "city": "Graz"}
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_a_list_that_is_deleted_stops_its_own_rows_alone(world: World, via: Any) -> None:
+    """Those that have gathered are not sent, later ones are refused at once, and the others go on."""
+    second = world.emulator.create_list("Second").id
+    theirs: Any = {second: "addnoforce"}
+    async with world.client() as client, client.ingest(lists=ADD, linger=1.0, max_chunks=2, via=via) as ingester:
+        assert (await ingester.put(who(1), lists=theirs)).ok
+        sent = [await ingester.send(who(number), lists=theirs) for number in range(2, 5)]
+        world.emulator.account("public-key-of-tests").lists[second].deleted = True
+        for future in sent:
+            with pytest.raises(mjbulk.OutcomeNotSent, match="not there any more"):
+                (await future).raise_for_outcome()
+        for number in range(5, 10):
+            with pytest.raises(mjbulk.UsageError, match=r"no list with the ID 2; nothing was sent$"):
+                await ingester.put(who(number), lists=theirs)
+        assert (await ingester.put(who(10))).ok
+        assert (ingester.progress.accepted, ingester.progress.not_sent) == (2, 8)
+        await asyncio.sleep(1)
+        assert len(ingester._gathering.lanes) == 1
+
+
+async def test_a_list_of_an_ingester_that_is_made_again(world: World) -> None:
+    """Its name means another list then."""
+    first = world.emulator.create_list("News").id
+    async with world.client() as client, client.ingest(lists={"News": "addnoforce"}, linger=0.1) as ingester:
+        assert (await ingester.put(who(1))).ok
+        world.emulator.account("public-key-of-tests").lists[first].deleted = True
+        second = world.emulator.create_list("News").id
+        assert (await ingester.put(who(2))).state == "not_sent"
+        assert (await ingester.put(who(2))).ok
+    assert actions(bodies(world)[-1]) == [(second, "addnoforce")]
+
+
+async def test_nothing_is_kept_of_rows_that_wait_for_other_lists_at_the_end() -> None:
+    async with Emulator(Knobs(queue_seconds=60.0)) as emulator:
+        async with World(emulator).client() as client, client.ingest(lists=ADD, linger=0.1) as ingester:
+            first = await ingester.send(who(1))
+            await asyncio.sleep(1)
+            await ingester.send(who(1))
+            await asyncio.sleep(1)
+            assert ingester.progress.held == 1
+            later = [await ingester.send(who(1), lists=lists) for lists in (REMOVE, None, REMOVE)]
+            await ingester.aclose()
+        assert [future.result().state for future in (first, *later)] == ["unknown", *["not_sent"] * 3]
+        assert not ingester._gathering._turns._places
+        assert (ingester.progress.unknown, ingester.progress.not_sent, ingester.progress.held) == (1, 4, 0)

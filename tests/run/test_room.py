@@ -57,3 +57,12 @@ async def test_a_caller_that_is_cancelled_leaves_its_place(*, let_in_first: bool
     house.door.let_in()
     await settled()
     assert house.entered == [1, 2]
+
+
+async def test_callers_that_give_up_leave_nothing() -> None:
+    """Also where there is never room."""
+    house = House(0)
+    for number in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(house.enter(number), 1)
+    assert not house.door._waiting
