@@ -121,12 +121,18 @@ def _profile_key(profile: str, name: str) -> str:
 
 @discreet
 def profile_settings(profile: str) -> dict[str, Any]:
-    """Give the settings that a profile has. Raises UsageError for an unknown name."""
-    found = {name: value for name, value in _profile(profile).items() if name not in _KEY_NAMES}
+    """Give the settings that a profile has, by their names or by those of the environment. Raises UsageError for an
+    unknown name.
+    """
+    found = {_setting_of(name): value for name, value in _profile(profile).items() if name not in _KEY_NAMES}
     known = {f.name for f in attrs.fields(Settings)} - {"ssl"}
     if unknown := sorted(found.keys() - known):
         raise UsageError(f"profile {profile!r} has no setting {unknown[0]!r}{did_you_mean(unknown[0], known)}")
     return found
+
+
+def _setting_of(variable: str) -> str:
+    return "api_url" if variable == "MJ_API_URL" else variable.removeprefix("MJBULK_").lower()
 
 
 def _setting(name: str, default: _T, read: Callable[[str], _T], *, variable: str = "", **more: Any) -> _T:

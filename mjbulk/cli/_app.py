@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from rich.console import Console
 
 from mjbulk.cli._account import lists, properties
 from mjbulk.cli._check import check
@@ -24,7 +25,6 @@ from mjbulk.cli._source import ACTIONS
 from mjbulk.cli._submit import submit
 from mjbulk.cli._words import sentence_of
 from mjbulk.errors import Error
-from mjbulk.journal.records import mask
 from mjbulk.version import __version__
 
 app = App(
@@ -97,6 +97,7 @@ for _number, (_name, _command) in enumerate(_COMMANDS.items()):
 def run(arguments: Sequence[str]) -> int:
     """Run a command and give its exit status."""
     with guarded() as out:
+        app.console = Console()  # one that was made before has the width of that time
         status = _run(arguments)
         out.flush()
         return _unless_lost(status, out)
@@ -123,6 +124,8 @@ def _parser_sentence(wrong: CycloptsError, arguments: Sequence[str]) -> str:
     """Say what is wrong with the arguments, and where the help is."""
     sentence = " ".join(str(wrong).split())
     if isinstance(wrong, UnusedCliTokensError):
+        from mjbulk.journal.records import mask  # noqa: PLC0415  # help must not wait for the engine
+
         more = ", ".join(repr(mask(word)) for word in wrong.unused_tokens or ())
         sentence = f"There are more arguments than this command takes: {more}."
     if "for --action" in sentence:

@@ -102,8 +102,11 @@ _UNSENT = "; nothing was sent"
 _SHOWN_BY = {
     "this account has no list": ": mjbulk lists shows them",
     "the journal has no run": ": mjbulk runs shows them",
+    "no API key": "; mjbulk help profiles shows its form",
+    "a profile is in a TOML file": "; mjbulk help profiles shows its form",
+    "the file that MJBULK_CONFIG names": "; mjbulk help profiles shows its form",
 }
-"""Where the things are shown of which one was not found, by how the sentence begins."""
+"""Where it is shown what there is, or what it should be, by how the sentence begins."""
 
 
 def sentence_of(error: Error, *, sends: bool = True) -> str:
