@@ -1,7 +1,7 @@
 """Requests that were sent to the real API, and what it answered, as mailjet-gem recorded them.
 
-The cassettes are those of github.com/mailjet/mailjet-gem at dd22b912, in its folder spec/cassettes. Each row has the name
-and the day of one. Only what was asked and what came back stands here; IDs, addresses of lists and times may be any.
+The cassettes are those of github.com/mailjet/mailjet-gem at dd22b912, in its folder spec/cassettes. Each row has the
+name and the day of one. Only what was asked and what came back stands here; IDs, addresses of lists, times may be any.
 """
 
 import re
