@@ -197,10 +197,11 @@ def test_tests_of_users(tmp_path: Path) -> None:
 (PASTED,) = (code for name, code in CODE if name == "README" and "def test_" in code)
 
 
-def test_the_example_as_it_is_pasted(tmp_path: Path) -> None:
+def test_the_example_as_it_is_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the README needs no plugin of pytest; that it does not mind one is seen below."""
     (tmp_path / "test_pasted.py").write_text(PASTED)
-    ended = run(*BARE, "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:xdist", "test_pasted.py", cwd=tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    ended = run(*BARE, "-p", "mjbulk", "test_pasted.py", cwd=tmp_path)
     assert (ended.returncode, "1 passed" in ended.stdout) == (0, True), ended.stdout
 
 
@@ -226,15 +227,18 @@ SCOPES = ("function", "class", "module", "package", "session")
 MARKS = [*(f'asyncio(loop_scope="{scope}")' for scope in SCOPES), "anyio"]
 
 
-def test_the_fixture_in_async_tests(tmp_path: Path) -> None:
+def test_the_fixture_in_async_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It works in each loop scope of pytest-asyncio, under the plugin of anyio, and with workers of xdist."""
     for number, mark in enumerate(MARKS):
         (tmp_path / f"test_{number}.py").write_text(ASYNC.format(mark=f"pytestmark = pytest.mark.{mark}"))
     (tmp_path / "test_pasted.py").write_text(PASTED)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # each worker would import all that is installed here
     scopes = [f"test_{number}.py" for number in range(len(SCOPES))]
-    ended = run(*BARE, "-n", "2", "test_pasted.py", *scopes, cwd=tmp_path)
+    plugins = ["-p", "mjbulk", "-p", "asyncio", "-p", "xdist", "-n", "2"]
+    ended = run(*BARE, *plugins, "test_pasted.py", *scopes, cwd=tmp_path)
     assert (ended.returncode, "11 passed" in ended.stdout) == (0, True), ended.stdout
-    ended = run(*BARE, "-p", "no:asyncio", "-p", "no:xdist", f"test_{len(SCOPES)}.py", cwd=tmp_path)
+    plugins = ["-p", "mjbulk", "-p", "anyio"]
+    ended = run(*BARE, *plugins, f"test_{len(SCOPES)}.py", cwd=tmp_path)
     assert (ended.returncode, "2 passed" in ended.stdout) == (0, True), ended.stdout
 
 
