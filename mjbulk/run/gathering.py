@@ -199,6 +199,7 @@ class Gathering:
         if rejection.row not in self.rows:
             return  # it was rejected, and then the rest of its rows had to be encoded again
         self.ledger.post_rejections([rejection])
+        self._events.warn_of_column(rejection.code)
         self._count(rejected=1)
 
     def _count(self, *, rejected: int = 0, not_sent: int = 0) -> None:

@@ -124,6 +124,19 @@ async def test_it_waits_for_room() -> None:
         assert ingester.progress.accepted == 20
 
 
+async def test_a_fault_of_the_program_is_a_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Rows whose column is no property are rejected to their callers; the log says so once, and names nothing."""
+    with caplog.at_level(logging.WARNING, "mjbulk"):
+        async with world.client() as client, client.ingest(lists=ADD) as ingester:
+            for number in range(3):
+                with pytest.raises(mjbulk.OutcomeRejected):
+                    await ingester.put({"email": f"p{number}@example.org", "secret column": 1})
+            with pytest.raises(mjbulk.OutcomeRejected):
+                await ingester.put({"email": "no address"})
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["rows of an ingester are rejected: column.unknown; their outcomes name the column"]
+
+
 async def test_wrong_keys_are_waited_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """With one warning; the rows are taken, and lost is none."""
     world.emulator.fault("*", Fault.answer(401, b""), times=6)

@@ -20,7 +20,9 @@ from mjbulk.journal.sql import SqlJournal
 from mjbulk.models import COUNT_NAMES
 from mjbulk.testing import Fault
 
-GUIDE = (Path(mjbulk.__file__).parent / "guides" / "operations.md").read_text(encoding="utf-8")
+GUIDE = (
+    (Path(mjbulk.__file__).parent / "guides" / "operations.md").read_text(encoding="utf-8").partition("\n## Events")[2]
+)
 TABLE = {
     name: (set(re.findall(r"\w+", always)), set(re.findall(r"\w+", sometimes)))
     for name, always, sometimes in re.findall(r"^\| `([a-z.]+)` \| `([^|]*)` \|([^|]*)\| .+ \|$", GUIDE, re.MULTILINE)
