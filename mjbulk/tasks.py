@@ -126,6 +126,21 @@ class Home:
             raise UsageError(f"{self._what} belongs to another event loop: use it and close it there")
 
 
+class Alarm:
+    """Has a function called once, at a time of the event loop. Mutable state: that time."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        """Set no time yet."""
+        self._call = call
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, when: float | None) -> None:
+        """Set another time in place of the one that was set; None for none."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = None if when is None else asyncio.get_running_loop().call_at(when, self._call)
+
+
 class Deadline:
     """The end of a time in which several steps have to be done."""
 

@@ -49,7 +49,7 @@ from mjbulk.run.senders import EXCLUDES
 from mjbulk.run.taken_row import TakenRow
 from mjbulk.run.turns import Turns
 from mjbulk.spill import SmallValues, Spill
-from mjbulk.tasks import Running, ended, keep
+from mjbulk.tasks import Alarm, Running, ended, keep
 from mjbulk.terms import RunSpec
 
 _SLOTS = 1 << 13
@@ -92,9 +92,9 @@ class Gathering:
         self._coming: deque[TakenRow] = deque()
         self._judging = 0  # rows that are being judged
         self._came, self._passed = asyncio.Event(), asyncio.Event()
-        self._flushing = 0
-        self._turns = Turns()
-        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = self._feeds = 0
+        self.turns = Turns()
+        self._alarm = Alarm(self.leave)
         self._work: Running[None] | None = None
         self.ledger = OutcomeLedger(self._settle)
         self._spill = Spill(engine.settings.spool_dir)
@@ -143,7 +143,7 @@ class Gathering:
     @property
     def waiting(self) -> int:
         """How many rows are in no chunk that was cut."""
-        return len(self._coming) + self._judging + self._turns.waiting + self.lanes.uncut
+        return len(self._coming) + self._judging + self.turns.waiting + self.lanes.uncut
 
     @property
     def left(self) -> int:
@@ -186,7 +186,7 @@ class Gathering:
         row.over = True
         if self._flushing:
             self._passed.set()
-        if row.person is not None and self._turns.leave(row.person):
+        if row.person is not None and self.turns.leave(row.person):
             self._came.set()
 
     def _withdraw(self, number: int) -> None:
@@ -222,7 +222,7 @@ class Gathering:
             while True:
                 await self._came.wait()
                 self._came.clear()
-                while self._turns.any_free or self._coming:
+                while self.turns.any_free or self._coming:
                     self._take_released()
                     await self._judge(self._next())
                     self.leave()
@@ -289,12 +289,12 @@ class Gathering:
         people = list(map(hash, keys_of(rows.addresses)))
         for number, person in zip(rows.numbers, people, strict=True):
             self.rows[number].person = person
-        if (free := self._turns.enter(lane, rows, people)) is not None:
+        if (free := self.turns.enter(lane, rows, people)) is not None:
             lane.gathered.add(free, self._loop.time())
 
     def _take_released(self) -> None:
         """Gather rows that have waited for another lane. They do not linger again."""
-        for lane, rows in self._turns.release():
+        for lane, rows in self.turns.release():
             number = rows.numbers[0]
             if self.rows[number].outcome.cancelled():
                 self._withdraw(number)
@@ -342,11 +342,15 @@ class Gathering:
 
     def _feed(self, lane: Lane) -> None:
         """Put as many rows through the chunker as a chunk has room for."""
-        opened = lane.pipeline.open_rows
+        opened, self._feeds = lane.pipeline.open_rows, self._feeds + 1
         size = self._context.learned.next / (2 if opened else 1)
         for some in lane.gathered.take(self._most - opened, size):
-            if left := self._without_withdrawn(some):
+            left = self._without_withdrawn(some)
+            if left and (left := self.turns.feed(left, self._people_of(left), lane, self._feeds)):
                 lane.pipeline.add(left, lane.reader.rules, lane.reader.sender)
+
+    def _people_of(self, rows: EncodedRows) -> list[int]:
+        return [self.rows[number].person or 0 for number in rows.numbers]
 
     def _without_withdrawn(self, rows: EncodedRows) -> EncodedRows | None:
         """Leave out rows whose futures were cancelled: they are in no chunk yet."""
@@ -359,12 +363,8 @@ class Gathering:
         return rows_at(rows, kept) if kept else None
 
     def _schedule(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         since = min((lane.gathered.since for lane in self.lanes if lane.gathered), default=None)
-        if since is not None and self._may_cut():
-            self._timer = self._loop.call_at(since + self._linger, self.leave)
+        self._alarm.set(None if since is None or not self._may_cut() else since + self._linger)
 
     def _chunk_ended(self) -> None:
         """Hear that a chunk has ended: rows that waited for it are let go before anything leaves."""
@@ -385,11 +385,10 @@ class Gathering:
                 await ended([self._work])
             await ended([keep(lane.pipeline.stop(within)) for lane in self.lanes])
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._alarm.set(None)
             while self._coming:
                 self._let_go(self._next().values())
-            self._turns.end()
+            self.turns.end()
             self._leave_unsent(list(self.rows), self._why())
             self._spill.close()
 

@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, Self
 
+from attrs import evolve
+
 from mjbulk.discreet import discreet
 from mjbulk.errors import Error, JournalError, OutcomeRejected, UsageError
 from mjbulk.journal.history import History
@@ -128,7 +130,8 @@ class Ingester:
     def progress(self) -> Progress:
         """A snapshot: rows that were sent so far, by their outcomes."""
         trouble = self._engine.transport.trouble or self._gathering.endurance.trouble
-        return self._figures.snapshot(self._gathering.taken, self._gathering.lanes, trouble)
+        snapshot = self._figures.snapshot(self._gathering.taken, self._gathering.lanes, trouble)
+        return evolve(snapshot, held=snapshot.held + self._gathering.turns.waiting)
 
     # Rows
 
@@ -142,7 +145,7 @@ class Ingester:
         lists go in other chunks. Raises OutcomeRejected if the row is refused here, and UsageError for lists that
         cannot be, or do not exist, or if the ingester is closed. While Mailjet is away the row is taken all the same:
         what would have been raised is its outcome then. Cancelling the future, or the call, withdraws a row that is in
-        no chunk yet; but not one that has joined the rows of its person that wait for a job to the same lists.
+        no chunk yet.
         """
         spec = self._terms(lists)
         if not self._room.is_free:

@@ -1,7 +1,8 @@
 """Whose turn it is: rows of one person go in the order in which they came, also where they go to different lists.
 
-Rows of one lane keep their order by themselves: they are merged, or held (`mjbulk.chunks.chunker`). A row of a person
-who has rows without an outcome in another lane waits here, and all later rows of the person behind it.
+Rows of one lane that are in no chunk go together, and are merged there. A row of a person who has rows in a chunk, or
+in another lane, waits here until these have their outcomes, and all later rows of the person behind it. Here it can be
+withdrawn: the chunker, which could hold it as well, merges what it holds.
 """
 
 from collections import deque
@@ -20,6 +21,8 @@ class _Place:
 
     lane: Lane
     rows: int = 1
+    feed: int = 0
+    """Which feed has given rows of the person to a chunk; 0 for none."""
     waiting: "deque[tuple[Lane, EncodedRows]] | None" = field(default=None, repr=False)
 
 
@@ -29,7 +32,7 @@ class Turns:
     def __init__(self) -> None:
         """Begin with nobody."""
         self.waiting = 0
-        """How many rows wait for another lane."""
+        """How many rows wait for others of their person."""
         self._places: dict[int, _Place] = {}
         self._over: deque[int] = deque()  # people whose waiting rows may go
 
@@ -46,16 +49,39 @@ class Turns:
             place = places.get(person)
             if place is None:
                 places[person] = _Place(lane)
-            elif place.lane is lane and place.waiting is None:
+            elif place.lane is lane and place.waiting is None and not place.feed:
                 place.rows += 1
             else:
                 place.waiting = place.waiting or deque()
                 place.waiting.append((lane, rows_at(rows, [at])))
                 late.append(at)
+        return self._without(rows, late)
+
+    def feed(self, rows: EncodedRows, people: Sequence[int], lane: Lane, feed: int) -> EncodedRows | None:
+        """Hear that rows are given to a chunk, and give those that may go: of a person who was in an earlier feed of
+        the lane they wait, before those that wait already.
+        """
+        late: list[int] = []
+        for at, person in enumerate(people):
+            place = self._places[person]
+            if place.feed in (0, feed):
+                place.feed = feed
+            else:
+                late.append(at)
+        for at in reversed(late):
+            place = self._places[people[at]]
+            place.rows -= 1
+            place.waiting = place.waiting or deque()
+            place.waiting.appendleft((lane, rows_at(rows, [at])))
+        return self._without(rows, late)
+
+    def _without(self, rows: EncodedRows, late: Sequence[int]) -> EncodedRows | None:
+        """Leave out rows that wait."""
         if not late:
             return rows
         self.waiting += len(late)
-        left = [at for at in range(len(people)) if at not in set(late)]
+        waits = set(late)
+        left = [at for at in range(len(rows.numbers)) if at not in waits]
         return rows_at(rows, left) if left else None
 
     def end(self) -> None:
@@ -87,5 +113,5 @@ class Turns:
             while waiting and waiting[0][0] is lane:
                 free.append(waiting.popleft())
             self.waiting -= len(free)
-            self._places[person] = _Place(lane, len(free), waiting or None)
+            self._places[person] = _Place(lane, len(free), waiting=waiting or None)
             yield from free

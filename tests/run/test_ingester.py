@@ -337,7 +337,7 @@ async def test_nothing_is_kept_of_rows_that_have_their_outcomes(world: World) ->
         await ingester.flush()
         gathering = ingester._gathering
         assert not gathering.rows
-        assert not gathering._turns._places
+        assert not gathering.turns._places
         assert not gathering.ledger.jobs
         assert not gathering.ledger.unsettled
         assert not len(gathering.ledger.rejections)

@@ -139,6 +139,42 @@ async def test_a_row_that_waits_for_other_lists_can_be_withdrawn() -> None:
         assert ingester.progress.not_sent == 1
 
 
+async def test_a_row_that_waits_for_its_persons_job_can_be_withdrawn() -> None:
+    """Others of the person are merged, and go when the job has ended."""
+    async with Emulator(Knobs(queue_seconds=60.0)) as emulator:
+        world = World(emulator)
+        emulator.create_property("city", "str")
+        async with world.client() as client, client.ingest(lists=ADD, linger=0.1) as ingester:
+            first = await ingester.send(who(1))
+            await asyncio.sleep(1)
+            rows = [await ingester.send(who(1, name=f"Ann {number}", city=f"city {number}")) for number in range(3)]
+            assert ingester.progress.held == 3
+            rows[2].cancel()
+            await ingester.flush()
+            assert [(await row).state for row in (first, *rows[:2])] == ["accepted", "superseded", "accepted"]
+            assert (ingester.progress.not_sent, ingester.progress.held) == (1, 0)
+    assert [len(body["Contacts"]) for body in bodies(world)] == [1, 1]
+    assert bodies(world)[1]["Contacts"][0]["Name"] == "Ann 1"
+
+
+async def test_a_row_that_came_before_its_person_was_sent_can_be_withdrawn() -> None:
+    """It did not fit into the chunk with the first one. Those behind it keep their order."""
+    async with Emulator(Knobs(queue_seconds=60.0)) as emulator:
+        world = World(emulator)
+        async with world.client(chunk_rows=5) as client, client.ingest(lists=ADD, linger=0.1) as ingester:
+            numbers = [0, 1, 2, 3, 4, 0, 5, 0]
+            rows = [asyncio.ensure_future(ingester.put(who(n, name=f"{at}"))) for at, n in enumerate(numbers)]
+            await asyncio.sleep(1)
+            late = await ingester.send(who(0, name="late"))
+            rows[5].cancel()
+            await ingester.flush()
+            assert (await late).ok
+            assert (await rows[7]).ok
+            assert ingester.progress.not_sent == 1
+    names = [one["Name"] for body in bodies(world) for one in body["Contacts"] if one["Email"] == who(0)["email"]]
+    assert names == ["0", "late"]
+
+
 async def test_limits_hold_for_all_lists_together() -> None:
     """``max_chunks`` and ``max_waiting``: no more chunks are in flight, and no more rows wait; lanes go when idle."""
     async with Emulator(Knobs(queue_seconds=30.0)) as emulator:
@@ -166,7 +202,7 @@ async def test_limits_hold_for_all_lists_together() -> None:
             assert all(outcome.ok for outcome in putting.result())
             assert most <= 3
             assert len(gathering.lanes) == 1
-            assert not gathering._turns._places
+            assert not gathering.turns._places
         assert Counter(who for body in bodies(world) for who in people(body)).keys() == {
             f"p{n}@example.org" for n in range(70)
         }
@@ -263,5 +299,5 @@ async def test_nothing_is_kept_of_rows_that_wait_for_other_lists_at_the_end() ->
             later = [await ingester.send(who(1), lists=lists) for lists in (REMOVE, None, REMOVE)]
             await ingester.aclose()
         assert [future.result().state for future in (first, *later)] == ["unknown", *["not_sent"] * 3]
-        assert not ingester._gathering._turns._places
+        assert not ingester._gathering.turns._places
         assert (ingester.progress.unknown, ingester.progress.not_sent, ingester.progress.held) == (1, 4, 0)
