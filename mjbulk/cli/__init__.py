@@ -1,7 +1,8 @@
 """The command line: it turns arguments into calls of `Client`, and does nothing else.
 
 Exit status: 0 every row was accepted or superseded; 1 settled, and some rows were rejected; 2 wrong usage,
-configuration or input, refused before anything was sent; 3 not complete: unknown or unsent rows, interrupted, halted.
+configuration or input, refused before anything was sent; 3 not complete (unknown or unsent rows, interrupted, halted),
+or the result could not be written.
 """
 
 import sys

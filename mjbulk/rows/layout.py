@@ -282,13 +282,10 @@ _MISREAD_BOM = "ï»¿"
 def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules) -> tuple[Column, ...]:
     columns = []
     seen: set[str] = set()
-    defined = [(index, source, target, _defined(target, rules.properties)) for index, source, target in chosen]
-    unknown = [(source, target) for _, source, target, known in defined if known is None]
-    if unknown:
-        raise _no_property(unknown, rules)
-    for index, source, _, known in defined:
-        if known is None:  # refused above
-            continue
+    defined = [(index, source, known) for index, source, target in chosen if (known := _defined(target, rules))]
+    if len(defined) < len(chosen):
+        raise _no_property([(source, target) for _, source, target in chosen if not _defined(target, rules)], rules)
+    for index, source, known in defined:
         if known.namespace.casefold() != "static":
             raise ColumnFault(
                 "column.not_static",
@@ -315,8 +312,10 @@ def _no_property(unknown: Sequence[tuple[str, str]], rules: ColumnRules) -> Colu
 _CREATE = "; create_properties=True creates what is missing, columns= picks the columns to take"
 
 
-def _defined(name: str, properties: Mapping[str, Property] | None) -> Property | None:
-    return Property(id=0, name=name, datatype="any") if properties is None else properties.get(name.casefold())
+def _defined(name: str, rules: ColumnRules) -> Property | None:
+    if rules.properties is None:
+        return Property(id=0, name=name, datatype="any")
+    return rules.properties.get(name.casefold())
 
 
 def missing_columns(names: Sequence[str], columns: Mapping[str, str] | None) -> list[str]:

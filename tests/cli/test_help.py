@@ -4,6 +4,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -77,6 +78,9 @@ def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "mjbulk", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"mjbulk {mjbulk.__version__}\n"
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", mjbulk.__version__)
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" in project["project"]["dynamic"]
+    assert project["tool"]["hatch"]["version"]["path"] == "mjbulk/version.py"
     with contextlib.suppress(metadata.PackageNotFoundError):  # as in a source tree
         assert metadata.version("mjbulk") == mjbulk.__version__
 

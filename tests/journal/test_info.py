@@ -105,3 +105,14 @@ def test_nothing_is_in_doubt_on_the_csv_way_before_it_was_uploaded() -> None:
     """It was not sent, whatever was intended."""
     assert facts(IN_DOUBT, csv=True).counts() == Counts(rows=3, not_sent=3)
     assert facts(UPLOADED, csv=True).counts() == facts(IN_DOUBT).counts() == Counts(rows=3, unknown=3)
+
+
+def test_what_a_run_does_and_with_which_file() -> None:
+    """In words, for people; as plain data for JSON."""
+    lists = RunInfo(run_id="r", state="settled", lists=((42, "addnoforce"), ("news", "unsub")), source="/a/b/c.csv")
+    assert (lists.action, lists.name) == ("addnoforce 42, unsub news", "c.csv")
+    assert lists.as_dict()["lists"] == [[42, "addnoforce"], ["news", "unsub"]]
+    excluded = [RunInfo(run_id="r", state="settled", excluded=way) for way in (True, False, None)]
+    assert [info.action for info in excluded] == ["exclude", "include", "no list"]
+    assert RunInfo(run_id="r", state="settled", source="C:\\data\\c.csv").name == "c.csv"
+    assert (excluded[0].name, excluded[0].as_dict()["lists"]) == ("", None)
