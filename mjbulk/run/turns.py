@@ -23,6 +23,8 @@ class _Place:
     rows: int = 1
     feed: int = 0
     """Which feed has given rows of the person to a chunk; 0 for none."""
+    returned: int = 0
+    """How many of those that wait came back from a feed: they came before the others."""
     waiting: "deque[tuple[Lane, EncodedRows]] | None" = field(default=None, repr=False)
 
 
@@ -68,11 +70,10 @@ class Turns:
                 place.feed = feed
             else:
                 late.append(at)
-        for at in reversed(late):
-            place = self._places[people[at]]
-            place.rows -= 1
-            place.waiting = place.waiting or deque()
-            place.waiting.appendleft((lane, rows_at(rows, [at])))
+                place.rows -= 1
+                place.waiting = place.waiting or deque()
+                place.waiting.insert(place.returned, (lane, rows_at(rows, [at])))
+                place.returned += 1
         return self._without(rows, late)
 
     def _without(self, rows: EncodedRows, late: Sequence[int]) -> EncodedRows | None:
