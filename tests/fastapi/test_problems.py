@@ -36,7 +36,7 @@ async def test_what_is_said_of_a_column(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("query", ["?colums=email", "?timezon=UTC", "?Columns=email"])
 async def test_a_misspelled_parameter_is_refused(tmp_path: Path, query: str) -> None:
-    """Else a column would be sent that nobody wants to send. What is not like one of ours is the application's."""
+    """Else a column would be sent by mistake. What is not like one of ours is the application's."""
     async with site(tmp_path) as it:
         refused = await it.upload(GOOD, query)
         assert (refused.status, refused.problem["code"]) == (422, "request")

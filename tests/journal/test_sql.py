@@ -132,7 +132,8 @@ async def test_the_books_of_runs(database: Database) -> None:
         assert (first.rows, first.accepted, first.rejected) == (11, 10, 1)
         assert second.as_dict() == {
             "run_id": "r", "partition": None, "state": "running", "complete": False, "cause": None,
-            "created": "2026-11-23", "ingester": False, "rows": 31, "accepted": 10, "rejected": 1,
+            "created": "2026-11-23", "ingester": False, "seconds": 0.0, "lists": None, "excluded": None, "source": None,
+            "rows": 31, "accepted": 10, "rejected": 1,
             "superseded": 0, "unknown": 10, "not_sent": 10,
         }  # fmt: skip
         await journal.release(old)

@@ -35,10 +35,10 @@ def crash(*commands: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(900)
 def test_a_run_that_is_killed_at_each_of_its_points() -> None:
-    """Before and after each write, commit and send, and within answers: every other point with each policy."""
-    every = "--every 2 --kinds json:addnoforce"
+    """Before and after each write, commit and send, and within answers: every third point with each policy."""
+    every = "--every 3 --kinds json:addnoforce"
     done = crash(f"--resend safe {every}", f"--resend never --first 1 {every}")
-    assert min(result["crashes"] for result in done) >= 60
+    assert min(result["crashes"] for result in done) >= 40
     for result in done:
         assert {"journal.writing", "journal.written", "commit"} <= result["where"].keys()
         assert sum("within an answer" in where for where in result["where"]) == 3
@@ -47,33 +47,33 @@ def test_a_run_that_is_killed_at_each_of_its_points() -> None:
 @pytest.mark.timeout(900)
 def test_runs_of_other_kinds_that_are_killed() -> None:
     """As CSV, with an action that is not sent twice, and one chunk at a time."""
-    some = f"--every 18 --kinds {' '.join(OTHERS)}"
+    some = f"--every 27 --kinds {' '.join(OTHERS)}"
     done = crash(f"--resend safe {some}", f"--resend never --first 2 {some}")
-    assert min(result["crashes"] for result in done) >= 25
+    assert min(result["crashes"] for result in done) >= 16
 
 
 @pytest.mark.timeout(900)
 def test_runs_in_which_people_recur_that_are_killed() -> None:
     """One person in a hundred, three rows in ten, somebody in every chunk, and others: on both ways, all actions."""
-    some = f"--every 60 --kinds {' '.join(RECURRING)}"
+    some = f"--every 90 --kinds {' '.join(RECURRING)}"
     done = crash(f"--resend safe {some}", f"--resend never --first 12 {some}")
-    assert min(result["crashes"] for result in done) >= 16
+    assert min(result["crashes"] for result in done) >= 10
 
 
 @pytest.mark.timeout(900)
 def test_runs_that_are_killed_again_while_they_go_on() -> None:
     """Twice or three times, at random points; rows, actions and settings are random as well."""
-    done = crash("--seeds 25", "--seeds 25 --first 25")
-    assert sum(result["twice"] for result in done) >= 30
+    done = crash("--seeds 14", "--seeds 14 --first 25")
+    assert sum(result["twice"] for result in done) >= 16
 
 
 @pytest.mark.timeout(900)
 def test_runs_in_postgresql_that_are_killed(postgres: Postgres) -> None:
     """Once or again while they go on, all of them in one database."""
-    some = "--every 36 --kinds json:addnoforce:third:90 csv:addforce:everywhere"
+    some = "--every 54 --kinds json:addnoforce:third:90 csv:addforce:everywhere"
     urls = [postgres.url(postgres.create_database()) for _ in range(2)]
     done = crash(
-        f"--resend safe {some} --seeds 6 --journal {urls[0]}",
-        f"--resend never --first 7 {some} --seeds 6 --journal {urls[1]}",
+        f"--resend safe {some} --seeds 3 --journal {urls[0]}",
+        f"--resend never --first 7 {some} --seeds 3 --journal {urls[1]}",
     )
-    assert min(result["crashes"] for result in done) >= 15
+    assert min(result["crashes"] for result in done) >= 9
