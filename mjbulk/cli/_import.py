@@ -13,7 +13,7 @@ from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, cl
 from mjbulk.cli._output import OUTPUT, said_all, say, tell
 from mjbulk.cli._plan import make_plan
 from mjbulk.cli._progress import ReportEvery, check_every, shown
-from mjbulk.cli._rejects import Rejects, check_rejects, tell_unwritten
+from mjbulk.cli._rejects import Rejects, check_rejects, keep, tell_unwritten
 from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
 from mjbulk.errors import ImportHalted
 
@@ -80,6 +80,8 @@ async def run_to_its_end(run: "ImportRun", every: float) -> "Report":
 def finish(report: "Report", rejects: str | None, *, as_json: bool, go_on: GoOn | None) -> int:
     """Write the report, which may be partial, and give the exit status; ``go_on`` goes on with the run."""
     status = status_of_report(report)
+    if rejects is not None and report.stored and keep(rejects):
+        rejects = None
     if rejects is not None:
         try:
             report.write_rejections(rejects)
