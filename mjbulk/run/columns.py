@@ -20,6 +20,7 @@ from mjbulk.rows.layout import (
     check_unnamed,
     flatten,
     layout_of,
+    may_create,
     missing_columns,
     property_names,
     refuse_columns,
@@ -119,6 +120,7 @@ class Columns:
     def _rules_with(self, missing: Iterable[str]) -> ColumnRules:
         """Give the rules as they are once some properties were created."""
         made = {name.casefold(): Property(id=0, name=name, datatype=self._type_of(name)) for name in missing}
+        made = {name: one for name, one in made.items() if may_create(name, self._rules)}
         return evolve(self._rules, properties={**self._properties, **made})
 
     async def layout(self, names: tuple[str, ...]) -> Layout:

@@ -40,6 +40,23 @@ async def test_a_plan_names_properties_that_are_missing(world: World, via: Any) 
     assert creating.requests == plan.requests + 1
 
 
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("column", ["name", "NAME"])
+async def test_the_csv_way_makes_no_property_of_a_name(world: World, column: str, create: bool) -> None:
+    """It would be there for good, and would not be the contact's name; one that is there is set."""
+    how: dict[str, Any] = {"lists": ADD, "via": "csv", "create_properties": create}
+    rows = [{"email": "a@example.org", column: "Ann"}]
+    async with world.client() as client:
+        for call in (client.plan_import, client.import_contacts):
+            with pytest.raises(mjbulk.UsageError, match="the CSV way cannot set a contact's name") as caught:
+                await call(rows, **how)
+            assert (caught.value.kind, caught.value.column) == ("column.not_sendable", column)
+        assert "name" not in [one.name.casefold() async for one in client.properties()]
+    world.emulator.create_property("name")
+    async with world.client() as client:
+        assert (await client.import_contacts(rows, **how)).accepted == 1
+
+
 async def test_a_source_that_can_be_read_only_once_is_refused(world: World) -> None:
     """A plan would use up what the import needs."""
 
