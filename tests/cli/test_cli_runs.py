@@ -319,6 +319,33 @@ def test_a_journal_replaces_no_file_that_has_more(
     assert other.exists()
 
 
+def test_an_unfinished_import_that_is_repeated_is_told(
+    mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output, shown: Shown
+) -> None:
+    """Without a --run-id the same command is another run, and says so, quiet or not; other files and lists do not."""
+    mailjet.emulator.fault(POST, Fault.answer(403, "{}"), times=1)
+    assert main(["import", file, *TO_LIST]) == 3
+    (run_id,) = [run["run_id"] for run in shown("--state", "resumable")]
+    other = tmp_path / "other.csv"
+    other.write_text("email\na@example.org\n")
+    said = f"run {run_id} of this file was not finished: mjbulk resume {run_id} continues it; this is another run"
+    for words, told in (
+        ([str(other), *TO_LIST], False),
+        ([file, "--no-list"], False),
+        ([file, *TO_LIST, "--run-id", "named"], False),
+        ([file, *TO_LIST, "--no-journal"], False),
+        ([file, *TO_LIST, "-q"], True),
+    ):
+        capsys.readouterr()
+        assert main(["import", *words]) in (0, 1)
+        assert (said in capsys.readouterr().err) is told, words
+    assert len(shown()) == 5
+    assert main(["resume", run_id]) == 1
+    capsys.readouterr()
+    assert main(["import", file, *TO_LIST]) == 1
+    assert "not finished" not in capsys.readouterr().err
+
+
 def test_old_runs_are_forgotten(mailjet: Mailjet, file: str, shown: Shown, capsys: Output) -> None:
     """By their age; a dry run forgets nothing."""
     for name in ("one", "two"):

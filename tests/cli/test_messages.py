@@ -56,7 +56,7 @@ CREATE = "--create-properties"
     [
         ("email;city\na@example.org;Graz\n", [], "'email;city', is one cell with ';' in it: say --delimiter ';'"),
         ("email\tcity\na@example.org\tGraz\n", [], r"say --delimiter '\t'"),
-        ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email takes that"),
+        ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email,Ort takes that"),
         ("id,Ort\n7,Graz\n", [], "but 'id', 'Ort': --columns can name the one that it is; --header-row says in"),
         ("Notes\nemail,city\na@example.org,Graz\n", [], "--header-row"),
         ("a@example.org,Graz\n", [], "an address stands where the names of the columns should be"),
