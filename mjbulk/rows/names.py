@@ -45,8 +45,8 @@ def _takes(address: str, found: Sequence[str]) -> str:
     """Give columns= that takes the address from its column; of few columns it takes the others, too."""
     named = [name for name in dict.fromkeys(found) if name]
     if len(named) > _SHOWN or len(max(named, key=len)) > _LONGEST:
-        return f"columns={({address: EMAIL})!r} takes that, and the other columns are not sent then"
-    return f"columns={({name: EMAIL if name == address else name for name in named})!r} takes that"
+        return f"columns={ ({address: EMAIL})!r} takes that, and the other columns are not sent then"
+    return f"columns={ ({name: EMAIL if name == address else name for name in named})!r} takes that"
 
 
 def not_there(picked: str | Sequence[str], names: Sequence[Any]) -> str:

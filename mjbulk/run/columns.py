@@ -30,6 +30,7 @@ from mjbulk.rows.names import aliases, clean_name, listed, meant, no_address, no
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
+_STAYS = "mjbulk changes the type of no property: leave types= out, or take another name by columns="
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""
 
@@ -136,6 +137,11 @@ class Columns:
         return self._layouts.get(names)
 
     @property
+    def untyped(self) -> Sequence[str]:
+        """Properties that were missing, and become texts because nothing says of which type they are."""
+        return [name for name in self.missing if name.casefold() not in self._types]
+
+    @property
     def any(self) -> bool:
         """Whether a row, or a header, was seen."""
         return bool(self._layouts)
@@ -204,7 +210,8 @@ class Columns:
         self._untyped.pop(name.casefold(), None)
         known = self._properties.get(name.casefold())
         if known is not None and name.casefold() in self._types and datatype != self._type_of(name):
-            self._contradicted = f"types= says {name}={self._type_of(name)}, and this property is of type {datatype}"
+            conflict = f"types= says {name}={self._type_of(name)}, and this property is of type {datatype}"
+            self._contradicted = f"{conflict}: {_STAYS}"
 
     def _missing_in(self, names: tuple[str, ...]) -> Sequence[str]:
         """Give the properties that rows with these names set and that are not there. Raises ColumnFault if the names

@@ -297,9 +297,7 @@ def test_rejections_of_a_run_that_has_ended_are_written(
     assert "could not be written" in capsys.readouterr().err
 
 
-def test_a_journal_replaces_no_file_that_has_more(
-    mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output
-) -> None:
+def test_a_journal_replaces_no_file_that_has_more(mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output) -> None:
     """The file of an import has addresses and rows: no command for a run that has ended takes them away."""
     rejects = tmp_path / "r.csv"
     words = [*TO_LIST, "--run-id", "r", "--rejects", str(rejects)]

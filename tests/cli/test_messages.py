@@ -317,7 +317,7 @@ def test_a_journal_keeps_the_reasons(mailjet: Mailjet, tmp_path: Path, capsys: O
     file = tmp_path / "contacts.csv"
     file.write_text(people(1) + "nobody\n")
     assert main(["import", str(file), *TO_LIST, "--run-id", "r 1"]) == 1
-    next_step = "next: mjbulk runs 'r 1' --rejects FILE.csv has their reasons, without addresses; --rejects FILE.csv with"
+    next_step = "next: mjbulk runs 'r 1' --rejects FILE.csv has their reasons, without addresses; --rejects FILE.csv"
     assert next_step in capsys.readouterr().err
     assert main(["import", str(file), *TO_LIST, "--run-id", "r 1"]) == 1
     assert "has their reasons, without addresses\n" in capsys.readouterr().err
