@@ -70,7 +70,7 @@ def how_to_go_on(report: "Report", source: "Source", journal: WritableJournal, h
 async def tell_unfinished(
     client: "Client", source: "Source", lists: tuple[tuple[int | str, Action], ...] | None, journal: WritableJournal
 ) -> None:
-    """Tell of the newest run that takes the same file to the same lists and was not finished: this one is another."""
+    """Name the newest run that takes the same file to the same lists and was not finished: this one is another."""
     if source.location is None or journal.no_journal:
         return
     same = (source.location["path"], None, None if lists is None else tuple((ref, word.value) for ref, word in lists))
