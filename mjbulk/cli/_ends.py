@@ -24,6 +24,8 @@ DONE = 0
 REJECTED = 1
 REFUSED = 2
 UNFINISHED = 3
+WITHOUT = "without addresses and rows"
+"""What a journal does not keep of rejected rows."""
 _SHOWN = 10
 _FEW = 3
 """Jobs with one cause that are named one by one."""
@@ -87,10 +89,12 @@ def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None
 def _reasons(report: "Report", rejects: str | None, go_on: GoOn | None) -> str:
     """Say where the reasons of rejections are, or how they are kept."""
     if rejects:
-        return f"their reasons are in {rejects}"
+        return f"their reasons are in {rejects}{f', {WITHOUT}' if report.stored else ''}"
     if go_on is None:
         return "their reasons are not kept: --rejects FILE.csv keeps them"
-    return f"{'next: ' if report.complete else ''}{go_on.show} --rejects FILE.csv keeps them"
+    both = "" if report.stored else "; --rejects FILE.csv with the import has both"
+    before = "next: " if report.complete else ""
+    return f"{before}{go_on.show} --rejects FILE.csv has their reasons, without addresses{both}"
 
 
 def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:

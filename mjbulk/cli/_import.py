@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -10,14 +10,16 @@ from cyclopts import Parameter
 from mjbulk.cli._ends import UNFINISHED, GoOn, on_signals, status_of_report, tell_next
 from mjbulk.cli._journal import DEFAULT_WRITABLE, WritableJournal
 from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, client_of
-from mjbulk.cli._output import OUTPUT, said_all, say, tell
+from mjbulk.cli._output import OUTPUT, printable, said_all, say, tell
 from mjbulk.cli._plan import make_plan
 from mjbulk.cli._progress import ReportEvery, check_every, shown
-from mjbulk.cli._rejects import Rejects, check_rejects, tell_unwritten
+from mjbulk.cli._rejects import Rejects, check_rejects, keep, tell_unwritten
 from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
-from mjbulk.errors import ImportHalted
+from mjbulk.errors import Error, ImportHalted
+from mjbulk.terms import Action, list_actions
 
 if TYPE_CHECKING:
+    from mjbulk.client import Client
     from mjbulk.outcomes.report import Report
     from mjbulk.rows.sources import Source
     from mjbulk.run.run import ImportRun
@@ -52,6 +54,8 @@ async def import_contacts(
     if dry_run:
         return await make_plan(source, lists, terms, rejects, as_json=as_json, settings=settings)
     async with client_of(settings, journal.target()) as client:
+        if "run_id" not in terms:
+            await tell_unfinished(client, source, list_actions(lists), journal)
         report = await run_to_its_end(client.start_import(source, lists=lists, **terms), every)
     return finish(report, rejects, as_json=as_json, go_on=how_to_go_on(report, source, journal, how))
 
@@ -61,6 +65,23 @@ def how_to_go_on(report: "Report", source: "Source", journal: WritableJournal, h
     if journal.no_journal:
         return None
     return journal.go_on(report.run_id, (how or {}).get("partition"), "" if source.location else "-")
+
+
+async def tell_unfinished(
+    client: "Client", source: "Source", lists: tuple[tuple[int | str, Action], ...] | None, journal: WritableJournal
+) -> None:
+    """Name the newest run that takes the same file to the same lists and was not finished: this one is another."""
+    if source.location is None or journal.no_journal:
+        return
+    same = (source.location["path"], None, None if lists is None else tuple((ref, word.value) for ref, word in lists))
+    found = None
+    with suppress(Error):  # the run tells what is wrong with its journal
+        async for info in client.runs():
+            if info.state == "resumable" and (info.source, info.excluded, info.lists) == same:
+                found = info
+    if found is not None:
+        resume = journal.go_on(found.run_id, found.partition).resume
+        tell(f"run {printable(found.run_id)} of this file was not finished: {resume} continues it; this is another run")
 
 
 async def run_to_its_end(run: "ImportRun", every: float) -> "Report":
@@ -80,6 +101,8 @@ async def run_to_its_end(run: "ImportRun", every: float) -> "Report":
 def finish(report: "Report", rejects: str | None, *, as_json: bool, go_on: GoOn | None) -> int:
     """Write the report, which may be partial, and give the exit status; ``go_on`` goes on with the run."""
     status = status_of_report(report)
+    if rejects is not None and report.stored and keep(rejects):
+        rejects = None
     if rejects is not None:
         try:
             report.write_rejections(rejects)

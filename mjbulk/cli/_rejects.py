@@ -33,6 +33,14 @@ def check_rejects(rejects: str | None, file: str = "") -> None:
             raise UsageError("--rejects names the file that is imported")
 
 
+def keep(rejects: str) -> bool:
+    """Keep a file that is there, and tell so, where the rejections that would replace it come from a journal."""
+    if not Path(rejects).is_file():
+        return False
+    tell(f"{rejects} is left as it is: a journal keeps no addresses and rows; name another file")
+    return True
+
+
 def tell_unwritten(rejects: str, why: OSError) -> None:
     """Tell that the rejected rows could not be written."""
     tell(f"the rejected rows could not be written to {rejects}: {why.strerror}")

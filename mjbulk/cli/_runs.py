@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mjbulk.cli._ends import DONE, UNFINISHED
+from mjbulk.cli._ends import DONE, UNFINISHED, WITHOUT
 from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
 from mjbulk.cli._options import AsJson, SettingsSaid, client_of
 from mjbulk.cli._output import counted, note, printable, say
-from mjbulk.cli._rejects import Rejects, by_code, check_rejects, write_rejects
+from mjbulk.cli._rejects import Rejects, by_code, check_rejects, keep, write_rejects
 from mjbulk.cli._table import Cells, cut, table, width
 from mjbulk.errors import UsageError
 
@@ -41,7 +41,8 @@ async def runs(
     """Show the runs of this account, the newest first; or one, with its rejections by code, its chunks and jobs.
 
     What is in flight counts as unknown. With --json an object a line: a run, or a chunk of RUN_ID. With --rejects the
-    rejected rows of RUN_ID, which has ended, are written from the journal: without addresses and data.
+    rejected rows of RUN_ID, which has ended, are written from the journal, without addresses and rows, to a file that
+    is not there yet.
 
     Exit status: 0 shown; 2 no journal, or no such run; 3 the result could not be written.
     """
@@ -136,9 +137,9 @@ async def _show_one(client: "Client", run_id: str, partition: str | None, reject
         say(line)
     if rejects is None or report is None:
         return DONE
-    if not write_rejects(report.rejections, rejects):
+    if keep(rejects) or not write_rejects(report.rejections, rejects):
         return UNFINISHED
-    note(f"{counted(len(report.rejections), 'rejected row')} in {rejects}")
+    note(f"{counted(len(report.rejections), 'rejected row')} in {rejects}, {WITHOUT}: a journal keeps none")
     return DONE
 
 

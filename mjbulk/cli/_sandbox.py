@@ -33,6 +33,8 @@ async def sandbox(
 
     It takes any key and secret unless --key is given, and has one list (ID 1) to begin with. It keeps everything in
     memory.
+
+    Exit status: 0 ended by Ctrl-C; 2 refused, as for a port that is in use.
     """
     if not 0 <= port <= 65535:
         raise UsageError("a port is a number from 0 to 65535")
@@ -49,7 +51,7 @@ async def sandbox(
     def announce() -> None:
         say(f"a stand-in for Mailjet listens at {emulator.url}; Ctrl-C ends it")
         keys = "" if key else " MJ_APIKEY_PUBLIC=any MJ_APIKEY_PRIVATE=any"
-        say(f"MJ_API_URL={emulator.url}{keys}{'' if local else f' MJBULK_INSECURE_HOST={host}'}")
+        say(f"export MJ_API_URL={emulator.url}{keys}{'' if local else f' MJBULK_INSECURE_HOST={host}'}")
         sys.stdout.flush()  # a program that reads it through a pipe waits for it
 
     await _served(emulator, host, port, announce)

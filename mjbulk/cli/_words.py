@@ -79,7 +79,7 @@ def _value(value: str) -> str:
     except (ValueError, SyntaxError):
         return value
     if isinstance(meant, Mapping):
-        meant = ",".join(f"{name}={word}" for name, word in meant.items())
+        meant = ",".join(name if name == word else f"{name}={word}" for name, word in meant.items())
     return r"'\t'" if meant == "\t" else shlex.quote(str(meant))
 
 

@@ -303,13 +303,22 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules
 
 def _no_property(unknown: Sequence[tuple[str, str]], rules: ColumnRules) -> ColumnFault:
     """Say that some columns, given by their names in the source and at Mailjet, are no properties."""
+    contact = next((source for source, target in unknown if not may_create(target, rules)), None)
+    if contact is not None:
+        return ColumnFault("column.not_sendable", contact, _NO_NAME)
     names = [target for _, target in unknown]
     what = f"there is no property {names[0]!r}" if len(names) == 1 else f"there are no properties {listed(names)}"
     known = [one.name for one in (rules.properties or {}).values()]
     return ColumnFault("column.unknown", unknown[0][0], what, meant(names, known) + _CREATE)
 
 
+_NO_NAME = "the CSV way cannot set a contact's name: leave it out by columns=, or take via='json'"
 _CREATE = "; create_properties=True creates what is missing, columns= picks the columns to take"
+
+
+def may_create(name: str, rules: ColumnRules) -> bool:
+    """Say whether a property of this name may be created: on the CSV way not for what is the name of a contact."""
+    return not (rules.via_csv and name.casefold() == NAME)
 
 
 def _defined(name: str, rules: ColumnRules) -> Property | None:

@@ -37,10 +37,16 @@ def no_address(names: Sequence[Any], *, text: bool) -> str:
     if any("@" in name for name in found):
         return f"{NO_ADDRESS}: an address stands where the names of the columns should be, so it has no header"
     likely = next((name for name in found if _LIKELY.fullmatch("".join(filter(str.isalpha, name.casefold())))), None)
-    advice = (
-        "columns= can name the one that it is" if likely is None else f"columns={{{likely!r}: {EMAIL!r}}} takes that"
-    )
+    advice = "columns= can name the one that it is" if likely is None else _takes(likely, found)
     return f"{NO_ADDRESS}, but {listed(found)}: {advice}{_HEADER_ROW if text and likely is None else ''}"
+
+
+def _takes(address: str, found: Sequence[str]) -> str:
+    """Give columns= that takes the address from its column; of few columns it takes the others, too."""
+    named = [name for name in dict.fromkeys(found) if name]
+    if len(named) > _SHOWN or len(max(named, key=len)) > _LONGEST:
+        return f"columns={ ({address: EMAIL})!r} takes that, and the other columns are not sent then"
+    return f"columns={ ({name: EMAIL if name == address else name for name in named})!r} takes that"
 
 
 def not_there(picked: str | Sequence[str], names: Sequence[Any]) -> str:

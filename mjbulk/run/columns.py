@@ -20,6 +20,7 @@ from mjbulk.rows.layout import (
     check_unnamed,
     flatten,
     layout_of,
+    may_create,
     missing_columns,
     property_names,
     refuse_columns,
@@ -29,6 +30,7 @@ from mjbulk.rows.names import aliases, clean_name, listed, meant, no_address, no
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
+_STAYS = "mjbulk changes the type of no property: leave types= out, or take another name by columns="
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""
 
@@ -119,6 +121,7 @@ class Columns:
     def _rules_with(self, missing: Iterable[str]) -> ColumnRules:
         """Give the rules as they are once some properties were created."""
         made = {name.casefold(): Property(id=0, name=name, datatype=self._type_of(name)) for name in missing}
+        made = {name: one for name, one in made.items() if may_create(name, self._rules)}
         return evolve(self._rules, properties={**self._properties, **made})
 
     async def layout(self, names: tuple[str, ...]) -> Layout:
@@ -132,6 +135,11 @@ class Columns:
     def known(self, names: tuple[str, ...]) -> Layout | None:
         """Give the layout of rows with these names if there was one."""
         return self._layouts.get(names)
+
+    @property
+    def untyped(self) -> Sequence[str]:
+        """Properties that were missing, and become texts because nothing says of which type they are."""
+        return [name for name in self.missing if name.casefold() not in self._types]
 
     @property
     def any(self) -> bool:
@@ -202,7 +210,8 @@ class Columns:
         self._untyped.pop(name.casefold(), None)
         known = self._properties.get(name.casefold())
         if known is not None and name.casefold() in self._types and datatype != self._type_of(name):
-            self._contradicted = f"types= says {name}={self._type_of(name)}, and this property is of type {datatype}"
+            conflict = f"types= says {name}={self._type_of(name)}, and this property is of type {datatype}"
+            self._contradicted = f"{conflict}: {_STAYS}"
 
     def _missing_in(self, names: tuple[str, ...]) -> Sequence[str]:
         """Give the properties that rows with these names set and that are not there. Raises ColumnFault if the names

@@ -26,7 +26,7 @@ from mjbulk.rows.layout import ColumnRules, Layout, check_unnamed, refuse_column
 from mjbulk.rows.names import clean_name
 from mjbulk.rows.objects import Nameless
 from mjbulk.rows.sources import Source
-from mjbulk.rows.surprises import note_surprises
+from mjbulk.rows.surprises import note_surprises, note_types
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.run.columns import Columns, laid_flat
 from mjbulk.run.engine import Engine
@@ -286,6 +286,8 @@ class Reader:
             raise refuse_columns(of_column[0])
         if self._dry:
             note_surprises(self.findings, layout, block, first, faults)
+            if self._spec.create_properties and not layout.rules.text:
+                note_types(self.findings, layout, block, first, faults, untyped=self._columns.untyped)
 
     def _choose(self, first: Layout) -> Encoder:
         """Choose how rows are encoded and sent; on the CSV way the first row says which columns there are."""

@@ -772,7 +772,7 @@ def test_the_sandbox_takes_an_import_and_ends_at_ctrl_c(write: Write, monkeypatc
     with running("sandbox", "--port", "0") as process:
         assert process.stdout
         assert "listens at http://127.0.0.1:" in process.stdout.readline()
-        for pair in process.stdout.readline().split():
+        for pair in process.stdout.readline().removeprefix("export ").split():
             monkeypatch.setenv(*pair.split("=", 1))
         assert main(["import", write(people(3)), *TO_LIST, "--poll-min", "0.1"]) == 0
         process.send_signal(signal.SIGINT)
@@ -816,7 +816,7 @@ def test_the_sandbox_can_be_told_what_shall_happen(
         process.stdout.readline()
         said = process.stdout.readline()
         assert "ours" not in said
-        monkeypatch.setenv(*said.strip().split("=", 1))
+        monkeypatch.setenv(*said.strip().removeprefix("export ").split("=", 1))
         for key, status in {"other": 2, "ours": 1}.items():
             monkeypatch.setenv("MJ_APIKEY_PUBLIC", key)
             monkeypatch.setenv("MJ_APIKEY_PRIVATE", "s1")

@@ -286,7 +286,7 @@ def test_rejections_of_a_run_that_has_ended_are_written(
     rejects = tmp_path / "r.csv"
     capsys.readouterr()
     assert main(["runs", "r", "--rejects", str(rejects)]) == 0
-    assert f"1 rejected row in {rejects}" in capsys.readouterr().err
+    assert f"1 rejected row in {rejects}, without addresses and rows: a journal keeps none" in capsys.readouterr().err
     (row,) = csv.DictReader(rejects.read_text().splitlines())
     assert (row["row"], row["email"], row["code"]) == ("60", "", "address.invalid")
     assert main(["runs", "--rejects", str(rejects)]) == 2
@@ -295,6 +295,53 @@ def test_rejections_of_a_run_that_has_ended_are_written(
     (tmp_path / "folder.csv").mkdir()
     assert main(["runs", "r", "--rejects", str(tmp_path / "folder.csv")]) == 3
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_a_journal_replaces_no_file_that_has_more(mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output) -> None:
+    """The file of an import has addresses and rows: no command for a run that has ended takes them away."""
+    rejects = tmp_path / "r.csv"
+    words = [*TO_LIST, "--run-id", "r", "--rejects", str(rejects)]
+    assert main(["import", file, *words]) == 1
+    whole = rejects.read_text()
+    assert "nobody" in whole
+    again = (["import", file, *words], 1), (["resume", "r", *words[-2:]], 1), (["runs", "r", *words[-2:]], 3)
+    for command_line, status in again:
+        capsys.readouterr()
+        assert main(command_line) == status
+        sentence = f"{rejects} is left as it is: a journal keeps no addresses and rows; name another file"
+        assert sentence in capsys.readouterr().err, command_line
+        assert rejects.read_text() == whole
+    other = tmp_path / "other.csv"
+    assert main(["import", file, *words[:-1], str(other)]) == 1
+    assert f"their reasons are in {other}, without addresses and rows" in capsys.readouterr().err
+    assert other.exists()
+
+
+def test_an_unfinished_import_that_is_repeated_is_told(
+    mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output, shown: Shown
+) -> None:
+    """Without a --run-id the same command is another run, and says so, quiet or not; other files and lists do not."""
+    mailjet.emulator.fault(POST, Fault.answer(403, "{}"), times=1)
+    assert main(["import", file, *TO_LIST]) == 3
+    (run_id,) = [run["run_id"] for run in shown("--state", "resumable")]
+    other = tmp_path / "other.csv"
+    other.write_text("email\na@example.org\n")
+    said = f"run {run_id} of this file was not finished: mjbulk resume {run_id} continues it; this is another run"
+    for words, told in (
+        ([str(other), *TO_LIST], False),
+        ([file, "--no-list"], False),
+        ([file, *TO_LIST, "--run-id", "named"], False),
+        ([file, *TO_LIST, "--no-journal"], False),
+        ([file, *TO_LIST, "-q"], True),
+    ):
+        capsys.readouterr()
+        assert main(["import", *words]) in (0, 1)
+        assert (said in capsys.readouterr().err) is told, words
+    assert len(shown()) == 5
+    assert main(["resume", run_id]) == 1
+    capsys.readouterr()
+    assert main(["import", file, *TO_LIST]) == 1
+    assert "not finished" not in capsys.readouterr().err
 
 
 def test_old_runs_are_forgotten(mailjet: Mailjet, file: str, shown: Shown, capsys: Output) -> None:

@@ -56,7 +56,7 @@ CREATE = "--create-properties"
     [
         ("email;city\na@example.org;Graz\n", [], "'email;city', is one cell with ';' in it: say --delimiter ';'"),
         ("email\tcity\na@example.org\tGraz\n", [], r"say --delimiter '\t'"),
-        ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email takes that"),
+        ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email,Ort takes that"),
         ("id,Ort\n7,Graz\n", [], "but 'id', 'Ort': --columns can name the one that it is; --header-row says in"),
         ("Notes\nemail,city\na@example.org,Graz\n", [], "--header-row"),
         ("a@example.org,Graz\n", [], "an address stands where the names of the columns should be"),
@@ -317,7 +317,10 @@ def test_a_journal_keeps_the_reasons(mailjet: Mailjet, tmp_path: Path, capsys: O
     file = tmp_path / "contacts.csv"
     file.write_text(people(1) + "nobody\n")
     assert main(["import", str(file), *TO_LIST, "--run-id", "r 1"]) == 1
-    assert "next: mjbulk runs 'r 1' --rejects FILE.csv" in capsys.readouterr().err
+    next_step = "next: mjbulk runs 'r 1' --rejects FILE.csv has their reasons, without addresses; --rejects FILE.csv"
+    assert next_step in capsys.readouterr().err
+    assert main(["import", str(file), *TO_LIST, "--run-id", "r 1"]) == 1
+    assert "has their reasons, without addresses\n" in capsys.readouterr().err
     assert main(["import", str(file), *TO_LIST, "--no-journal"]) == 1
     err = capsys.readouterr().err
     assert "mjbulk runs" not in err

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.real_time
     ("sentence", "said"),
     [
         ("columns={'E-Mail': 'email'} takes that", "columns=E-Mail=email takes that"),
+        ("columns={'Mail': 'email', 'a': 'a'} takes that", "columns=Mail=email,a=a takes that"),
         ("""columns={'a}"\\'{': 'email', "it's": "b"} takes""", """columns=a}"'{=email,it's=b takes"""),
         ("say delimiter=';'; nothing", "say delimiter=;; nothing"),
         ("say encoding='utf-8-sig'", "say encoding=utf-8-sig"),

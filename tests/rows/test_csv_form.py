@@ -119,7 +119,15 @@ def test_names_are_compared_without_what_cannot_be_seen(name: str) -> None:
 )
 def test_names_of_addresses_are_proposed(name: str) -> None:
     """In the form in which they are given."""
-    assert f"columns={{{name!r}: 'email'}} takes that" in no_address(["id", name], text=True)
+    assert f"columns={{'id': 'id', {name!r}: 'email'}} takes that" in no_address(["id", name, " "], text=True)
+
+
+@pytest.mark.parametrize("others", [[f"c{n}" for n in range(8)], ["x" * 41]])
+def test_what_the_proposal_leaves_out_is_said(others: list[str]) -> None:
+    """Where it does not name the other columns they would not be sent."""
+    said = "columns={'E-Mail': 'email'} takes that, and the other columns are not sent then"
+    assert said in no_address(["E-Mail", *others], text=True)
+    assert "not sent" not in no_address(["E-Mail", *others[1:]], text=True)
 
 
 def test_what_is_said_of_names() -> None:

@@ -684,7 +684,7 @@ WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "the same in rows": (lambda folder: [{"ï»¿email": "ann@example.org"}], "encoding='utf-8-sig'"),
     "no address column": (
         text("E-mail,Ort\nann@example.org,Graz\n"),
-        r"no column 'email', but 'E-mail', 'Ort': columns=\{'E-mail': 'email'\} takes that; nothing was sent",
+        r"no column 'email', but 'E-mail', 'Ort': columns=\{'E-mail': 'email', 'Ort': 'Ort'\} takes that; nothing was sent",
     ),
     "no column of that kind": (text("id,Ort\n7,Graz\n"), "but 'id', 'Ort': columns= can name .*; header_row= says"),
     "notes before the header": (text(NOTES + PLAIN), "but 'Export of 27 November': .*header_row= says in which line"),

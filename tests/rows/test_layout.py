@@ -86,6 +86,9 @@ def test_what_stands_where(names: Sequence[str], rules: ColumnRules, indices: tu
         (("bob@example.org", "Bob"), RULES, "email", no_address(["@"], text=False)),
         (("email", "IsExcludedFromCampaigns"), ColumnRules(properties=KNOWN, via_csv=True), "IsExcludedFromCampaigns",
          "the CSV way cannot set IsExcludedFromCampaigns"),
+        (("email", "shoe", "Vorname"), ColumnRules(properties={}, via_csv=True, columns={
+            "email": "email", "shoe": "shoe", "Vorname": "Name"}), "Vorname",
+         "the CSV way cannot set a contact's name: leave it out by columns=, or take via='json'"),
         (("email", "more"), ColumnRules(properties=KNOWN, columns={"email": "email", "more": "Properties"}), "more",
          "columns= picks properties by their own names, not a mapping of them"),
     ],

@@ -263,7 +263,9 @@ async def test_types_that_no_column_needs_are_refused() -> None:
 async def test_a_type_that_contradicts_the_property_is_refused() -> None:
     """Before anything is created."""
     case = Case("age", types={"AGE": "int", "hat": "int"})
-    with pytest.raises(UsageError, match="types= says age=int, and this property is of type str"):
+    with pytest.raises(
+        UsageError, match="age=int, and this property is of type str: mjbulk changes the type of no property"
+    ):
         await case.judge(["email", "age", "hat"])
     assert case.account.created == []
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -38,6 +39,49 @@ async def test_a_plan_names_properties_that_are_missing(world: World, via: Any) 
         creating = await client.plan_import(rows, lists=ADD, via=via, create_properties=True)
     assert {"json": plan.unknown_properties, "csv": plan.new_properties}[via] == ("shoe",)
     assert creating.requests == plan.requests + 1
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("column", ["name", "NAME"])
+async def test_the_csv_way_makes_no_property_of_a_name(world: World, column: str, *, create: bool) -> None:
+    """It would be there for good, and would not be the contact's name; one that is there is set."""
+    how: dict[str, Any] = {"lists": ADD, "via": "csv", "create_properties": create}
+    rows = [{"email": "a@example.org", column: "Ann"}]
+    async with world.client() as client:
+        for call in (client.plan_import, client.import_contacts):
+            with pytest.raises(mjbulk.UsageError, match="the CSV way cannot set a contact's name") as caught:
+                await call(rows, **how)
+            assert (caught.value.kind, caught.value.column) == ("column.not_sendable", column)
+        assert "name" not in [one.name.casefold() async for one in client.properties()]
+    world.emulator.create_property("name")
+    async with world.client() as client:
+        assert (await client.import_contacts(rows, **how)).accepted == 1
+
+
+async def test_a_plan_tells_which_texts_could_be_of_a_type(world: World) -> None:
+    """A property that is made for numbers, truths and times is of type str for good, unless types= says otherwise."""
+    moment = datetime(2026, 11, 28, tzinfo=UTC)
+    names = ("email", "Alter", "share", "on", "seen", "city", "mixed", "said", "none", "int")
+    rows: Any = [
+        dict(zip(names, ("a@example.org", None, 1, True, moment, "x", 1, 7, None, 5), strict=True)),
+        dict(zip(names, ("b@example.org", 30, 0.5, False, moment.date(), "y", "z", 8, None, 6), strict=True)),
+        dict(zip(names, ("nobody", 1, 1, True, moment, "y", "z", 8, None, 6), strict=True)),
+    ]
+    how: dict[str, Any] = {"lists": ADD, "columns": {name: name for name in names}}
+    how["columns"]["Alter"] = "age2"
+    world.emulator.create_property("int", "int")
+    async with world.client() as client:
+        plan = await client.plan_import(rows, create_properties=True, types={"said": "int"}, **how)
+        told = {one.column: one for one in plan.findings if one.code == "property.str"}
+        refused = await client.plan_import(rows, **how)
+    assert {name: one.message.partition("types=")[2].split()[1] for name, one in told.items()} == {
+        "Alter": "'int'}", "share": "'float'}", "on": "'bool'}", "seen": "'datetime'}"
+    }  # fmt: skip
+    assert told["Alter"].message == (
+        "it would become the property 'age2' of type str: types={'age2': 'int'} says otherwise"
+    )
+    assert (told["Alter"].first_row, told["Alter"].count) == (2, 1)
+    assert not [one for one in refused.findings if one.code == "property.str"]
 
 
 async def test_a_source_that_can_be_read_only_once_is_refused(world: World) -> None:
