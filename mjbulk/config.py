@@ -59,7 +59,8 @@ class Credentials:
         public, private = (os.environ.get(name) or known.get(name) for name in _KEY_NAMES)
         if not isinstance(public, str) or not isinstance(private, str):
             raise UsageError(
-                "no API key: set MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE, or name a TOML file with both in MJBULK_CONFIG"
+                "no API key: set MJ_APIKEY_PUBLIC and MJ_APIKEY_PRIVATE (mjbulk sandbox serves a stand-in that "
+                "takes any), or name a TOML file with both in MJBULK_CONFIG"
                 ' (MJ_APIKEY_PUBLIC = "...", a line each)'
             )
         return cls(public, private)

@@ -42,7 +42,7 @@ _IN_A_SHELL = (
         r"open it, with fsspec or an HTTP client, and give what gives its bytes to csv_source\(\)",
         "curl -fsS URL | mjbulk import - --format csv takes it",
     ),
-    (r"this one can be read only once$", "this one can be read only once: write it to a file"),
+    (r"read only once: give a list, a file or a table$", "read only once: write it to a file"),
     (r"was begun with another lists=", "was begun with another --list or --action"),
     (r"lists= names one list twice", "--list names one list twice"),
     (r"lists= is empty: say None for no list", "say where the contacts go: --list, or --no-list"),

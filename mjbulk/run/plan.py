@@ -53,7 +53,7 @@ class Plan:
 async def make_plan(source: Source, spec: RunSpec, engine: Engine) -> Plan:
     """Read a source as an import would. Raises UsageError if it could not be read a second time, for the import."""
     if not source.rereadable:
-        raise UsageError("a plan reads the source, and this one can be read only once")
+        raise UsageError("a plan reads the source, and this one can be read only once: give a list, a file or a table")
     rejections = RejectionStore(folder=engine.settings.spool_dir)
     reader = Reader(source, spec, engine, rejections.add, dry=True)
     await reader.prepare()
