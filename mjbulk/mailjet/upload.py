@@ -83,7 +83,8 @@ class UploadWatch:
         left = self._connection.get_write_buffer_size() + _asked(self._socket, _SIOCOUTQNSD)
         with suppress(OSError, ValueError):  # it is closed already; uvloop says so by a ValueError
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.abort()
+        with suppress(AttributeError):  # asyncio's has forgotten its loop, if it was closed and has then left all bytes
+            self._connection.abort()
         return left > 0
 
     def _unsent(self) -> int:

@@ -105,7 +105,7 @@ def test_rejects_as_json_lines(mailjet: Mailjet, write: Write, tmp_path: Path, c
     whole = json.loads((tmp_path / "r.json").read_text())
     assert (whole["rejected"], whole["rejections"]) == (1, [json.loads(line)])
     assert main(["import", file, *TO_LIST]) == 1
-    assert "--rejects FILE.csv keeps them" in capsys.readouterr().err
+    assert "--rejects FILE.csv with the import has both" in capsys.readouterr().err
 
 
 def test_json_prints_one_object(mailjet: Mailjet, write: Write, capsys: Output) -> None:

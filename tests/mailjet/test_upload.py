@@ -1,6 +1,7 @@
 """Requests that are slow, and requests on which nothing moves, in either direction."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from support import KEYS
 from mjbulk.config import Settings
 from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
 from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.upload import UploadWatch
 from mjbulk.mailjet.verdict import Failure, Phase
 from mjbulk.mailjet.window import Window
 
@@ -157,3 +159,32 @@ async def test_an_early_answer_ends_an_upload() -> None:
         assert (await post(url, LARGE)).status == 413
         assert now() < 1.0
         await ended.wait()
+
+
+class Told(asyncio.Protocol):
+    """Hears that its connection is lost."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+@pytest.mark.real_time
+async def test_a_connection_that_was_closed_and_has_left_all_its_bytes_is_cut() -> None:
+    """asyncio forgets the loop of such a transport without noting that it is lost."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.setblocking(False)
+        loop, told = asyncio.get_running_loop(), Told()
+        transport, _ = await loop.create_connection(lambda: told, sock=ours)
+        watch = UploadWatch(Window(8, 2**21), 2**21, transport, READ_TIMEOUT, lambda: None)
+        transport.write(bytes(2**21))  # more than the kernel takes at once
+        transport.close()
+        assert transport.get_write_buffer_size()
+        while not told.lost.is_set():
+            await loop.sock_recv(theirs, 2**20)
+            await asyncio.sleep(0)
+        assert not watch.cut()
+        watch.end(answered=False)
