@@ -43,6 +43,7 @@ POSTS: Mapping[str, Mapping[str, int]] = {
 _LONG = 60
 """Seconds after which a process has failed."""
 SOME: Sequence[tuple[str, Sequence[tuple[int, bool]], str]] = (
+    ("json", [(2, True)], "ingest"),  # the first submit
     ("json", [(20, True)], "resume_all"),
     ("json", [(6, False), (14, True)], "ingest"),
     ("csv", [(12, True)], "ingest"),
