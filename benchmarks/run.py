@@ -23,6 +23,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from benchmarks import polling, quota
+from benchmarks.against import build
 from benchmarks.client_polling import through_client
 from benchmarks.rows import CHUNK, write_csv
 
@@ -34,6 +35,8 @@ _RATE = 50
 """Requests a second for watching many jobs."""
 _SMALL_LASTS = 0.1
 """Seconds that a job of ten rows lasts."""
+_REGRESSION = 0.05
+"""By which share this commit may be slower than another one; beyond it the ratio is shown in red on a terminal."""
 _PATIENCE = 1800.0
 """Seconds after which a contender is killed."""
 
@@ -76,13 +79,13 @@ class Took:
     stats: dict[str, Any] = field(default_factory=dict)
 
 
-def run(command: Sequence[str]) -> tuple[dict[str, Any], float]:
-    """Run a contender, and give what it printed and its peak of memory.
+def run(command: Sequence[str], home: Path = _HOME) -> tuple[dict[str, Any], float]:
+    """Run a contender in a folder, and give what it printed and its peak of memory.
 
     Raises Refused if it fails.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
-        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=_HOME)
+        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=home)
         usage = _wait(process)
         said.seek(0)
         faults.seek(0)
@@ -120,6 +123,9 @@ class Contender:
     """A module of this package, or ``curl``."""
     sends: str = "rows"
     """Which count of the sink has to be the number of rows; ``records`` counts the header too. Empty: it sends none."""
+    python: str = sys.executable
+    home: Path = _HOME
+    """The Python and the folder that run it: those of another commit, for `benchmarks.against`."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ def take_part(contender: Contender, task: Task) -> Took:
     Raises Refused if the sink has counted other rows than were sent.
     """
     with sink("--jobs-last", str(task.jobs_last), "--slow", str(task.answers_take)) as url:
-        result, peak = run(_command(contender, task, url))
+        result, peak = run(_command(contender, task, url), contender.home)
         stats = stats_of(url)
     check(contender, task.rows, result, stats)
     return Took(result["seconds"], result.get("cpu"), peak, stats)
@@ -184,7 +190,7 @@ def _command(contender: Contender, task: Task, url: str) -> list[str]:
     arguments = ["--url", url, "--rows", str(task.rows), "--poll-min", str(task.poll_min)]
     if task.file is not None:
         arguments += ["--file", str(task.file)]
-    return [sys.executable, "-m", f"benchmarks.{contender.module}", *arguments]
+    return [contender.python, "-m", f"benchmarks.{contender.module}", *arguments]
 
 
 def _curl(url: str, file: Path | None) -> list[str]:
@@ -215,7 +221,9 @@ def _print_ratios(rates: Mapping[str, Sequence[float]]) -> None:
     print("\n| ratio of speed | median | least and most |\n| --- | ---: | ---: |")
     for other in others:
         ratios = [mine / theirs for mine, theirs in zip(rates[first], rates[other], strict=True)]
-        print(f"| {first} / {other} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
+        line = f"| {first} / {other} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |"
+        slower = first in other and median(ratios) < 1 - _REGRESSION  # than another commit of itself
+        print(f"\033[31m{line}\033[0m" if slower and sys.stdout.isatty() else line)
     sys.stdout.flush()
 
 
@@ -306,10 +314,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"Python {platform.python_version()} on {platform.system()}, {cores} cores; {CHUNK:,} rows a chunk of JSON.")
     try:
         with tempfile.TemporaryDirectory(prefix="mjbulk-benchmark-") as folder:
+            if options.against:
+                python, home = build(options.against, Path(folder))
+                options.others = (Contender(f"mjbulk of {options.against}", "with_mjbulk", python=python, home=home),)
             tables = _tables(options, Path(folder), sizes)
             for name in [name for name in tables if name in options.only]:
                 tables[name]()
-    except Refused as why:
+    except (Refused, subprocess.CalledProcessError) as why:
         print(f"refused: {why}", file=sys.stderr)
         return 1
     return 0
@@ -319,12 +330,12 @@ def _tables(options: argparse.Namespace, folder: Path, sizes: Sizes) -> dict[str
     """Give what makes each table, in the order in which they are made."""
     rows, rounds = options.rows or sizes.rows, options.rounds or sizes.rounds
     return {
-        "json": lambda: _json(rows, rounds),
+        "json": lambda: _json(rows, rounds, options.others),
         "lasting": lambda: _lasting(options.rows or sizes.lasting_rows, sizes.lasting, min(rounds, 3)),
         "small": lambda: _small(options.rounds or sizes.small_rounds),
         "journal": lambda: _journal(rows, rounds),
         "ingester": lambda: _ingester(rows, rounds),
-        "csv": lambda: _csv(folder, options.megabytes or sizes.megabytes, rounds),
+        "csv": lambda: _csv(folder, options.megabytes or sizes.megabytes, rounds, options.others),
         "quota": lambda: _quota(sizes),
         "polling": lambda: _polling(sizes),
         "memory": lambda: _memory(folder, sizes, full=not options.quick),
@@ -341,14 +352,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")
+    parser.add_argument("--against", metavar="REF", help="on both ways, run this commit beside another one of mjbulk")
     options = parser.parse_args(arguments)
+    options.others = ()
     options.only = [*options.only, *(["memory"] if options.memory else [])]
     return options
 
 
-def _json(rows: int, rounds: int) -> None:
+def _json(rows: int, rounds: int, others: Sequence[Contender]) -> None:
     task = Task(rows, "contacts a second", rows)
-    compare(f"JSON way: {rows:,} rows from an iterable", JSON, task, rounds)
+    compare(f"JSON way: {rows:,} rows from an iterable", (MJBULK, *(others or JSON[1:])), task, rounds)
 
 
 def _lasting(rows: int, seconds: float, rounds: int) -> None:
@@ -382,11 +395,12 @@ def _ingester(rows: int, rounds: int) -> None:
     compare(f"An ingester: {rows:,} rows, each put by a task that waits for its outcome", INGESTER, task, rounds)
 
 
-def _csv(folder: Path, megabytes: float, rounds: int) -> None:
+def _csv(folder: Path, megabytes: float, rounds: int, others: Sequence[Contender]) -> None:
     file = folder / "contacts.csv"
     rows = write_csv(file, int(megabytes * _MEGA))
     size = file.stat().st_size / _MEGA
-    contenders = [one for one in CSV if one.module != "curl" or shutil.which("curl")]
+    usual = (MJBULK, *others) if others else CSV
+    contenders = [one for one in usual if one.module != "curl" or shutil.which("curl")]
     compare(f"CSV way: {rows:,} rows, {size:.0f} MB", contenders, Task(rows, "MB a second", size, file), rounds)
 
 

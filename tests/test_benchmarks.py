@@ -319,6 +319,12 @@ def test_memory_is_told_and_refused_where_the_bounds_were_not_reached(capsys: py
         run.fill("Memory", task, full=True)
 
 
+def test_a_commit_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--against`` builds it before anything is measured."""
+    assert run.main(["--quick", "--only", "json", "--against", "no-such-commit"]) == 1
+    assert "refused" in capsys.readouterr().err
+
+
 def test_a_contender_that_fails_is_refused() -> None:
     with pytest.raises(run.Refused, match="ended with 3: it broke"):
         run.run([sys.executable, "-c", "import sys; sys.stderr.write('it broke'); sys.exit(3)"])
