@@ -12,10 +12,14 @@ _BETWEEN, _FRAME = 1, 16 * 1024
 
 
 class Gathered:
-    """Rows in the order in which they came. Mutable state: the rows, and how many they are."""
+    """Rows in the order in which they go: those that have waited for others, and then the rest, oldest first.
+
+    Mutable state: the rows, and how many they are.
+    """
 
     def __init__(self) -> None:
         """Begin without a row."""
+        self._early: deque[tuple[float, EncodedRows]] = deque()
         self._parts: deque[tuple[float, EncodedRows]] = deque()
         self._rows = 0
 
@@ -25,34 +29,29 @@ class Gathered:
 
     @property
     def since(self) -> float:
-        """When the first row came, in seconds of the loop's clock."""
-        return self._parts[0][0]
-
-    @property
-    def first(self) -> int:
-        """The number of the first row."""
-        return self._parts[0][1].numbers[0]
+        """When the first row came, in seconds of the loop's clock. Rows that have waited do not linger again."""
+        return (self._early or self._parts)[0][0]
 
     def add(self, rows: EncodedRows, now: float) -> None:
         """Add rows."""
         self._parts.append((now, rows))
         self._rows += len(rows.numbers)
 
-    def clear(self) -> None:
-        """Forget all rows."""
-        self._parts.clear()
-        self._rows = 0
+    def add_early(self, rows: EncodedRows) -> None:
+        """Add rows that have waited: they go before those that have not, or they would wait for room once more."""
+        self._early.append((float("-inf"), rows))
+        self._rows += len(rows.numbers)
 
     def take(self, room: int, size: float) -> Iterator[EncodedRows]:
         """Take out the first rows: at most ``room``, and bodies of ``size`` bytes together; but one row at least."""
         size -= min(_FRAME, size / 2)
         first = True
-        while self._parts and room > 0 and (first or size > 0):
-            since, rows = self._parts.popleft()
+        while (parts := self._early or self._parts) and room > 0 and (first or size > 0):
+            since, rows = parts.popleft()
             ends = list(accumulate(len(row) + _BETWEEN for row in rows.encoded[:room]))
             taken = max(bisect_right(ends, size), 1)
             if taken < len(rows.numbers):
-                self._parts.appendleft((since, rows_at(rows, range(taken, len(rows.numbers)))))
+                parts.appendleft((since, rows_at(rows, range(taken, len(rows.numbers)))))
                 rows = rows_at(rows, range(taken))
             self._rows -= taken
             room, size, first = room - taken, size - ends[taken - 1], False

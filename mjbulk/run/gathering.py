@@ -3,16 +3,14 @@ r"""The rows of an ingester, from the call that gives them to the chunk that tak
 The way of a row::
 
     coming (as it was given) -> judged and encoded -> gathered -> chunk -> job -> outcome
-                                    |         \-> waits: its person has rows in another lane
-                                    \-> rejected             held: its person is in flight in this lane
+                                    |         \-> waits: its person has an earlier row without an outcome
+                                    \-> rejected
 
 ``coming`` is emptied by one task, in the order of the calls, so rows of one person stay in their order. All rows of one
 lane that come within one step of the event loop are judged together. A row gets its number there: in each lane rows
-come with ascending numbers, so one that has waited for another lane gets a new one.
+go with ascending numbers, so those that go after a later one get new ones.
 
-*Gathered* rows are in no chunk, so they can be withdrawn. A chunk leaves when it is full, or ``linger`` seconds after
-its oldest row, and while fewer than ``max_chunks`` of all lanes together are unfinished (Nagle's rule): as many rows as
-it has room for go through the chunker then, and it is cut.
+*Gathered* rows are in no chunk, so they can be withdrawn.
 """
 
 import asyncio
@@ -37,6 +35,7 @@ from mjbulk.rows.addresses import keys_of
 from mjbulk.rows.iterables import batch_of
 from mjbulk.rows.sources import source_of
 from mjbulk.run.context import RunContext
+from mjbulk.run.departures import Departures
 from mjbulk.run.endurance import Endurance
 from mjbulk.run.engine import Engine
 from mjbulk.run.gathered import rows_at
@@ -46,7 +45,7 @@ from mjbulk.run.reader import EncodedRows, Reader
 from mjbulk.run.run_events import RunEvents
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.senders import EXCLUDES
-from mjbulk.run.taken_row import TakenRow
+from mjbulk.run.taken_row import TakenRow, TakenRows
 from mjbulk.run.turns import Turns
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.tasks import Alarm, Running, ended, keep
@@ -74,7 +73,7 @@ class Gathering:
         """Take no row yet. ``failed`` is called with what ends the ingester, and ``why`` gives it in a sentence;
         ``moved`` is called when rows have left.
         """
-        self.rows: dict[int, TakenRow] = {}
+        self.rows = TakenRows()
         """Rows that are judged, or are being judged."""
         self.taken = 0
         """How many rows were taken since it began."""
@@ -83,16 +82,14 @@ class Gathering:
         self._loop = asyncio.get_running_loop()
         self._engine = engine
         self._run = log
-        self._linger = linger
         self._max_chunks = max_chunks
         self._most = engine.settings.chunk_rows or JSON_ROWS
         self._failed, self._why, self._moved = failed, why, moved
-        self._number = 0
         self._chunk_numbers = count(1)
         self._coming: deque[TakenRow] = deque()
         self._judging = 0  # rows that are being judged
         self._came, self._passed = asyncio.Event(), asyncio.Event()
-        self._flushing = self._feeds = 0
+        self._flushing = 0
         self.turns = Turns()
         self._alarm = Alarm(self.leave)
         self._work: Running[None] | None = None
@@ -114,6 +111,9 @@ class Gathering:
         self.lanes = Lanes(spec, self._new_lane, self._context)
         self.scope = self._context.scope
         self._events = RunEvents(engine.emit, self.scope)
+        self._departures = Departures(
+            self._context, self.lanes, self.rows, self.turns, self._withdraw, linger=linger, max_chunks=max_chunks
+        )
 
     def _new_lane(self, spec: RunSpec) -> Lane:
         reader = Reader(source_of([]), spec, self._engine, self._reject, lasting=True)
@@ -234,8 +234,8 @@ class Gathering:
         some: dict[int, TakenRow] = {}
         lane = self._coming[0].lane if self._coming else None
         while self._coming and len(some) < self._most and self._coming[0].lane is lane:
-            self._number += 1
-            some[self._number] = self.rows[self._number] = self._coming.popleft()
+            row = self._coming.popleft()
+            some[self.rows.add(row)] = row
         return some
 
     async def _judge(self, some: dict[int, TakenRow]) -> None:
@@ -293,15 +293,9 @@ class Gathering:
             lane.gathered.add(free, self._loop.time())
 
     def _take_released(self) -> None:
-        """Gather rows that have waited for another lane. They do not linger again."""
+        """Gather rows that have waited for others of their person."""
         for lane, rows in self.turns.release():
-            number = rows.numbers[0]
-            if self.rows[number].outcome.cancelled():
-                self._withdraw(number)
-                continue
-            self._number += 1
-            self.rows[self._number] = self.rows.pop(number)
-            lane.gathered.add(evolve(rows, numbers=[self._number]), float("-inf"))
+            lane.gathered.add_early(rows)
 
     @staticmethod
     def _let_go(some: Iterable[TakenRow]) -> None:
@@ -315,56 +309,12 @@ class Gathering:
     def leave(self) -> None:
         """Have chunks leave that may leave, and set the timer for the next one."""
         try:
-            for lane in self.lanes:
-                lane.pipeline.advance()
-            while self._may_cut() and (due := self._next_due()) is not None:
-                self._feed(due)
-                if self._may_cut():
-                    due.pipeline.cut()
+            self._departures.leave(lingering=not self._flushing)
         except BaseException as failure:  # noqa: BLE001  # a full disk, for example
             self._failed(failure)
         self.lanes.drop_idle()
-        self._schedule()
+        self._alarm.set(self._departures.next)
         self._moved()
-
-    def _may_cut(self) -> bool:
-        return not self._context.stopping and self.lanes.unfinished < self._max_chunks
-
-    def _next_due(self) -> Lane | None:
-        """Give the lane of the chunk that leaves next: a chunk that is full, or whose oldest row has lingered."""
-        now = self._loop.time()
-        return min((lane for lane in self.lanes if self._is_due(lane, now)), key=lambda lane: lane.since, default=None)
-
-    def _is_due(self, lane: Lane, now: float) -> bool:
-        if not lane.gathered:
-            return lane.pipeline.open_rows > 0
-        return self._flushing > 0 or len(lane.gathered) >= self._most or now >= lane.since + self._linger
-
-    def _feed(self, lane: Lane) -> None:
-        """Put as many rows through the chunker as a chunk has room for."""
-        opened, self._feeds = lane.pipeline.open_rows, self._feeds + 1
-        size = self._context.learned.next / (2 if opened else 1)
-        for some in lane.gathered.take(self._most - opened, size):
-            left = self._without_withdrawn(some)
-            if left and (left := self.turns.feed(left, self._people_of(left), lane, self._feeds)):
-                lane.pipeline.add(left, lane.reader.rules, lane.reader.sender)
-
-    def _people_of(self, rows: EncodedRows) -> list[int]:
-        return [self.rows[number].person or 0 for number in rows.numbers]
-
-    def _without_withdrawn(self, rows: EncodedRows) -> EncodedRows | None:
-        """Leave out rows whose futures were cancelled: they are in no chunk yet."""
-        withdrawn = {number for number in rows.numbers if self.rows[number].outcome.cancelled()}
-        if not withdrawn:
-            return rows
-        kept = [at for at, number in enumerate(rows.numbers) if number not in withdrawn]
-        for number in withdrawn:
-            self._withdraw(number)
-        return rows_at(rows, kept) if kept else None
-
-    def _schedule(self) -> None:
-        since = min((lane.gathered.since for lane in self.lanes if lane.gathered), default=None)
-        self._alarm.set(None if since is None or not self._may_cut() else since + self._linger)
 
     def _chunk_ended(self) -> None:
         """Hear that a chunk has ended: rows that waited for it are let go before anything leaves."""

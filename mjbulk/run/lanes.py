@@ -34,6 +34,8 @@ class Lane:
     """Rows that are encoded, and in no chunk."""
     rows: int = 0
     """How many rows have no outcome."""
+    last: int = 0
+    """The highest number of a row that has gone into a chunk."""
     prepared: bool = False
     """Whether its lists were found."""
 

@@ -1,6 +1,7 @@
-"""A row of an ingester, from the call that gives it to its outcome."""
+"""The rows of an ingester, from the call that gives one to its outcome."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import define, field
@@ -30,3 +31,22 @@ class TakenRow:
         self.lane.rows -= 1
         lane.rows += 1
         self.lane = lane
+
+
+class TakenRows(dict[int, TakenRow]):
+    """Rows that have no outcome, by their numbers. Mutable: it counts, too."""
+
+    def __init__(self) -> None:
+        """Begin without a row."""
+        super().__init__()
+        self._last = 0
+
+    def add(self, row: TakenRow) -> int:
+        """Add a row, and give its number: the next one."""
+        self._last += 1
+        self[self._last] = row
+        return self._last
+
+    def renumber(self, numbers: Iterable[int]) -> list[int]:
+        """Give rows the next numbers instead of theirs."""
+        return [self.add(self.pop(number)) for number in numbers]

@@ -1,11 +1,11 @@
 """Whose turn it is: rows of one person go in the order in which they came, also where they go to different lists.
 
-Rows of one lane that are in no chunk go together, and are merged there. A row of a person who has rows in a chunk, or
-in another lane, waits here until these have their outcomes, and all later rows of the person behind it. Here it can be
-withdrawn: the chunker, which could hold it as well, merges what it holds.
+One row of each person is *first*: it is gathered, and then in a chunk. All later ones wait here, where they can be
+withdrawn: the chunker, which could hold them as well, merges what it holds. Those to the same lists go into the chunk
+together with the first one, and are merged there; the others go when all of these have their outcomes.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 
 from attrs import define, field
@@ -14,17 +14,16 @@ from mjbulk.run.gathered import rows_at
 from mjbulk.run.lanes import Lane
 from mjbulk.run.reader import EncodedRows
 
+_TOGETHER = 1000
+"""Parts of rows that go into a chunk with the first row of their person, so that the event loop is not kept."""
+
 
 @define(eq=False)
 class _Place:
-    """Where a person is. Mutable: how many rows of the person have no outcome there, and what waits for them."""
+    """Where a person is. Mutable: how many rows of the person are gathered or in a chunk, and what waits for them."""
 
     lane: Lane
     rows: int = 1
-    feed: int = 0
-    """Which feed has given rows of the person to a chunk; 0 for none."""
-    returned: int = 0
-    """How many of those that wait came back from a feed: they came before the others."""
     waiting: "deque[tuple[Lane, EncodedRows]] | None" = field(default=None, repr=False)
 
 
@@ -44,46 +43,34 @@ class Turns:
         return bool(self._over)
 
     def enter(self, lane: Lane, rows: EncodedRows, people: Sequence[int]) -> EncodedRows | None:
-        """Take rows of a lane, with the hashes of their people, and give those that may go now."""
-        late: list[int] = []
-        places = self._places
+        """Take rows of a lane, with the hashes of their people, and give those that are the first ones."""
+        first: list[int] = []
+        later: dict[int, list[int]] = defaultdict(list)
         for at, person in enumerate(people):
-            place = places.get(person)
-            if place is None:
-                places[person] = _Place(lane)
-            elif place.lane is lane and place.waiting is None and not place.feed:
-                place.rows += 1
+            if person in self._places:
+                later[person].append(at)
             else:
-                place.waiting = place.waiting or deque()
-                place.waiting.append((lane, rows_at(rows, [at])))
-                late.append(at)
-        return self._without(rows, late)
-
-    def feed(self, rows: EncodedRows, people: Sequence[int], lane: Lane, feed: int) -> EncodedRows | None:
-        """Hear that rows are given to a chunk, and give those that may go: of a person who was in an earlier feed of
-        the lane they wait, before those that wait already.
-        """
-        late: list[int] = []
-        for at, person in enumerate(people):
-            place = self._places[person]
-            if place.feed in (0, feed):
-                place.feed = feed
-            else:
-                late.append(at)
-                place.rows -= 1
-                place.waiting = place.waiting or deque()
-                place.waiting.insert(place.returned, (lane, rows_at(rows, [at])))
-                place.returned += 1
-        return self._without(rows, late)
-
-    def _without(self, rows: EncodedRows, late: Sequence[int]) -> EncodedRows | None:
-        """Leave out rows that wait."""
-        if not late:
+                self._places[person] = _Place(lane)
+                first.append(at)
+        if not later:
             return rows
-        self.waiting += len(late)
-        waits = set(late)
-        left = [at for at in range(len(rows.numbers)) if at not in waits]
-        return rows_at(rows, left) if left else None
+        for person, positions in later.items():
+            place = self._places[person]
+            place.waiting = place.waiting or deque()
+            place.waiting.append((lane, rows_at(rows, positions)))
+        self.waiting += len(people) - len(first)
+        return rows_at(rows, first) if first else None
+
+    def feed(self, people: Sequence[int]) -> Iterator[EncodedRows]:
+        """Hear that the first rows of people are given to a chunk, and give those that go there behind them."""
+        for place in map(self._places.__getitem__, people):
+            left = _TOGETHER
+            while place.waiting and place.waiting[0][0] is place.lane and left:
+                _, rows = place.waiting.popleft()
+                place.rows += len(rows.numbers)
+                self.waiting -= len(rows.numbers)
+                left -= 1
+                yield rows
 
     def end(self) -> None:
         """Forget all places: no row goes any more."""
@@ -106,13 +93,13 @@ class Turns:
         return True
 
     def release(self) -> Iterator[tuple[Lane, EncodedRows]]:
-        """Give the rows that may go now. Rows that were entered meanwhile have waited behind them."""
+        """Give rows that are the first ones now. Rows that were entered meanwhile wait behind them."""
         while self._over:
             person = self._over.popleft()
             waiting = self._places[person].waiting or deque()
-            lane, free = waiting[0][0], []
-            while waiting and waiting[0][0] is lane:
-                free.append(waiting.popleft())
-            self.waiting -= len(free)
-            self._places[person] = _Place(lane, len(free), waiting=waiting or None)
-            yield from free
+            lane, rows = waiting.popleft()
+            if len(rows.numbers) > 1:
+                waiting.appendleft((lane, rows_at(rows, range(1, len(rows.numbers)))))
+            self.waiting -= 1
+            self._places[person] = _Place(lane, waiting=waiting or None)
+            yield lane, rows_at(rows, [0])

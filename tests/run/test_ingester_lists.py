@@ -175,6 +175,24 @@ async def test_a_row_that_came_before_its_person_was_sent_can_be_withdrawn() -> 
     assert names == ["0", "late"]
 
 
+async def test_rows_that_wait_for_room_go_with_the_first_of_their_person() -> None:
+    """However many rows of others came in between: none of them waits for a job that has ended."""
+    async with Emulator(Knobs(queue_seconds=60.0)) as emulator:
+        world = World(emulator)
+        async with (
+            world.client(chunk_rows=2) as client,
+            client.ingest(lists=ADD, linger=0.1, max_chunks=1) as ingester,
+        ):
+            numbers = [8, 9, 0, 1, 2, 3, 0, 0]
+            rows = [await ingester.send(who(n, name=f"{at}")) for at, n in enumerate(numbers)]
+            await ingester.flush()
+            assert [(await row).state for row in rows[-2:]] == ["superseded", "accepted"]
+    assert [people(body) for body in bodies(world)] == [
+        [who(n)["email"] for n in some] for some in ([8, 9], [0, 1], [2, 3])
+    ]
+    assert bodies(world)[1]["Contacts"][0]["Name"] == "7"
+
+
 async def test_limits_hold_for_all_lists_together() -> None:
     """``max_chunks`` and ``max_waiting``: no more chunks are in flight, and no more rows wait; lanes go when idle."""
     async with Emulator(Knobs(queue_seconds=30.0)) as emulator:

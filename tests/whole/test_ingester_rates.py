@@ -9,7 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -25,8 +25,8 @@ ROWS = int(os.environ.get("MJBULK_TEST_ROWS", "0"))
 POST = "POST contact/managemanycontacts"
 CHUNK, LINGER = 1000, 0.2
 """The defaults."""
-JOB, LOOK = 90.0, 5.0
-"""Seconds that a job takes, and the most between two looks at it."""
+JOB, LOOK, AWAY = 90.0, 5.0, 30.0
+"""Seconds that a job takes, the most between two looks at it, and how long submits wait after a lost answer."""
 ADD: Any = {1: "addnoforce"}
 FORCE: Any = {1: "addforce"}
 
@@ -173,9 +173,11 @@ async def test_each_row_has_its_true_outcome_in_time(lists: Any, rate: float, ro
     At worst a row waits for one job, whose end makes room, and then for its own: it is late by two jobs and a look. A
     look is what its job and the one before take in the eyes of the client and not of the server: linger, submit, and
     the wait for the next poll, which ``poll_max`` bounds (5 s here). Chunks have room for what comes while a job goes
-    on: ``max_chunks * chunk_rows > 90 s * rate``; else rows would wait for more jobs. A row of somebody who has an
-    earlier row in a chunk waits for the job of that one too. What is unknown may not be repeated: it was added by
-    force, or changes the exclusion list, and nobody else's row is in its chunk.
+    on: ``max_chunks * chunk_rows > 90 s * rate``; else rows would wait for more jobs. A row that changes the exclusion
+    list goes in no chunk with others that do not, so where a person has both, each waits for the job of the one before.
+    Where a row waits for an earlier one, there is a look at each job, and maybe a lost answer before it. What is
+    unknown may not be repeated: it was added by force, or changes the exclusion list, and nobody else's row is in its
+    chunk.
     """
     async with Emulator(Knobs(queue_seconds=30.0, prepare_seconds=0.0, import_seconds=JOB - 30.0)) as emulator:
         emulator.create_property("age", "int")
@@ -194,7 +196,9 @@ async def test_each_row_has_its_true_outcome_in_time(lists: Any, rate: float, ro
     assert unknown or lists is ADD
     assert lists is FORCE or not any(row.repeats for row in unknown)
     for of_one in arrivals.of_people().values():
-        assert max(row.late for row in of_one) <= (2 if len(of_one) == 1 else 3) * JOB + LOOK
+        assert of_one[0].late <= 2 * JOB + LOOK
+        changes = accumulate(a.repeats != b.repeats for a, b in pairwise(of_one))
+        assert all(row.late <= (2 + n) * (JOB + LOOK + AWAY) for row, n in zip(of_one[1:], changes, strict=True))
 
 
 def each_tenth_is_lost() -> Callable[[str, float], Fault | None]:
