@@ -103,6 +103,12 @@ def deleted() -> EmulatedAnswer:
     return EmulatedAnswer(204, reason="No content")
 
 
+def nothing_more(guid: str) -> EmulatedAnswer:
+    """Make the 200 without a body of version 4 (recorded: FACTS 8.7)."""
+    headers = {"X-Mj-Request-Guid": guid}
+    return EmulatedAnswer(200, content_type="application/json; charset=UTF-8", reason="OK", headers=headers)
+
+
 def unauthorized() -> EmulatedAnswer:
     """Make the 401 for wrong credentials, which has no body and comes in chunks (recorded: FACTS 9.5)."""
     realm = {"WWW-Authenticate": 'Basic realm="Provide an apiKey and secretKey"'}

@@ -20,7 +20,7 @@ from mjbulk.testing._ask import Ask, Handlers, Refused
 from mjbulk.testing._data import DATA_ROUTES
 from mjbulk.testing._rest_account import ACCOUNT_ROUTES
 from mjbulk.testing._rest_batchjobs import BATCHJOB_ROUTES
-from mjbulk.testing._rest_contacts import CONTACT_ROUTES
+from mjbulk.testing._rest_contacts import CONTACT_ROUTES, V4_ROUTES
 from mjbulk.testing._rest_jobs import JOB_ROUTES
 from mjbulk.testing._rest_lists import LIST_ROUTES
 from mjbulk.testing._rest_recipients import RECIPIENT_ROUTES
@@ -37,7 +37,7 @@ _REST: Handlers = {
     **LIST_ROUTES,
     **ACCOUNT_ROUTES,
 }
-_ROUTES: Mapping[str, Handlers] = {"rest": _REST, "data": DATA_ROUTES}
+_ROUTES: Mapping[str, Handlers] = {"rest": _REST, "data": DATA_ROUTES, "v4": V4_ROUTES}
 _RESOURCES = {name.partition("/")[0] for name in _ROUTES["rest"]}
 
 
@@ -110,7 +110,7 @@ class Dispatcher:
         if status < 500:
             return error(status, "Object properties invalid")
         message = "An Unexpected Error occurred during API request"
-        return error(status, message, identifier=self._world.error_identifier())
+        return error(status, message, identifier=self._world.guid().upper())
 
 
 def _handle(ask: Ask) -> EmulatedAnswer:

@@ -10,6 +10,7 @@ from mjbulk.testing._answers import (
     member_not_allowed,
     method_not_allowed,
     not_allowed,
+    nothing_more,
     unchanged,
 )
 from mjbulk.testing._ask import Ask, Handlers, Refused
@@ -107,6 +108,17 @@ def refuse_contact(ask: Ask) -> EmulatedAnswer:
     return not_allowed("Operation not allowed")
 
 
+def delete_contact(ask: Ask) -> EmulatedAnswer:
+    """Answer DELETE /v4/contacts/{ID}: 200 and no body, for an unknown ID, too (recorded: FACTS 8.7).
+
+    The contact is anonymous from then on (documented). That no list has it any more is a guess.
+    """
+    who = ask.account.people_by_id.get(int(ask.route.id))
+    if who is not None:
+        ask.account.make_anonymous(who, ask.world.stamp())
+    return nothing_more(ask.world.guid())
+
+
 def _refuse_members(body: dict[str, Any], refused: Collection[str]) -> None:
     name = next((name for name in body if name in refused), None)
     if name is not None:
@@ -151,3 +163,4 @@ CONTACT_ROUTES: Handlers = {
     "contact/managecontactslists": {"POST": manage_lists},
     "contact/getcontactslists": {"GET": read_lists},
 }
+V4_ROUTES: Handlers = {"v4/contacts": {"DELETE": delete_contact}}

@@ -5,6 +5,8 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
+from mjbulk.testing._rules import whole_number
+
 _TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
 
 
@@ -22,7 +24,7 @@ class Route:
     resource: str = ""
     """The resource as the caller wrote it."""
     api: str = "rest"
-    """``rest`` or ``data``."""
+    """``rest``, ``data`` or ``v4``."""
 
 
 def parse_route(raw_path: str) -> Route | None:
@@ -31,6 +33,8 @@ def parse_route(raw_path: str) -> Route | None:
     Segments are decoded one by one, so that a ``%2F`` does not split one.
     """
     segments = [unquote(part) for part in raw_path.partition("?")[0].strip("/").split("/")]
+    if segments[0] == "v4":
+        return _v4(segments[1:])
     if segments[0] != "v3":
         return None
     api = segments[1].casefold() if len(segments) > 1 else ""
@@ -57,6 +61,13 @@ def _data(parts: list[str]) -> Route:
     name = f"{resource.casefold()}/{kind.casefold()}"
     read = mime.casefold().replace(":", "/")
     return Route(name, who, last.casefold(), read if _TYPE.fullmatch(read) else "", resource, "data")
+
+
+def _v4(parts: list[str]) -> Route | None:
+    """Read a path of version 4, of which contacts alone are played, and they by their numbers alone."""
+    if len(parts) != 2 or parts[0] != "contacts" or whole_number(parts[1]) is None:
+        return None
+    return Route("v4/contacts", parts[1], api="v4")
 
 
 def parse_query(raw_path: str) -> dict[str, str]:

@@ -153,6 +153,15 @@ class EmulatedAccount:
             self.people_by_id[known.id] = known
         return known
 
+    def make_anonymous(self, who: Person, now: str) -> None:
+        """Take a person's name, values and lists away, and give them an address that is nobody's (FACTS 8.7)."""
+        del self.people[person(who.email)]
+        who.email = f"\\x{self._random.getrandbits(160):040x}@domain.invalid"
+        who.name, who.updated_at = "Anonymized", now
+        who.properties.clear()
+        who.lists.clear()
+        self.people[person(who.email)] = who
+
     def create_list(self, name: str, now: str) -> EmulatedList:
         """Create a list; its address is nine letters and digits, and may begin with a capital (FACTS 8.1)."""
         address = self._random.choice(string.ascii_letters) + "".join(self._random.choices(_SMALL, k=8))

@@ -82,9 +82,9 @@ class World:
         """Give the date of a time of the loop's clock."""
         return self.began + timedelta(seconds=seconds)
 
-    def error_identifier(self) -> str:
-        """Make an ErrorIdentifier, as a 500 has one."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4)).upper()
+    def guid(self) -> str:
+        """Make a name for one request."""
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     def upload(self, key: str, list_id: int, body: bytes) -> int:
         """Store a CSV file, and give its DataID."""

@@ -152,13 +152,15 @@ class Recording:
     answer: Any
     sent: Any = None
     type: str = "application/json"
+    guid: bool = False
+    """Whether it has an X-Mj-Request-Guid."""
     before: Sequence[tuple[str, str, Any]] = ()
     """Requests that make what the recorded account had."""
 
 
 R = Recording
 LISTS, FOUND, RESOURCE = "Mailjet_API_Resource", "Mailjet_Contact/_find", "Mailjet_Resource"
-SUBSCRIPTIONS = "Mailjet_Contact_getcontactslists/_find"
+SUBSCRIPTIONS, DELETED = "Mailjet_Contact_getcontactslists/_find", "Mailjet_ContactPii/_delete"
 RECORDINGS = [
     R(
         f"{LISTS}/creates_new_contact_lists",
@@ -280,6 +282,24 @@ RECORDINGS = [
         rows({**SAVED, "LastUpdateAt": WHEN, "Name": "Joe Doe"}),
         SENT_BACK,
         before=[SAVED_BEFORE],
+    ),
+    R(
+        f"{DELETED}/removes_existing_contact_by_ID",
+        "2023-11-11",
+        "DELETE v4/contacts/254509966",
+        "200 OK",
+        "",
+        type="application/json; charset=UTF-8",
+        guid=True,
+    ),
+    R(
+        f"{DELETED}/return_message_for_delete_unexisting_contact",
+        "2023-11-11",
+        "DELETE v4/contacts/123456",
+        "200 OK",
+        "",
+        type="application/json; charset=UTF-8",
+        guid=True,
     ),
     R(
         f"{SUBSCRIPTIONS}/returns_all_records",

@@ -2,6 +2,7 @@
 ignored.
 """
 
+import re
 from asyncio import sleep
 from typing import Any
 
@@ -302,6 +303,36 @@ async def test_a_401_comes_in_chunks() -> None:
         reply = await api("GET", "REST/contact")
         assert (reply.status, reply.headers.get("Transfer-Encoding")) == (401, "chunked")
         assert "Content-Length" not in reply.headers
+
+
+async def test_a_contact_is_deleted() -> None:
+    """It keeps its ID under a name and an address that are nobody's, on no list; its old address can come in again."""
+    async with served() as api:
+        api.emulator.create_property("city")
+        await api.run([{"Email": "a@example.org", "Name": "Ann", "Properties": {"city": "Graz"}}], {1: "addforce"})
+        old = (await api("GET", "REST/contact/a@example.org")).row["ID"]
+        for _ in range(2):
+            assert (await api("DELETE", f"{api.emulator.url}/v4/contacts/{old}")).status == 200
+        assert "a@example.org" not in api.emulator.contacts
+        row = (await api("GET", f"REST/contact/{old}")).row
+        assert (row["Name"], bool(re.fullmatch(r"\\x[0-9a-f]{40}@domain\.invalid", row["Email"]))) == (
+            "Anonymized",
+            True,
+        )
+        assert (await api("GET", f"REST/contactdata/{old}")).row["Data"] == []
+        assert (await api("GET", "REST/contactslist/1")).row["SubscriberCount"] == 0
+        await api.run([{"Email": "a@example.org"}])
+        assert (await api("GET", "REST/contact/a@example.org")).row["ID"] != old
+
+
+@pytest.mark.parametrize("path", ["contacts/a@example.org", "contacts", "contact/254509966", "contacts/1/x", "sms"])
+async def test_nothing_else_of_version_4_is_played(path: str) -> None:
+    """Other paths are answered with the page of the proxy, and delete nobody; other methods with a 405."""
+    async with served() as api:
+        await api("POST", "REST/contact", {"Email": "a@example.org"})
+        assert (await api("DELETE", f"{api.emulator.url}/v4/{path}")).headers["Content-Type"] == "text/html"
+        assert (await api("GET", f"{api.emulator.url}/v4/contacts/254509966")).status == 405
+        assert list(api.emulator.contacts) == ["a@example.org"]
 
 
 async def test_recipients_are_made_changed_and_removed() -> None:
