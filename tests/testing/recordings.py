@@ -99,6 +99,22 @@ JOB = {  # it was of a newsletter: its type, its reference and its times are oth
     "Status": "Completed",
     "Throttle": 0,
 }
+IMPORT = {  # no recording: mailjet-gem put the documented example into should_not_be_nil of csvimport, 2021-06-28
+    "AliveAt": WHEN,
+    "ContactsListID": ID,
+    "Count": 12,
+    "Current": 10,
+    "DataID": ID,
+    "Errcount": 0,
+    "ErrTreshold": 1,
+    "ID": ID,
+    "ImportOptions": "",
+    "JobEnd": ANY,  # it has ended there, although it is an Upload
+    "JobStart": WHEN,
+    "Method": "addnoforce",
+    "RequestAt": WHEN,
+    "Status": ANY,
+}
 USER = (
     *("ACL", "CreatedAt", "Email", "FirstIp", "ID", "LastIp", "LastLoginAt", "Locale", "MaxAllowedAPIKeys", "Timezone"),
     *("Username", "WarnedRatelimitAt"),
