@@ -2,15 +2,35 @@
 
 import asyncio
 import gzip
+import logging
 import socket
 import struct
 import zlib
 
 import attrs
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.log import server_logger
 
 from mjbulk.testing._answers import EmulatedAnswer
 from mjbulk.testing._faults import Fault
+
+
+class _WithoutRequest(logging.Filter):
+    """Make one line of what aiohttp says about a request that is no HTTP, without the request: it may hold an
+    address.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        problem = record.exc_info[1] if record.exc_info else None
+        if isinstance(problem, HttpProcessingError):
+            record.msg = "the emulator has answered 400 to a request that is no proper HTTP: %s"
+            record.args, record.exc_info = (type(problem).__name__,), None
+        return True
+
+
+SERVER_LOG = server_logger.getChild("emulator")
+SERVER_LOG.addFilter(_WithoutRequest())
 
 
 async def read_body(request: web.BaseRequest, limit: int | None) -> bytes | None:

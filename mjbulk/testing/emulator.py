@@ -13,7 +13,7 @@ from aiohttp import web
 from mjbulk.public import public
 from mjbulk.testing._answers import EmulatedAnswer, proxy_page, reset
 from mjbulk.testing._dispatch import Dispatcher, call_name
-from mjbulk.testing._edge import altered, read_body, send, sleep, unpacked
+from mjbulk.testing._edge import SERVER_LOG, altered, read_body, send, sleep, unpacked
 from mjbulk.testing._fault_file import read_faults
 from mjbulk.testing._faults import Fault, FaultScript
 from mjbulk.testing._jobs import EmulatedJob
@@ -89,7 +89,7 @@ class Emulator:
             self._began = began = loop.time()
             self._world.elapsed = lambda: loop.time() - began
         # Mailjet is not known to read compressed bodies: only with `Knobs.gzip_bodies` are they decompressed.
-        server = web.Server(self._handle, access_log=None, auto_decompress=False)
+        server = web.Server(self._handle, access_log=None, logger=SERVER_LOG, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()

@@ -126,3 +126,28 @@ async def test_it_starts_again_and_knows_what_it_knew() -> None:
         await asyncio.sleep(WHOLE)
         await api.emulator.start(port=port)
         assert (await api.job(job))["Status"] == "Completed"
+
+
+@pytest.mark.parametrize("line", ["GET /v3/REST/contact/zoë@example.org", "TEA /v3/REST/contact/a@example.org"])
+async def test_what_is_no_http_is_logged_without_its_request(line: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is a line without an address and without a traceback."""
+    async with served() as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(api.emulator.url.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"</html>\r\n")
+        writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b" 400 Bad Request" in await reader.read()
+        writer.close()
+        assert (await api("GET", "REST/contact")).status == 200
+    assert "no proper HTTP" in caplog.text
+    assert not [word for word in ("example.org", "Traceback") if word in caplog.text]
+
+
+async def test_a_fault_of_the_emulator_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else can find it."""
+    async with served() as api:
+        monkeypatch.setattr("mjbulk.testing.emulator.parse_route", lambda _: 1 / 0)
+        assert (await api("GET", "REST/contact")).status == 500
+    assert "ZeroDivisionError" in caplog.text
