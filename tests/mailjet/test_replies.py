@@ -130,16 +130,17 @@ def test_a_csvimport_is_read() -> None:
 
 
 def test_a_batchjob_is_read() -> None:
-    """The recorded batchjob has Unix times, keys of its own case, and zeros for what is not set."""
+    """A batchjob has Unix times, keys of its own case, and zeros for what is not set (mailjet-gem, 2021-06-28)."""
     body = b"""{ "Count" : 1, "Data" : [{ "AliveAt" : 1624877107, "APIKeyID" : 1643971, "Blocksize" : 0, "Count" : 1,
     "Current" : 0, "DataID" : 0, "Errcount" : 0, "ErrTreshold" : 0, "ID" : 356225669, "JobEnd" : 1624877107,
-    "JobStart" : 0, "JobType" : "Send newsletter", "Method" : "Unknown", "RefId" : 44098, "RequestAt" : 0,
+    "JobStart" : 1624877107, "JobType" : "Send newsletter", "Method" : "Unknown", "RefId" : 44098, "RequestAt" : 0,
     "Status" : "Completed", "Throttle" : 0 }], "Total" : 1 }"""
     assert replies.decode_job(body) == JobReply(
         status="Completed",
         count=1,
         current=0,
         errcount=0,
+        job_start=datetime(2021, 6, 28, 10, 45, 7, tzinfo=UTC),
         job_end=datetime(2021, 6, 28, 10, 45, 7, tzinfo=UTC),
         id=356225669,
         data_id=0,
