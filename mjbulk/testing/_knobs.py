@@ -19,6 +19,8 @@ def _half_a_second_and_a_little_per_row(job: EmulatedJob) -> float:
     return 0.5 + job.total * 1e-5
 
 
+Timestamps = Literal["naive", "z", "unix", "empty"]
+"""ISO without a zone, ISO with Z, Unix seconds, or nothing."""
 _SHARES = {"queue_seconds": 0.3, "prepare_seconds": 0.1, "import_seconds": 0.6}
 """The parts of a job's time."""
 
@@ -91,7 +93,7 @@ class Knobs:
     be; FACT (observed): UnsubscribedAt may not (FACTS 8.4). GUESS: LastActivityAt may not, and all others may."""
 
     # Jobs of managemanycontacts.
-    timestamps: Literal["naive", "z", "unix", "empty"] = "naive"
+    timestamps: Timestamps = "naive"
     """The form of JobStart and JobEnd. FACT (documented): ISO without a zone; no recording of it exists (FACTS 2.7)."""
     echo_lists: bool = True
     """Whether a job shows its ContactsLists. FACT (documented, FACTS 2.2)."""
@@ -124,6 +126,8 @@ class Knobs:
     # Jobs of csvimport.
     csv_count: Literal["detected", "processed"] = "detected"
     """What Count of a csvimport means while it runs. Two of Mailjet's pages contradict each other (FACTS 5.4)."""
+    csv_timestamps: Timestamps = "z"
+    """The form of the times of a csvimport. FACT (documented): RFC 3339; its example has no zone (FACTS 2.7)."""
     strict_imports: bool = True
     """Whether a member that a csvimport does not have is refused, as ErrThreshold with two h. FACT (observed) for other
     objects (FACTS 9.3). GUESS for this one: a sample of Mailjet's Python client sends that word."""

@@ -9,6 +9,7 @@ from mjbulk.testing._ask import Ask, Handlers, Refused, is_action
 from mjbulk.testing._fpjson import shown
 from mjbulk.testing._import_csv import OPTION_KEYS
 from mjbulk.testing._jobs import EmulatedJob
+from mjbulk.testing._knobs import Timestamps
 from mjbulk.testing._paging import Listing, page
 from mjbulk.testing._rules import SUBSCRIPTION_ACTIONS, fold_keys, whole_number
 from mjbulk.testing._stages import Sight, look
@@ -71,15 +72,15 @@ def managed(ask: Ask) -> EmulatedAnswer:
 
 
 def _managed_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
-    sight = look(job, ask.world.elapsed(), ask.world.knobs)
+    sight, style = look(job, ask.world.elapsed(), ask.world.knobs), ask.world.knobs.timestamps
     lists = [{"Action": action, "ListID": number} for number, action in job.actions]
     row = {"ContactsLists": lists} if ask.world.knobs.echo_lists and lists else {}
     return row | {
         "Count": sight.count,
         "Error": sight.error,
         "ErrorFile": _error_file(ask, job) if sight.error_file else "",
-        "JobEnd": _when(ask, sight.ended),
-        "JobStart": _when(ask, sight.started),
+        "JobEnd": _when(ask, sight.ended, style),
+        "JobStart": _when(ask, sight.started, style),
         "Status": sight.status,
     }
 
@@ -90,8 +91,7 @@ def _error_file(ask: Ask, job: EmulatedJob) -> str:
     return origin[ask.world.knobs.error_file_form].format(url=ask.world.url) + path
 
 
-def _when(ask: Ask, seconds: float | None) -> str | int:
-    style = ask.world.knobs.timestamps
+def _when(ask: Ask, seconds: float | None, style: Timestamps) -> str | int:
     if style == "unix":
         return unix(ask, seconds)
     if seconds is None or style == "empty":
@@ -232,9 +232,9 @@ def known_job(ask: Ask, *kinds: str) -> EmulatedJob:
 
 
 def _import_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
-    sight = look(job, ask.world.elapsed(), ask.world.knobs)
+    sight, style = look(job, ask.world.elapsed(), ask.world.knobs), ask.world.knobs.csv_timestamps
     return {
-        "AliveAt": _rfc3339(ask, alive(ask, job, sight)),
+        "AliveAt": _when(ask, alive(ask, job, sight), style),
         "ContactsListID": job.list_id,
         "Count": sight.count,
         "Current": sight.current,
@@ -243,10 +243,10 @@ def _import_row(ask: Ask, job: EmulatedJob) -> dict[str, Any]:
         "ErrTreshold": job.err_treshold,
         "ID": job.id,
         "ImportOptions": job.import_options,
-        "JobEnd": _rfc3339(ask, sight.ended),
-        "JobStart": _rfc3339(ask, sight.started),
+        "JobEnd": _when(ask, sight.ended, style),
+        "JobStart": _when(ask, sight.started, style),
         "Method": job.method,
-        "RequestAt": _rfc3339(ask, job.posted),
+        "RequestAt": _when(ask, job.posted, style),
         "Status": sight.status,
     }
 
@@ -256,10 +256,6 @@ def alive(ask: Ask, job: EmulatedJob, sight: Sight) -> float | None:
     if sight.started is None:
         return None
     return job.ends if sight.ended is not None else ask.world.elapsed()
-
-
-def _rfc3339(ask: Ask, seconds: float | None) -> str:
-    return "" if seconds is None else ask.world.stamp(seconds)
 
 
 JOB_ROUTES: Handlers = {

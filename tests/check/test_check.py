@@ -64,6 +64,7 @@ TURNED: list[tuple[dict[str, Any], str]] = [
     ({"timestamps": "unix"}, "JobEnd of a JSON job: 0, Unix seconds"),
     ({"timestamps": "unix", "numbers_as_strings": True}, "JobEnd of a JSON job: 0, Unix seconds as a text"),
     ({"timestamps": "empty"}, "JobEnd of a JSON job: empty text\n"),
+    ({"csv_timestamps": "naive"}, "JobEnd of a csvimport: ISO without a zone, empty text"),
     ({"numbers_as_strings": True}, "numbers in answers are written as: texts"),
     ({"undeclared_property": "error_row"}, "a property that does not exist, in JSON: its row is refused"),
     ({"undeclared_property": "create"}, "a property that does not exist, in JSON: it is created"),

@@ -180,12 +180,13 @@ async def test_one_account() -> None:
     ("style", "kind", "suffix"), [("naive", str, ""), ("z", str, "Z"), ("unix", int, ""), ("empty", str, "")]
 )
 async def test_timestamps(style: Any, kind: type, suffix: str) -> None:
-    """JobStart and JobEnd come without a zone, with Z, as Unix integers, or empty."""
-    async with served(turned(timestamps=style)) as api:
-        row = await api.run([GOOD])
-        assert isinstance(row["JobEnd"], kind)
-        assert str(row["JobEnd"]).endswith(suffix)
-        assert len(str(row["JobEnd"])) == {"naive": 19, "z": 20, "unix": 10, "empty": 0}[style]
+    """JobStart and JobEnd, and all times of a csvimport, come without a zone, with Z, as Unix integers, or empty."""
+    async with served(turned(timestamps=style, csv_timestamps=style)) as api:
+        csv = await api.run_csv("email\na@example.org\n")
+        for time in ((await api.run([GOOD]))["JobEnd"], *(csv[name] for name in ("JobEnd", "AliveAt", "RequestAt"))):
+            assert isinstance(time, kind)
+            assert str(time).endswith(suffix)
+            assert len(str(time)) == {"naive": 19, "z": 20, "unix": 10, "empty": 0}[style]
         fresh = await api.job(await api.submit([GOOD]))
         assert fresh["JobEnd"] == (0 if style == "unix" else "")
 

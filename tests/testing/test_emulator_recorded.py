@@ -51,7 +51,7 @@ async def test_it_answers_as_the_real_api(recording: Recording) -> None:
 
 async def test_a_csvimport_is_like_the_documented_example() -> None:
     """The example is of no server: its status and its end contradict each other. All else is as it is there."""
-    async with served() as api:
+    async with served(attrs.evolve(QUICK, csv_timestamps="naive")) as api:
         job = await api.start_csv("email\n" + "".join(f"p{n}@example.org\n" for n in range(12)), ErrTreshold=1)
         await asyncio.sleep(3.7)  # 10 of 12 rows are done
         assert (await api("GET", "REST/csvimport?Limit=1")).data == [IMPORT]
