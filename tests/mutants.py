@@ -275,14 +275,14 @@ MUTANTS = (
     ),
     Mutant(
         "recorded chunks do not wait for each other",
-        "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
+        "mjbulk.chunks.people_table:PeopleTable.enter_recorded",
         "return {number for number in shared if self._is_unfinished(number)}",
         "return set()",
         f"{_AGAIN}::test_recorded_chunks_wait_for_each_other",
     ),
     Mutant(
         "nobody is told what a chunk overtakes",
-        "mjbulk.chunks.people:PeopleInFlight._holder",
+        "mjbulk.chunks.people_table:PeopleTable._holder",
         "overtaken.add(self._doubtful[newest])",
         "pass",
         f"{_AGAIN}::test_that_a_chunk_in_doubt_is_overtaken_outlives_a_crash",
@@ -296,14 +296,14 @@ MUTANTS = (
     ),
     Mutant(
         "a slot knows one chunk",
-        "mjbulk.chunks.people:PeopleInFlight.enter_recorded",
+        "mjbulk.chunks.people_table:PeopleTable.enter_recorded",
         "self._others[person] = before",
         "pass",
         f"{_AGAIN}::test_a_slot_knows_several_recorded_chunks",
     ),
     Mutant(
         "a tag is used again with what is stale",
-        "mjbulk.chunks.people:PeopleInFlight._free_tag",
+        "mjbulk.chunks.people_table:PeopleTable._free_tag",
         "self._rebuild(0)",
         "pass",
         f"{_PEOPLE}::test_a_run_may_have_any_number_of_chunks",

@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, islice, repeat
 from typing import Any, Self
 
 from attrs import define, evolve, field, frozen
@@ -69,8 +69,8 @@ class Batch:
     encoded: Sequence[bytes] = field(repr=False)
     ends: Sequence[int] = field(repr=False)
     """Bytes of all rows before the first, the second, ... and of all."""
-    weights: Sequence[int] = field(repr=False)
-    """The same of the rows as they were given."""
+    weight: int
+    """Bytes of a row as it was given, in the mean."""
     block: Block
 
     @classmethod
@@ -78,9 +78,8 @@ class Batch:
         """Make a batch of rows whose addresses have no blanks around them."""
         keys = keys_of(addresses)
         ends = list(accumulate(map(len, encoded), initial=0))
-        weights = list(accumulate(block.weights(), initial=0))
-        spelled = keys != list(addresses)
-        return cls(numbers, keys, list(map(hash, keys)), addresses, spelled, encoded, ends, weights, block)
+        spelled = keys is not addresses
+        return cls(numbers, keys, list(map(hash, keys)), addresses, spelled, encoded, ends, block.weight, block)
 
     def given(self, position: int) -> tuple[tuple[str, ...], Any]:
         """Give one row as it was given: its names, and what `Block.kept` gives."""
@@ -119,7 +118,9 @@ class Builder:
         self._taken = 0  # rows, those included that are not noted yet
         self._merged: dict[int, int] = {}
         self._blocks: list[tuple[tuple[str, ...], int, Any]] = []
-        self._entries: dict[str, int] = {}
+        self._keys: list[str] = []  # of each entry
+        self._people = array("q")  # the hash of each
+        self._entries: dict[str, int] = {}  # by key; those that were looked for
         self._spelled: dict[int, str] = {}  # addresses that are not their keys
         self._encoded: list[bytes] = []
         self.bytes = 0
@@ -145,23 +146,30 @@ class Builder:
 
     def entry(self, key: str) -> int:
         """Give the position of a person's entry, or -1."""
-        return self._entries.get(key, -1)
+        return self._by_key().get(key, -1)
 
     def has(self, key: str) -> bool:
         """Say whether a person is in it."""
-        return key in self._entries
+        return key in self._by_key()
 
     def has_any(self, keys: Iterable[str]) -> bool:
         """Say whether one of some people is in it."""
-        return not self._entries.keys().isdisjoint(keys)
+        return not self._by_key().keys().isdisjoint(keys)
+
+    def _by_key(self) -> dict[str, int]:
+        """Give the position of each entry by its key. Most chunks are cut before anybody looks."""
+        known, keys = len(self._entries), len(self._keys)
+        if known < keys:
+            self._entries.update(zip(islice(self._keys, known, None), range(known, keys), strict=True))
+        return self._entries
 
     def room(self, batch: Batch, at: int) -> int:
         """Say how many of these rows fit if all of them are new people; into an empty chunk at least one does."""
         rules, entries, ends = self._rules, len(self._encoded), batch.ends
         between = len(rules.frame.between)
         left = rules.learned.next - rules.frame.size(entries, self.bytes) + (0 if entries else between)
-        held = bisect_right(batch.weights, rules.most_held - self._weight + batch.weights[at]) - 1
-        most = int(min(rules.limits.rows - entries, held - at))
+        held = (rules.most_held - self._weight) // batch.weight
+        most = max(int(min(rules.limits.rows - entries, held, len(batch.keys) - at)), 0)
         fit = bisect_right(range(most), left, key=lambda row: ends[at + row + 1] - ends[at] + (row + 1) * between)
         return fit or (0 if entries else 1)
 
@@ -176,13 +184,14 @@ class Builder:
     def take(self, batch: Batch, start: int, stop: int) -> None:
         """Take rows of people who are not in it. `note` them before it is cut."""
         entries = len(self._encoded)
-        self._entries.update(zip(batch.keys[start:stop], range(entries, entries + stop - start), strict=True))
+        self._keys += batch.keys[start:stop]
+        self._people.extend(batch.hashes[start:stop])
         if batch.spelled:
             spelled = zip(batch.keys[start:stop], batch.addresses[start:stop], strict=True)
             self._spelled.update((entries + n, new) for n, (key, new) in enumerate(spelled) if key != new)
         self._encoded.extend(batch.encoded[start:stop])
         self.bytes += batch.ends[stop] - batch.ends[start]
-        self._weight += batch.weights[stop] - batch.weights[start]
+        self._weight += batch.weight * (stop - start)
         self._taken += stop - start
 
     def merge(self, entry: int, batch: Batch, at: int, *, bounded: bool = True) -> bool:
@@ -195,7 +204,7 @@ class Builder:
             return False
         merged = self._rules.merge(self._encoded[entry], batch.encoded[at])
         grown = self.bytes + len(merged) - len(self._encoded[entry])
-        weight = self._weight + batch.weights[at + 1] - batch.weights[at]
+        weight = self._weight + batch.weight
         if bounded and not self._may_have(grown, weight):
             return False
         self._encoded[entry] = merged
@@ -213,13 +222,14 @@ class Builder:
         """
         spelling = batch.addresses[at].casefold()
         apart = f"{batch.keys[at]}\n{spelling}"
-        if apart in self._entries:
-            return self.merge(self._entries[apart], batch, at, bounded=False)
-        entry = self._entries[batch.keys[at]]
+        entries = self._by_key()
+        if apart in entries:
+            return self.merge(entries[apart], batch, at, bounded=False)
+        entry = entries[batch.keys[at]]
         if self._spelled.get(entry, batch.keys[at]).casefold() == spelling:
             return False
         keys = [*batch.keys[:at], apart, *batch.keys[at + 1 :]]
-        self.take(evolve(batch, keys=keys, spelled=True), at, at + 1)
+        self.take(evolve(batch, keys=keys, hashes=list(map(hash, keys)), spelled=True), at, at + 1)
         return True
 
     def note(self, batch: Batch, start: int, stop: int, *, extra: bool = False) -> None:
@@ -241,7 +251,8 @@ class Builder:
     def join(self, held: Held) -> None:
         """Take held rows of a person who is not in it: they are free now."""
         entry = len(self._encoded)
-        self._entries[held.key] = entry
+        self._keys.append(held.key)
+        self._people.append(hash(held.key))
         if held.key != held.address:
             self._spelled[entry] = held.address
         self._encoded.append(held.encoded)
@@ -275,7 +286,7 @@ class Builder:
         extras = self.extra_rows
         merged, into = _merges(entries) if entries is not None else (self._merged.keys(), self._merged.values())
         addresses = self._addresses()
-        people = array("q", map(hash, self._entries))
+        people = self._people
         return Chunk(
             number=self.number,
             first=self._rows[0] if self._rows else before + 1,
@@ -298,7 +309,7 @@ class Builder:
             first=first,
             last=last,
             kept=self._kept(self._rows, None, self._addresses()),
-            people=array("q", map(hash, self._entries)),
+            people=self._people,
             body=self._body(None),
             shape=shape,
             superseded=self._superseded(self._rows, None),
@@ -335,7 +346,7 @@ class Builder:
         return Body.of(encoded, self._rules.frame)
 
     def _addresses(self) -> list[str]:
-        addresses = list(self._entries)
+        addresses = list(self._keys)
         for entry, address in self._spelled.items():
             addresses[entry] = address
         return addresses

@@ -32,6 +32,7 @@ from typing import Any, Protocol
 from mjbulk.chunks.builder import Batch, Builder, Held, Rules, digest_of
 from mjbulk.chunks.chunk import Chunk
 from mjbulk.chunks.people import PeopleInFlight
+from mjbulk.chunks.people_table import PeopleTable
 from mjbulk.chunks.replay import Recorded, Replay, SourceChanged
 from mjbulk.rows.block import Block
 
@@ -58,11 +59,11 @@ class Chunker:
         rules: Rules,
         store: Store,
         recorded: Sequence[Recorded] = (),
-        people: PeopleInFlight | None = None,
+        people: PeopleInFlight | PeopleTable | None = None,
         numbers: Iterator[int] | None = None,
     ) -> None:
         """Begin with the first row of the source. ``recorded`` are the chunks of an earlier process, by their numbers:
-        no chunk is cut before all of them are found again. ``people`` is a table of another size. ``numbers`` are those
+        no chunk is cut before all of them are found again. ``people`` is another table. ``numbers`` are those
         of chunks, where several chunkers share them.
         """
         self.found: deque[Chunk] = deque()
@@ -134,10 +135,14 @@ class Chunker:
         at, stop = 0, len(batch.keys)
         while at < stop:
             room = self._open.room(batch, at)
-            if room or self._open.has(batch.keys[at]):
+            if room or self._is_in_open(batch, at):
                 at = self._fill(batch, at, min(at + max(room, 1), stop))
             else:
                 self.cut_open()
+
+    def _is_in_open(self, batch: Batch, at: int) -> bool:
+        number = self._open.number
+        return self.people.holder(batch.hashes[at], 0) == number and self._open.has(batch.keys[at])
 
     def _fill(self, batch: Batch, at: int, stop: int) -> int:
         """Take rows that fit into the open chunk if all are new people, and give up to where they were taken.

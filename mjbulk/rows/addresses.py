@@ -39,9 +39,12 @@ def key_of(address: str) -> str:
     return f"{_folded(local)}@{_in_dns(domain)}" if at else _folded(domain)
 
 
-def keys_of(addresses: Sequence[str]) -> list[str]:
-    """Give the keys of many, all without blanks around them."""
-    return list(map(str.casefold if all(map(str.isascii, addresses)) else key_of, addresses))
+def keys_of(addresses: Sequence[str]) -> Sequence[str]:
+    """Give the keys of many, all without blanks around them: the same sequence where all are keys already."""
+    joined = "".join(addresses)
+    if not joined.isascii():
+        return list(map(key_of, addresses))
+    return addresses if joined == joined.casefold() else list(map(str.casefold, addresses))
 
 
 def _folded(text: str) -> str:

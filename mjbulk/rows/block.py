@@ -74,12 +74,13 @@ class Block:
         """
         return "".join(self.raws[part]) if self.raws else [column[part] for column in self.columns]
 
-    def weights(self) -> Sequence[int]:
-        """Give about how many bytes each row takes: the length of its raw record, otherwise the mean of a sample."""
+    @property
+    def weight(self) -> int:
+        """About how many bytes a row takes: of its raw record, otherwise of its values in a sample; at least 1."""
         if self.raws:
-            return list(map(len, self.raws))
+            return max(-(-sum(map(len, self.raws)) // self.size), 1)
         some = [column[::_WEIGHED] for column in self.columns]
-        return [sum(map(weight, some)) // max(-(-self.size // _WEIGHED), 1)] * self.size
+        return max(sum(map(weight, some)) // max(-(-self.size // _WEIGHED), 1), 1)
 
     def at(self, indices: Sequence[int]) -> "Block":
         """Make a block of the rows at some indices."""

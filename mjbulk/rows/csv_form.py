@@ -5,7 +5,7 @@ ends, its escapes and its nulls. What comes out is CSV as `csv_text` reads it.
 import re
 from collections.abc import Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mjbulk.errors import UsageError
 from mjbulk.rows.csv_text import MAX_RECORD, Records, encode_record, is_strict
@@ -133,7 +133,7 @@ class CsvCleaner:
             changed.update(set(odd) - records.faults.keys())
         if changed:
             raws = [encode_record(rows[at]).decode() if at in changed else raw for at, raw in enumerate(raws)]
-            records = evolve(records, rows=rows, raws=raws)
+            records = Records(raws, rows, faults=records.faults)
         if any(mark in text for mark in _MARKS):
             ends = [at for at, row in enumerate(rows) if len(row) == 1 and _is_end(row[0])]
             return _without(records, ends) if ends else records
@@ -162,7 +162,8 @@ def _is_end(cell: str) -> bool:
 def _without(records: Records, left_out: Sequence[int]) -> Records:
     kept = [at for at in range(len(records)) if at not in set(left_out)]
     faults = {new: records.faults[old] for new, old in enumerate(kept) if old in records.faults}
-    return Records([records.rows[at] for at in kept], [records.raws[at] for at in kept], faults)
+    rows = records.rows
+    return Records([records.raws[at] for at in kept], [rows[at] for at in kept], faults=faults)
 
 
 # Escapes

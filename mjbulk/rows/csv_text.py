@@ -1,7 +1,8 @@
 """CSV text to records, and back.
 
-Most records are read many at a time: the quotes in a line show whether the record ends with it. Where the result does
-not fit, the records are read line by line.
+Most records are read many at a time: the quotes in a line show whether the record ends with it. Where few have quotes,
+the text is split at its delimiters, into columns; else the csv module reads it. Where the result does not fit, the
+records are read line by line.
 """
 
 import csv
@@ -22,15 +23,22 @@ cell."""
 class Records:
     """Consecutive records of a CSV file."""
 
-    rows: Sequence[Sequence[str]] = field(repr=False)
-    """The cells of each; none of a malformed one."""
     raws: Sequence[str] = field(repr=False)
     """Each exactly as in the file, with its line end, which is added if the last line lacks it."""
-    faults: Mapping[int, str]
+    read: Sequence[Sequence[str]] | None = field(default=None, repr=False)
+    """The cells of each; none of a malformed one."""
+    columns: Sequence[Sequence[str]] | None = field(default=None, repr=False)
+    """The cells by columns, in the place of the other."""
+    faults: Mapping[int, str] = field(factory=dict)
     """What is wrong with each malformed one, by its index."""
 
     def __len__(self) -> int:
         return len(self.raws)
+
+    @property
+    def rows(self) -> Sequence[Sequence[str]]:
+        """The cells of each; none of a malformed one."""
+        return list(zip(*self.columns or (), strict=True)) if self.read is None else self.read
 
 
 class _NeedMore(Exception):  # a signal from an iterator to its owner
@@ -43,7 +51,8 @@ class CsvRecords:
     A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
     never closed does not swallow the rows behind it.
 
-    Mutable state: the lines of a record that has not ended, and the beginning of a line that has not.
+    Mutable state: the lines of a record that has not ended, the beginning of a line that has not, and how many cells
+    the first record had.
     """
 
     def __init__(self, delimiter: str = ",") -> None:
@@ -51,18 +60,21 @@ class CsvRecords:
         self._delimiter = delimiter
         self._pending: list[str] = []
         self._rest = ""
+        self._width = 0
 
     def feed(self, text: str, *, last: bool = False) -> Records:
         """Take in a piece of text, and give the records that are complete now. ``last`` says that no more will come."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        if last and self._rest:
-            lines.append(self._rest)
-        lines = self._pending + [line + "\n" for line in lines]
+        text = self._rest + text
+        if last and text and not text.endswith("\n"):
+            text += "\n"
+        end = text.rfind("\n") + 1
+        text, self._rest = text[:end], text[end:]
+        lines = self._pending + StringIO(text, newline="\n").readlines()
         raws, self._pending = _whole_records(lines)
         if not self._pending or (not last and sum(map(len, self._pending)) <= MAX_RECORD):
-            rows = self._read_quickly(raws)
-            if rows is not None:
-                return rows
+            records = self._split(raws) or self._read_quickly(raws)
+            if records is not None:
+                return records
         with _large_cells():
             records, done = self._read_carefully(lines, last=last)
         self._pending = lines[done:]
@@ -73,19 +85,42 @@ class CsvRecords:
         """How many characters have come of a line whose end has not."""
         return len(self._rest)
 
+    def _split(self, raws: Sequence[str]) -> Records | None:
+        """Split texts that should be one record each, and have as many cells as the first one; give None where one of
+        them is or has not, or many have quotes. Measured: a fourth of the time of the csv module.
+        """
+        quoted = [at for at, raw in enumerate(raws) if '"' in raw]
+        if not self._width or len(quoted) * _FEW > len(raws):
+            return None
+        plain = [raw for raw in raws if '"' not in raw] if quoted else raws
+        columns = _columns("".join(plain), self._delimiter, self._width, len(plain))
+        rows = self._read([raws[at] for at in quoted])
+        if columns is None or rows is None or not set(map(len, rows)) <= {self._width}:
+            return None
+        for at, row in zip(quoted, rows, strict=True):
+            for column, cell in zip(columns, row, strict=True):
+                column.insert(at, cell)
+        return Records(raws, columns=columns)
+
     def _read_quickly(self, raws: Sequence[str]) -> Records | None:
         """Read texts that should be one record each; give None where one of them is not."""
+        rows = self._read(raws)
+        if rows is None:
+            return None
+        if not all(rows):  # blank lines are no records
+            raws = [raw for raw, row in zip(raws, rows, strict=True) if row]
+            rows = [row for row in rows if row]
+        self._width = self._width or (len(rows[0]) if rows else 0)
+        return Records(raws, rows)
+
+    def _read(self, raws: Sequence[str]) -> Sequence[Sequence[str]] | None:
+        """Give the cells of each text, or None where one of them is not one record."""
         try:
             with _large_cells():
                 rows = list(csv.reader(raws, delimiter=self._delimiter, strict=True))
         except csv.Error:
             return None
-        if len(rows) != len(raws):
-            return None
-        if not all(rows):  # blank lines are no records
-            raws = [raw for raw, row in zip(raws, rows, strict=True) if row]
-            rows = [row for row in rows if row]
-        return Records(rows, raws, {})
+        return rows if len(rows) == len(raws) else None
 
     def _read_carefully(self, lines: Sequence[str], *, last: bool) -> tuple[Records, int]:
         """Read line by line, and give the records and how many lines they took."""
@@ -110,7 +145,7 @@ class CsvRecords:
                 rows.append(())
                 raws.append(lines[done])
                 done += 1
-        return Records(rows, raws, faults), done
+        return Records(raws, rows, faults=faults), done
 
 
 def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -118,6 +153,8 @@ def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
     Give the records, and the lines of the one that is left open.
     """
     odd = [at for at, line in enumerate(lines) if '"' in line and line.count('"') % 2]
+    if not odd:
+        return lines, []
     records: list[str] = []
     done = 0
     for first, last in zip(odd[::2], odd[1::2], strict=False):
@@ -126,6 +163,23 @@ def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:
         done = last + 1
     end = odd[-1] if len(odd) % 2 else len(lines)
     return records + lines[done:end], lines[end:]
+
+
+_FEW = 8
+"""One record in this many may have quotes where text is split."""
+
+
+def _columns(text: str, delimiter: str, width: int, size: int) -> list[list[str]] | None:
+    """Split ``size`` records without quotes into columns; give None where one has not ``width`` cells."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if "\r" in text or len(text) > MAX_RECORD:
+        return None
+    cells = text.replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)  # a line end stands in a cell of its own
+    if len(cells) != size * (width + 1) + 1 or cells[width :: width + 1].count("\n") != size:
+        return None
+    columns = [cells[at : -1 : width + 1] for at in range(width)]
+    return None if width == 1 and "" in columns[0] else columns  # blank lines are no records
 
 
 @contextmanager

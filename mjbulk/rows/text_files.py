@@ -94,14 +94,16 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
     """Group the records from ``first`` on. Each one that is malformed, or shorter or longer than the header, is a
     `BadRow`; but empty cells without a name may be missing, or stand behind the last one.
     """
-    rows, raws = (records.rows[first:], records.raws[first:]) if first else (records.rows, records.raws)
-    if set(map(len, rows)) == {len(names)} and not records.faults:
-        return [Block.of(names, rows, raws if verbatim else None)]
+    if records.columns is not None and len(records.columns) == len(names) and not first:
+        return [Block(names, records.columns, len(records), records.raws if verbatim else None)]
+    rows, raws = records.rows, records.raws
+    if set(map(len, rows[first:])) == {len(names)} and not records.faults:
+        return [Block.of(names, rows[first:], raws[first:] if verbatim else None)]
     batch: list[Block | BadRow] = []
     named = max((at for at, name in enumerate(names, 1) if name), default=0)
 
     def kind(index: int) -> int | str:
-        cells = records.rows[index]
+        cells = rows[index]
         size = len(cells)
         if size == len(names) or index in records.faults:
             return size
@@ -109,15 +111,15 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
 
     for size, group in groupby(range(first, len(records)), kind):
         some = list(group)
+        part = slice(some[0], some[-1] + 1)
         if size == len(names):
-            part = slice(some[0], some[-1] + 1)
-            batch.append(Block.of(names, records.rows[part], records.raws[part] if verbatim else None))
+            batch.append(Block.of(names, rows[part], raws[part] if verbatim else None))
         elif size == "fits":
-            rows = [_fitted(records.rows[index], len(names)) for index in some]
-            written = [encode_record(row).decode() for row in rows] if verbatim else None
-            batch.append(Block.of(names, rows, written))
+            fitted = [_fitted(cells, len(names)) for cells in rows[part]]
+            written = [encode_record(cells).decode() for cells in fitted] if verbatim else None
+            batch.append(Block.of(names, fitted, written))
         else:
-            batch.extend(_bad_record(records, index, names) for index in some)
+            batch.extend(_bad_record(rows[index], records.faults.get(index), names) for index in some)
     return batch
 
 
@@ -125,10 +127,9 @@ def _fitted(cells: Sequence[str], size: int) -> Sequence[str]:
     return [*cells[:size], *[""] * (size - len(cells))]
 
 
-def _bad_record(records: Records, index: int, names: tuple[str, ...]) -> BadRow:
-    if index in records.faults:
-        return BadRow(None, RowFault("row.unreadable", None, records.faults[index]))
-    cells = records.rows[index]
+def _bad_record(cells: Sequence[str], fault: str | None, names: tuple[str, ...]) -> BadRow:
+    if fault is not None:
+        return BadRow(None, RowFault("row.unreadable", None, fault))
     message = f"the row has {len(cells)} fields, the header has {len(names)}"
     more = tuple(f"field {number}" for number in range(len(names) + 1, len(cells) + 1))
     return BadRow(Given((*names, *more), cells), RowFault("row.fields", None, message))

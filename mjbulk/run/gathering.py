@@ -25,7 +25,6 @@ from attrs import evolve
 from mjbulk.chunks.builder import Rules
 from mjbulk.chunks.chunk import SizeLimit
 from mjbulk.chunks.chunker import Chunker
-from mjbulk.chunks.people import PeopleInFlight
 from mjbulk.config import JSON_ROWS
 from mjbulk.errors import UsageError
 from mjbulk.models import Rejection, Unsettled
@@ -50,9 +49,6 @@ from mjbulk.run.turns import Turns
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.tasks import Alarm, Running, ended, keep
 from mjbulk.terms import RunSpec
-
-_SLOTS = 1 << 13
-"""The least size of a table of people in flight: there is one for each lane."""
 
 
 class Gathering:
@@ -135,8 +131,7 @@ class Gathering:
         self.lanes.renew()
 
     def _new_chunker(self, rules: Rules) -> Chunker:
-        people = PeopleInFlight(_SLOTS, usual=_SLOTS)
-        return Chunker(rules, self._context.held, people=people, numbers=self._chunk_numbers)
+        return Chunker(rules, self._context.held, numbers=self._chunk_numbers)
 
     # Rows
 

@@ -6,7 +6,7 @@ from attrs import frozen
 from chunk_run import Journal, Row, Run, Source, make_rules
 from hypothesis import strategies as st
 
-from mjbulk.chunks.people import PeopleInFlight
+from mjbulk.chunks.people_table import PeopleTable
 
 
 @frozen
@@ -134,5 +134,5 @@ def crashed(case: Case) -> Journal:
 
 def begin(process: Process, source: Source, journal: Journal) -> Run:
     rules = make_rules(process.rows, process.size, process.learned)
-    people = PeopleInFlight(1, process.bits)
+    people = PeopleTable(1, process.bits)
     return Run(source, journal, rules=rules, people=people, bits=process.bits, retry=process.retry)

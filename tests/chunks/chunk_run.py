@@ -13,7 +13,7 @@ from mjbulk.chunks.builder import Rules
 from mjbulk.chunks.chunk import Chunk, Limits, SizeLimit
 from mjbulk.chunks.chunker import REPLAY, Chunker
 from mjbulk.chunks.frame import Frame
-from mjbulk.chunks.people import PeopleInFlight
+from mjbulk.chunks.people_table import PeopleTable
 from mjbulk.chunks.replay import Recorded
 from mjbulk.journal.shape import decode_shape, encode_shape
 from mjbulk.rows.block import Block, Given
@@ -146,7 +146,7 @@ class Run:
         journal: Journal | None = None,
         *,
         rules: Rules | None = None,
-        people: PeopleInFlight | None = None,
+        people: PeopleTable | None = None,
         bits: int = 40,
         retry: bool = True,
     ) -> None:
@@ -359,5 +359,5 @@ def shape(run: Run, number: int) -> tuple[int, int, list[int], list[int]]:
 
 def one_hash(*addresses: str, rows: int = 9, journal: Journal | None = None) -> Run:
     """A run in which all people have one hash."""
-    people = PeopleInFlight(1, bits=0)
+    people = PeopleTable(1, bits=0)
     return Run(source_of(*addresses), journal, rules=make_rules(rows), people=people, bits=0)

@@ -158,20 +158,21 @@ def rows_of_chunks(*sizes: int, raw: bool = False, people: int = 10**9, recorded
 
 
 def test_rows_of_which_little_is_sent_do_not_fill_memory() -> None:
-    """A chunk ends where its rows as they were given have 8 MiB: to the byte where they are text, about so where they
-    are values. A row that has more goes alone.
+    """A chunk ends where its rows as they were given have about 8 MiB: those that come together weigh the same. Where
+    they weigh more each goes alone.
     """
     half = MOST_HELD // 2
-    assert rows_of_chunks(half, half, 1, half, half - 1, 1, raw=True) == [2, 3, 1]
+    assert rows_of_chunks(half, half, half, half, half, raw=True) == [2, 2, 1]
     assert rows_of_chunks(half, half + 1, raw=True) == [1, 1]
-    assert rows_of_chunks(1, 3 * half, 1, 1, raw=True) == [1, 1, 2]
+    assert rows_of_chunks(half - 1, half + 1, raw=True) == [2]
+    assert rows_of_chunks(3 * half, 3 * half, raw=True) == [1, 1]
     assert rows_of_chunks(*[2**20] * 20) == [7, 7, 6]
 
 
 def test_rows_of_few_people_do_not_fill_memory() -> None:
     """Rows that would fill a chunk as they were given are held instead, and lie in the spill: merged into one entry."""
     half = MOST_HELD // 2
-    assert rows_of_chunks(half, half, 1, half, half - 1, 1, raw=True, people=1) == [2, 4]
+    assert rows_of_chunks(*[half] * 6, raw=True, people=1) == [2, 4]
     assert rows_of_chunks(*[2**20] * 20, people=1) == [7, 13]
     assert rows_of_chunks(*[2**20] * 20, people=3) == [7, 13]
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk.chunks.people import PeopleCount, PeopleInFlight
+from mjbulk.chunks.people_table import PeopleTable
 from mjbulk.rows.addresses import keys_of
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
@@ -52,14 +53,24 @@ STEPS = st.lists(st.one_of(ROWS, st.tuples(st.integers(0, 100), st.booleans())),
 TAGS = 50
 
 
-@LAW
-@given(STEPS, SLOTS, st.sampled_from([0, TAGS - 3, TAGS - 1]))
-def test_against_the_model(steps: list[list[int] | tuple[int, bool]], slots: int, tag: int) -> None:
-    """Rows enter up to the first whose person is in an unfinished chunk; chunks in doubt are overtaken, and told. A
-    round of tags may end meanwhile.
-    """
-    people, model, numbers = PeopleInFlight(slots, tags=TAGS), Model(), count(1)
+def table(slots: int, tag: int) -> PeopleTable:
+    """A table whose round of tags may soon end."""
+    people = PeopleTable(slots, tags=TAGS)
     people._last_tag = tag
+    return people
+
+
+TABLES = st.builds(table, SLOTS, st.sampled_from([0, TAGS - 3, TAGS - 1]))
+FEW_OR_MANY = st.builds(PeopleInFlight, st.sampled_from([0, 3, 20, 1000]))
+
+
+@LAW
+@given(STEPS, TABLES | FEW_OR_MANY)
+def test_against_the_model(steps: list[list[int] | tuple[int, bool]], people: PeopleTable | PeopleInFlight) -> None:
+    """Rows enter up to the first whose person is in an unfinished chunk; chunks in doubt are overtaken, and told. A
+    round of tags may end meanwhile, and few people may become many.
+    """
+    model, numbers = Model(), count(1)
     for step in steps:
         if isinstance(step, list):
             chunk, overtaken = next(numbers), set[int]()
@@ -83,13 +94,15 @@ RECORDED = st.lists(st.tuples(st.sets(st.integers(0, 20), max_size=6), st.boolea
 
 
 @LAW
-@given(RECORDED, st.lists(st.integers(0, 100), max_size=8), SLOTS, st.data())
+@given(RECORDED, st.lists(st.integers(0, 100), max_size=8), TABLES | FEW_OR_MANY, st.data())
 def test_recorded_chunks_may_share_a_person(
-    recorded: list[tuple[set[int], bool]], done: list[int], slots: int, data: st.DataObject
+    recorded: list[tuple[set[int], bool]],
+    done: list[int],
+    people: PeopleTable | PeopleInFlight,
+    data: st.DataObject,
 ) -> None:
     """A chunk hears of all unfinished ones before it with one of its people; a person is free when all are done."""
-    people, model = PeopleInFlight(slots, tags=TAGS), Model()
-    people._last_tag = TAGS - 3
+    model = Model()
     for number, (hashes, in_doubt) in enumerate(recorded, start=1):
         if model.people and data.draw(st.integers(0, 4)) == 0:
             gone = data.draw(st.sampled_from(sorted(model.people)))
@@ -121,7 +134,7 @@ def test_recorded_chunks_may_share_a_person(
 @pytest.mark.parametrize("slots", [1, 4, 4096])
 def test_a_table_is_rebuilt_without_those_who_are_done(slots: int) -> None:
     """Thousands of people who come and go: those in flight stay in the table, and the others take no room."""
-    people = PeopleInFlight(slots, usual=slots)
+    people = PeopleTable(slots, usual=slots)
     for chunk in range(1, 400):
         people.begin(chunk)
         assert people.enter(range(chunk * 100, chunk * 100 + 100), 0, 100, chunk, set()) == (100, 0)
@@ -135,7 +148,7 @@ def test_a_table_is_rebuilt_without_those_who_are_done(slots: int) -> None:
 
 def test_a_rebuilt_table_knows_recorded_chunks_that_share_a_person() -> None:
     """Where the newest chunk of a person is done, an older one that is unfinished still holds the person."""
-    people = PeopleInFlight(4)
+    people = PeopleTable(4)
     for chunk in (1, 2, 3):
         people.enter_recorded(chunk, [7])
     people.finish(3)
@@ -161,7 +174,7 @@ def test_a_person_of_the_open_chunk_is_told_apart_by_its_number() -> None:
 
 def test_people_with_the_same_bits_stop_each_other() -> None:
     """Two hashes that agree in the bits that are kept are one person: a row waits needlessly, never too briefly."""
-    people = PeopleInFlight(8, bits=3)
+    people = PeopleTable(8, bits=3)
     people.begin(1)
     assert people.enter([1, 2, 9], 0, 3, 1, set()) == (2, 1)
     people.finish(1)
@@ -173,7 +186,7 @@ def test_a_run_may_have_any_number_of_chunks() -> None:
     """Tags are used again, and nobody waits for a chunk that had the same tag: neither for one that was done when its
     round ended, nor for one that was done after that.
     """
-    people = PeopleInFlight(4096, tags=5, usual=4096)
+    people = PeopleTable(4096, tags=5, usual=4096)
     people.begin(1)
     people.enter([1], 0, 1, 1, set())
     people.begin(2)
@@ -193,7 +206,7 @@ def test_a_run_may_have_any_number_of_chunks() -> None:
 
 def test_chunks_of_the_largest_numbers() -> None:
     """The number of a chunk does not have to fit into an entry of the table."""
-    people = PeopleInFlight()
+    people = PeopleTable()
     for chunk in (2**24 - 1, 2**24, 2**24 + 1, 2**40):
         people.begin(chunk)
         assert people.enter([7, 8], 0, 2, chunk, set()) == (2, 0)
@@ -203,7 +216,7 @@ def test_chunks_of_the_largest_numbers() -> None:
 
 def test_there_are_not_endless_chunks_at_once() -> None:
     """An entry has to tell them apart."""
-    people = PeopleInFlight(tags=3)
+    people = PeopleTable(tags=3)
     for chunk in (1, 2, 3):
         people.begin(chunk)
     people.begin(3)
@@ -251,8 +264,50 @@ def test_many_people_are_counted_in_few_bytes() -> None:
 
 def test_a_person_costs_few_bytes() -> None:
     """The table holds no names: 100,000 people cost less than 50 bytes each."""
-    people = PeopleInFlight()
+    people = PeopleTable()
     for number in range(100):
         people.begin(number + 1)
         people.enter([hash(f"{number}-{n}@example.org") for n in range(1000)], 0, 1000, number + 1, set())
     assert people._table.itemsize * len(people._table) < 50 * 100_000
+
+
+def test_many_people_are_moved_to_a_table() -> None:
+    """Those in flight, and those who were left in doubt; whom another chunk has overtaken is not told again."""
+    people = PeopleInFlight(few=6)
+    for chunk, some in enumerate(([1, 2], [3, 4]), start=1):
+        people.begin(chunk)
+        people.enter(some, 0, 2, chunk, set())
+    people.finish(1, in_doubt=True)
+    people.begin(3)
+    overtaken = set[int]()
+    assert people.enter([5, 1], 0, 2, 3, overtaken) == (2, 0)
+    assert overtaken == {1}
+    people.finish(3)
+    people.begin(4)
+    overtaken = set()
+    assert people.enter([6, 1, 7, 8, 3], 0, 5, 4, overtaken) == (4, 2)
+    assert isinstance(people._table, PeopleTable)
+    assert overtaken == set()
+    people.begin(5)
+    assert people.enter([2], 0, 1, 5, overtaken) == (1, 0)
+    assert (overtaken, people.holder(6, 5), people.holder(4, 5)) == ({1}, 4, 2)
+
+
+def test_rows_of_people_in_flight_do_not_have_all_others_looked_up_again() -> None:
+    """Each row is looked up about twice, however many of them wait for others."""
+    looked = 0
+
+    class Counted(int):
+        def __hash__(self) -> int:
+            nonlocal looked
+            looked += 1
+            return int(self)
+
+    people = PeopleInFlight()
+    people.begin(1)
+    people.enter([*range(500)], 0, 500, 1, set())
+    people.begin(2)
+    rows, at = [Counted(person if person % 2 else person + 1000) for person in range(500)], 0
+    while at < len(rows):
+        at = people.enter(rows, at, len(rows), 2, set())[0] + 1
+    assert looked < 6 * len(rows)
