@@ -60,7 +60,7 @@ class Pipeline:
         self._why = why
         self._may_begin = may_begin
         self._new_chunker = new_chunker or self._chunker_of_source
-        most_bodies = 2 * context.engine.settings.concurrency
+        most_bodies = context.engine.settings.concurrency + 2  # the next ones are ready when an answer comes
         self._queue = ChunkQueue(context.engine.slots, most_bodies, has_slot=self._has_slot)
         self._chunker: Chunker | None = None
         self._sender: Sender | None = None

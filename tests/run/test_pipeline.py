@@ -163,11 +163,11 @@ async def test_a_chunk_is_written_down_before_it_is_sent() -> None:
 
 
 async def test_bodies_in_memory_are_bounded() -> None:
-    """To two for each request that may be under way; then the source waits for those that were cut."""
+    """To two more than requests that may be under way; then the source waits for those that were cut."""
     request = asyncio.get_running_loop().create_future()
     case = Case(rows=1, concurrency=1, sender=FakeSender(lambda _: request))
     await case.add(*"abcd")
-    assert case.sender.bodies == [["a"], ["b"]]
+    assert case.sender.bodies == [["a"], ["b"], ["c"]]
     await case.add(*"ef")
     room = asyncio.create_task(case.pipeline.room())
     await settled()
