@@ -271,6 +271,13 @@ def test_a_person_costs_few_bytes() -> None:
     assert people._table.itemsize * len(people._table) < 50 * 100_000
 
 
+@pytest.mark.parametrize("people", [PeopleInFlight(), PeopleInFlight(0), PeopleTable()])
+def test_a_chunk_that_is_not_known_may_end(people: PeopleInFlight | PeopleTable) -> None:
+    """A chunk of an earlier process whose rows were not read again is done, too."""
+    people.finish(7)
+    assert people.holder(1, 0) == 0
+
+
 def test_many_people_are_moved_to_a_table() -> None:
     """Those in flight, and those who were left in doubt; whom another chunk has overtaken is not told again."""
     people = PeopleInFlight(few=6)

@@ -1,5 +1,6 @@
 """CSV text to records, and back."""
 
+import contextlib
 import csv
 import io
 from typing import Any
@@ -54,6 +55,70 @@ def test_many_records_at_once_are_those_read_with_care(text: str, piece: int) ->
     assert [list(row) for some in pieces for row in some.rows] == list(map(list, careful.rows))
     assert [raw for some in pieces for raw in some.raws] == careful.raws
     assert [why for some in pieces for why in some.faults.values()] == list(careful.faults.values())
+
+
+WIDE = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=12, max_size=40)
+)
+
+
+@LAW
+@given(WIDE, st.sampled_from(["\n", "\r\n"]), st.sampled_from([",", ";"]))
+def test_records_that_are_split_are_those_of_the_csv_module(table: Any, ending: str, delimiter: str) -> None:
+    """Where all have as many cells as the first one, and few have quotes, which may go over several lines."""
+    few = [row if at % 9 == 3 else [cell.translate(_NO_QUOTES) for cell in row] for at, row in enumerate(table)]
+    cells = [[quoted(cell) for cell in row] if at % 9 == 3 else row for at, row in enumerate(few)]
+    raws = [delimiter.join(row) + ending for row in cells]
+    header = delimiter.join("abc"[: len(few[0])]) + ending
+    records = CsvRecords(delimiter)
+    records.feed(header)
+    found = records.feed("".join(raws), last=True)
+    kept = [at for at, raw in enumerate(raws) if raw != ending]  # blank lines are no records
+    assert [list(row) for row in found.rows] == [few[at] for at in kept]
+    assert list(found.raws) == [raws[at] for at in kept]
+
+
+def quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'
+
+
+_NO_QUOTES = str.maketrans(dict.fromkeys('",;\n\r', "x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "by_columns"),
+    [
+        ("1,2\n3,4\n", True),
+        ("1,2\r\n3,4\r\n", True),
+        ("1,2\n3,4\r\n", True),
+        ("1,2\n3,4,5\n", False),
+        ("1,2\n\n3,4\n", False),
+        ("1,2\n3\n4,5,6\n", False),
+        ("1,\r2\n3,4\n", False),
+        ('1,2\n"3",4\n', False),
+        (f"{'1,2' + chr(10)}" * 9 + '"3,\n""3",4\n', True),
+        (f"{'1,2' + chr(10)}" * 9 + '"3",4,5\n', False),
+        (f"{'1,2' + chr(10)}" * 9 + '"3"4,5\n', False),
+        (f"{'x' * 4_200_000},2\n" * 2, False),
+    ],
+)
+def test_text_is_split_where_that_gives_the_same(text: str, *, by_columns: bool) -> None:
+    """Each record has as many cells as the first one of the file, and few have quotes."""
+    records = CsvRecords()
+    records.feed("a,b\n")
+    found = records.feed(text, last=True)
+    assert (found.columns is not None) is by_columns
+    with contextlib.suppress(csv.Error):
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        assert [list(row) for row in found.rows] == [row for row in rows if row] or "\r2" in text
+
+
+def test_a_column_alone_has_blank_lines() -> None:
+    """They are no records there either."""
+    records = CsvRecords()
+    records.feed("a\n")
+    assert [list(row) for row in records.feed("b\n\nc\n", last=True).rows] == [["b"], ["c"]]
+    assert records.feed("d\ne\n", last=True).columns == [["d", "e"]]
 
 
 def test_quotes_may_not_tell_where_a_record_ends() -> None:
