@@ -54,6 +54,8 @@ class CsvCleaner:
         """The one that the file names, once its first line has come."""
         self.begun = False
         """Whether the line with the names of the columns is reached."""
+        self.skipped = 0
+        """Lines that stand before it."""
         self._skip = form.header_row - 1
         self._first = True
         self._head = ""
@@ -92,10 +94,12 @@ class CsvCleaner:
                 text, after = self._without_bom(text, after)
                 if (sep := _SEP.fullmatch(text[:after].strip("\r\n"))) is not None:
                     self.delimiter, text = sep[1], text[after:]
+                    self.skipped += 1
                     self._skip = max(self._skip - 1, 0)
                     continue
             if self._skip:
                 self._skip -= 1
+                self.skipped += 1
                 text = text[after:]
                 self.begun = last and not text
             else:
@@ -124,6 +128,8 @@ class CsvCleaner:
         """
         text = "".join(records.raws)  # to look for a character in it at once costs less than row by row
         changed: set[int] = set()
+        if self._escapes is not None:
+            records = evolve(records, lines=())
         rows, raws = records.rows, records.raws
         if self._null is not None or self._escapes is not None:
             rows = list(rows)
@@ -162,7 +168,8 @@ def _is_end(cell: str) -> bool:
 def _without(records: Records, left_out: Sequence[int]) -> Records:
     kept = [at for at in range(len(records)) if at not in set(left_out)]
     faults = {new: records.faults[old] for new, old in enumerate(kept) if old in records.faults}
-    return Records([records.rows[at] for at in kept], [records.raws[at] for at in kept], faults)
+    rows, raws = [records.rows[at] for at in kept], [records.raws[at] for at in kept]
+    return Records(rows, raws, faults, [records.lines[at] for at in kept] if records.lines else ())
 
 
 # Escapes

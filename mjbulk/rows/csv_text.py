@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from itertools import accumulate, compress
 from operator import ne
 
 from attrs import field, frozen
@@ -28,6 +29,8 @@ class Records:
     """Each exactly as in the file, with its line end, which is added if the last line lacks it."""
     faults: Mapping[int, str]
     """What is wrong with each malformed one, by its index."""
+    lines: Sequence[int]
+    """The line in which each begins, counted from 1; none where escapes may hide ends of lines."""
 
     def __len__(self) -> int:
         return len(self.raws)
@@ -43,14 +46,16 @@ class CsvRecords:
     A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
     never closed does not swallow the rows behind it.
 
-    Mutable state: the lines of a record that has not ended, and the beginning of a line that has not.
+    Mutable state: the lines of a record that has not ended, the beginning of a line that has not, and how many lines
+    were read.
     """
 
-    def __init__(self, delimiter: str = ",") -> None:
-        """Take the delimiter, one character."""
+    def __init__(self, delimiter: str = ",", first_line: int = 1) -> None:
+        """Take the delimiter, one character, and the number of the line with which the text begins."""
         self._delimiter = delimiter
         self._pending: list[str] = []
         self._rest = ""
+        self._line = first_line  # of what is pending
 
     def feed(self, text: str, *, last: bool = False) -> Records:
         """Take in a piece of text, and give the records that are complete now. ``last`` says that no more will come."""
@@ -59,13 +64,15 @@ class CsvRecords:
             lines.append(self._rest)
         lines = self._pending + [line + "\n" for line in lines]
         raws, self._pending = _whole_records(lines)
+        done = len(lines) - len(self._pending)
+        records = None
         if not self._pending or (not last and sum(map(len, self._pending)) <= MAX_RECORD):
-            rows = self._read_quickly(raws)
-            if rows is not None:
-                return rows
-        with _large_cells():
-            records, done = self._read_carefully(lines, last=last)
-        self._pending = lines[done:]
+            records = self._read_quickly(raws, range(self._line, self._line + done))
+        if records is None:
+            with _large_cells():
+                records, done = self._read_carefully(lines, last=last)
+            self._pending = lines[done:]
+        self._line += done
         return records
 
     @property
@@ -73,8 +80,8 @@ class CsvRecords:
         """How many characters have come of a line whose end has not."""
         return len(self._rest)
 
-    def _read_quickly(self, raws: Sequence[str]) -> Records | None:
-        """Read texts that should be one record each; give None where one of them is not."""
+    def _read_quickly(self, raws: Sequence[str], lines: Sequence[int]) -> Records | None:
+        """Read texts that should be one record each, and stand in these lines; give None where one of them is not."""
         try:
             with _large_cells():
                 rows = list(csv.reader(raws, delimiter=self._delimiter, strict=True))
@@ -82,16 +89,19 @@ class CsvRecords:
             return None
         if len(rows) != len(raws):
             return None
+        if len(lines) > len(raws):  # some records have several
+            lines = [*accumulate((raw.count("\n") for raw in raws[:-1]), initial=lines[0])]
         if not all(rows):  # blank lines are no records
-            raws = [raw for raw, row in zip(raws, rows, strict=True) if row]
-            rows = [row for row in rows if row]
-        return Records(rows, raws, {})
+            kept = [bool(row) for row in rows]
+            rows, raws, lines = list(compress(rows, kept)), list(compress(raws, kept)), list(compress(lines, kept))
+        return Records(rows, raws, {}, lines)
 
     def _read_carefully(self, lines: Sequence[str], *, last: bool) -> tuple[Records, int]:
         """Read line by line, and give the records and how many lines they took."""
         rows: list[Sequence[str]] = []
         raws: list[str] = []
         faults: dict[int, str] = {}
+        numbers: list[int] = []
         done = 0
         while done < len(lines):
             begin = done
@@ -102,6 +112,7 @@ class CsvRecords:
                     if cells:
                         rows.append(cells)
                         raws.append("".join(lines[done:end]))
+                        numbers.append(self._line + done)
                     done = end
             except _NeedMore:
                 break
@@ -109,8 +120,9 @@ class CsvRecords:
                 faults[len(rows)] = f"this is no CSV: {_reason(why)}"
                 rows.append(())
                 raws.append(lines[done])
+                numbers.append(self._line + done)
                 done += 1
-        return Records(rows, raws, faults), done
+        return Records(rows, raws, faults, numbers), done
 
 
 def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:

@@ -46,7 +46,7 @@ async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Fi
             if not cleaner.begun:
                 continue
             if records is None:
-                records = CsvRecords(cleaner.delimiter)
+                records = CsvRecords(cleaner.delimiter, 1 + cleaner.skipped)
                 refuse_other_text(text)
             found = cleaner.finish(records.feed(text, last=last))
             first = 0
@@ -96,7 +96,7 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
     """
     rows, raws = (records.rows[first:], records.raws[first:]) if first else (records.rows, records.raws)
     if set(map(len, rows)) == {len(names)} and not records.faults:
-        return [Block.of(names, rows, raws if verbatim else None)]
+        return [Block.of(names, rows, raws if verbatim else None, lines=records.lines[first:])]
     batch: list[Block | BadRow] = []
     named = max((at for at, name in enumerate(names, 1) if name), default=0)
 
@@ -109,13 +109,14 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
 
     for size, group in groupby(range(first, len(records)), kind):
         some = list(group)
+        part = slice(some[0], some[-1] + 1)
         if size == len(names):
-            part = slice(some[0], some[-1] + 1)
-            batch.append(Block.of(names, records.rows[part], records.raws[part] if verbatim else None))
+            written = records.raws[part] if verbatim else None
+            batch.append(Block.of(names, records.rows[part], written, lines=records.lines[part]))
         elif size == "fits":
-            rows = [_fitted(records.rows[index], len(names)) for index in some]
+            rows = [_fitted(cells, len(names)) for cells in records.rows[part]]
             written = [encode_record(row).decode() for row in rows] if verbatim else None
-            batch.append(Block.of(names, rows, written))
+            batch.append(Block.of(names, rows, written, lines=records.lines[part]))
         else:
             batch.extend(_bad_record(records, index, names) for index in some)
     return batch
