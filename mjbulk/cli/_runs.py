@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, UNFINISHED, WITHOUT
 from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
-from mjbulk.cli._options import AsJson, SettingsSaid, client_of
+from mjbulk.cli._options import AsJson, SettingsSaid
 from mjbulk.cli._output import counted, note, printable, say
 from mjbulk.cli._rejects import Rejects, by_code, check_rejects, keep, write_rejects
 from mjbulk.cli._table import Cells, cut, table, width
@@ -50,11 +50,11 @@ async def runs(
         raise UsageError("--limit is a number of runs, 0 or more")
     if run_id is not None:
         check_rejects(rejects)
-        async with client_of(settings, journal.existing()) as client:
+        async with journal.client(settings) as client:
             return await _show_one(client, run_id, partition, rejects, as_json=as_json)
     if rejects is not None:
         raise UsageError("--rejects needs a RUN_ID: mjbulk runs shows them")
-    async with client_of(settings, journal.existing()) as client:
+    async with journal.client(settings) as client:
         infos = [info async for info in client.runs()]
     infos.reverse()  # of two that began in the same second the later one is the first
     infos.sort(key=_created, reverse=True)
@@ -218,7 +218,7 @@ async def purge(
     if (run_id is None) is (older_than is None):
         raise UsageError("say which runs: a RUN_ID, or --older-than 90d")
     age = None if older_than is None else _age(older_than)
-    async with client_of(settings, journal.existing()) as client:
+    async with journal.client(settings) as client:
         names = [run_id] if run_id is not None else await _older(client, age or timedelta())
         for name in names:
             if name is not None:

@@ -37,6 +37,10 @@ _IN_A_SHELL = (
     (r"read it with jsonl_source\(\)", "--format jsonl reads it"),
     (r"read it with csv_source\(\)", "--format csv reads it"),
     (r"jq -c '\.\[\]' makes them of it", "jq -c '.[]' FILE | mjbulk import - --format jsonl takes it"),
+    (
+        r"or json\.dumps\(\) of it to a property of type str",
+        "or make a text of it for a property of type str: jq -c '.NAME |= tojson' does that with JSON Lines",
+    ),
     (r"jq -c \. makes them", "jq -c . FILE | mjbulk import - --format jsonl takes them"),
     (
         r"open it, with fsspec or an HTTP client, and give what gives its bytes to csv_source\(\)",

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import re
 import socket
 import time
@@ -294,9 +295,10 @@ def test_what_is_not_there_is_named(mailjet: Mailjet, tmp_path: Path, capsys: Ou
         (["import", str(file), "--action", "unsub"], "--list LIST --action ACTION"),
         (["import", str(file), "--list", "1"], "addforce (adds, and subscribes again people who have unsubscribed)"),
         (["import", str(file), "--list", "1", "--action", "addfroce"], "unsub: unsubscribes from the list"),
-        (["resume", "mondy"], "did you mean 'monday'?"),
-        (["runs", "mondy"], "did you mean 'monday'?"),
-        (["purge", "other"], "mjbulk runs shows them"),
+        (["resume", "mondy"], "has no run 'mondy' of this account (did you mean 'monday'?): mjbulk runs shows its"),
+        (["runs", "mondy"], "has no run 'mondy' of this account (did you mean 'monday'?): mjbulk runs shows its"),
+        (["purge", "other"], "mjbulk runs shows its runs, and another --journal has others"),
+        (["runs", "--journal", "nowhere.db"], "no journal nowhere.db, so no run was kept in it: --journal names"),
         (["improt", "x.csv"], 'Did you mean "import"?'),
         (["import", str(file), "--acton", "unsub"], "Did you mean --action?"),
         (["help", "setings"], "did you mean 'settings'?"),
@@ -308,6 +310,66 @@ def test_what_is_not_there_is_named(mailjet: Mailjet, tmp_path: Path, capsys: Ou
         err = capsys.readouterr().err
         assert sentence in err, words
         assert "nobody@" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["exclude", "FILE", "--list", "1"], "exclude has no --list; import, plan, submit, subscriptions have it."),
+        (["exclude", "FILE", "--list", "1"], "For one list: mjbulk import FILE --list LIST --action unsub. See"),
+        (["include", "FILE", "--action=unsub"], "The exclusion list is that of the whole account."),
+        (["watch", "contact:7", "--older-than", "1d"], "mjbulk watch has no --older-than; purge has it. See"),
+        (["exclude", "FILE", "--sheeet", "1"], "Did you mean --sheet?"),
+        (["exclude", "a@example.org", "--sheet", "1"], "go with a file, and this is one address"),
+        (["exclude", "a@example.org", "--journal", "x.db"], "go with a file, and this is one address"),
+        (["exclude", "a@example.org", "--run-id", "r"], "go with a file, and this is one address"),
+    ],
+)  # fmt: skip
+def test_an_option_of_other_commands_is_not_guessed(
+    mailjet: Mailjet, tmp_path: Path, capsys: Output, words: list[str], sentence: str
+) -> None:
+    """It is said which commands have it, and not which option looks like it."""
+    (tmp_path / "contacts.csv").write_text(people(1))
+    assert main([str(tmp_path / "contacts.csv") if word == "FILE" else word for word in words]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert ("Did you mean" in err) is ("Did you mean" in sentence)
+    assert mailjet.requests == 0
+
+
+@pytest.mark.parametrize("command", ["exclude", "import"])
+def test_a_sheet_that_is_not_there(mailjet: Mailjet, tmp_path: Path, capsys: Output, command: str) -> None:
+    """All commands read a spreadsheet alike: the first sheet, or the one that is named."""
+    file = tmp_path / "contacts.xlsx"
+    file.write_bytes(sheet_file([["email"], ["a@example.org"]]))
+    options = TO_LIST if command == "import" else []
+    assert main([command, str(file), *options, "--sheet", "Peopel"]) == 2
+    assert "there is no sheet 'Peopel': it has" in capsys.readouterr().err
+    assert main([command, str(file), *options, "--delimiter", ";"]) == 2
+    assert "--delimiter, --encoding, --header-row, --null and --escape are for CSV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["runs", "resume", "purge"])
+def test_the_journal_that_does_not_have_a_run_is_named(
+    mailjet: Mailjet, tmp_path: Path, capsys: Output, command: str
+) -> None:
+    """By its path, wherever that was said, or its URL; a next command has the option that was given."""
+    file, other = tmp_path / "contacts.csv", tmp_path / "other runs.db"
+    file.write_text(people(1))
+    assert main(["import", str(file), *TO_LIST, "--run-id", "monday"]) == 0
+    usual = Path(os.environ["XDG_STATE_HOME"]) / "mjbulk" / "journal.db"
+    assert main(["import", str(file), *TO_LIST, "--run-id", "tuesday", "--journal", str(other)]) == 0
+    for option, name, runs in (
+        ([], str(usual), "mjbulk runs"),
+        (["--journal", str(other)], str(other), f"mjbulk runs --journal '{other}'"),
+        (["--journal", f"sqlite:///{other}?timeout=5"], f"sqlite:///{other}", "mjbulk runs --journal URL"),
+    ):
+        capsys.readouterr()
+        assert main([command, "friday", *option]) == 2
+        sentence = f"the journal {name} has no run 'friday' of this account"
+        assert capsys.readouterr().err.startswith(
+            f"mjbulk: {sentence}: {runs} shows its runs, and another --journal has others"
+        )
 
 
 # What to do next
