@@ -1,5 +1,6 @@
 """What the command line says where something is wrong: what was found, and the next step that helps."""
 
+import ast
 import gzip
 import io
 import json
@@ -15,6 +16,7 @@ import pytest
 from carriers import sheet_file
 from commands import TO_LIST, people
 
+import mjbulk
 from mjbulk.cli import main
 from mjbulk.cli._words import as_options
 from mjbulk.testing import Fault, Knobs, Mailjet
@@ -459,3 +461,77 @@ def test_gzip_that_is_cut_off_is_a_fault_of_the_source(said: Say) -> None:
     """Nothing of it can be sent: correct the file."""
     data = gzip.compress(people(3).encode())
     assert "correct the file" in said(data[:-12], name="contacts.csv.gz")
+
+
+# All sentences, wherever they go
+
+
+WORDS = re.compile(r"(?<![\w.?&{/-])(?!jq )[a-z]+(?:_[a-z]+)*=(?!=)|_source\(\)")
+"""Keywords and calls of programs."""
+FOR_PROGRAMS = (
+    "fix=", "hooks=", "every=", "PRAGMA", "lists= is a mapping", "use csv_source() or jsonl_source()",
+    "open it with ", "open a member with ", "index=False", "by ssl=",
+)  # fmt: skip
+"""How sentences begin or what they have that no command line can cause, or that are about another program."""
+
+
+def sentences() -> Iterator[str]:
+    """Give the texts with blanks in the library that are no docstrings; what is filled in is an X."""
+    for file in (Path(mjbulk.__file__).parent).rglob("*.py"):
+        if file.relative_to(Path(mjbulk.__file__).parent).parts[0] in ("cli", "fastapi", "testing", "check"):
+            continue
+        tree = ast.parse(file.read_text())
+        alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+        parts = {id(part) for node in filled for part in node.values}
+        yield from (
+            "".join(getattr(part, "value", "") if isinstance(part, ast.Constant) else "X" for part in node.values)
+            for node in filled
+        )
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone | parts:
+                yield node.value
+
+
+def test_each_sentence_of_the_library_can_be_said_in_a_shell() -> None:
+    """No keyword and no call is left in one."""
+    found = [one for one in sentences() if " " in one and WORDS.search(one)]
+    assert len(found) > 40
+    left = {as_options(one) for one in found if not any(words in one for words in FOR_PROGRAMS)}
+    assert not [one for one in left if WORDS.search(one)]
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json"])
+def test_a_file_of_rejected_rows_names_options(mailjet: Mailjet, tmp_path: Path, capsys: Output, name: str) -> None:
+    """Whoever reads it has the command line. What Mailjet says stays as it is."""
+    mailjet.emulator.create_property("born", "datetime")
+    mailjet.reject("b@example.org", "say date_format= or timezone=")
+    file, rejects = tmp_path / "contacts.csv", tmp_path / name
+    file.write_text("email,born\na@example.org,1/1/26\nb@example.org,2026-01-01\nc@example.org,2026-01-01\n")
+    words = [str(file), *TO_LIST, "--timezone", "UTC", "--rejects", str(rejects)]
+    assert main(["import", *words, "--run-id", "r"]) == 1
+    text = rejects.read_text()
+    assert "RFC 3339 (--date-format names another form)" in text
+    assert "say date_format= or timezone=" in text
+    for command in (["plan", *words], ["runs", "r", "--rejects", str(tmp_path / f"of-{name}")]):
+        assert main(command) in (0, 1)
+    for written in (rejects, tmp_path / f"of-{name}"):
+        assert "(--date-format names another form)" in written.read_text()
+
+
+def test_json_names_options(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """The findings of a plan, and the cause of a run that has stopped."""
+    file = tmp_path / "contacts.csv"
+    file.write_text("email,name\na@example.org,\\N\n")
+    assert main(["plan", str(file), *TO_LIST, "--json"]) == 0
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert "--null" in finding["message"]
+    assert "null=" not in finding["message"]
+    file.write_bytes(people(20).encode() + b"\xff@example.org\n")
+    assert main(["import", str(file), *TO_LIST, "--chunk-size", "10", "--run-id", "r"]) == 3
+    capsys.readouterr()
+    assert main(["runs", "r", "--json"]) == 0
+    (run,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "say --encoding" in run["cause"]
+    assert main(["runs", "r"]) == 0
+    assert "say --encoding" in " ".join(capsys.readouterr().out.split())
