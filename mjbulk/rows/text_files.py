@@ -51,7 +51,7 @@ async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Fi
             found = cleaner.finish(records.feed(text, last=last))
             first = 0
             if names is None and len(found):
-                names, first = _header(found), 1
+                names, first = _header(found, cleaner.delimiter), 1
                 head = [Block(names, [()] * len(names), 0)]  # so they are checked even if no row follows
             if len(found) > first or last:  # columns are judged together with the first rows
                 if form.null is None and "\\" in text and _NULL in text:
@@ -81,10 +81,15 @@ def _note_nulls(rows: Sequence[Sequence[str]], row: int, names: Sequence[str], f
                 findings.note("file.null", why, column=name, row=number)
 
 
-def _header(records: Records) -> tuple[str, ...]:
-    """Give the names of the columns, which the first record has."""
+_AFTER_QUOTE = re.compile(r'"([;\t|,])')
+
+
+def _header(records: Records, delimiter: str) -> tuple[str, ...]:
+    """Give the names of the columns, which the first record has. Raises UsageError if it cannot be read."""
     if 0 in records.faults:
-        raise UsageError(f"the first record cannot be read: {records.faults[0]}")
+        others = [mark for mark in _AFTER_QUOTE.findall(records.raws[0]) if mark != delimiter]
+        helps = f", and {others[0]!r} stands there: say delimiter={others[0]!r}" if others else ""
+        raise UsageError(f"the first record cannot be read: {records.faults[0]}{helps}")
     if "\0" in records.raws[0]:
         raise UsageError("the first record has NULs in it, as text in UTF-16 has: say encoding=")
     return tuple(name.strip() for name in records.rows[0])

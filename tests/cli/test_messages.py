@@ -59,6 +59,10 @@ CREATE = "--create-properties"
     [
         ("email;city\na@example.org;Graz\n", [], "'email;city', is one cell with ';' in it: say --delimiter ';'"),
         ("email\tcity\na@example.org\tGraz\n", [], r"say --delimiter '\t'"),
+        ('"email";"city"\n"a@example.org";"Graz"\n', [], "and ';' stands there: say --delimiter ';'"),
+        ('"email"\t"city"\n"a@example.org"\t"Graz"\n', [], r"say --delimiter '\t'"),
+        ('"email","city"\n"a@example.org","Graz"\n', ["--delimiter", ";"], "say --delimiter ,"),
+        ('"email","ci"ty"\n', [], "the first record cannot be read: this is no CSV: ',' expected after '\"'; nothing"),
         ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email,Ort takes that"),
         ("id,Ort\n7,Graz\n", [], "but 'id', 'Ort': --columns can name the one that it is; --header-row says in"),
         ("Notes\nemail,city\na@example.org,Graz\n", [], "--header-row"),
