@@ -45,9 +45,7 @@ class ExistingJournal:
 
     @asynccontextmanager
     async def client(self, settings: SettingsSaid) -> "AsyncIterator[Client]":
-        """Open a client with this journal. Raises UsageError, which names the journal, without a password, where that
-        does not have a run.
-        """
+        """Open a client with this journal. If that does not have a run, the UsageError names it, without a password."""
         where = self.existing()
         try:
             async with client_of(settings, where) as client:

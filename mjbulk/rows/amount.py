@@ -25,7 +25,7 @@ class Amount:
         return min(self._done / self._size, 1.0) if self._size else None
 
     def begin(self, size: int | None) -> None:
-        """Begin a reading of so many bytes or rows; None if that is not known."""
+        """Begin a reading of a number of bytes or rows; None if it is not known."""
         self._size, self._done = size, 0
 
     def reach(self, done: int | None) -> None:

@@ -116,7 +116,7 @@ def _open_parquet(path: Path, amount: Amount) -> Iterator[Any]:
 async def _batches(
     open_: Callable[[], Iterator[Any]], size: int, file: Amount | None
 ) -> AsyncGenerator[list[Block], None]:
-    """Give the rows of batches. Of a file the first block has the names, and no row; its rows are counted."""
+    """Give the rows of batches. If they are of a file, rows are counted, and the first block has its names alone."""
     header, done = file is not None, 0
     thread = DaemonThread("mjbulk table")
     try:

@@ -507,7 +507,7 @@ def test_each_sentence_of_the_library_can_be_said_in_a_shell() -> None:
 
 @pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json"])
 def test_a_file_of_rejected_rows_names_options(mailjet: Mailjet, tmp_path: Path, capsys: Output, name: str) -> None:
-    """Whoever reads it has the command line. What Mailjet says stays as it is."""
+    """Its reader has the command line. What Mailjet says stays as it is."""
     mailjet.emulator.create_property("born", "datetime")
     mailjet.reject("b@example.org", "say date_format= or timezone=")
     file, rejects = tmp_path / "contacts.csv", tmp_path / name
