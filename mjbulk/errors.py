@@ -66,8 +66,8 @@ class UsageError(Error):
 
     ``kind`` is a word that stays. For a fault of a column it is a code of rejections (``address.missing``,
     ``column.unknown``), or ``column.missing`` if one was picked that is not there; ``list`` for a list that does not
-    exist; ``run.under_way`` for a run that somebody has open; ``usage`` for all others. ``column`` names the column
-    that is at fault, if there is one.
+    exist; ``run.under_way`` for a run that somebody has open, ``run.unknown`` for one that is not in the journal;
+    ``usage`` for all others. ``column`` names the column that is at fault, if there is one.
     """
 
     def __init__(self, sentence: str = "", *, kind: str = "usage", column: str | None = None) -> None:

@@ -11,7 +11,7 @@ from mjbulk.discreet import discreet
 from mjbulk.errors import JournalRefused, UsageError
 from mjbulk.journal.history import History
 from mjbulk.journal.info import ChunkInfo, RunInfo, together
-from mjbulk.journal.protocol import Journal
+from mjbulk.journal.protocol import UNKNOWN, Journal
 from mjbulk.journal.records import decode_spec
 from mjbulk.likely import did_you_mean
 from mjbulk.outcomes.report import Report
@@ -105,7 +105,7 @@ class RunCalls(Calls):
     async def _no_run(self, run_id: str) -> UsageError:
         known = [info.run_id for info in await self._journal.runs(self._account())]
         meant = did_you_mean(run_id, known)
-        return UsageError(f"the journal has no run {run_id!r} of this account{meant}")
+        return UsageError(f"the journal has no run {run_id!r} of this account{meant}", kind=UNKNOWN)
 
     @discreet
     async def run_chunks(self, run_id: str) -> AsyncIterator[ChunkInfo]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 from rich.console import Console
 
 from mjbulk.cli._account import lists, properties
@@ -123,6 +123,9 @@ def _run(arguments: Sequence[str]) -> int:
 def _parser_sentence(wrong: CycloptsError, arguments: Sequence[str]) -> str:
     """Say what is wrong with the arguments, and where the help is."""
     sentence = " ".join(str(wrong).split())
+    if isinstance(wrong, UnknownOptionError) and arguments[0] in _COMMANDS:
+        option = (wrong.token.keyword or wrong.token.value).partition("=")[0]
+        sentence = _of_others(option, arguments[0]) or sentence
     if isinstance(wrong, UnusedCliTokensError):
         from mjbulk.journal.records import mask  # noqa: PLC0415  # help must not wait for the engine
 
@@ -132,6 +135,20 @@ def _parser_sentence(wrong: CycloptsError, arguments: Sequence[str]) -> str:
         sentence += "".join(f" {word}: {what}." for word, what in ACTIONS.items())
     command = f" {arguments[0]}" if arguments and arguments[0] in EXAMPLES else ""
     return f"{re.sub(r'(?<![.?!])$', '.', sentence)} See mjbulk{command} --help"
+
+
+def _of_others(option: str, command: str) -> str:
+    """Say which commands have an option that this one does not; give nothing if there is none."""
+    having = [
+        name for name in _COMMANDS if any(option in one.names for one in app[name].assemble_argument_collection())
+    ]
+    if not having:
+        return ""
+    sentence = f"mjbulk {command} has no {option}; {', '.join(having)} {'has' if len(having) == 1 else 'have'} it."
+    if command in ("exclude", "include") and option in ("--list", "--action", "--no-list"):
+        sentence += " The exclusion list is that of the whole account. For one list: mjbulk import FILE --list LIST"
+        sentence += " --action unsub."
+    return sentence
 
 
 def _unless_lost(status: int, out: Guarded) -> int:

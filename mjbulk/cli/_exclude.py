@@ -15,6 +15,7 @@ from mjbulk.cli._output import say
 from mjbulk.cli._progress import ReportEvery, check_every
 from mjbulk.cli._rejects import Rejects, check_rejects
 from mjbulk.cli._source import BY_ITS_NAME, Form
+from mjbulk.errors import UsageError
 
 
 def _command(*, excluded: bool, about: str) -> Callable[..., Awaitable[int]]:
@@ -31,6 +32,8 @@ def _command(*, excluded: bool, about: str) -> Callable[..., Awaitable[int]]:
         settings: SettingsSaid = None,
     ) -> int:
         if _is_address(file):
+            if (form, rejects, journal, how) != (BY_ITS_NAME, None, DEFAULT_WRITABLE, None):
+                raise UsageError("options about files, runs and journals go with a file, and this is one address")
             async with client_of(settings) as client:
                 contact = await client.set_excluded(file, excluded=excluded)
             sentence = f"contact {contact.id} is {'on' if contact.excluded else 'off'} the exclusion list"

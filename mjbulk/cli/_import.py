@@ -13,7 +13,7 @@ from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, cl
 from mjbulk.cli._output import OUTPUT, printable, said_all, say, tell
 from mjbulk.cli._plan import make_plan
 from mjbulk.cli._progress import ReportEvery, check_every, shown
-from mjbulk.cli._rejects import Rejects, check_rejects, keep, tell_unwritten
+from mjbulk.cli._rejects import Rejects, check_rejects, keep, write_rejects
 from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
 from mjbulk.errors import Error, ImportHalted
 from mjbulk.terms import Action, list_actions
@@ -103,12 +103,8 @@ def finish(report: "Report", rejects: str | None, *, as_json: bool, go_on: GoOn 
     status = status_of_report(report)
     if rejects is not None and report.stored and keep(rejects):
         rejects = None
-    if rejects is not None:
-        try:
-            report.write_rejections(rejects)
-        except OSError as why:
-            tell_unwritten(rejects, why)
-            status, rejects = UNFINISHED, None
+    if rejects is not None and not write_rejects(report.rejections, rejects, report):
+        status, rejects = UNFINISHED, None
     figures = {name: value for name, value in report.as_dict().items() if name not in ("halted", "unsettled")}
     say(json.dumps(figures) if as_json else str(report))
     if not said_all():

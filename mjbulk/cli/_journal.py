@@ -2,14 +2,20 @@
 
 import os
 import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 from mjbulk.cli._ends import GoOn
+from mjbulk.cli._options import SettingsSaid, client_of
 from mjbulk.errors import UsageError
+
+if TYPE_CHECKING:
+    from mjbulk.client import Client
 
 _JOURNAL = Group("Journal", sort_key=40)
 _VARIABLE = "MJBULK_JOURNAL"
@@ -34,18 +40,38 @@ class ExistingJournal:
         """Give its path or URL. Raises UsageError if it does not exist."""
         where = self._said() or str(_usual())
         if "://" not in where and not Path(where).exists():
-            raise UsageError(f"there is no journal {where}: no run was kept in it")
+            raise UsageError(f"there is no journal {where}, so no run was kept in it: --journal names another")
         return where
+
+    @asynccontextmanager
+    async def client(self, settings: SettingsSaid) -> "AsyncIterator[Client]":
+        """Open a client with this journal. If that does not have a run, the UsageError names it, without a password."""
+        where = self.existing()
+        try:
+            async with client_of(settings, where) as client:
+                yield client
+        except UsageError as why:
+            if why.kind != "run.unknown":
+                raise
+            from mjbulk.journal.backends import without_secrets  # noqa: PLC0415  # help must not wait for the engine
+
+            what = why.sentence.replace("the journal", f"the journal {without_secrets(where)}", 1)
+            runs = " ".join(["mjbulk runs", *self._option()])
+            raise UsageError(f"{what}: {runs} shows its runs, and another --journal has others", kind=why.kind) from why
 
     def go_on(self, run_id: str, partition: str | None, source: str = "", *, new: bool = True) -> GoOn:
         """Give the commands that go on with a run; ``source`` is the FILE that resuming it needs, if it needs one."""
         part = ["--partition", shlex.quote(partition)] if partition else []
-        where = []
-        if self.journal is not None:  # a URL may have a password in it
-            where = ["--journal", "URL" if "://" in self.journal else shlex.quote(self.journal)]
+        where = self._option()
         resume = ["mjbulk", "resume", shlex.quote(run_id), *([source] if source else []), *part, *where]
         show = ["mjbulk", "runs", shlex.quote(run_id), *where]
         return GoOn(resume=" ".join(resume), show=" ".join(show), new=new)
+
+    def _option(self) -> list[str]:
+        """Give the option as it was given, to be typed again; a URL may have a password in it."""
+        if self.journal is None:
+            return []
+        return ["--journal", "URL" if "://" in self.journal else shlex.quote(self.journal)]
 
     def _said(self) -> str | None:
         return self.journal or os.environ.get(_VARIABLE)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from mjbulk.cli._ends import DONE, REJECTED, UNFINISHED
 from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, client_of
 from mjbulk.cli._output import counted, printable, say, tell
-from mjbulk.cli._rejects import Rejects, by_code, check_rejects, write_rejects
+from mjbulk.cli._rejects import Rejects, by_code, check_rejects, in_words, write_rejects
 from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
 from mjbulk.cli._words import as_options
 
@@ -76,7 +76,7 @@ def _as_json(made: "Plan") -> str:
     figures = {name: getattr(made, name) for name in _NAMES}
     codes = by_code(made.rejections)
     findings = [attrs.asdict(finding) for finding in made.findings]
-    return json.dumps(figures | {"rejected": len(made.rejections), "by_code": codes, "findings": findings})
+    return json.dumps(in_words(figures | {"rejected": len(made.rejections), "by_code": codes, "findings": findings}))
 
 
 def _lines(made: "Plan", refused: list[str], rejects: str | None) -> Iterator[str]:

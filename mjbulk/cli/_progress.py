@@ -1,7 +1,7 @@
 """How far a run is: a bar on a terminal, and otherwise lines on stderr, at regular times and where something changes.
 
-The bar shows the share of the file whose rows have their outcome. Its bytes are known from the beginning, so it never
-goes back.
+The bar shows the share of the file whose rows have their outcome. Its bytes or rows are known from the beginning, so it
+never goes back.
 """
 
 import asyncio

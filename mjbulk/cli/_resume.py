@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from mjbulk.cli._import import EVERY, finish, run_to_its_end
 from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
-from mjbulk.cli._options import AsJson, SettingsSaid, client_of
+from mjbulk.cli._options import AsJson, SettingsSaid
 from mjbulk.cli._progress import ReportEvery, check_every
 from mjbulk.cli._rejects import Rejects, check_rejects
 from mjbulk.cli._source import BY_ITS_NAME, Form
@@ -43,7 +43,7 @@ async def resume(
         raise UsageError("--format, --delimiter, --sheet and the like go with a file: a run knows those of its own")
     source, every = None if file is None else form.source(file), check_every(report_every)
     check_rejects(rejects, file or "")
-    async with client_of(settings, journal.existing()) as client:
+    async with journal.client(settings) as client:
         run = client.resume_import(run_id, source, partition=partition, resend=resend)
         report = await run_to_its_end(run, every)
     given = shlex.quote(file) if file else "[FILE|-]"

@@ -13,10 +13,11 @@ from cyclopts import Parameter
 
 from mjbulk.cli._ends import DONE, UNFINISHED, WITHOUT
 from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
-from mjbulk.cli._options import AsJson, SettingsSaid, client_of
+from mjbulk.cli._options import AsJson, SettingsSaid
 from mjbulk.cli._output import counted, note, printable, say
-from mjbulk.cli._rejects import Rejects, by_code, check_rejects, keep, write_rejects
+from mjbulk.cli._rejects import Rejects, by_code, check_rejects, in_words, keep, write_rejects
 from mjbulk.cli._table import Cells, cut, table, width
+from mjbulk.cli._words import as_options
 from mjbulk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ async def runs(
 ) -> int:
     """Show the runs of this account, the newest first; or one, with its rejections by code, its chunks and jobs.
 
-    What is in flight counts as unknown. With --json an object a line: a run, or a chunk of RUN_ID. With --rejects the
-    rejected rows of RUN_ID, which has ended, are written from the journal, without addresses and rows, to a file that
-    is not there yet.
+    What is in flight counts as unknown. With --json an object a line for each run; that of RUN_ID has its rejections
+    by_code and its chunks, too. With --rejects the rejected rows of RUN_ID, which has ended, are written from the
+    journal, without addresses and rows, to a file that is not there yet.
 
     Exit status: 0 shown; 2 no journal, or no such run; 3 the result could not be written.
     """
@@ -50,20 +51,24 @@ async def runs(
         raise UsageError("--limit is a number of runs, 0 or more")
     if run_id is not None:
         check_rejects(rejects)
-        async with client_of(settings, journal.existing()) as client:
+        async with journal.client(settings) as client:
             return await _show_one(client, run_id, partition, rejects, as_json=as_json)
     if rejects is not None:
         raise UsageError("--rejects needs a RUN_ID: mjbulk runs shows them")
-    async with client_of(settings, journal.existing()) as client:
+    async with journal.client(settings) as client:
         infos = [info async for info in client.runs()]
     infos.reverse()  # of two that began in the same second the later one is the first
     infos.sort(key=_created, reverse=True)
     infos = [info for info in infos if _is(info, state)][:limit]
-    for line in (json.dumps(info.as_dict()) for info in infos) if as_json else _list(infos):
+    for line in map(_as_json, infos) if as_json else _list(infos):
         say(line)
     if not infos and not as_json:
         note("no run is in the journal" if state is None else f"no run is {state}")
     return DONE
+
+
+def _as_json(info: "RunInfo", **more: object) -> str:
+    return json.dumps({**in_words(info.as_dict()), **more})
 
 
 def _created(info: "RunInfo") -> datetime:
@@ -118,7 +123,7 @@ def _below(info: "RunInfo") -> Iterator[str]:
 def _why(info: "RunInfo") -> str:
     """Say why a run is not complete, and which rows that leaves."""
     left = [f"{n:,} {name.replace('_', ' ')}" for name in ("unknown", "not_sent") if (n := getattr(info, name))]
-    why = printable(info.cause or ("it is under way" if info.state == "running" else ""))
+    why = printable(as_options(info.cause or "") or ("it is under way" if info.state == "running" else ""))
     return ": ".join(part for part in (", ".join(left), why) if part) or "its source was not read to its end"
 
 
@@ -129,10 +134,12 @@ async def _show_one(client: "Client", run_id: str, partition: str | None, reject
     info = await client.get_run(run_id)
     report = await client.get_report(run_id, partition=partition) if rejects is not None else None
     chunks = [chunk async for chunk in client.run_chunks(run_id)]
+    codes = await _codes_of(client, run_id, chunks)
     if as_json:
-        lines = [json.dumps(chunk.as_dict()) for chunk in chunks]
+        parts = [in_words(chunk.as_dict()) for chunk in chunks]
+        lines = [_as_json(info, by_code=dict(codes.most_common()), chunks=parts)]
     else:
-        lines = [*_about_one(info, await _codes_of(client, run_id, chunks), chunks)]
+        lines = [*_about_one(info, codes, chunks)]
     for line in lines:
         say(line)
     if rejects is None or report is None:
@@ -175,7 +182,7 @@ def _chunk_cells(info: "ChunkInfo") -> Cells:
         "job": str(info.job or ""),
         **counts,
         "others": more,
-        "cause": printable(info.cause),
+        "cause": printable(as_options(info.cause)),
     }
 
 
@@ -218,7 +225,7 @@ async def purge(
     if (run_id is None) is (older_than is None):
         raise UsageError("say which runs: a RUN_ID, or --older-than 90d")
     age = None if older_than is None else _age(older_than)
-    async with client_of(settings, journal.existing()) as client:
+    async with journal.client(settings) as client:
         names = [run_id] if run_id is not None else await _older(client, age or timedelta())
         for name in names:
             if name is not None:

@@ -1,12 +1,14 @@
 """``mjbulk sandbox``: the emulator, until Ctrl-C."""
 
 import asyncio
+import errno
 import ipaddress
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from socket import gaierror
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -97,9 +99,11 @@ async def _served(emulator: "Emulator", host: str, port: int, announce: Callable
     try:
         with on_signals(server.cancel), suppress(asyncio.CancelledError):
             await server
-    except OSError as why:
-        problem = os.strerror(why.errno) if why.errno else "no such address"
-        raise UsageError(f"{host}, port {port}, cannot be listened on: {problem}") from None
+    except (OSError, UnicodeError) as why:  # the second for a host that cannot be a name
+        number = 0 if isinstance(why, UnicodeError | gaierror) else why.errno
+        problem = os.strerror(number) if number else "no such address"
+        helps = "; --port 0 takes a free port" if number in (errno.EADDRINUSE, errno.EACCES) else ""
+        raise UsageError(f"{host}, port {port}, cannot be listened on: {problem}{helps}") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ import ast
 import re
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 
 from mjbulk.errors import ApiError, Error
 
@@ -37,6 +38,10 @@ _IN_A_SHELL = (
     (r"read it with jsonl_source\(\)", "--format jsonl reads it"),
     (r"read it with csv_source\(\)", "--format csv reads it"),
     (r"jq -c '\.\[\]' makes them of it", "jq -c '.[]' FILE | mjbulk import - --format jsonl takes it"),
+    (
+        r"or json\.dumps\(\) of it to a property of type str",
+        "or make a text of it for a property of type str: jq -c '.NAME |= tojson' does that with JSON Lines",
+    ),
     (r"jq -c \. makes them", "jq -c . FILE | mjbulk import - --format jsonl takes them"),
     (
         r"open it, with fsspec or an HTTP client, and give what gives its bytes to csv_source\(\)",
@@ -48,13 +53,22 @@ _IN_A_SHELL = (
     (r"lists= is empty: say None for no list", "say where the contacts go: --list, or --no-list"),
     (r"the names in lists=, columns= and types= are texts", "the names in --list, --columns and --types are texts"),
     (r"spool_dir of the settings", "--spool-dir"),
-    (r"\(ssl=\)", "(the library takes one by ssl=)"),
+    (r"\(ssl=\)", "(the library takes one)"),
+    (
+        r"give one with ssl=, an SSLContext after load_cert_chain\(\)",
+        "only the library takes one",
+    ),
+    (r"trust (it|its CA) with ssl=", r"trust \1: SSL_CERT_FILE in the environment names a file of certificates"),
+    (r"give io\.BytesIO\(text\.encode\(\)\) to csv_source\(\)", "give the text on stdin, to mjbulk import -"),
+    (r"give dicts, or objects with fields", "a line of JSON Lines is one object"),
+    (r"give dict\(zip\(names, row\)\), or what has the names, .*", "a line of JSON Lines is one object"),
     (r"(this is not (?!utf-8)\S+): say encoding=$", r"\1: say another encoding="),
     (r"(this is not utf-8): say encoding=$", r"\1: say encoding=, often cp1252 (Windows, Excel); or save it as UTF-8"),
 )
 """Advice for programs, and what it is in a shell."""
 
 
+@lru_cache(maxsize=1024)  # a million rejections have a few sentences
 def as_options(sentence: str) -> str:
     """Spell the keywords in a sentence as options, and give advice for a shell in the place of that for programs."""
     for ours, theirs in _IN_A_SHELL:

@@ -86,6 +86,15 @@ def backend_of(where: str | os.PathLike[str], patience: Patience) -> Backend:
     raise UsageError(_WHAT_IT_IS)
 
 
+def without_secrets(where: str) -> str:
+    """Name a journal: its path, or its URL without the password and the query, which may have one in it."""
+    if "://" not in where:
+        return where
+    url = _parsed(where)
+    shown = url and URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    return str(shown or "URL")
+
+
 def _parsed(where: str) -> URL | None:
     """Parse a URL. Give None instead of an error, which would quote it, and the password in it."""
     try:

@@ -14,6 +14,8 @@ CLOSING = 30.0
 
 UNDER_WAY = "run.under_way"
 """The kind of the JournalRefused that says that somebody has a run open."""
+UNKNOWN = "run.unknown"
+"""The kind of the UsageError that says that a run is not in the journal."""
 
 
 class Journal(Protocol):

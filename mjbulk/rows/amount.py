@@ -1,4 +1,4 @@
-"""How much of a file was read: by its bytes, for a share of the whole that is known before the rows are."""
+"""How much of a file was read: by its bytes, or by its rows where it says how many it has."""
 
 import os
 import stat
@@ -21,8 +21,16 @@ class Amount:
 
     @property
     def share(self) -> float | None:
-        """The share of its bytes that was read, from 0 to 1; None if its size is not known."""
+        """The share of it that was read, from 0 to 1; None if its size is not known."""
         return min(self._done / self._size, 1.0) if self._size else None
+
+    def begin(self, size: int | None) -> None:
+        """Begin a reading of a number of bytes or rows; None if it is not known."""
+        self._size, self._done = size, 0
+
+    def reach(self, done: int | None) -> None:
+        """Note how many were read; None for all of them."""
+        self._done = (self._size or 0) if done is None else done
 
     def counted(self, file: Any, pieces: Callable[[], Pieces]) -> Callable[[], Pieces]:
         """Give a function that reads the same pieces, and counts their bytes."""
@@ -30,7 +38,7 @@ class Amount:
 
     @discreet
     async def _count(self, file: Any, pieces: Pieces) -> Pieces:
-        self._size, self._done = _size_of(file), 0
+        self.begin(_size_of(file))
         async with aclosing(pieces):
             async for piece in pieces:
                 self._done += len(piece)

@@ -53,6 +53,8 @@ class Block:
     """The number of the first row, where the rows already have numbers; with None the reader counts on."""
     zoneless: frozenset[int] = frozenset()
     """Columns, by index, whose type says that they have dates and times without a time zone."""
+    lines: Sequence[int] | None = field(default=None, repr=False)
+    """The line of its CSV file in which each row begins; None, or none, where that is not known."""
 
     @classmethod
     def of(
@@ -61,9 +63,11 @@ class Block:
         rows: Sequence[Sequence[Any]],
         raws: Sequence[str] | None = None,
         number: int | None = None,
+        *,
+        lines: Sequence[int] | None = None,
     ) -> "Block":
         """Make a block of rows; each has a value for each name."""
-        return cls(names, list(zip(*rows, strict=True)), len(rows), raws, number)
+        return cls(names, list(zip(*rows, strict=True)), len(rows), raws, number, lines=lines)
 
     def __len__(self) -> int:
         return self.size

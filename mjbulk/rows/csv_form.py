@@ -5,7 +5,7 @@ ends, its escapes and its nulls. What comes out is CSV as `csv_text` reads it.
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mjbulk.errors import UsageError
 from mjbulk.rows.csv_text import MAX_RECORD, Records, encode_record, is_strict
@@ -54,6 +54,8 @@ class CsvCleaner:
         """The one that the file names, once its first line has come."""
         self.begun = False
         """Whether the line with the names of the columns is reached."""
+        self.skipped = 0
+        """Lines that stand before it."""
         self._skip = form.header_row - 1
         self._first = True
         self._head = ""
@@ -92,10 +94,12 @@ class CsvCleaner:
                 text, after = self._without_bom(text, after)
                 if (sep := _SEP.fullmatch(text[:after].strip("\r\n"))) is not None:
                     self.delimiter, text = sep[1], text[after:]
+                    self.skipped += 1
                     self._skip = max(self._skip - 1, 0)
                     continue
             if self._skip:
                 self._skip -= 1
+                self.skipped += 1
                 text = text[after:]
                 self.begun = last and not text
             else:
@@ -124,6 +128,8 @@ class CsvCleaner:
         """
         text = "".join(records.raws)  # to look for a character in it at once costs less than row by row
         changed: set[int] = set()
+        if self._escapes is not None:
+            records = evolve(records, lines=())
         rows, raws = records.rows, records.raws
         if self._null is not None or self._escapes is not None:
             rows = list(rows)
@@ -133,7 +139,7 @@ class CsvCleaner:
             changed.update(set(odd) - records.faults.keys())
         if changed:
             raws = [encode_record(rows[at]).decode() if at in changed else raw for at, raw in enumerate(raws)]
-            records = Records(raws, rows, faults=records.faults)
+            records = Records(raws, records.lines, rows, faults=records.faults)
         if any(mark in text for mark in _MARKS):
             ends = [at for at, row in enumerate(rows) if len(row) == 1 and _is_end(row[0])]
             return _without(records, ends) if ends else records
@@ -163,7 +169,8 @@ def _without(records: Records, left_out: Sequence[int]) -> Records:
     kept = [at for at in range(len(records)) if at not in set(left_out)]
     faults = {new: records.faults[old] for new, old in enumerate(kept) if old in records.faults}
     rows = records.rows
-    return Records([records.raws[at] for at in kept], [rows[at] for at in kept], faults=faults)
+    lines = [records.lines[at] for at in kept] if records.lines else ()
+    return Records([records.raws[at] for at in kept], lines, [rows[at] for at in kept], faults=faults)
 
 
 # Escapes

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from itertools import accumulate, compress
 from operator import ne
 
 from attrs import field, frozen
@@ -25,6 +26,8 @@ class Records:
 
     raws: Sequence[str] = field(repr=False)
     """Each exactly as in the file, with its line end, which is added if the last line lacks it."""
+    lines: Sequence[int]
+    """The line in which each begins, counted from 1; none where escapes may hide ends of lines."""
     read: Sequence[Sequence[str]] | None = field(default=None, repr=False)
     """The cells of each; none of a malformed one."""
     columns: Sequence[Sequence[str]] | None = field(default=None, repr=False)
@@ -51,15 +54,16 @@ class CsvRecords:
     A malformed record costs its first line and nothing more: reading goes on with the next line, so a quote that is
     never closed does not swallow the rows behind it.
 
-    Mutable state: the lines of a record that has not ended, the beginning of a line that has not, and how many cells
-    the first record had.
+    Mutable state: the lines of a record that has not ended, the beginning of a line that has not, how many lines were
+    read, and how many cells the first record had.
     """
 
-    def __init__(self, delimiter: str = ",") -> None:
-        """Take the delimiter, one character."""
+    def __init__(self, delimiter: str = ",", first_line: int = 1) -> None:
+        """Take the delimiter, one character, and the number of the line with which the text begins."""
         self._delimiter = delimiter
         self._pending: list[str] = []
         self._rest = ""
+        self._line = first_line  # of what is pending
         self._width = 0
 
     def feed(self, text: str, *, last: bool = False) -> Records:
@@ -71,21 +75,30 @@ class CsvRecords:
         text, self._rest = text[:end], text[end:]
         lines = self._pending + StringIO(text, newline="\n").readlines()
         raws, self._pending = _whole_records(lines)
+        done = len(lines) - len(self._pending)
+        records = None
         if not self._pending or (not last and sum(map(len, self._pending)) <= MAX_RECORD):
-            records = self._split(raws) or self._read_quickly(raws)
-            if records is not None:
-                return records
-        with _large_cells():
-            records, done = self._read_carefully(lines, last=last)
-        self._pending = lines[done:]
+            numbers = self._numbers(raws, done)
+            records = self._split(raws, numbers) or self._read_quickly(raws, numbers)
+        if records is None:
+            with _large_cells():
+                records, done = self._read_carefully(lines, last=last)
+            self._pending = lines[done:]
+        self._line += done
         return records
+
+    def _numbers(self, raws: Sequence[str], lines: int) -> Sequence[int]:
+        """Give the line in which each text begins; all together have so many."""
+        if len(raws) == lines:
+            return range(self._line, self._line + lines)
+        return [*accumulate((raw.count("\n") for raw in raws[:-1]), initial=self._line)]
 
     @property
     def unfinished(self) -> int:
         """How many characters have come of a line whose end has not."""
         return len(self._rest)
 
-    def _split(self, raws: Sequence[str]) -> Records | None:
+    def _split(self, raws: Sequence[str], lines: Sequence[int]) -> Records | None:
         """Split texts that should be one record each, and have as many cells as the first one; give None where one of
         them is or has not, or many have quotes. Measured: a fourth of the time of the csv module.
         """
@@ -100,18 +113,18 @@ class CsvRecords:
         for at, row in zip(quoted, rows, strict=True):
             for column, cell in zip(columns, row, strict=True):
                 column.insert(at, cell)
-        return Records(raws, columns=columns)
+        return Records(raws, lines, columns=columns)
 
-    def _read_quickly(self, raws: Sequence[str]) -> Records | None:
-        """Read texts that should be one record each; give None where one of them is not."""
+    def _read_quickly(self, raws: Sequence[str], lines: Sequence[int]) -> Records | None:
+        """Read texts that should be one record each, and begin in these lines; give None where one of them is not."""
         rows = self._read(raws)
         if rows is None:
             return None
         if not all(rows):  # blank lines are no records
-            raws = [raw for raw, row in zip(raws, rows, strict=True) if row]
-            rows = [row for row in rows if row]
+            kept = [bool(row) for row in rows]
+            rows, raws, lines = list(compress(rows, kept)), list(compress(raws, kept)), list(compress(lines, kept))
         self._width = self._width or (len(rows[0]) if rows else 0)
-        return Records(raws, rows)
+        return Records(raws, lines, rows)
 
     def _read(self, raws: Sequence[str]) -> Sequence[Sequence[str]] | None:
         """Give the cells of each text, or None where one of them is not one record."""
@@ -127,6 +140,7 @@ class CsvRecords:
         rows: list[Sequence[str]] = []
         raws: list[str] = []
         faults: dict[int, str] = {}
+        numbers: list[int] = []
         done = 0
         while done < len(lines):
             begin = done
@@ -137,6 +151,7 @@ class CsvRecords:
                     if cells:
                         rows.append(cells)
                         raws.append("".join(lines[done:end]))
+                        numbers.append(self._line + done)
                     done = end
             except _NeedMore:
                 break
@@ -144,8 +159,9 @@ class CsvRecords:
                 faults[len(rows)] = f"this is no CSV: {_reason(why)}"
                 rows.append(())
                 raws.append(lines[done])
+                numbers.append(self._line + done)
                 done += 1
-        return Records(raws, rows, faults=faults), done
+        return Records(raws, numbers, rows, faults=faults), done
 
 
 def _whole_records(lines: list[str]) -> tuple[list[str], list[str]]:

@@ -136,26 +136,28 @@ def unnamed_columns(names: Sequence[Any], rules: ColumnRules) -> tuple[int, ...]
     return tuple(at for at, name in enumerate(names) if isinstance(name, str) and not clean_name(name))
 
 
-def check_unnamed(
-    unnamed: Sequence[int], columns: Sequence[Sequence[Any]], faults: dict[int, RowFault]
-) -> ColumnFault | None:
-    """Note in ``faults``, by index, the rows that have a value in a column without a name, and give a fault, if any."""
-    fault = None
-    for at in unnamed:
-        for index, value in enumerate(columns[at]):
-            if not (is_null(value) or (isinstance(value, str) and not str.__len__(value))):
-                fault = _unnamed(at + 1)
-                faults.setdefault(index, fault)
-    return fault
+def check_unnamed(unnamed: Sequence[int], block: Block, first: int, faults: dict[int, RowFault]) -> ColumnFault | None:
+    """Note in ``faults``, by index, the rows that have a value in a column without a name. If there are any, give a
+    fault for all of them, which names the first one; ``first`` is the number of the first row of the block.
+    """
+    found = [(index, at) for at in unnamed for index, value in enumerate(block.columns[at]) if not _is_empty(value)]
+    for index, at in found:
+        faults.setdefault(index, _unnamed(at + 1, "a value in it"))
+    if not found:
+        return None
+    index, at = min(found)
+    line = f" (line {block.lines[index]})" if block.lines else ""
+    return _unnamed(at + 1, f"row {first + index}{line} has a value in it")
 
 
-def _unnamed(number: int) -> ColumnFault:
+def _is_empty(value: Any) -> bool:
+    return is_null(value) or (isinstance(value, str) and not str.__len__(value))
+
+
+def _unnamed(number: int, has: str) -> ColumnFault:
     helps = "; DataFrame.to_csv() writes its index there, unless index=False" if number == 1 else ""
-    return ColumnFault(
-        "column.unnamed",
-        None,
-        f"column {number} has no name, and a value in it: name it, or pick others with columns={helps}",
-    )
+    why = f"column {number} has no name, and {has}: name it, or pick others with columns={helps}"
+    return ColumnFault("column.unnamed", None, why)
 
 
 def _read_field(source: str, datatype: str, values: Sequence[Any], faults: dict[int, RowFault]) -> Sequence[Any]:

@@ -76,7 +76,7 @@ class Source:
 
     @property
     def share(self) -> float | None:
-        """The share of its file that was read, by its bytes, from 0 to 1; None if that is not known."""
+        """The share of its file that was read, from 0 to 1; None if that is not known."""
         return self._amount.share
 
     def __repr__(self) -> str:
@@ -208,7 +208,9 @@ def excel_source(file: File, *, sheet: str | int = 0) -> Source:
         raise UsageError("spreadsheets need python-calamine: pip install 'mjbulk[excel]'") from None
     path = path_of(file) if isinstance(file, str | os.PathLike) else None
     pieces = raw_pieces_of(file) if path is None else None
-    return _file_source("excel", file, {"sheet": sheet}, lambda: sheet_batches(path, pieces, sheet))
+    amount = Amount()
+    read = lambda: sheet_batches(path, pieces, sheet, amount)  # noqa: E731  # in a line of its own
+    return _file_source("excel", file, {"sheet": sheet}, read, amount=amount)
 
 
 @public
@@ -236,8 +238,8 @@ def in_thread(rows: Iterable[Row] | SupportsCursor) -> Source:
 def parquet_source(path: Path_) -> Source:
     """Read contacts from a Parquet file. Needs the extra ``arrow``."""
     path = path_of(path)
-    read = _tables().read_parquet
-    return _file_source("parquet", path, {}, lambda: read(path, BATCH))
+    read, amount = _tables().read_parquet, Amount()
+    return _file_source("parquet", path, {}, lambda: read(path, BATCH, amount), amount=amount)
 
 
 def _tables() -> Any:

@@ -19,6 +19,7 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
+from mjbulk.rows.amount import Amount
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable_after
 from mjbulk.rows.iterables import BATCH, Batch
@@ -35,16 +36,16 @@ _EXACT = 2**53
 
 @discreet
 async def sheet_batches(
-    path: Path | None, pieces: Callable[[], Pieces] | None, sheet: str | int
+    path: Path | None, pieces: Callable[[], Pieces] | None, sheet: str | int, amount: Amount
 ) -> AsyncGenerator[Batch, None]:
-    """Give the rows of a sheet of the file at ``path``, or of the bytes that ``pieces`` gives.
+    """Give the rows of a sheet of the file at ``path``, or of the bytes that ``pieces`` gives, and count them.
 
     Raises UsageError if it cannot be read.
     """
     thread = DaemonThread("mjbulk spreadsheet")
     try:
         given = await _gathered(pieces()) if pieces is not None else None
-        rows = await thread.ask(partial(_open, path, given, sheet))
+        rows = await thread.ask(partial(_open, path, given, sheet, amount))
         names = await thread.ask(_header, rows)
         head = [Block(names, [()] * len(names), 0)]  # so they are checked even if no row follows
         while True:
@@ -52,7 +53,8 @@ async def sheet_batches(
                 some = await thread.ask(lambda: list(islice(rows, BATCH)))
             except Exception as failure:  # noqa: BLE001  # the library may raise anything
                 raise unreadable_after(failure) from None
-            yield [*head, *([Block.of(names, some)] if some else [])]
+            amount.reach(some[-1][0] if some else None)
+            yield [*head, *([Block.of(names, [row for _, row in some])] if some else [])]
             head = []
             if not some:
                 return
@@ -71,7 +73,11 @@ async def _gathered(pieces: Pieces) -> io.BytesIO:
     return found
 
 
-def _open(path: Path | None, given: io.BytesIO | None, sheet: str | int) -> Iterator[Sequence[Any]]:
+_Rows = Iterator[tuple[int, Sequence[Any]]]
+"""Rows of a sheet, each with its number in it."""
+
+
+def _open(path: Path | None, given: io.BytesIO | None, sheet: str | int, amount: Amount) -> _Rows:
     """Give the rows of a sheet that have a value."""
     try:
         file: BinaryIO = given if path is None and given is not None else path.open("rb")  # type: ignore[union-attr]
@@ -84,7 +90,9 @@ def _open(path: Path | None, given: io.BytesIO | None, sheet: str | int) -> Iter
             found = _sheet(book, sheet)
         except (CalamineError, OSError, ValueError) as why:
             raise UsageError(f"the file is no spreadsheet, or is damaged ({type(why).__name__})") from why
-    return (list(map(_value, row)) for row in found.iter_rows() if any(value != "" for value in row))
+    amount.begin(found.end[0] + 1 if found.end else None)
+    numbered = enumerate(found.iter_rows(), 1)
+    return ((number, list(map(_value, row))) for number, row in numbered if any(value != "" for value in row))
 
 
 def _sheet(book: Any, sheet: str | int) -> Any:
@@ -123,12 +131,12 @@ def _too_large() -> UsageError:
     )
 
 
-def _header(rows: Iterator[Sequence[Any]]) -> tuple[str, ...]:
+def _header(rows: _Rows) -> tuple[str, ...]:
     """Give the names of the columns, which the first row has. Raises UsageError if there is none."""
     first = next(rows, None)
     if first is None:
         raise UsageError("the sheet is empty: its first row has to name the columns")
-    return tuple("" if value is None else str(value) for value in first)
+    return tuple("" if value is None else str(value) for value in first[1])
 
 
 def _value(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.rows.addresses import EMAIL
+from mjbulk.rows.amount import Amount
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable_after
 from mjbulk.rows.names import clean_name
@@ -40,15 +41,15 @@ def read_table(table: Any, size: int, picked: Collection[str] = ()) -> AsyncGene
 
     Raises UsageError if it cannot be given as Arrow, SourceUnreadable if it fails later.
     """
-    return _batches(partial(_open_table, table, picked), size)
+    return _batches(partial(_open_table, table, picked), size, None)
 
 
-def read_parquet(path: Path, size: int) -> AsyncGenerator[list[Block], None]:
-    """Give the rows of a Parquet file, in blocks of ``size`` rows.
+def read_parquet(path: Path, size: int, amount: Amount) -> AsyncGenerator[list[Block], None]:
+    """Give the rows of a Parquet file, in blocks of ``size`` rows, and count them.
 
     Raises UsageError if it cannot be opened, SourceUnreadable if it fails later.
     """
-    return _batches(partial(_open_parquet, path), size, header=True)
+    return _batches(partial(_open_parquet, path, amount), size, amount)
 
 
 def _open_table(table: Any, picked: Collection[str]) -> Iterator[Any]:
@@ -96,7 +97,7 @@ def _no_arrow(table: Any, why: Exception) -> UsageError:
     return UsageError(f"{what}): the words of its library are the cause of this error")
 
 
-def _open_parquet(path: Path) -> Iterator[Any]:
+def _open_parquet(path: Path, amount: Amount) -> Iterator[Any]:
     try:
         opened = path.open("rb")
     except OSError as why:
@@ -106,15 +107,17 @@ def _open_parquet(path: Path) -> Iterator[Any]:
             table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
         except (pa.ArrowException, OSError):
             raise UsageError("the file is no Parquet, or is cut off") from None
+        amount.begin(table.metadata.num_rows)
         for group in range(table.num_row_groups):  # one by one: a damaged group costs none of those before it
             yield from table.iter_batches(_READ_ROWS, row_groups=[group])
 
 
 @discreet
 async def _batches(
-    open_: Callable[[], Iterator[Any]], size: int, *, header: bool = False
+    open_: Callable[[], Iterator[Any]], size: int, file: Amount | None
 ) -> AsyncGenerator[list[Block], None]:
-    """Give the rows of batches. With ``header`` the first block has the names, and no row."""
+    """Give the rows of batches. If they are of a file, rows are counted, and the first block has its names alone."""
+    header, done = file is not None, 0
     thread = DaemonThread("mjbulk table")
     try:
         batches = await thread.ask(open_)
@@ -131,7 +134,10 @@ async def _batches(
                 header = False
                 yield [_block(batch.slice(0, 0))]
             for start in range(0, batch.num_rows, size):
+                if file is not None:
+                    file.reach(done + min(start + size, batch.num_rows))
                 yield [_block(batch.slice(start, size))]
+            done += batch.num_rows
     finally:
         thread.end()
 

@@ -46,12 +46,12 @@ async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Fi
             if not cleaner.begun:
                 continue
             if records is None:
-                records = CsvRecords(cleaner.delimiter)
+                records = CsvRecords(cleaner.delimiter, 1 + cleaner.skipped)
                 refuse_other_text(text)
             found = cleaner.finish(records.feed(text, last=last))
             first = 0
             if names is None and len(found):
-                names, first = _header(found), 1
+                names, first = _header(found, cleaner.delimiter), 1
                 head = [Block(names, [()] * len(names), 0)]  # so they are checked even if no row follows
             if len(found) > first or last:  # columns are judged together with the first rows
                 if form.null is None and "\\" in text and _NULL in text:
@@ -81,10 +81,15 @@ def _note_nulls(rows: Sequence[Sequence[str]], row: int, names: Sequence[str], f
                 findings.note("file.null", why, column=name, row=number)
 
 
-def _header(records: Records) -> tuple[str, ...]:
-    """Give the names of the columns, which the first record has."""
+_AFTER_QUOTE = re.compile(r'"([;\t|,])')
+
+
+def _header(records: Records, delimiter: str) -> tuple[str, ...]:
+    """Give the names of the columns, which the first record has. Raises UsageError if it cannot be read."""
     if 0 in records.faults:
-        raise UsageError(f"the first record cannot be read: {records.faults[0]}")
+        others = [mark for mark in _AFTER_QUOTE.findall(records.raws[0]) if mark != delimiter]
+        helps = f", and {others[0]!r} stands there: say delimiter={others[0]!r}" if others else ""
+        raise UsageError(f"the first record cannot be read: {records.faults[0]}{helps}")
     if "\0" in records.raws[0]:
         raise UsageError("the first record has NULs in it, as text in UTF-16 has: say encoding=")
     return tuple(name.strip() for name in records.rows[0])
@@ -95,10 +100,11 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
     `BadRow`; but empty cells without a name may be missing, or stand behind the last one.
     """
     if records.columns is not None and len(records.columns) == len(names) and not first:
-        return [Block(names, records.columns, len(records), records.raws if verbatim else None)]
-    rows, raws = records.rows, records.raws
+        raws = records.raws if verbatim else None
+        return [Block(names, records.columns, len(records), raws, lines=records.lines)]
+    rows, raws, lines = records.rows, records.raws, records.lines
     if set(map(len, rows[first:])) == {len(names)} and not records.faults:
-        return [Block.of(names, rows[first:], raws[first:] if verbatim else None)]
+        return [Block.of(names, rows[first:], raws[first:] if verbatim else None, lines=lines[first:])]
     batch: list[Block | BadRow] = []
     named = max((at for at, name in enumerate(names, 1) if name), default=0)
 
@@ -113,11 +119,11 @@ def _csv_blocks(records: Records, first: int, names: tuple[str, ...], *, verbati
         some = list(group)
         part = slice(some[0], some[-1] + 1)
         if size == len(names):
-            batch.append(Block.of(names, rows[part], raws[part] if verbatim else None))
+            batch.append(Block.of(names, rows[part], raws[part] if verbatim else None, lines=lines[part]))
         elif size == "fits":
             fitted = [_fitted(cells, len(names)) for cells in rows[part]]
             written = [encode_record(cells).decode() for cells in fitted] if verbatim else None
-            batch.append(Block.of(names, fitted, written))
+            batch.append(Block.of(names, fitted, written, lines=lines[part]))
         else:
             batch.extend(_bad_record(rows[index], records.faults.get(index), names) for index in some)
     return batch

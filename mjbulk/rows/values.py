@@ -38,11 +38,19 @@ class ColumnFault(RowFault):
         self.advice = advice
 
 
+def _single(value: Any) -> Any:
+    """Give a value back that has no parts. Raises ValueError for one that has."""
+    if isinstance(value, Mapping | list | tuple):
+        what, helps = type(value).__name__, "give its parts columns of their own, or json.dumps() of it"
+        raise ValueError(f"is a {what}: {helps} to a property of type str")  # noqa: TRY004  # a fault of data
+    return value
+
+
 def _converted(column: "Column", value: Any) -> Any:
     """Convert a value of any library; what stands for nothing gives None. Raises RowFault if it does not fit."""
     try:
         if type(value) is not str:
-            value = plain(value)
+            value = _single(plain(value))
             if is_null(value):
                 return None
         if not column.plain and isinstance(value, str) and not value.strip():

@@ -82,11 +82,14 @@ class Columns:
             raise refuse_columns(fault) from None
 
     def _check_unnamed(self, batch: Batch) -> None:
+        first = 1
         for block in batch:
+            first = block.number or first
             if isinstance(block, Block):
-                fault = check_unnamed(unnamed_columns(block.names, self._rules), block.columns, {})
+                fault = check_unnamed(unnamed_columns(block.names, self._rules), block, first, {})
                 if fault is not None:
                     raise fault
+            first += len(block)
 
     async def _create_all(self, names: Sequence[tuple[str, ...]], batch: Batch) -> None:
         missing: dict[str, str] = {}

@@ -246,8 +246,8 @@ class Reader:
             return self._refuse_all(first, original, RowFault("address.missing", EMAIL, "the address is missing"))
         encoder = self._encoder or self._choose(layout)
         faults: dict[int, RowFault] = {}
-        unnamed = check_unnamed(layout.unnamed, block.columns, faults)
-        if unnamed is not None and self._columns.refusable:
+        unnamed = check_unnamed(layout.unnamed, block, first, faults)
+        if unnamed is not None and not self._committed:
             raise refuse_columns(unnamed)
         try:
             addresses, encoded = encoder.encode(block, layout, faults)

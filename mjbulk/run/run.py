@@ -47,7 +47,9 @@ class ImportRun:
 
     @property
     def share_read(self) -> float | None:
-        """The share of its file that was read, by its bytes, from 0 to 1; None if its size is not known."""
+        """The share of its file that was read, from 0 to 1, by its bytes, or by rows of Parquet and spreadsheets; None
+        if its size is not known.
+        """
         return self._run.stage.share_read
 
     @property

@@ -791,7 +791,11 @@ def test_the_sandbox_stays_on_this_machine(capsys: Output) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         assert main(["sandbox", "--host", "localhost", "--port", port]) == 2
-    assert "cannot be listened on: Address already in use" in capsys.readouterr().err
+    sentence = f"localhost, port {port}, cannot be listened on: Address already in use; --port 0 takes a free port"
+    assert capsys.readouterr().err == f"mjbulk: {sentence}\n"
+    host = "x" * 64
+    assert main(["sandbox", "--host", host, "--expose"]) == 2
+    assert capsys.readouterr().err == f"mjbulk: {host}, port 8025, cannot be listened on: no such address\n"
     assert main(["sandbox", "--port", "65536"]) == 2
     assert "from 0 to 65535" in capsys.readouterr().err
 

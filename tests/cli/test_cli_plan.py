@@ -95,7 +95,7 @@ def test_a_trailing_comma_is_explained(plan: Plan, tmp_path: Path, capsys: Outpu
     plan("email,\na@example.org,\n")
     (tmp_path / "contacts.csv").write_text("email,\na@example.org,x\n")
     assert main(["plan", str(tmp_path / "contacts.csv"), *TO_LIST]) == 2
-    assert "column 2 has no name" in capsys.readouterr().err
+    assert "column 2 has no name, and row 1 (line 2) has a value in it" in capsys.readouterr().err
 
 
 def test_what_is_shown_is_spelt_for_a_shell(plan: Plan, mailjet: Mailjet) -> None:

@@ -120,7 +120,7 @@ def test_a_run_goes_on_after_kill(mailjet: Mailjet, file: str, again: list[str],
         process.wait(10)
     (run,) = shown()
     assert (run["run_id"], run["state"]) == ("r", "resumable")
-    assert {chunk["state"] for chunk in shown("r")} >= {"settled"}
+    assert {chunk["state"] for chunk in shown("r")[0]["chunks"]} >= {"settled"}
     assert main([file if word == "FILE" else word for word in again]) == 1
     assert "59 accepted, 1 rejected" in capsys.readouterr().out
     assert mailjet.emulator.count(POST) <= 7
@@ -214,7 +214,15 @@ def test_runs_are_shown(
     assert head.split()[:6] == ["partition", "chunk", "of", "rows", "state", "job"]
     assert [line.split()[1:3] for line in lines] == [["1", "1-20"], ["2", "21-40"], ["3", "41-59"]]
     assert all(" contact:" in line and " settled " in line for line in lines)
-    assert {chunk["state"] for chunk in shown("b")} == {"unsent"}
+    (one,) = shown("b")
+    (as_all, _) = shown()
+    assert {name: value for name, value in one.items() if name not in ("by_code", "chunks")} == as_all
+    assert (one["lists"], one["source"], one["complete"], one["not_sent"]) == ([[1, "addnoforce"]], file, False, 59)
+    assert one["cause"].startswith("Mailjet answered 403")
+    assert {chunk["state"] for chunk in one["chunks"]} == {"unsent"}
+    (one,) = shown("a")
+    assert (one["by_code"], one["complete"]) == ({"address.invalid": 1}, True)
+    assert [chunk["span"] for chunk in one["chunks"]] == [[1, 20], [21, 40], [41, 59]]
     capsys.readouterr()
     assert main(["runs", "c"]) == 2
     assert main(["resume", "a"]) == 2

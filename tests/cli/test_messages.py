@@ -1,8 +1,10 @@
 """What the command line says where something is wrong: what was found, and the next step that helps."""
 
+import ast
 import gzip
 import io
 import json
+import os
 import re
 import socket
 import time
@@ -14,6 +16,7 @@ import pytest
 from carriers import sheet_file
 from commands import TO_LIST, people
 
+import mjbulk
 from mjbulk.cli import main
 from mjbulk.cli._words import as_options
 from mjbulk.testing import Fault, Knobs, Mailjet
@@ -56,6 +59,10 @@ CREATE = "--create-properties"
     [
         ("email;city\na@example.org;Graz\n", [], "'email;city', is one cell with ';' in it: say --delimiter ';'"),
         ("email\tcity\na@example.org\tGraz\n", [], r"say --delimiter '\t'"),
+        ('"email";"city"\n"a@example.org";"Graz"\n', [], "and ';' stands there: say --delimiter ';'"),
+        ('"email"\t"city"\n"a@example.org"\t"Graz"\n', [], r"say --delimiter '\t'"),
+        ('"email","city"\n"a@example.org","Graz"\n', ["--delimiter", ";"], "say --delimiter ,"),
+        ('"email","ci"ty"\n', [], "the first record cannot be read: this is no CSV: ',' expected after '\"'; nothing"),
         ("E-mail ,Ort\na@example.org,Graz\n", [], "but 'E-mail', 'Ort': --columns E-mail=email,Ort takes that"),
         ("id,Ort\n7,Graz\n", [], "but 'id', 'Ort': --columns can name the one that it is; --header-row says in"),
         ("Notes\nemail,city\na@example.org,Graz\n", [], "--header-row"),
@@ -65,7 +72,8 @@ CREATE = "--create-properties"
         ("email,agee\na@example.org,9\n", [], "there is no property 'agee' (did you mean 'age'?)"),
         ("email,age\na@example.org,9\n", ["--columns", "emial,agee"], "'emial', 'agee', which the source"),
         ("email,age\na@example.org,9\n", ["--columns", "emial,agee"], "(did you mean 'email' and 'age'?)"),
-        ("email,\na@example.org,\nb@example.org,x\n", [], "column 2 has no name"),
+        ("email,\na@example.org,\nb@example.org,x\n", [], "column 2 has no name, and row 2 (line 3) has a value in it"),
+        ("email,\na@example.org,x\n", [CREATE], "column 2 has no name, and row 1 (line 2) has a value in it: name it,"),
         ("email,age\n", ["--types", "age=int"], "it needs --create-properties"),
         ("email,age\na@example.org,7\n", ["--types", "agee=int", CREATE], "--types names 'agee'"),
         ("email,age\na@example.org,7\n", ["--types", "age=str", CREATE], "this property is of type int"),
@@ -293,9 +301,10 @@ def test_what_is_not_there_is_named(mailjet: Mailjet, tmp_path: Path, capsys: Ou
         (["import", str(file), "--action", "unsub"], "--list LIST --action ACTION"),
         (["import", str(file), "--list", "1"], "addforce (adds, and subscribes again people who have unsubscribed)"),
         (["import", str(file), "--list", "1", "--action", "addfroce"], "unsub: unsubscribes from the list"),
-        (["resume", "mondy"], "did you mean 'monday'?"),
-        (["runs", "mondy"], "did you mean 'monday'?"),
-        (["purge", "other"], "mjbulk runs shows them"),
+        (["resume", "mondy"], "has no run 'mondy' of this account (did you mean 'monday'?): mjbulk runs shows its"),
+        (["runs", "mondy"], "has no run 'mondy' of this account (did you mean 'monday'?): mjbulk runs shows its"),
+        (["purge", "other"], "mjbulk runs shows its runs, and another --journal has others"),
+        (["runs", "--journal", "nowhere.db"], "no journal nowhere.db, so no run was kept in it: --journal names"),
         (["improt", "x.csv"], 'Did you mean "import"?'),
         (["import", str(file), "--acton", "unsub"], "Did you mean --action?"),
         (["help", "setings"], "did you mean 'settings'?"),
@@ -307,6 +316,66 @@ def test_what_is_not_there_is_named(mailjet: Mailjet, tmp_path: Path, capsys: Ou
         err = capsys.readouterr().err
         assert sentence in err, words
         assert "nobody@" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["exclude", "FILE", "--list", "1"], "exclude has no --list; import, plan, submit, subscriptions have it."),
+        (["exclude", "FILE", "--list", "1"], "For one list: mjbulk import FILE --list LIST --action unsub. See"),
+        (["include", "FILE", "--action=unsub"], "The exclusion list is that of the whole account."),
+        (["watch", "contact:7", "--older-than", "1d"], "mjbulk watch has no --older-than; purge has it. See"),
+        (["exclude", "FILE", "--sheeet", "1"], "Did you mean --sheet?"),
+        (["exclude", "a@example.org", "--sheet", "1"], "go with a file, and this is one address"),
+        (["exclude", "a@example.org", "--journal", "x.db"], "go with a file, and this is one address"),
+        (["exclude", "a@example.org", "--run-id", "r"], "go with a file, and this is one address"),
+    ],
+)  # fmt: skip
+def test_an_option_of_other_commands_is_not_guessed(
+    mailjet: Mailjet, tmp_path: Path, capsys: Output, words: list[str], sentence: str
+) -> None:
+    """It is said which commands have it, and not which option looks like it."""
+    (tmp_path / "contacts.csv").write_text(people(1))
+    assert main([str(tmp_path / "contacts.csv") if word == "FILE" else word for word in words]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert ("Did you mean" in err) is ("Did you mean" in sentence)
+    assert mailjet.requests == 0
+
+
+@pytest.mark.parametrize("command", ["exclude", "import"])
+def test_a_sheet_that_is_not_there(mailjet: Mailjet, tmp_path: Path, capsys: Output, command: str) -> None:
+    """All commands read a spreadsheet alike: the first sheet, or the one that is named."""
+    file = tmp_path / "contacts.xlsx"
+    file.write_bytes(sheet_file([["email"], ["a@example.org"]]))
+    options = TO_LIST if command == "import" else []
+    assert main([command, str(file), *options, "--sheet", "Peopel"]) == 2
+    assert "there is no sheet 'Peopel': it has" in capsys.readouterr().err
+    assert main([command, str(file), *options, "--delimiter", ";"]) == 2
+    assert "--delimiter, --encoding, --header-row, --null and --escape are for CSV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["runs", "resume", "purge"])
+def test_the_journal_that_does_not_have_a_run_is_named(
+    mailjet: Mailjet, tmp_path: Path, capsys: Output, command: str
+) -> None:
+    """By its path, wherever that was said, or its URL; a next command has the option that was given."""
+    file, other = tmp_path / "contacts.csv", tmp_path / "other runs.db"
+    file.write_text(people(1))
+    assert main(["import", str(file), *TO_LIST, "--run-id", "monday"]) == 0
+    usual = Path(os.environ["XDG_STATE_HOME"]) / "mjbulk" / "journal.db"
+    assert main(["import", str(file), *TO_LIST, "--run-id", "tuesday", "--journal", str(other)]) == 0
+    for option, name, runs in (
+        ([], str(usual), "mjbulk runs"),
+        (["--journal", str(other)], str(other), f"mjbulk runs --journal '{other}'"),
+        (["--journal", f"sqlite:///{other}?timeout=5"], f"sqlite:///{other}", "mjbulk runs --journal URL"),
+    ):
+        capsys.readouterr()
+        assert main([command, "friday", *option]) == 2
+        sentence = f"the journal {name} has no run 'friday' of this account"
+        assert capsys.readouterr().err.startswith(
+            f"mjbulk: {sentence}: {runs} shows its runs, and another --journal has others"
+        )
 
 
 # What to do next
@@ -396,3 +465,77 @@ def test_gzip_that_is_cut_off_is_a_fault_of_the_source(said: Say) -> None:
     """Nothing of it can be sent: correct the file."""
     data = gzip.compress(people(3).encode())
     assert "correct the file" in said(data[:-12], name="contacts.csv.gz")
+
+
+# All sentences, wherever they go
+
+
+WORDS = re.compile(r"(?<![\w.?&{/-])(?!jq )[a-z]+(?:_[a-z]+)*=(?!=)|_source\(\)")
+"""Keywords and calls of programs."""
+FOR_PROGRAMS = (
+    "fix=", "hooks=", "every=", "PRAGMA", "lists= is a mapping", "use csv_source() or jsonl_source()",
+    "open it with ", "open a member with ", "index=False", "by ssl=",
+)  # fmt: skip
+"""How sentences begin or what they have that no command line can cause, or that are about another program."""
+
+
+def sentences() -> Iterator[str]:
+    """Give the texts with blanks in the library that are no docstrings; what is filled in is an X."""
+    for file in (Path(mjbulk.__file__).parent).rglob("*.py"):
+        if file.relative_to(Path(mjbulk.__file__).parent).parts[0] in ("cli", "fastapi", "testing", "check"):
+            continue
+        tree = ast.parse(file.read_text())
+        alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+        parts = {id(part) for node in filled for part in node.values}
+        yield from (
+            "".join(getattr(part, "value", "") if isinstance(part, ast.Constant) else "X" for part in node.values)
+            for node in filled
+        )
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone | parts:
+                yield node.value
+
+
+def test_each_sentence_of_the_library_can_be_said_in_a_shell() -> None:
+    """No keyword and no call is left in one."""
+    found = [one for one in sentences() if " " in one and WORDS.search(one)]
+    assert len(found) > 40
+    left = {as_options(one) for one in found if not any(words in one for words in FOR_PROGRAMS)}
+    assert not [one for one in left if WORDS.search(one)]
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json"])
+def test_a_file_of_rejected_rows_names_options(mailjet: Mailjet, tmp_path: Path, capsys: Output, name: str) -> None:
+    """Its reader has the command line. What Mailjet says stays as it is."""
+    mailjet.emulator.create_property("born", "datetime")
+    mailjet.reject("b@example.org", "say date_format= or timezone=")
+    file, rejects = tmp_path / "contacts.csv", tmp_path / name
+    file.write_text("email,born\na@example.org,1/1/26\nb@example.org,2026-01-01\nc@example.org,2026-01-01\n")
+    words = [str(file), *TO_LIST, "--timezone", "UTC", "--rejects", str(rejects)]
+    assert main(["import", *words, "--run-id", "r"]) == 1
+    text = rejects.read_text()
+    assert "RFC 3339 (--date-format names another form)" in text
+    assert "say date_format= or timezone=" in text
+    for command in (["plan", *words], ["runs", "r", "--rejects", str(tmp_path / f"of-{name}")]):
+        assert main(command) in (0, 1)
+    for written in (rejects, tmp_path / f"of-{name}"):
+        assert "(--date-format names another form)" in written.read_text()
+
+
+def test_json_names_options(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """The findings of a plan, and the cause of a run that has stopped."""
+    file = tmp_path / "contacts.csv"
+    file.write_text("email,name\na@example.org,\\N\n")
+    assert main(["plan", str(file), *TO_LIST, "--json"]) == 0
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert "--null" in finding["message"]
+    assert "null=" not in finding["message"]
+    file.write_bytes(people(20).encode() + b"\xff@example.org\n")
+    assert main(["import", str(file), *TO_LIST, "--chunk-size", "10", "--run-id", "r"]) == 3
+    capsys.readouterr()
+    assert main(["runs", "r", "--json"]) == 0
+    (run,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "say --encoding" in run["cause"]
+    assert main(["runs", "r"]) == 0
+    assert "say --encoding" in " ".join(capsys.readouterr().out.split())

@@ -16,6 +16,7 @@ from sqlalchemy.event import listen
 from support import Database
 
 import mjbulk
+from mjbulk.journal.backends import without_secrets
 from mjbulk.journal.sql import SqlJournal
 
 # Which process may open a run
@@ -256,3 +257,18 @@ async def test_a_file_whose_maker_was_killed(tmp_path: Path) -> None:
     async with opened(file) as journal:
         assert (await journal.open_run(RUN)).begun
     assert sorted(tmp_path.iterdir()) == [tmp_path / ".imports.db.other", file]
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("runs/journal.db", "runs/journal.db"),
+        ("sqlite:////srv/journal.db?timeout=5", "sqlite:////srv/journal.db"),
+        ("postgresql://app:hidden@db.example.org:5433/runs", "postgresql://app@db.example.org:5433/runs"),
+        ("postgres://db.example.org/runs?password=hidden&sslmode=require", "postgres://db.example.org/runs"),
+        ("postgresql+psycopg://app:hi/dden@x:y", "URL"),
+    ],
+)
+def test_a_journal_is_named_without_its_password(where: str, name: str) -> None:
+    """Nor with what may be a part of one."""
+    assert without_secrets(where) == name

@@ -108,10 +108,14 @@ async def test_values_of_python(there: World, via: Any) -> None:
     assert [type(value) for _, _, value in arrived] == [type(value) for _, _, value in OF_PYTHON]
 
 
+NESTED = "give its parts columns of their own, or json.dumps() of it to a property of type str"
 REFUSED: list[tuple[str, Any, str]] = [
     ("text", b"Graz", "the value is a bytes, which is no text"),
-    ("text", ["Graz"], "the value is a list, which is no text"),
-    ("text", {"city": "Graz"}, "the value is a dict, which is no text"),
+    ("text", ["Graz"], f"the value is a list: {NESTED}"),
+    ("text", {"city": "Graz"}, f"the value is a dict: {NESTED}"),
+    ("whole", [7], f"the value is a list: {NESTED}"),
+    ("flag", (True, False), f"the value is a tuple: {NESTED}"),
+    ("born", {"year": 2026}, f"the value is a dict: {NESTED}"),
     ("text", timedelta(1), "the value is a timedelta, which is no text"),
     ("text", math.inf, "the value is infinite"),
     ("text", Decimal("1E+99999999"), "the value is a number of too many digits"),

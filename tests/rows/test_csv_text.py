@@ -54,6 +54,8 @@ def test_many_records_at_once_are_those_read_with_care(text: str, piece: int) ->
     assert done == len(lines)
     assert [list(row) for some in pieces for row in some.rows] == list(map(list, careful.rows))
     assert [raw for some in pieces for raw in some.raws] == careful.raws
+    assert [line for some in pieces for line in some.lines] == careful.lines
+    assert all(raw.startswith(lines[line - 1]) for line, raw in zip(careful.lines, careful.raws, strict=True))
     assert [why for some in pieces for why in some.faults.values()] == list(careful.faults.values())
 
 
@@ -126,12 +128,14 @@ def test_quotes_may_not_tell_where_a_record_ends() -> None:
     found = CsvRecords().feed('a"b,"c\nd",e"f\ng,h\n', last=True)
     assert found.rows == [['a"b', "c\nd", 'e"f'], ["g", "h"]]
     assert found.raws == ['a"b,"c\nd",e"f\n', "g,h\n"]
+    assert found.lines == [1, 3]
 
 
 def test_blank_lines_are_no_records() -> None:
     """They are left out, and so are their texts."""
     found = CsvRecords().feed("a,b\n\n\nc,d\n\n", last=True)
     assert (found.rows, found.raws) == ([["a", "b"], ["c", "d"]], ["a,b\n", "c,d\n"])
+    assert found.lines == [1, 4]
 
 
 @pytest.mark.parametrize("bad", ['x,"open\n', '"a"b,c\n', "x\ry,z\n"])
@@ -141,6 +145,7 @@ def test_a_malformed_record_costs_its_first_line_and_nothing_more(bad: str) -> N
     assert found.rows == [["a", "b"], (), ["c", "d"], ["e", "f"]]
     assert found.raws[1] == bad
     assert list(found.faults) == [1]
+    assert found.lines == [1, 2, 3, 4]
     assert bad not in repr(found)
 
 

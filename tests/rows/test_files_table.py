@@ -699,8 +699,8 @@ WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "a column that is missing, without a header": (
         lambda folder: Case(text("x@example.org,Graz\n1,2\n"), how={"columns": ["email"]}), "does not have; nothing was sent",
     ),
-    "the index of a frame": (text(",email\n0,ann@example.org\n"), "column 1 has no name, and a value in it.*index=False"),
-    "a column without a name": (text("email,\nann@example.org,x\n"), "column 2 has no name, and a value in it"),
+    "the index of a frame": (text(",email\n0,ann@example.org\n"), "column 1 has no name, and row 1 .line 2. has a value in it.*index=False"),
+    "a column without a name": (text("email,\nann@example.org,x\n"), "column 2 has no name, and row 1 .line 2. has a value in it: name it, or pick others with columns="),
     "a name that is no Unicode": (lambda folder: [{"email": "a@example.org", "\ud800": 1}], "no valid Unicode"),
 }  # fmt: skip
 

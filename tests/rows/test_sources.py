@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
+from carriers import sheet_file
+from pyarrow import parquet
 from support import World, balanced
 
 import mjbulk
@@ -378,3 +380,43 @@ async def test_reading_pauses_when_the_pipeline_is_full(world: World, kind: str)
         await asyncio.sleep(3_600)
         assert taken == before
         await run.stop()
+
+
+# How much was read
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.xlsx"])
+async def test_the_share_of_a_file_grows_to_the_whole(tmp_path: Path, name: str) -> None:
+    """By the bytes of text, and by the rows that other files have; a second reading begins again."""
+    path, addresses = tmp_path / name, [f"p{number:05}@example.org" for number in range(12_000)]
+    if name == "a.csv":
+        path.write_text("\n".join(["email", *addresses]))
+    elif name == "a.jsonl":
+        path.write_text("".join(f'{{"email": "{address}"}}\n' for address in addresses))
+    elif name == "a.parquet":
+        parquet.write_table(pa.table({"email": addresses}), path, row_group_size=5_000)
+    else:
+        path.write_bytes(sheet_file([["email"], [None], *([address] for address in addresses), [None]]))
+    source = source_of(path)
+    for _ in range(2):
+        shares, rows = [], 0
+        async for batch in source.batches():
+            rows += sum(map(len, batch))
+            shares.append((source.share or 0.0, rows))
+        assert (source.share, rows) == (1.0, 12_000)
+        assert len(shares) > 2
+        if name in ("a.parquet", "a.xlsx"):
+            assert all(share == pytest.approx(rows / 12_000, abs=0.001) for share, rows in shares)
+        else:
+            assert all(share >= rows / 12_000 - 0.001 for share, rows in shares)
+
+
+async def test_a_table_and_an_empty_sheet_have_no_share(tmp_path: Path) -> None:
+    """It is known of files alone, and of nothing there is none."""
+    table = source_of(pa.table({"email": ["a@example.org"]}))
+    assert len(await rows_of(table)) == 1
+    assert table.share is None
+    parquet.write_table(pa.table({"email": pa.array([], "string")}), tmp_path / "a.parquet")
+    empty = source_of(tmp_path / "a.parquet")
+    assert await rows_of(empty) == []
+    assert empty.share is None

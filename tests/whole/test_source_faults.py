@@ -1,5 +1,6 @@
 """Faults that rows share, and sources without rows: an import does not end as if all were well."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,39 @@ async def test_a_column_without_a_name_that_has_a_value_later_rejects_its_row(wo
     (rejection,) = report.rejections
     assert (report.accepted, rejection.row) == (1_500, 1_501)
     assert rejection.message.startswith("column 3 has no name, and a value in it")
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "where"),
+    [
+        ("email,city,\na@example.org,,\n\n\nb@example.org,,7\nc@example.org,,8\n", {}, "row 2 (line 5)"),
+        ("sep=;\nemail;city;\na@example.org;'x\ny';\nb@example.org;;7\n", {}, "row 2 (line 5)"),
+        ("two\nnotes\nemail,city,\na@example.org,,\nb@example.org,,7\n", {"header_row": 3}, "row 2 (line 5)"),
+        ("email,city,\r\na@example.org,'x\r\ny',\r\nb@example.org,,7\r\n", {}, "row 2 (line 4)"),
+        ("email,city,\ra@example.org,,\rb@example.org,,7\r", {}, "row 2 (line 3)"),
+        ("email,city,\na@example.org\nb@example.org,\nc@example.org,,7\n", {}, "row 3 (line 4)"),
+        ("email,city,,\na@example.org\nb@example.org,,7\nc@example.org,,7\n", {}, "row 2 (line 3)"),
+        ("email,city,\na@example.org,x\\\ny,\nb@example.org,,7\n", {"escape": "\\"}, "row 2"),
+        ("email,city,\n" + "a@example.org,,\n" * 9_000 + "\nb@example.org,,7\n", {}, "row 9001 (line 9003)"),
+    ],
+    ids=["blank lines", "sep", "notes", "CRLF", "CR", "short rows", "two of them", "escapes", "many pieces"],
+)  # fmt: skip
+async def test_a_value_without_a_name_is_found(world: World, text: str, how: Any, where: str) -> None:
+    """By the number of its row and, where no escape may hide the end of a line, by its line in the file."""
+    source = mjbulk.csv_source(io.BytesIO(text.replace("'", '"').encode()), **how)
+    async with world.client(chunk_rows=10_000) as client:
+        with pytest.raises(mjbulk.UsageError) as refusal:
+            await client.import_contacts(source, lists=ADD)
+    assert f"column 3 has no name, and {where} has a value in it: name it" in str(refusal.value)
+    assert (refusal.value.kind, world.emulator.contacts) == ("column.unnamed", {})
+
+
+async def test_a_value_without_a_name_in_other_sources(world: World) -> None:
+    """The number of the row says where it is."""
+    rows: Any = [{"email": "a@example.org", "": None}, {"email": "b@example.org", "": "x"}]
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="column 2 has no name, and row 2 has a value in it"):
+            await client.import_contacts(rows, lists=ADD)
 
 
 async def test_a_resumed_run_reads_a_file_as_it_was_read(world: World, tmp_path: Path) -> None:
