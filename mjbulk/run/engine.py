@@ -19,12 +19,12 @@ from mjbulk.journal.protocol import Journal, NoJournal
 from mjbulk.journal.records import NoteRecord, fingerprint
 from mjbulk.log import emitter
 from mjbulk.mailjet.account import AccountCalls
-from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.mailjet.quota import Gate, LocalQuota, Quota
 from mjbulk.mailjet.transport import Transport
 from mjbulk.mailjet.window import Window
 from mjbulk.models import JobKind
+from mjbulk.run.loading import exchange_of
 
 _EARLIEST = 0.1
 """Seconds until the first look at a job, at least."""
@@ -77,7 +77,7 @@ class Engine:
             window=window,
         )
         transport = Transport(
-            Exchange(credentials, settings, window),
+            exchange_of(credentials, settings, window),
             gate,
             settings,
             emit,
