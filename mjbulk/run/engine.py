@@ -25,6 +25,7 @@ from mjbulk.mailjet.transport import Transport
 from mjbulk.mailjet.window import Window
 from mjbulk.models import JobKind
 from mjbulk.run.loading import exchange_of
+from mjbulk.run.starts import Starts
 
 _EARLIEST = 0.1
 """Seconds until the first look at a job, at least."""
@@ -44,6 +45,7 @@ class Engine:
     account: AccountCalls
     scheduler: Scheduler
     slots: JobSlots
+    starts: Starts
     journal: Journal
     owner: str
     """The account, as its journal knows it."""
@@ -97,6 +99,7 @@ class Engine:
             account=account,
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
+            starts=Starts(),
             journal=journal,
             owner=fingerprint(credentials.public),
             emit=emit,

@@ -192,6 +192,7 @@ class RunTask:
         self.stage.awaits = "the properties and lists of the account"
         log.check_targets(await reader.prepare())
         await log.read_again()
+        await self._engine.starts.turn()
         self.stage.awaits = "its source"
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
