@@ -1,13 +1,15 @@
 """What a run needs and a client that was only made does not, loaded in a thread.
 
-To import the HTTP library and to read the certificates that the system trusts takes longer than an event loop may be
-held. Other modules are loaded by Python and its libraries when they are first used, which would be in the event loop.
+To import the HTTP library and cattrs, and to read the certificates that the system trusts, takes longer than an event
+loop may be held. Other modules are loaded by Python and its libraries when they are first used: in the event loop, if
+they are not loaded here.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mjbulk.config import Credentials, Settings
+from mjbulk.mailjet.replies import converter
 from mjbulk.mailjet.window import Window
 from mjbulk.threads import DaemonThread
 
@@ -41,6 +43,7 @@ def _load() -> None:
     from mjbulk.mailjet.http import system_trust  # noqa: PLC0415  # see above
 
     system_trust()
+    converter()
     for name in _FIRST_USED_LATER:
         import_module(name)
 
