@@ -328,7 +328,7 @@ def test_a_commit_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str
 
 
 def test_a_commit_without_a_program_is_measured_by_the_one_of_this_commit(tmp_path: Path) -> None:
-    """As it stands, so that it imports nothing of its folder."""
+    """That program imports nothing of its folder."""
     other = replace(run.SMALL, home=tmp_path)
     with run.sink() as url:
         command = run._command(other, run.Task(20, "", 2), url)
