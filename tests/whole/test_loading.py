@@ -14,10 +14,9 @@ from mjbulk import Client, UsageError, csv_source
 loop_thread, where = threading.get_ident(), sys.argv[1] or None
 found = []
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if threading.get_ident() == loop_thread:
-            found.append(name)
+def heard(event, arguments):
+    if event == "import" and threading.get_ident() == loop_thread:
+        found.append(arguments[0])
 
 async def rows(start, count):
     for number in range(start, start + count):
@@ -35,6 +34,11 @@ async def work(client, latin):
     await client.import_contacts("a.csv", lists=lists)
     await client.import_contacts("a.csv", lists=lists, via="csv")
     await client.import_contacts(latin, lists=lists)
+    await client.import_contacts("a.parquet", lists=lists)
+    try:
+        await client.import_contacts("a.xlsx", lists=lists)
+    except UsageError as error:
+        assert "no spreadsheet" in str(error)
     await client.import_contacts([{"email": "b\\u00e4r@b\\u00e4r.example"}], lists=lists)
     await client.import_contacts([{"email": "c@example.org", "when": "2.1.2030"}], lists=lists, date_format="%d.%m.%Y",
         timezone="Europe/Vienna")
@@ -55,7 +59,7 @@ async def work(client, latin):
 
 async def main():
     client, latin = Client(journal=where), csv_source("a.csv", encoding="latin-1")
-    sys.meta_path.insert(0, Finder())
+    sys.addaudithook(heard)
     async with client:
         assert not found, found
         await work(client, latin)
@@ -77,6 +81,11 @@ def started(code: str, *arguments: str, folder: Path) -> str:
 def test_nothing_is_loaded_in_the_event_loop(tmp_path: Path, journal: str) -> None:
     """What a client needs is loaded when it is made; the rest in a thread."""
     (tmp_path / "a.csv").write_text("email\nx@example.org\ny@example.org\n", encoding="utf-8")
+    write_parquet = (
+        "import pyarrow as a, pyarrow.parquet as p; p.write_table(a.table({'email': ['p@x.org']}), 'a.parquet')"
+    )
+    started(write_parquet, folder=tmp_path)
+    (tmp_path / "a.xlsx").write_bytes(b"none")
     assert started(WATCHED, journal, folder=tmp_path) == ""
 
 
