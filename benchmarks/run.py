@@ -89,7 +89,8 @@ def run(command: Sequence[str], home: Path = _HOME) -> tuple[dict[str, Any], flo
     Raises Refused if it fails.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
-        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=home)
+        its_own = {**os.environ, "PYTHONPATH": str(home)}
+        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=home, env=its_own)
         usage = _wait(process)
         said.seek(0)
         faults.seek(0)
