@@ -16,13 +16,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
-from benchmarks import polling, quota
+from benchmarks import polling, quota, start
 from benchmarks.against import build
 from benchmarks.client_polling import through_client
 from benchmarks.rows import CHUNK, write_csv
@@ -35,6 +35,10 @@ _RATE = 50
 """Requests a second for watching many jobs."""
 _SMALL_LASTS = 0.1
 """Seconds that a job of ten rows lasts."""
+_SIDE_BY_SIDE = 100
+"""Imports of ten rows that begin together."""
+_LATENCY = 0.02
+"""Seconds for an answer, then."""
 _REGRESSION = 0.05
 """By which share this commit may be slower than another one; beyond it the ratio is shown in red on a terminal."""
 _PATIENCE = 1800.0
@@ -85,7 +89,8 @@ def run(command: Sequence[str], home: Path = _HOME) -> tuple[dict[str, Any], flo
     Raises Refused if it fails.
     """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
-        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=home)
+        its_own = {**os.environ, "PYTHONPATH": str(home)}
+        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=home, env=its_own)
         usage = _wait(process)
         said.seek(0)
         faults.seek(0)
@@ -150,6 +155,7 @@ JSON = (
 )
 JOURNAL = (Contender("mjbulk with a journal", "with_journal"), MJBULK)
 INGESTER = (Contender("mjbulk, put by 10,000 tasks", "with_ingester"), MJBULK)
+SMALL = Contender("mjbulk", "with_side_by_side")
 RECURRING = Contender("mjbulk, every third row recurs", "with_recurring", sends="")
 CSV = (
     MJBULK,
@@ -190,6 +196,8 @@ def _command(contender: Contender, task: Task, url: str) -> list[str]:
     arguments = ["--url", url, "--rows", str(task.rows), "--poll-min", str(task.poll_min)]
     if task.file is not None:
         arguments += ["--file", str(task.file)]
+    if not (contender.home / "benchmarks" / f"{contender.module}.py").exists():  # of a commit that had no such program
+        return [contender.python, str(_HOME / "benchmarks" / f"{contender.module}.py"), *arguments]
     return [contender.python, "-m", f"benchmarks.{contender.module}", *arguments]
 
 
@@ -218,6 +226,8 @@ def compare(title: str, contenders: Sequence[Contender], task: Task, rounds: int
 
 def _print_ratios(rates: Mapping[str, Sequence[float]]) -> None:
     first, *others = rates
+    if not others:
+        return
     print("\n| ratio of speed | median | least and most |\n| --- | ---: | ---: |")
     for other in others:
         ratios = [mine / theirs for mine, theirs in zip(rates[first], rates[other], strict=True)]
@@ -278,6 +288,8 @@ class Sizes:
     lasting_rows: int = 100_000
     small_rounds: int = 60
     """Imports of ten rows, one after the other."""
+    starts: int = 15
+    """Fresh processes."""
     learn: float = 30.0
     measure: float = 120.0
     """Seconds for the figures of the quota."""
@@ -298,6 +310,7 @@ _QUICK = Sizes(
     lasting=0.5,
     lasting_rows=20_000,
     small_rounds=10,
+    starts=2,
     learn=15.0,
     measure=10.0,
     modelled=48,
@@ -333,6 +346,8 @@ def _tables(options: argparse.Namespace, folder: Path, sizes: Sizes) -> dict[str
         "json": lambda: _json(rows, rounds, options.others),
         "lasting": lambda: _lasting(options.rows or sizes.lasting_rows, sizes.lasting, min(rounds, 3)),
         "small": lambda: _small(options.rounds or sizes.small_rounds),
+        "side": lambda: _side_by_side(rounds, options.others),
+        "start": lambda: _start(options.rounds or sizes.starts, options.others),
         "journal": lambda: _journal(rows, rounds),
         "ingester": lambda: _ingester(rows, rounds),
         "csv": lambda: _csv(folder, options.megabytes or sizes.megabytes, rounds, options.others),
@@ -347,12 +362,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--memory", action="store_true", help="also run with as many unfinished jobs as it allows")
-    tables = ("json", "csv", "lasting", "small", "journal", "ingester", "memory", "quota", "polling")
+    tables = ("json", "csv", "lasting", "small", "side", "start", "journal", "ingester", "memory", "quota", "polling")
     parser.add_argument("--only", choices=tables, nargs="+", default=("json", "csv"))
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")
-    parser.add_argument("--against", metavar="REF", help="on both ways, run this commit beside another one of mjbulk")
+    parser.add_argument("--against", metavar="REF", help="run this commit beside another one: json, csv, side, start")
     options = parser.parse_args(arguments)
     options.others = ()
     options.only = [*options.only, *(["memory"] if options.memory else [])]
@@ -383,6 +398,19 @@ def _small(rounds: int) -> None:
         print(f"| {name} | {median(seconds) * 1000:.1f} | {min(seconds) * 1000:.1f} to {max(seconds) * 1000:.1f} |")
     ratio = median(took["mjbulk"]) / median(took["by hand"])
     print(f"\nmjbulk takes {ratio:.2f} times as long as the least.", flush=True)
+
+
+def _side_by_side(rounds: int, others: Sequence[Contender]) -> None:
+    task = Task(10 * _SIDE_BY_SIDE, "imports a second", _SIDE_BY_SIDE, jobs_last=_SMALL_LASTS, answers_take=_LATENCY)
+    server = f"answers of {_LATENCY:g} s, jobs of {_SMALL_LASTS:g} s"
+    contenders = (SMALL, *(replace(other, module=SMALL.module) for other in others))
+    compare(f"{_SIDE_BY_SIDE} imports of ten rows side by side: {server}", contenders, task, rounds)
+
+
+def _start(rounds: int, others: Sequence[Contender]) -> None:
+    commits = {one.name: (one.python, one.home) for one in (SMALL, *others)}
+    print(f"\n### Until there is a client: {rounds} fresh processes of each, in turns\n")
+    print(start.table(commits, rounds), flush=True)
 
 
 def _journal(rows: int, rounds: int) -> None:

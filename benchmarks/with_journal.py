@@ -5,7 +5,8 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mjbulk.journal.sql  # noqa: F401  # loaded now, before the clock starts
+import mjbulk.journal.sql  # loaded now, before the clock starts
+import mjbulk.mailjet.http  # noqa: F401  # the same
 from benchmarks.measure import contend
 from benchmarks.rows import rows
 from mjbulk import Client, Credentials, Settings

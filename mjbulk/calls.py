@@ -13,7 +13,6 @@ from mjbulk.chunks.frame import contacts_frame, list_contacts_frame
 from mjbulk.discreet import discreet
 from mjbulk.errors import ApiError, UsageError
 from mjbulk.jobs.watcher import JobWatcher, job_of
-from mjbulk.mailjet.http import SinkFailed
 from mjbulk.mailjet.replies import decode_batchjob, decode_contact, decode_data_id, decode_job, decode_job_id
 from mjbulk.mailjet.requests import (
     abort_request,
@@ -27,6 +26,7 @@ from mjbulk.mailjet.requests import (
     subscribe_request,
     upload_request,
 )
+from mjbulk.mailjet.response import SinkFailed
 from mjbulk.models import ImportOptions, Job, JobRef, Row
 from mjbulk.outcomes.rejection_files import whole_or_not_at_all
 from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription

@@ -30,6 +30,7 @@ from mjbulk.rows.files import Path_
 from mjbulk.rows.sources import Addresses, Rows, numbered_source, source_of
 from mjbulk.run.engine import Engine, open_journal
 from mjbulk.run.ingester import Ingester, check_bounds
+from mjbulk.run.loading import load
 from mjbulk.run.plan import Plan, make_plan
 from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
@@ -108,6 +109,7 @@ class Client(RunCalls):
             raise UsageError("this client is closed")
         self._home.check()
         self._state = "open"
+        await load()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:

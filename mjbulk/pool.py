@@ -14,6 +14,7 @@ from mjbulk.mailjet.quota import Quota
 from mjbulk.public import public
 from mjbulk.rows.files import Path_
 from mjbulk.run.engine import open_journal
+from mjbulk.run.loading import load
 from mjbulk.tasks import Deadline, Home, Running, ended, keep
 
 
@@ -72,6 +73,7 @@ class SessionPool:
             raise UsageError("this pool is closed")
         self._home.check()
         self._open = True
+        await load()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:

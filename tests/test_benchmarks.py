@@ -3,12 +3,14 @@
 import asyncio
 import csv
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from io import StringIO
 from pathlib import Path
@@ -323,6 +325,24 @@ def test_a_commit_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str
     """``--against`` builds it before anything is measured."""
     assert run.main(["--quick", "--only", "json", "--against", "no-such-commit"]) == 1
     assert "refused" in capsys.readouterr().err
+
+
+def test_a_commit_without_a_program_is_measured_by_the_one_of_this_commit(tmp_path: Path) -> None:
+    """That program imports nothing of its folder."""
+    other = replace(run.SMALL, home=tmp_path)
+    with run.sink() as url:
+        command = run._command(other, run.Task(20, "", 2), url)
+        assert command[1] == str(Path(run.__file__).with_name("with_side_by_side.py"))
+        env = {**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[1])}
+        done = subprocess.run(command, check=True, capture_output=True, timeout=50, cwd=tmp_path, env=env)
+        run.check(other, 20, json.loads(done.stdout), run.stats_of(url))
+
+
+def test_the_start_of_a_process_is_a_ratio(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--only", "start", "--rounds", "1"]) == 0
+    lines = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| mjbulk: ")]
+    assert len(lines) == 2
+    assert all(float(line[3].split()[0]) > 0 for line in lines)
 
 
 def test_a_contender_that_fails_is_refused() -> None:

@@ -267,6 +267,26 @@ class Scheduler:
             times.append(self._wait_until)
         return min(times) - now if times else None
 
+    def _learn(self, job: WatchedJob, last: JobReply, sent: float) -> None:
+        """Learn from a job that has ended."""
+        known = self._statistics(job)
+        learned = learn(known, job.track, last, asyncio.get_running_loop().time(), sent)
+        self.statistics[job.ref.kind] = learned
+        if len(learned.short.beliefs) > len(known.short.beliefs):
+            self._reconsider(job.ref.kind)
+
+    def _reconsider(self, kind: JobKind) -> None:
+        """Decide again about the first looks at jobs of a kind: one of a new size has ended, and may have been short.
+
+        Without this, jobs that were posted before it was seen would have their first look after `Bounds.least`.
+        """
+        now = asyncio.get_running_loop().time()
+        for at, (due, number, job) in enumerate(self._waiting):
+            if job.ref.kind == kind and job.track.age_known and not job.track.looks and not job.reopened:
+                job.due = min(due, now + self._decide(job).wait)
+                self._waiting[at] = (job.due, number, job)
+        heapq.heapify(self._waiting)
+
     # A look
 
     def _looked(self, job: WatchedJob, look: Running[None]) -> None:
@@ -333,7 +353,7 @@ class Scheduler:
         if finished(reply.status, self._assumptions.terminal_statuses):
             job.final = reply
             if not job.reopened:
-                self.statistics[job.ref.kind] = learn(self._statistics(job), job.track, reply, loop.time(), sent)
+                self._learn(job, reply, sent)
             job.track = job.track.after_end()
         else:
             job.track = job.track.after(reply, loop.time())

@@ -24,7 +24,7 @@ ended. If it has not, the look has cost p, and the next one may be late by ``(w 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import mul, sub
 from typing import Any, Self
@@ -66,9 +66,8 @@ class ShortJobs:
         known = self.beliefs.get(_size(rows))
         if known is None:
             return min(earliest * _PROBE, gap) if alone else None
-        beliefs = list(map(math.exp, known))
-        costs = _costs(earliest, gap, float(f"{price:.2g}"))
-        wait = min(costs, key=lambda wait: sum(map(mul, beliefs, costs[wait])))  # of several the longest
+        costs = [(late + price * vain, -wait) for wait, late, vain in _expected(known, earliest, gap)]
+        wait = -min(costs)[1]  # of several the longest
         return wait if wait < gap else None
 
     def after(self, rows: int, alive: float, ended: float) -> "ShortJobs":
@@ -78,7 +77,8 @@ class ShortJobs:
         shares = map(sub, _shares(ended), _shares(alive))
         likely = [*shares, 1.0 if ended > _LONGEST else 0.0]
         logs = [_FORGETTING * old + math.log(max(one, _LEAST_LIKELY)) for old, one in zip(before, likely, strict=True)]
-        return ShortJobs({**self.beliefs, size: tuple(round(one - max(logs), 4) for one in logs)})
+        most = max(logs)
+        return ShortJobs({**self.beliefs, size: tuple(round(one - most, 4) for one in logs)})
 
     @classmethod
     def of(cls, known: Mapping[str, Any]) -> Self:
@@ -94,11 +94,6 @@ def _size(rows: int) -> str:
     return str(int(math.log(rows, _SIZES))) if rows > 0 else ""
 
 
-def _share(seconds: float, median: float) -> float:
-    """Give F(t)."""
-    return 1 / (1 + (median / seconds) ** _SHAPE) if seconds > median / 100 else 0.0
-
-
 def _shares(seconds: float) -> list[float]:
     """Give F(t) for each hypothesis, with one power for all of them."""
     if seconds <= _MEDIANS[0] / 100:
@@ -107,17 +102,32 @@ def _shares(seconds: float) -> list[float]:
     return [1 / (1 + power * scale) for power in _POWERS]
 
 
-@lru_cache(maxsize=64)
-def _costs(earliest: float, gap: float, price: float) -> Mapping[float, tuple[float, ...]]:
-    """Give what a look costs after each possible wait, the longest first, if one or another hypothesis is true."""
-    waits = (median * math.sqrt(_STEP) for median in reversed(_MEDIANS))
-    some = [gap, *(wait for wait in waits if earliest <= wait < gap)]
-    return {wait: tuple(_cost(wait, median, gap, price) for median in (*_MEDIANS, math.inf)) for wait in some}
+@lru_cache(maxsize=16)
+def _expected(beliefs: Beliefs, earliest: float, gap: float) -> Sequence[tuple[float, float, float]]:
+    """Give each possible wait, by how much its look is expected to be late, and how much it is expected to be in vain:
+    what a price multiplies. Jobs that are posted together share this (2 % of a small import).
+    """
+    weights = list(map(math.exp, beliefs))
+    return [
+        (wait, sum(map(mul, weights, late)), sum(map(mul, weights, vain)))
+        for wait, late, vain in _outcomes(earliest, gap)
+    ]
 
 
-def _cost(wait: float, median: float, gap: float, price: float) -> float:
-    """Give what a look costs if a hypothesis is true. With a median above the gap no look before the gap helps."""
-    if median >= gap:
-        return price * (wait < gap)
-    ended = _share(wait, median)
-    return ended * max(wait - median, 0.0) / median + (1 - ended) * (price + max(wait + gap - median, 0.0) / median)
+@lru_cache(maxsize=16)
+def _outcomes(earliest: float, gap: float) -> Sequence[tuple[float, list[float], list[float]]]:
+    """Give each possible wait, by how much its look is late if one or another hypothesis is true, and the share of
+    looks in vain. With a median above the gap no look before the gap helps.
+    """
+    some = [gap, *(wait for median in _MEDIANS if earliest <= (wait := median * math.sqrt(_STEP)) < gap)]
+    return [(wait, *_outcome(wait, gap)) for wait in some]
+
+
+def _outcome(wait: float, gap: float) -> tuple[list[float], list[float]]:
+    late, vain = [], []
+    for median, ended in zip((*_MEDIANS, math.inf), (*_shares(wait), 0.0), strict=True):
+        soon = median < gap
+        next_late = max(wait + gap - median, 0.0) / median
+        late.append(ended * max(wait - median, 0.0) / median + (1 - ended) * next_late if soon else 0.0)
+        vain.append(1 - ended if soon else float(wait < gap))
+    return late, vain

@@ -1,23 +1,21 @@
 """One HTTP exchange: send a signed request, read the whole answer.
 
-This is the only module of the client that speaks HTTP. It sends credentials to the configured origin only, and signs
-each request by itself. It follows no redirect, keeps no cookie and ignores the proxies of the environment. No exception
-of the HTTP library leaves it, because their texts quote headers and bodies.
+This is the only module of the client that speaks HTTP. It is imported late: see `mjbulk.run.loading`. It sends
+credentials to the configured origin only, and signs each request by itself. It follows no redirect, keeps no cookie and
+ignores the proxies of the environment. No exception of the HTTP library leaves it, because their texts quote headers
+and bodies.
 """
 
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from typing import IO, Any, cast
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from attrs import field, frozen
 from yarl import URL
 
 from mjbulk.config import Credentials, Settings
@@ -25,9 +23,11 @@ from mjbulk.discreet import Secret
 from mjbulk.mailjet.connector import Connector
 from mjbulk.mailjet.no_answer import Ends
 from mjbulk.mailjet.requests import Content, Request
+from mjbulk.mailjet.response import ExchangeFailed, Response, SinkFailed
 from mjbulk.mailjet.upload import UploadWatch
 from mjbulk.mailjet.verdict import NEVER_LEFT, Failure, Phase
 from mjbulk.mailjet.window import Window
+from mjbulk.version import __version__
 
 _PIECE = 64 * 1024
 """Bytes that are written, or read, at a time."""
@@ -35,49 +35,13 @@ _IDLE = 10.0
 """Seconds after which an idle connection is closed. Servers keep theirs open for much longer."""
 
 
-def _user_agent() -> str:
-    try:
-        return f"mjbulk/{version('mjbulk')}"
-    except PackageNotFoundError:
-        return "mjbulk"
-
-
 @cache
-def _trust() -> ssl.SSLContext:
+def system_trust() -> ssl.SSLContext:
     """Trust what the system trusts, over TLS 1.2 or newer: Python's own default may be older (Debian's is)."""
     context = ssl.create_default_context()
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-@frozen
-class Response:
-    """A whole answer. Its body is empty if it went into a sink."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-class SinkFailed(Exception):  # carries the OSError of a local file, which is not a failure of the network
-    """The answer could not be written to the sink."""
-
-    def __init__(self, why: OSError) -> None:
-        """Take the error that writing raised."""
-        super().__init__()
-        self.why = why
-
-
-class ExchangeFailed(Exception):  # a signal to the transport: it holds nothing of the exception it was made from
-    """An exchange ended without a whole answer."""
-
-    def __init__(self, failure: Failure, why: str, phase: Phase = Phase.WHOLE) -> None:
-        """Take the kind of failure, a sentence about it without headers, bodies or addresses, and how much had left."""
-        super().__init__()
-        self.failure = failure
-        self.why = why
-        self.phase = phase
 
 
 class _NoRetry:
@@ -187,7 +151,7 @@ class Exchange:
                 timeout=self._timeout(),
                 allow_redirects=False,
                 proxy=self._settings.proxy,
-                ssl=self._settings.ssl or _trust(),
+                ssl=self._settings.ssl or system_trust(),
                 middlewares=(_NoRetry(),),
             ) as response:
                 answer = Response(response.status, response.headers, await _read(response, max_reply, sink))
@@ -235,7 +199,7 @@ class Exchange:
             self._sessions[keep] = aiohttp.ClientSession(
                 connector=Connector(**more),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
+                headers={"User-Agent": f"mjbulk/{__version__}", "Accept-Encoding": "identity"},
                 trust_env=False,
             )
         return self._sessions[keep]

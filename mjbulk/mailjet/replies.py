@@ -7,17 +7,19 @@ digits are no numbers.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import attrs
-import cattrs
 import orjson
 from attrs import field, frozen
-from cattrs.gen import make_dict_structure_fn, override
 
 from mjbulk.resources import ContactInfo, ContactsList, Property, Subscription
+
+if TYPE_CHECKING:
+    import cattrs
 
 MAX_ID = 2**63 - 1
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}\Z")
@@ -264,13 +266,26 @@ _ALIASES = {
     Subscription: {"active": "isactive", "unsubscribed": "isunsub"},
     ContactsList: {"subscribers": "subscribercount", "deleted": "isdeleted", "created": "createdat"},
 }
-_converter = cattrs.Converter(detailed_validation=False)
-_converter.register_structure_hook(int, lambda value, _: _needed(_int(value)))
-_converter.register_structure_hook(bool, lambda value, _: bool(_bool(value)))
-_converter.register_structure_hook(str, lambda value, _: _str(value))
-_converter.register_structure_hook_func(lambda cls: cls == (int | None), lambda value, _: _or_none(_int, value))
-_converter.register_structure_hook_func(lambda cls: cls == (bool | None), lambda value, _: _or_none(_bool, value))
-_converter.register_structure_hook_func(lambda cls: cls == (datetime | None), lambda value, _: decode_time(value))
+
+
+@cache
+def converter() -> "cattrs.Converter":
+    """Make what makes records of rows. Its library is loaded here, which takes a while: see `mjbulk.run.loading`."""
+    import cattrs  # noqa: PLC0415  # see above
+    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415
+
+    made = cattrs.Converter(detailed_validation=False)
+    made.register_structure_hook(int, lambda value, _: _needed(_int(value)))
+    made.register_structure_hook(bool, lambda value, _: bool(_bool(value)))
+    made.register_structure_hook(str, lambda value, _: _str(value))
+    made.register_structure_hook_func(lambda cls: cls == (int | None), lambda value, _: _or_none(_int, value))
+    made.register_structure_hook_func(lambda cls: cls == (bool | None), lambda value, _: _or_none(_bool, value))
+    made.register_structure_hook_func(lambda cls: cls == (datetime | None), lambda value, _: decode_time(value))
+    for cls in (JobReply, ContactsList, Property, ContactInfo, Subscription):
+        names = _ALIASES.get(cls, {})
+        renames = {f.name: override(rename=names.get(f.name, f.name.replace("_", ""))) for f in attrs.fields(cls)}
+        made.register_structure_hook(cls, make_dict_structure_fn(cls, made, **cast("Any", renames)))
+    return made
 
 
 def _or_none(read: Callable[[Any], _T], value: Any) -> _T | None:
@@ -289,16 +304,6 @@ def _needed(number: int | None) -> int:
 
 def _structure(row: Mapping[str, Any], cls: type[_T]) -> _T:
     try:
-        return _converter.structure(row, cls)
+        return converter().structure(row, cls)
     except KeyError:
         raise UnreadableReply("a field is missing") from None
-
-
-def _register(classes: Iterable[type]) -> None:
-    for cls in classes:
-        names = _ALIASES.get(cls, {})
-        renames = {f.name: override(rename=names.get(f.name, f.name.replace("_", ""))) for f in attrs.fields(cls)}
-        _converter.register_structure_hook(cls, make_dict_structure_fn(cls, _converter, **cast("Any", renames)))
-
-
-_register((JobReply, ContactsList, Property, ContactInfo, Subscription))

@@ -6,10 +6,10 @@ from typing import Any
 from attrs import evolve
 
 from mjbulk.mailjet.attempts import AttemptResult, Patience, is_sign
-from mjbulk.mailjet.http import Response
 from mjbulk.mailjet.outage import News
 from mjbulk.mailjet.pages import said
 from mjbulk.mailjet.replies import UnreadableReply, decode_error
+from mjbulk.mailjet.response import Response
 from mjbulk.mailjet.verdict import Ending, Phase, Verdict, retry_after, server_name
 
 _PAGE = "with a page, which Mailjet's API does not send: a proxy or a firewall is in between, or api_url is wrong"

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from math import ceil, inf
-from typing import IO, Any, Generic, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import backoff
 from attrs import define, evolve, field
@@ -29,16 +29,19 @@ from mjbulk.mailjet.attempts import (
     is_sign,
     seconds_left,
 )
-from mjbulk.mailjet.http import Exchange, ExchangeFailed
 from mjbulk.mailjet.outage_gate import OutageGate, Recalled, StillOut
 from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped
 from mjbulk.mailjet.replies import decode_lists
 from mjbulk.mailjet.request_count import count_request
 from mjbulk.mailjet.requests import Kind, Request, sign_of_life_request
+from mjbulk.mailjet.response import ExchangeFailed
 from mjbulk.mailjet.results import heard, news, result_of
 from mjbulk.mailjet.retry_budget import RetryBudget
 from mjbulk.mailjet.verdict import Ending, Phase, Verdict
+
+if TYPE_CHECKING:  # it is imported late: see mjbulk.run.loading
+    from mjbulk.mailjet.http import Exchange
 
 _T = TypeVar("_T")
 OnAnswer = Callable[[int, Mapping[str, str]], object]
@@ -116,7 +119,7 @@ class Transport:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: "Exchange",
         gate: Gate,
         settings: Settings,
         emit: Emit,

@@ -29,6 +29,7 @@ from mjbulk.rows.foreign import is_piece, refuse_lines
 from mjbulk.rows.loop_hold import BREATH, LoopHold
 from mjbulk.rows.objects import Nameless, take_apart
 from mjbulk.rows.plain import is_null, plain
+from mjbulk.rows.tables import read_table
 from mjbulk.rows.values import RowFault
 from mjbulk.threads import DaemonThread
 
@@ -166,9 +167,7 @@ async def thread_batches(
 async def _grouped(rows: Sequence[Any], group: Callable[[Sequence[Any]], Batch]) -> AsyncGenerator[Batch, None]:
     """Give rows as a batch, or the rows of a table, which comes alone."""
     if len(rows) == 1 and is_piece(rows[0]):
-        from mjbulk.rows import tables  # noqa: PLC0415  # a large library, for those who use it
-
-        async with aclosing(tables.read_table(rows[0], BATCH)) as batches:
+        async with aclosing(read_table(rows[0], BATCH)) as batches:
             async for batch in batches:
                 yield batch
     elif rows:

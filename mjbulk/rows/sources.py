@@ -16,6 +16,7 @@ from mjbulk.discreet import discreet
 from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow, SupportsCursor
 from mjbulk.public import public
+from mjbulk.rows import spreadsheets, tables
 from mjbulk.rows.amount import Amount
 from mjbulk.rows.csv_form import CsvForm
 from mjbulk.rows.files import File, Path_, path_of, pieces_of, raw_pieces_of
@@ -202,14 +203,11 @@ def excel_source(file: File, *, sheet: str | int = 0) -> Source:
     """
     if type(sheet) not in (int, str):
         raise UsageError("sheet= is the name of a sheet or its number, from 0 on")
-    try:
-        from mjbulk.rows.spreadsheets import sheet_batches  # noqa: PLC0415  # only those who use it need the library
-    except ImportError:
-        raise UsageError("spreadsheets need python-calamine: pip install 'mjbulk[excel]'") from None
+    spreadsheets.check_extra()
     path = path_of(file) if isinstance(file, str | os.PathLike) else None
     pieces = raw_pieces_of(file) if path is None else None
     amount = Amount()
-    read = lambda: sheet_batches(path, pieces, sheet, amount)  # noqa: E731  # in a line of its own
+    read = lambda: spreadsheets.sheet_batches(path, pieces, sheet, amount)  # noqa: E731  # in a line of its own
     return _file_source("excel", file, {"sheet": sheet}, read, amount=amount)
 
 
@@ -238,15 +236,9 @@ def in_thread(rows: Iterable[Row] | SupportsCursor) -> Source:
 def parquet_source(path: Path_) -> Source:
     """Read contacts from a Parquet file. Needs the extra ``arrow``."""
     path = path_of(path)
-    read, amount = _tables().read_parquet, Amount()
-    return _file_source("parquet", path, {}, lambda: read(path, BATCH, amount), amount=amount)
-
-
-def _tables() -> Any:
-    """Import the module that reads tables. Raises UsageError if its extra is missing."""
-    from mjbulk.rows import tables  # noqa: PLC0415  # a large library, for those who use it
-
-    return tables
+    tables.check_extra()
+    amount = Amount()
+    return _file_source("parquet", path, {}, lambda: tables.read_parquet(path, BATCH, amount), amount=amount)
 
 
 def _file_source(
@@ -320,12 +312,12 @@ def source_of(rows: Any) -> Source:
         return _path_source(path_of(rows))
     if is_table(rows):  # first: a data frame is an iterable too, of column names
         rereadable = hasattr(rows, "__len__") or is_query(rows)  # a table has a length, a reader has none
-        read = _tables().read_table
+        tables.check_extra()
         return Source(
-            lambda: read(rows, BATCH),
+            lambda: tables.read_table(rows, BATCH),
             rereadable=rereadable,
             kind="table",
-            picking=lambda picked: read(rows, BATCH, picked),
+            picking=lambda picked: tables.read_table(rows, BATCH, picked),
             query=is_query(rows),
         )
     refuse_foreign(rows)

@@ -10,12 +10,11 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile, is_zipfile
-
-from python_calamine import CalamineError, CalamineWorkbook
 
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
@@ -32,6 +31,12 @@ MAX_BYTES = 512 * 2**20
 _PIECE = 2**20
 _EXACT = 2**53
 """From here on not each whole number is a float."""
+
+
+def check_extra() -> None:
+    """Raise UsageError if the extra is not installed. Nothing is loaded."""
+    if find_spec("python_calamine") is None:
+        raise UsageError("spreadsheets need python-calamine: pip install 'mjbulk[excel]'")
 
 
 @discreet
@@ -79,6 +84,8 @@ _Rows = Iterator[tuple[int, Sequence[Any]]]
 
 def _open(path: Path | None, given: io.BytesIO | None, sheet: str | int, amount: Amount) -> _Rows:
     """Give the rows of a sheet that have a value."""
+    from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415  # in the thread that reads
+
     try:
         file: BinaryIO = given if path is None and given is not None else path.open("rb")  # type: ignore[union-attr]
     except OSError as why:

@@ -4,35 +4,36 @@ It serves pandas, polars, pyarrow and DuckDB alike, and Parquet files. Rows are 
 time: no table is copied whole.
 """
 
-import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator
-from contextlib import suppress
-from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
-from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.amount import Amount
 from mjbulk.rows.block import Block
 from mjbulk.rows.files import unreadable_after
-from mjbulk.rows.names import clean_name
 from mjbulk.threads import DaemonThread
 
-try:
-    import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
-    from pyarrow import parquet
 
-    from mjbulk.rows.arrow_values import has_no_zone, values_of
-except ImportError:
-    raise UsageError("tables and Parquet files need pyarrow: pip install 'mjbulk[arrow]'") from None
+def check_extra() -> None:
+    """Raise UsageError if the extra is not installed. Nothing is loaded."""
+    if find_spec("pyarrow") is None:
+        raise _no_extra()
 
-_BUFFER = 64 * 1024
-_READ_ROWS = 8192
-"""Rows of a Parquet file that are in memory at once."""
-_INDEX = re.compile(r"__index_level_\d+__")
-"""The name that pandas gives to an index without one. It is not meant as a column."""
+
+def _no_extra() -> UsageError:
+    return UsageError("tables and Parquet files need pyarrow: pip install 'mjbulk[arrow]'")
+
+
+def _load() -> Any:
+    """Import what opens them: in their thread, because it takes longer than an event loop may be held."""
+    try:
+        return import_module("mjbulk.rows.arrow_tables")
+    except ImportError:  # it is there, and does not work
+        raise _no_extra() from None
 
 
 def read_table(table: Any, size: int, picked: Collection[str] = ()) -> AsyncGenerator[list[Block], None]:
@@ -41,7 +42,8 @@ def read_table(table: Any, size: int, picked: Collection[str] = ()) -> AsyncGene
 
     Raises UsageError if it cannot be given as Arrow, SourceUnreadable if it fails later.
     """
-    return _batches(partial(_open_table, table, picked), size, None)
+    check_extra()
+    return _batches(lambda arrow: arrow.open_table(table, picked), size, None)
 
 
 def read_parquet(path: Path, size: int, amount: Amount) -> AsyncGenerator[list[Block], None]:
@@ -49,78 +51,20 @@ def read_parquet(path: Path, size: int, amount: Amount) -> AsyncGenerator[list[B
 
     Raises UsageError if it cannot be opened, SourceUnreadable if it fails later.
     """
-    return _batches(partial(_open_parquet, path, amount), size, amount)
-
-
-def _open_table(table: Any, picked: Collection[str]) -> Iterator[Any]:
-    if not hasattr(table, "__arrow_c_stream__"):  # a batch, or an array
-        return _open_array(table)
-    try:
-        return iter(pa.RecordBatchReader.from_stream(table))
-    except Exception as why:  # noqa: BLE001  # the table's library may raise anything
-        first = why
-    with suppress(Exception):  # the first failure says more
-        return iter(pa.table({EMAIL: pa.chunked_array(table)}).to_batches())
-    if picked:
-        with suppress(Exception):  # as above
-            return iter(pa.RecordBatchReader.from_stream(_only(table, picked)))
-    raise _no_arrow(table, first) from first
-
-
-def _open_array(array: Any) -> Iterator[Any]:
-    try:
-        given = pa.array(array)
-        if pa.types.is_struct(given.type):
-            return iter([pa.RecordBatch.from_struct_array(given)])
-        return iter([pa.record_batch({EMAIL: given})])
-    except Exception as why:  # the library of the array may raise anything
-        raise _no_arrow(array, why) from why
-
-
-def _only(table: Any, picked: Collection[str]) -> Any:
-    """Give the columns of a table that are picked, in the way of its library."""
-    wanted = {name.casefold() for name in picked}
-    names = [name for name in table.columns if isinstance(name, str) and clean_name(name).casefold() in wanted]
-    select = getattr(table, "select", None)  # of polars and DuckDB; pandas has none
-    return table[names] if select is None else select(*names)
-
-
-def _no_arrow(table: Any, why: Exception) -> UsageError:
-    """Give the error for what cannot be given as Arrow; the words of its library are the cause."""
-    what = f"the {type(table).__name__} cannot be given as Arrow ({type(why).__name__}"
-    words = " ".join(map(str, why.args))
-    column = re.search(r"for column (.+) with type|[Cc]olumn (?:name )?['\"](\w+)['\"]", words)
-    if column is not None:
-        what += f", for its column {column[1] or column[2]!r}"
-    if isinstance(why, TypeError | ValueError) or "uplicate" in words:
-        return UsageError(f"{what}): each column has to have a name of its own, and one type; rows, as dicts, need not")
-    return UsageError(f"{what}): the words of its library are the cause of this error")
-
-
-def _open_parquet(path: Path, amount: Amount) -> Iterator[Any]:
-    try:
-        opened = path.open("rb")
-    except OSError as why:
-        raise UsageError(f"the file cannot be opened: {why.strerror}") from None
-    with opened as file:
-        try:
-            table = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
-        except (pa.ArrowException, OSError):
-            raise UsageError("the file is no Parquet, or is cut off") from None
-        amount.begin(table.metadata.num_rows)
-        for group in range(table.num_row_groups):  # one by one: a damaged group costs none of those before it
-            yield from table.iter_batches(_READ_ROWS, row_groups=[group])
+    check_extra()
+    return _batches(lambda arrow: arrow.open_parquet(path, amount), size, amount)
 
 
 @discreet
 async def _batches(
-    open_: Callable[[], Iterator[Any]], size: int, file: Amount | None
+    open_: Callable[[Any], Iterator[Any]], size: int, file: Amount | None
 ) -> AsyncGenerator[list[Block], None]:
     """Give the rows of batches. If they are of a file, rows are counted, and the first block has its names alone."""
     header, done = file is not None, 0
     thread = DaemonThread("mjbulk table")
     try:
-        batches = await thread.ask(open_)
+        arrow = await thread.ask(_load)
+        batches = await thread.ask(open_, arrow)
         while True:
             try:
                 batch = await thread.ask(next, batches, None)
@@ -132,20 +76,11 @@ async def _batches(
                 return
             if header:
                 header = False
-                yield [_block(batch.slice(0, 0))]
+                yield [arrow.block_of(batch.slice(0, 0))]
             for start in range(0, batch.num_rows, size):
                 if file is not None:
                     file.reach(done + min(start + size, batch.num_rows))
-                yield [_block(batch.slice(start, size))]
+                yield [arrow.block_of(batch.slice(start, size))]
             done += batch.num_rows
     finally:
         thread.end()
-
-
-def _block(batch: Any) -> Block:
-    schema = batch.schema
-    names, columns = schema.names, batch.columns
-    kept = [index for index, name in enumerate(names) if not _INDEX.fullmatch(name)]
-    values = [values_of(columns[index], schema.field(index)) for index in kept]
-    zoneless = frozenset(at for at, index in enumerate(kept) if has_no_zone(columns[index]))
-    return Block(tuple(names[index] for index in kept), values, batch.num_rows, zoneless=zoneless)

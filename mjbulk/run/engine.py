@@ -19,12 +19,13 @@ from mjbulk.journal.protocol import Journal, NoJournal
 from mjbulk.journal.records import NoteRecord, fingerprint
 from mjbulk.log import emitter
 from mjbulk.mailjet.account import AccountCalls
-from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.job_slots import JobSlots
 from mjbulk.mailjet.quota import Gate, LocalQuota, Quota
 from mjbulk.mailjet.transport import Transport
 from mjbulk.mailjet.window import Window
 from mjbulk.models import JobKind
+from mjbulk.run.loading import exchange_of
+from mjbulk.run.starts import Starts
 
 _EARLIEST = 0.1
 """Seconds until the first look at a job, at least."""
@@ -44,6 +45,7 @@ class Engine:
     account: AccountCalls
     scheduler: Scheduler
     slots: JobSlots
+    starts: Starts
     journal: Journal
     owner: str
     """The account, as its journal knows it."""
@@ -77,7 +79,7 @@ class Engine:
             window=window,
         )
         transport = Transport(
-            Exchange(credentials, settings, window),
+            exchange_of(credentials, settings, window),
             gate,
             settings,
             emit,
@@ -97,6 +99,7 @@ class Engine:
             account=account,
             scheduler=Scheduler(transport, bounds, assumptions, settings.concurrency, emit),
             slots=JobSlots(settings.max_jobs, settings.max_rows),
+            starts=Starts(),
             journal=journal,
             owner=fingerprint(credentials.public),
             emit=emit,

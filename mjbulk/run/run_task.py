@@ -8,7 +8,7 @@ watched again, and nothing is sent before every chunk that was cut before has be
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -81,7 +81,7 @@ class RunTask:
         self._ledger = Ledger(engine.settings.spool_dir)
         self._rows_before = 0
         self._stored = False
-        self._halted = asyncio.Event()
+        self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._figures = Figures(self._ledger, engine)
         self._spill = Spill(engine.settings.spool_dir)
 
@@ -126,16 +126,15 @@ class RunTask:
         overdue = Overdue(f"its timeout of {timeout} s ran out")
         timer = loop.call_later(timeout, self.halt, overdue) if timeout is not None else None
         work: Running[Any] = keep(self._work(), name=f"mjbulk {self._run_id} work")
-        halted: Running[Any] = keep(self._halted.wait())
         try:
-            await asyncio.wait({work, halted}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, self._halted}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self.halt(Error(_CANCELLED))
             raise
         finally:
             if timer is not None:
                 timer.cancel()
-            await self._wind_up(work, halted)
+            await self._wind_up(work)
         if self.cause is not None and not isinstance(self.cause, Error):
             raise self.cause
 
@@ -146,7 +145,8 @@ class RunTask:
         self.cause = self.cause or sentence_of(cause)
         if self._pipeline is not None:
             self._pipeline.halt()
-        self._halted.set()
+        if not self._halted.done():
+            self._halted.set_result(None)
 
     async def _work(self) -> None:
         """Send the whole source and settle it. A fault of the source is kept until what was sent is settled."""
@@ -192,6 +192,7 @@ class RunTask:
         self.stage.awaits = "the properties and lists of the account"
         log.check_targets(await reader.prepare())
         await log.read_again()
+        await self._engine.starts.turn()
         self.stage.awaits = "its source"
         async with aclosing(reader.batches()) as batches:
             async for batch in batches:
@@ -301,7 +302,7 @@ class RunTask:
 
     # The end
 
-    async def _wind_up(self, *tasks: Running[Any]) -> None:
+    async def _wind_up(self, work: Running[Any]) -> None:
         """Let requests under way end, within bounds, stop everything else, and close the books.
 
         A loop that shuts down cancels this once; what follows is done all the same.
@@ -310,20 +311,19 @@ class RunTask:
         end = loop.time() + self._engine.settings.stop_within
         self.stage.awaits = "what is still under way, to stop"
         self._figures.stop()
-        for task in tasks:
-            task.cancel()
+        work.cancel()
         async with AsyncExitStack() as then:  # in the reverse order
             then.callback(self._spill.close)
             then.callback(self._finish)
             then.push_async_callback(self._close_log, end)
             then.callback(self._post_the_rest)
-            then.push_async_callback(self._wait_for_source, tasks, end)
+            then.push_async_callback(self._wait_for_source, work, end)
             if self._pipeline is not None:
                 await self._pipeline.stop(self._engine.settings.stop_within)
 
-    async def _wait_for_source(self, tasks: Sequence[Running[Any]], end: float) -> None:
+    async def _wait_for_source(self, work: Running[Any], end: float) -> None:
         """Wait until nothing is read any more. The source belongs to the user, and may never end."""
-        await asyncio.wait(tasks, timeout=max(end - asyncio.get_running_loop().time(), 0.0))
+        await asyncio.wait([work], timeout=max(end - asyncio.get_running_loop().time(), 0.0))
 
     def _post_the_rest(self) -> None:
         """Post the rows that were read and have no outcome."""
@@ -351,7 +351,8 @@ class RunTask:
         if not self._stored:
             figures |= {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
         refused = isinstance(self.cause, UsageError) and not self.sent_anything
-        self._log.later(*self._engine.lessons())
+        if self._log.keeps:
+            self._log.later(*self._engine.lessons())
         try:
             async with asyncio.timeout(max(end - asyncio.get_running_loop().time(), 1.0)):
                 await finish(self._log.close(refused=refused, **figures))

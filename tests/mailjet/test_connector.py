@@ -9,8 +9,9 @@ import pytest
 from support import KEYS
 
 from mjbulk.config import Settings
-from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
+from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.response import ExchangeFailed, Response
 from mjbulk.mailjet.verdict import Failure
 from mjbulk.mailjet.window import Window
 

@@ -14,8 +14,9 @@ from attrs import define, evolve, field
 from support import KEYS
 
 from mjbulk.config import Settings
-from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response, SinkFailed
+from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.response import ExchangeFailed, Response, SinkFailed
 from mjbulk.mailjet.verdict import Failure, Phase
 from mjbulk.mailjet.window import Window
 

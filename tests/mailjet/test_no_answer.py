@@ -15,9 +15,10 @@ import pytest
 from support import KEYS
 
 from mjbulk.config import Settings
-from mjbulk.mailjet.http import Exchange, ExchangeFailed
+from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.no_answer import Ends
 from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.response import ExchangeFailed
 from mjbulk.mailjet.verdict import Failure, Phase
 from mjbulk.mailjet.window import Window
 

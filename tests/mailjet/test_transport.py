@@ -29,11 +29,11 @@ from mjbulk.mailjet.attempts import (
     is_sign,
     seconds_left,
 )
-from mjbulk.mailjet.http import ExchangeFailed, Response
 from mjbulk.mailjet.quota import Gate, LocalQuota, Step
 from mjbulk.mailjet.replies import UnreadableReply
 from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.mailjet.requests import Request, sign_of_life_request
+from mjbulk.mailjet.response import ExchangeFailed, Response
 from mjbulk.mailjet.transport import Doubt, Transport
 from mjbulk.mailjet.verdict import Ending, Failure, Phase
 

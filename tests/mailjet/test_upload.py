@@ -11,8 +11,9 @@ from slow_link import slow_link
 from support import KEYS
 
 from mjbulk.config import Settings
-from mjbulk.mailjet.http import Exchange, ExchangeFailed, Response
+from mjbulk.mailjet.http import Exchange
 from mjbulk.mailjet.requests import Request
+from mjbulk.mailjet.response import ExchangeFailed, Response
 from mjbulk.mailjet.upload import UploadWatch
 from mjbulk.mailjet.verdict import Failure, Phase
 from mjbulk.mailjet.window import Window

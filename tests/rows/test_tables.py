@@ -343,8 +343,6 @@ async def test_reading_pauses_when_the_pipeline_is_full(world: World) -> None:
 
 async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is missing is said, with the command that brings it, before anything is sent; rows do without it."""
-    monkeypatch.delitem(sys.modules, "mjbulk.rows.tables")
-    monkeypatch.delattr(mjbulk.rows, "tables")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for rows in (Stream(), tmp_path / "a.parquet"):
         with pytest.raises(mjbulk.UsageError, match=r"pip install 'mjbulk\[arrow\]'"):

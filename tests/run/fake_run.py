@@ -35,6 +35,7 @@ from mjbulk.run.engine import Engine
 from mjbulk.run.reader import EncodedRows
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.senders import Passage
+from mjbulk.run.starts import Starts
 from mjbulk.spill import SmallValues, Spill
 from mjbulk.terms import Action, RunSpec
 
@@ -273,6 +274,7 @@ def context(
         account=account,
         scheduler=scheduler,
         slots=JobSlots(known.max_jobs, known.max_rows),
+        starts=Starts(),
         journal=written,
         owner="a",
         emit=events.append,

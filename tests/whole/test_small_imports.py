@@ -1,13 +1,14 @@
 """Small imports side by side: what they share, and what each of them counts as its own."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
 import pytest
-from support import World, balanced
+from support import KEYS, World, balanced
 
 import mjbulk
 from mjbulk.testing import Fault
@@ -34,6 +35,35 @@ async def test_imports_side_by_side_count_their_own_requests(world: World) -> No
     assert one.progress.requests == reports[-1].requests
 
 
+# How they begin
+
+
+async def test_the_first_of_many_imports_is_sent_while_others_begin(world: World) -> None:
+    """They begin one after the other, so that the first request does not wait until all of them are ready."""
+    seen: list[str] = []
+
+    def source(number: int) -> Iterator[dict[str, Any]]:
+        seen.append(f"read {number}")
+        yield from people(1, f"{number}-")
+
+    async with mjbulk.Client(KEYS, world.settings(), hooks=[lambda event: seen.append(event.name)]) as client:
+        await asyncio.gather(*(client.import_contacts(source(number), lists=ADD) for number in range(40)))
+    read = [one for one in seen if one.startswith("read")]
+    assert read == [f"read {number}" for number in range(40)]
+    assert seen.index("job.watched") < seen.index("read 35")
+
+
+async def test_an_import_with_a_silent_source_holds_no_other(world: World) -> None:
+    async def silent() -> AsyncIterator[dict[str, Any]]:
+        await asyncio.sleep(1e6)
+        yield {}
+
+    async with world.client() as client:
+        runs = [client.start_import(silent(), lists=ADD) for _ in range(20)]
+        assert balanced(await client.import_contacts(people(1), lists=ADD)).ok
+        await asyncio.gather(*(run.stop() for run in runs))
+
+
 # What is known of the account
 
 
@@ -46,7 +76,7 @@ async def test_a_hundred_small_imports_cost_three_requests_each(world: World) ->
         other.emulator.create_property("city", "str")
         for _ in range(2):
             before = other.emulator.requests
-            rows = [[{**row, "city": "Graz"} for row in people(10, f"{number}-")] for number in range(100)]
+            rows = [[{**row, "city": "Graz"} for row in people(10, f"{number}-")] for number in range(40)]
             reports = await asyncio.gather(*(client.import_contacts(some, lists=ADD) for some in rows))
             assert all(balanced(report).ok for report in reports)
             assert other.emulator.requests - before <= 3.2 * 100
@@ -144,6 +174,16 @@ async def test_the_end_of_a_short_job_is_seen_soon(world: World) -> None:
         assert max(took) <= 0.15
         assert median(took) <= 0.13
         assert other.emulator.requests == 20 * 3 + 2
+
+
+async def test_the_ends_of_short_jobs_that_began_together_are_seen_soon(world: World) -> None:
+    """By the first imports of a client too: the first end that is seen says how long the others take."""
+    loop = asyncio.get_running_loop()
+    async with world.turned(**SHORT) as other, other.client() as client:
+        began = loop.time()
+        await asyncio.gather(*(client.import_contacts(people(10, f"{number}-"), lists=ADD) for number in range(50)))
+        assert loop.time() - began <= 0.3
+        assert other.emulator.requests == 50 * 3 + 2
 
 
 async def test_two_looks_at_one_job_are_a_second_apart(world: World) -> None:
