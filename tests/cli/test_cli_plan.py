@@ -49,6 +49,20 @@ def test_the_verdict_comes_first(plan: Plan, mailjet: Mailjet) -> None:
     assert plan("email,shoe\na@example.org,1\n", "--via", "csv", status=1)[0].startswith("The import would be refused")
 
 
+def test_a_file_in_another_encoding_is_refused_with_what_helps(
+    tmp_path: Path, mailjet: Mailjet, capsys: Output
+) -> None:
+    """As by an import: status 2, and the next step."""
+    file = tmp_path / "contacts.csv"
+    file.write_bytes("email,city\na@example.org,M\xfcnchen\n".encode("cp1252"))
+    for command in ("plan", "submit"):
+        assert main([command, str(file), *TO_LIST]) == 2
+        err = capsys.readouterr().err
+        assert "this is not utf-8: say --encoding, often cp1252" in err
+        assert "next: correct the file, or say how it is read (mjbulk import --help: Source), and try again" in err
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == 0
+
+
 def test_refused_rows_are_counted_by_code_and_ten_are_shown(plan: Plan, tmp_path: Path, mailjet: Mailjet) -> None:
     """All of them are in the file of --rejects, with their data."""
     mailjet.emulator.create_property("age", "int")
