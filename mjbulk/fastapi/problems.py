@@ -51,7 +51,7 @@ def as_query(sentence: str) -> str:
     for ours, theirs in _NOT_IN_A_QUERY:
         sentence = sentence.replace(ours, theirs)
     sentence = _MAPPING.sub(lambda found: f"{found[1]}={_pairs(ast.literal_eval(found[2]))}", sentence)
-    return _QUOTED.sub(lambda found: f"{found[1]}={ast.literal_eval(found[2])}", sentence)
+    return _QUOTED.sub(lambda found: f"{found[1]}={ast.literal_eval(found[2])}".replace("\t", "\\t"), sentence)
 
 
 def _pairs(names: Mapping[str, str]) -> str:

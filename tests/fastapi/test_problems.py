@@ -21,6 +21,7 @@ pytestmark = pytest.mark.real_time
         ("columns={'Mail': 'email', 'a': 'a'} takes that", "columns=Mail=email,a=a takes that"),
         ("""columns={'a}"\\'{': 'email', "it's": "b"} takes""", """columns=a}"'{=email,it's=b takes"""),
         ("say delimiter=';'; nothing", "say delimiter=;; nothing"),
+        ("say delimiter='\\t'", "say delimiter=\\t"),
         ("say encoding='utf-8-sig'", "say encoding=utf-8-sig"),
         ("; create_properties=True creates what is missing, columns= picks", "; columns= picks"),
         ("columns={'unfinished", "columns={'unfinished"),
