@@ -1,4 +1,4 @@
-"""Of which type the values of a column look like, where it would become a property of type str: a plan tells it.
+"""The type that the values of a column look like, where it would become a property of type str: a plan tells it.
 
 A look is a type with its values, and with the texts that are written like them. All looks are possible for a column at
 first; each value leaves those that it fits. The first one that is left in the end is told.

@@ -1,4 +1,4 @@
-"""Of which type the values of a column look like: what a plan tells where it would be made a property of type str."""
+"""The type that the values of a column look like: a plan tells it where the property would be of type str."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -20,7 +20,7 @@ NAMES = ("email", "x")
 def found(
     *blocks: Sequence[Any], text: bool = True, refused: Sequence[int] = (), untyped: Any = ("x",)
 ) -> list[Finding]:
-    """What is told of a column ``x`` whose values come in blocks."""
+    """The findings about a column ``x`` whose values come in blocks."""
     rules = ColumnRules(properties={"x": Property(id=1, name="x", datatype="str")}, text=text)
     looks, findings, first = Looks(), Findings(), 1
     for values in blocks:
@@ -72,7 +72,7 @@ def test_texts_of_one_look(values: list[str], words: str) -> None:
     ],
 )
 def test_texts_that_stay_texts(values: list[str]) -> None:
-    """Of several looks, or of none: postal codes and telephone numbers as well."""
+    """They have several looks, or none: postal codes and telephone numbers as well."""
     assert said(values) == ""
     assert said(*[[value] for value in values]) == ""
 
@@ -107,5 +107,5 @@ def test_rows_are_counted_over_all_blocks() -> None:
 
 
 def test_what_has_its_type_is_not_told() -> None:
-    """Of a property that is there, or whose type was said."""
+    """The property is there, or its type was said."""
     assert found(["7"], untyped=()) == []
