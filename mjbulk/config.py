@@ -180,9 +180,11 @@ class Settings:
     max_rows: int = _setting("max_rows", 1_000_000, int, validator=_COUNT)
     """Rows in unfinished jobs per API key."""
     attempts: int = _setting("attempts", 10, int, validator=_COUNT)
-    """How often one submit is sent at most. Polls and downloads are retried without end."""
+    """How often one submit is sent at most. An answer of 429 does not count: the ``timeout`` of a run bounds how long
+    it waits for its quota. Polls and downloads are retried without end."""
     give_up_after: float = _setting("give_up_after", 60.0, float, validator=_NUMBER)
-    """Seconds after its first failure at which a submit is given up; the run then halts."""
+    """Seconds after its first failure at which a submit is given up; the run then halts. An answer of 429 is no
+    failure: the ``timeout`` of a run bounds how long it waits for its quota."""
     max_rate: float | None = _setting("max_rate", None, float, validator=_NUMBER_OR_NONE)
     """Requests a second per API key. None: the rate is learned from a 429."""
     chunk_rows: int | None = _setting("chunk_rows", None, int, validator=_COUNT_OR_NONE)

@@ -13,14 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mjbulk.errors import UsageError
 from mjbulk.events import Event
 from mjbulk.models import COUNT_NAMES, JobRef
 
 try:
     from opentelemetry import context, metrics, trace
 except ImportError:
-    raise UsageError("OpenTelemetryHook needs opentelemetry-api: pip install 'mjbulk[otel]'") from None
+    raise ImportError("mjbulk.otel needs opentelemetry-api: pip install 'mjbulk[otel]'") from None
 
 __all__ = ["OpenTelemetryHook"]
 

@@ -11,7 +11,7 @@ from mjbulk.cli._account import lists, properties
 from mjbulk.cli._check import check
 from mjbulk.cli._contact import subscriptions
 from mjbulk.cli._demo import demo
-from mjbulk.cli._ends import DONE, REFUSED, UNFINISHED, status_of
+from mjbulk.cli._ends import DONE, REFUSED, UNFINISHED, next_after, status_of
 from mjbulk.cli._exclude import exclude, include
 from mjbulk.cli._help import EXAMPLES, SUMMARY, epilogue, topic
 from mjbulk.cli._import import import_contacts
@@ -113,6 +113,8 @@ def _run(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else REFUSED
     except Error as error:
         tell(sentence_of(error, sends=bool(arguments) and arguments[0] in _SENDS))
+        if advice := next_after(error):
+            tell(f"next: {advice}")
         return status_of(error)
     except KeyboardInterrupt:
         tell("interrupted")

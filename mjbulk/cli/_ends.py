@@ -36,7 +36,13 @@ _REFUSALS = (400, 401, 403, 404, 405)
 def status_of(error: Error) -> int:
     """Give the exit status of a command that ended with an error."""
     refused = isinstance(error, UsageError) or (isinstance(error, ApiError) and error.status in _REFUSALS)
-    return REFUSED if refused else UNFINISHED
+    unread = isinstance(error, SourceError)  # a run that has sent something ends with a report
+    return REFUSED if refused or unread else UNFINISHED
+
+
+def next_after(error: Error) -> str | None:
+    """Say what to do after an error that has ended a command, if it does not say so itself."""
+    return _correct(error, None) if isinstance(error, SourceError) else None
 
 
 def check_target(option: str, path: Path) -> None:
@@ -153,7 +159,7 @@ def _how_to_go_on(report: "Report", go_on: GoOn) -> str:
 def _correct(fault: SourceError, then: str | None) -> str:
     """Say what to do about a source that cannot be read to its end."""
     if then is None:
-        return "correct the file, or say how it is read (mjbulk import --help: Source), and import it"
+        return "correct the file, or say how it is read (mjbulk import --help: Source), and try again"
     before = "" if fault.row is None else f" from row {fault.row} on; the rows before it have to stay as they are"
     return f"correct the file{before}; {then}"
 

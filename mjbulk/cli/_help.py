@@ -115,5 +115,7 @@ _TOPICS: Mapping[str, Callable[[], Iterator[str]]] = {
 def topic(name: str) -> Iterator[str]:
     """Give the lines about what commands share. Raises UsageError if there is no such topic."""
     if name not in _TOPICS:
-        raise UsageError(f"there is no help about {name!r}{did_you_mean(name, [*EXAMPLES, *_TOPICS])}")
+        known = [*_TOPICS, *EXAMPLES]
+        there = f"mjbulk help takes {', '.join(known[:-1])} or {known[-1]}"
+        raise UsageError(f"there is no help about {name!r}{did_you_mean(name, known)}: {there}")
     return _TOPICS[name]()

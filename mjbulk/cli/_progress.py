@@ -139,7 +139,8 @@ class Watch:
 
     def line(self, look: Look) -> str:
         """Say how far it is, and what it waits for."""
-        share = "" if self.share is None else f"{self.share:.0%} of the file · "
+        of = "settled" if look.read is not None and look.read >= 1 else "of the file"
+        share = "" if self.share is None else f"{self.share:.0%} {of} · "
         return f"{share}{look.figures()}{self.waits(look)}"
 
     def waits(self, look: Look) -> str:

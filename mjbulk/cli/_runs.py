@@ -52,7 +52,7 @@ async def runs(
     if run_id is not None:
         check_rejects(rejects)
         async with journal.client(settings) as client:
-            return await _show_one(client, run_id, partition, rejects, as_json=as_json)
+            return await _show_one(client, journal, run_id, partition, rejects, as_json=as_json)
     if rejects is not None:
         raise UsageError("--rejects needs a RUN_ID: mjbulk runs shows them")
     async with journal.client(settings) as client:
@@ -60,7 +60,7 @@ async def runs(
     infos.reverse()  # of two that began in the same second the later one is the first
     infos.sort(key=_created, reverse=True)
     infos = [info for info in infos if _is(info, state)][:limit]
-    for line in map(_as_json, infos) if as_json else _list(infos):
+    for line in map(_as_json, infos) if as_json else _list(infos, journal):
         say(line)
     if not infos and not as_json:
         note("no run is in the journal" if state is None else f"no run is {state}")
@@ -79,14 +79,14 @@ def _is(info: "RunInfo", state: str | None) -> bool:
     return state is None or (info.complete if state == "complete" else info.state == state)
 
 
-def _list(infos: Sequence["RunInfo"]) -> Iterator[str]:
-    """Give a line for each run, and below it what it does, with which file, and why it is not complete."""
+def _list(infos: Sequence["RunInfo"], journal: ExistingJournal) -> Iterator[str]:
+    """Give a line for each run, and below it what it does, with which file, why it is not complete, and what helps."""
     head, *lines = [*table([_run_cells(info) for info in infos], width(), short=("partition",)), ""]
     if infos:
         yield head
     for info, line in zip(infos, lines, strict=False):
         yield line
-        yield from _below(info)
+        yield from _below(info, journal)
 
 
 def _run_cells(info: "RunInfo") -> Cells:
@@ -113,11 +113,14 @@ def _took(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _below(info: "RunInfo") -> Iterator[str]:
+def _below(info: "RunInfo", journal: ExistingJournal) -> Iterator[str]:
     source = f" - {printable(info.name)}" if info.name else ""
     yield f"  {cut(printable(info.action) + source, width() - 2)}"
     if not info.complete:
         yield from textwrap.wrap(_why(info), width(), initial_indent="  ", subsequent_indent="    ")
+    if info.state in ("resumable", "needs_source"):
+        source = "" if info.state == "resumable" else "FILE"
+        yield f"  next: {printable(journal.go_on(info.run_id, info.partition, source).resume)}"
 
 
 def _why(info: "RunInfo") -> str:
@@ -130,7 +133,15 @@ def _why(info: "RunInfo") -> str:
 # One run
 
 
-async def _show_one(client: "Client", run_id: str, partition: str | None, rejects: str | None, *, as_json: bool) -> int:
+async def _show_one(
+    client: "Client",
+    journal: ExistingJournal,
+    run_id: str,
+    partition: str | None,
+    rejects: str | None,
+    *,
+    as_json: bool,
+) -> int:
     info = await client.get_run(run_id)
     report = await client.get_report(run_id, partition=partition) if rejects is not None else None
     chunks = [chunk async for chunk in client.run_chunks(run_id)]
@@ -139,7 +150,7 @@ async def _show_one(client: "Client", run_id: str, partition: str | None, reject
         parts = [in_words(chunk.as_dict()) for chunk in chunks]
         lines = [_as_json(info, by_code=dict(codes.most_common()), chunks=parts)]
     else:
-        lines = [*_about_one(info, codes, chunks)]
+        lines = [*_list([info], journal), *_about_one(info, codes, chunks)]
     for line in lines:
         say(line)
     if rejects is None or report is None:
@@ -160,7 +171,6 @@ async def _codes_of(client: "Client", run_id: str, chunks: Sequence["ChunkInfo"]
 
 
 def _about_one(info: "RunInfo", codes: Counter[str], chunks: Sequence["ChunkInfo"]) -> Iterator[str]:
-    yield from _list([info])
     yield f"  {info.summary()}"
     if codes:
         shown = ", ".join(f"{printable(code)} {count:,}" for code, count in codes.most_common())

@@ -59,6 +59,9 @@ class Terms:
     delimiter: str = ","
     encoding: str = "utf-8"
     timezone: str | None = None
+    date_format: str | None = None
+    nulls: str = "keep"
+    types: Mapping[str, str] | None = None
     columns: Mapping[str, str] | None = None
 
     def asks_the_same(self, other: "Terms") -> bool:

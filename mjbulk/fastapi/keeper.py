@@ -159,7 +159,7 @@ class Keeper:
 
     def _how(self, terms: Terms) -> dict[str, Any]:
         """Give the keywords of an import."""
-        names = ("via", "timezone", "columns")
+        names = ("via", "timezone", "date_format", "nulls", "types", "columns")
         how = {name: getattr(terms, name) for name in names}
         return {**how, "lists": {terms.list: terms.action}, "create_properties": self._create_properties}
 

@@ -32,12 +32,16 @@ class Problem(HTTPException):
 
 
 _TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_MAPPING = re.compile(rf"\bcolumns=(\{{(?:{_TEXT}|[:, ])*\}})")
-_QUOTED = re.compile(rf"\b(delimiter|encoding|timezone)=({_TEXT})")
+_MAPPING = re.compile(rf"\b(columns|types)=(\{{(?:{_TEXT}|[:, ])*\}})")
+_QUOTED = re.compile(rf"\b(delimiter|encoding|timezone|date_format)=({_TEXT})")
 _NOT_IN_A_QUERY = (
     ("create_properties=True creates what is missing, ", ""),
     ("; header_row= says in which line of the file the names stand", "; the names have to stand in its first line"),
-    (" (date_format= names another form)", ""),
+    ("it needs create_properties=True", "this application creates none"),
+    (
+        "this is not utf-8: say encoding=",
+        "this is not utf-8: say encoding=, often cp1252 (Windows, Excel), or save it as UTF-8",
+    ),
 )
 """Advice for programs that a request cannot follow, and what is said in its place."""
 
@@ -46,12 +50,12 @@ def as_query(sentence: str) -> str:
     """Spell the keywords in a sentence of the library as parameters of a query."""
     for ours, theirs in _NOT_IN_A_QUERY:
         sentence = sentence.replace(ours, theirs)
-    sentence = _MAPPING.sub(lambda found: f"columns={_pairs(ast.literal_eval(found[1]))}", sentence)
-    return _QUOTED.sub(lambda found: f"{found[1]}={ast.literal_eval(found[2])}", sentence)
+    sentence = _MAPPING.sub(lambda found: f"{found[1]}={_pairs(ast.literal_eval(found[2]))}", sentence)
+    return _QUOTED.sub(lambda found: f"{found[1]}={ast.literal_eval(found[2])}".replace("\t", "\\t"), sentence)
 
 
-def _pairs(columns: Mapping[str, str]) -> str:
-    return ",".join(f"{source}={target}" for source, target in columns.items())
+def _pairs(names: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={word}" for name, word in names.items())
 
 
 def refusal(why: Error) -> Problem:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -22,7 +22,8 @@ from mjbulk.errors import Error
 from mjbulk.fastapi.allowed import Allowed
 from mjbulk.fastapi.folders import REJECTIONS, Folder, Terms
 from mjbulk.fastapi.keeper import Keeper
-from mjbulk.fastapi.problems import Problem, not_valid, refusal
+from mjbulk.fastapi.problems import Problem, as_query, not_valid, refusal
+from mjbulk.fastapi.query import Asked, check_names
 from mjbulk.fastapi.receiving import receive
 from mjbulk.fastapi.rejected import as_row, csv_of, read_page
 from mjbulk.fastapi.views import OptionsView, PlanView, ProblemView, RejectionPage, RunPage, RunView, State
@@ -98,34 +99,6 @@ class _Route(APIRoute):
         return answer
 
 
-_ASKED = ("list", "action", "via", "delimiter", "encoding", "timezone", "columns")
-
-
-def _ask(  # noqa: PLR0917  # FastAPI calls it
-    request: Request,
-    list: Annotated[str | None, Query(max_length=200, description="ID, address or name")] = None,  # noqa: A002
-    action: Annotated[str | None, Query(description="addforce, addnoforce, remove or unsub")] = None,
-    via: Annotated[str, Query(pattern="^(json|csv)$")] = "json",
-    delimiter: Annotated[str, Query(max_length=2)] = ",",
-    encoding: Annotated[str, Query(max_length=40)] = "utf-8",
-    timezone: Annotated[str | None, Query(max_length=80)] = None,
-    columns: Annotated[str | None, Query(max_length=20_000, description="a=email,b=firstname")] = None,
-) -> dict[str, Any]:
-    """Take what a request asks for. Raises Problem for a misspelled parameter: others are the application's."""
-    for name in request.query_params.keys() - _ASKED:
-        if meant := get_close_matches(name.casefold(), _ASKED, 1, 0.75):
-            raise Problem(422, "request", f"there is no parameter {name[:40]!r}: {meant[0]} is one")
-    picked = None if columns is None else dict(_pair(one) for one in columns.split(","))
-    read = {"via": via, "delimiter": "\t" if delimiter == "\\t" else delimiter, "encoding": encoding}
-    return {"list": list, "action": action, **read, "timezone": timezone, "columns": picked}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    source, equals, target = text.partition("=")
-    return source, target if equals else source
-
-
-Asked = Annotated[dict[str, Any], Depends(_ask)]
 Tenant = Annotated[str, Depends(_tenant_of)]
 RunId = Annotated[str, InPath(pattern="^[0-9A-Za-z]{1,64}$")]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
@@ -155,7 +128,7 @@ class Routes:
             status: {"model": ProblemView} for status in (400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
         }
         router = APIRouter(dependencies=[Depends(gate)], route_class=_Route, responses=problems, tags=["imports"])
-        add = router.add_api_route
+        add = partial(router.add_api_route, dependencies=[Depends(check_names)])
         accepted: dict[str, Any] = {"status_code": 202, "response_model": RunView}
         add("", self.submit, methods=["POST"], include_in_schema=False, **accepted)
         add("/", self.submit, methods=["POST"], openapi_extra=_BODY, **accepted)
@@ -165,7 +138,7 @@ class Routes:
         add("/options", self.options, response_model=OptionsView)
         for file in sorted(page.iterdir()):
             path = "/ui" if file.name == "index.html" else f"/ui/{file.name}"
-            add(path, _page(file), include_in_schema=False)
+            router.add_api_route(path, _page(file), include_in_schema=False)
         add("/{run_id}", self.run, response_model=RunView)
         add("/{run_id}/events", self.events, response_class=StreamingResponse)
         add("/{run_id}/rejections", self.rejections, response_model=RejectionPage)
@@ -337,7 +310,7 @@ def _planned(plan: Plan) -> dict[str, Any]:
         **{name: getattr(plan, name) for name in names},
         "new_properties": list(plan.new_properties),
         "unknown_properties": list(plan.unknown_properties),
-        "findings": [asdict(finding) for finding in plan.findings],
+        "findings": [{**asdict(finding), "message": as_query(finding.message)} for finding in plan.findings],
         "rejected": len(plan.rejections),
         "by_code": codes,
         "rejections": [as_row(rejection) for rejection in plan.rejections.page(limit=10)],

@@ -174,7 +174,8 @@ class Store:
         """Lock a run, draw its number, and give what is known of it. Give also the same run of the earlier format."""
         with self._backend.locked(connection, asked.run, given_up) as locked:
             if not locked:
-                raise JournalRefused(f"run {asked.run_id!r} is under way in another process", kind=UNDER_WAY)
+                why = f"run {asked.run_id!r} is under way in another process: wait for its end, or stop it there first"
+                raise JournalRefused(why, kind=UNDER_WAY)
             self._fences(connection, [asked.run])  # what its last holder was writing is there now
             known, stored = self._known(connection, asked)
             history = known or History(run=asked, begun=False)

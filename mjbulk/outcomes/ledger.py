@@ -18,6 +18,8 @@ class Ledger:
         self.accepted = self.rejected = self.superseded = self.unknown = self.not_sent = 0
         self.recalled = 0
         """Rows whose outcome an earlier process has found."""
+        self.by_jobs = 0
+        """Rows that jobs have accepted or rejected for this process: no others tell how soon Mailjet works."""
         self.rejections = RejectionStore(folder=folder)
         self.unsettled: list[Unsettled] = []
         self.jobs: list[JobRef] = []
@@ -28,9 +30,10 @@ class Ledger:
     @contextmanager
     def recalling(self) -> Iterator[None]:
         """Count the rows that are posted meanwhile as those of an earlier process. Nothing else may be posted then."""
-        before = self.settled
+        before, by_jobs = self.settled, self.by_jobs
         yield
         self.recalled += self.settled - before
+        self.by_jobs = by_jobs
 
     def note_jobs(self, *jobs: JobRef) -> None:
         """Note jobs that have taken chunks."""
@@ -50,14 +53,17 @@ class Ledger:
         """Post rows that Mailjet has accepted, and ``superseded`` earlier rows of the same people."""
         self.accepted += rows
         self.superseded += superseded
+        self.by_jobs += rows + superseded
 
-    def post_rejections(self, rejections: Sequence[Rejection], job: JobRef | None = None) -> None:  # noqa: ARG002  # of interest to another kind of books
+    def post_rejections(self, rejections: Sequence[Rejection], job: JobRef | None = None) -> None:
         """Post rows that were refused, here or by the ``job`` at Mailjet, and keep errors that mean no single row: the
         rows that these may mean are posted as unknown.
 
         Raises OSError, when all are posted, if they can only be kept in memory.
         """
-        self.rejected += sum(rejection.row is not None for rejection in rejections)
+        rows = sum(rejection.row is not None for rejection in rejections)
+        self.rejected += rows
+        self.by_jobs += rows if job is not None else 0
         self.rejections.add(*rejections)
 
     def post_unsettled(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:

@@ -30,6 +30,7 @@ class OutcomeLedger(Ledger):
         for rejection in rejections:
             if rejection.row is not None:
                 self.rejected += 1
+                self.by_jobs += job is not None
                 self._tell(Outcome(row=rejection.row, state="rejected", rejection=rejection, job=job))
 
     def post_unsettled(self, why: Unsettled, *, unknown: int = 0, not_sent: int = 0) -> None:

@@ -19,6 +19,8 @@ _NO = frozenset({"false", "f", "no", "n", "off", "0", "0.0"})
 WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _WHOLE_OR_ZEROS = re.compile(r"([+-]?[0-9]{1,19})(?:\.0*)?\Z")
 REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
+COMMA = re.compile(r"[+-]?[0-9][0-9.]*,[0-9.,]*[0-9]\Z")
+"""A number that is written with a decimal comma, or with commas between thousands."""
 _MOST_DIGITS = 1_000
 """Before or after the point of a Decimal: one line of it can stand for a number of gigabytes."""
 _INT64 = range(-(2**63), 2**63)
@@ -56,7 +58,7 @@ def to_int(value: Any) -> int:
     if isinstance(value, str):
         found = _WHOLE_OR_ZEROS.match(value.strip())
         if found is None:
-            raise ValueError("is no whole number")
+            raise _no_number("is no whole number", value, "2652")
         value = int(found[1])
     elif isinstance(value, bool) or not isinstance(value, Real | Decimal) or value in _INFINITE or value != value // 1:
         raise ValueError("is no whole number")
@@ -69,11 +71,17 @@ def _to_float(value: Any) -> float:
     if isinstance(value, str) and REAL.match(value.strip()):
         value = float(value)
     elif isinstance(value, bool) or not isinstance(value, Real | Decimal):
-        raise ValueError("is no number")
+        raise _no_number("is no number", value, "2652.19")
     number = float(value)
     if number in _INFINITE:
         raise BadValue("value.range", "is infinite")
     return number
+
+
+def _no_number(what: str, value: Any, example: str) -> ValueError:
+    """Say that a value is no number; of a text with a comma also how numbers are written."""
+    has_comma = isinstance(value, str) and COMMA.match(value.strip())
+    return ValueError(f"{what}: it has a comma: write it as in {example}" if has_comma else what)
 
 
 def _to_bool(value: Any) -> bool:

@@ -31,14 +31,23 @@ def no_address(names: Sequence[Any], *, text: bool) -> str:
     A name with an @ in it shows that the names are somebody's data: then none is said.
     """
     found = [clean_name(name) for name in names if isinstance(name, str)]
-    if text and len(found) == 1 and (mark := next((mark for mark in _DELIMITERS if mark in found[0]), "")):
-        cell = "" if "@" in found[0] else f", {found[0][:_LONGEST]!r},"
-        return f"{NO_ADDRESS}: its first record{cell} is one cell with {mark!r} in it: say delimiter={mark!r}"
+    if text and (why := _one_cell(found)):
+        return f"{NO_ADDRESS}: {why}"
     if any("@" in name for name in found):
         return f"{NO_ADDRESS}: an address stands where the names of the columns should be, so it has no header"
     likely = next((name for name in found if _LIKELY.fullmatch("".join(filter(str.isalpha, name.casefold())))), None)
     advice = "columns= can name the one that it is" if likely is None else _takes(likely, found)
     return f"{NO_ADDRESS}, but {listed(found)}: {advice}{_HEADER_ROW if text and likely is None else ''}"
+
+
+def _one_cell(found: Sequence[str]) -> str:
+    """Say that the first record is one cell that holds all names, and what helps; empty if it is not."""
+    mark = next((mark for mark in _DELIMITERS if mark in found[0]), "") if len(found) == 1 else ""
+    if not mark:
+        return ""
+    cell = "" if "@" in found[0] else f", {found[0][:_LONGEST]!r},"
+    leave = "leave delimiter= out, or " if mark == "," else ""
+    return f"its first record{cell} is one cell with {mark!r} in it: {leave}say delimiter={mark!r}"
 
 
 def _takes(address: str, found: Sequence[str]) -> str:
@@ -49,12 +58,20 @@ def _takes(address: str, found: Sequence[str]) -> str:
     return f"columns={ ({name: EMAIL if name == address else name for name in named})!r} takes that"
 
 
-def not_there(picked: str | Sequence[str], names: Sequence[Any]) -> str:
-    """Say that columns that were picked are not there, and what is."""
+def not_there(picked: str | Sequence[str], names: Sequence[Any], *, text: bool = False) -> str:
+    """Say that columns that were picked are not there, and what is. ``text`` says that it is a file of text."""
     wanted = [picked] if isinstance(picked, str) else picked
     found = [clean_name(name) for name in names if isinstance(name, str)]
-    has = "" if any("@" in name for name in found) else f"; it has {listed(found)}{meant(wanted, found)}"
-    return f"columns= picks {listed(wanted)}, which the source does not have{has}"
+    return f"columns= picks {listed(wanted)}, which the source does not have{_instead(wanted, found, text=text)}"
+
+
+def _instead(wanted: Sequence[str], found: Sequence[str], *, text: bool) -> str:
+    if text and (why := _one_cell(found)):
+        return f": {why}"
+    outer = next((outer for name in wanted if (outer := name.partition(".")[0]) != name and outer in found), None)
+    if outer is not None:
+        return f": dots do not reach into the values of {outer!r}: give each value a column of its own"
+    return "" if any("@" in name for name in found) else f"; it has {listed(found)}{meant(wanted, found)}"
 
 
 def meant(words: Iterable[str], known: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """What is made of a value and may surprise, though it fits: a plan tells it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Real
 from types import NoneType
 from typing import Any
 
@@ -39,44 +39,6 @@ def note_surprises(findings: Findings, layout: Layout, block: Block, first: int,
             code = None if index in refused else _code(column.datatype, value, layout.rules)
             if code is not None:
                 findings.note(code, _MESSAGES[code], column=column.source, row=first + index)
-
-
-def note_types(
-    findings: Findings,
-    layout: Layout,
-    block: Block,
-    first: int,
-    refused: Collection[int],
-    *,
-    untyped: Collection[str],
-) -> None:
-    """Note columns of values with a type of their own that would become a property of type str; ``untyped`` names the
-    properties that would be made so because nothing says otherwise.
-    """
-    for column in layout.properties:
-        if column.target not in untyped:
-            continue
-        given = {index: plain(value) for index, value in enumerate(block.columns[column.index]) if index not in refused}
-        kinds = {index: _kind(value) for index, value in given.items() if not is_null(value)}
-        found = set(kinds.values()) - ({"int"} if "float" in kinds.values() else set())
-        kind = found.pop() if len(found) == 1 else None
-        if kind is not None:
-            says = f"types={ ({column.target: kind})!r} says otherwise"
-            message = f"it would become the property {column.target!r} of type str: {says}"
-            findings.note("property.str", message, column=column.source, row=first + next(iter(kinds)), rows=len(kinds))
-
-
-def _kind(value: Any) -> str | None:
-    """Give the type of a property that has values of this kind as they are; None for text, and for what is no value."""
-    return next((kind for types, kind in _KINDS if isinstance(value, types)), None)
-
-
-_KINDS: Sequence[tuple[Any, str]] = (
-    (bool, "bool"),
-    (Integral, "int"),
-    (Real | Decimal, "float"),
-    (date, "datetime"),
-)
 
 
 def _code(datatype: str, given: Any, rules: ColumnRules) -> str | None:

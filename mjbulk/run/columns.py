@@ -159,7 +159,8 @@ class Columns:
         has another type than is said. ``header`` says that all rows have the same names.
         """
         if self._unseen:
-            raise UsageError(not_there(self._unseen, self._first), kind="column.missing", column=self._unseen[0])
+            why = not_there(self._unseen, self._first, text=self._rules.text)
+            raise UsageError(why, kind="column.missing", column=self._unseen[0])
         if not self._addressed:
             raise UsageError(no_address(self._first, text=self._rules.text), kind="address.missing")
         if self._contradicted is not None:

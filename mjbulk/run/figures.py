@@ -111,7 +111,7 @@ class Figures:
             return None
         in_jobs = sum(job.track.rows for job in jobs)
         size = in_jobs / len(jobs) if jobs else 0.0
-        done = self._ledger.own + sum(job.track.share * job.track.rows for job in jobs)
+        done = self._ledger.by_jobs + sum(job.track.share * job.track.rows for job in jobs)
         return run_left(
             ahead,
             rows - self._ledger.settled - in_jobs,

@@ -23,10 +23,11 @@ from mjbulk.rows.dates import Dates
 from mjbulk.rows.findings import Findings
 from mjbulk.rows.iterables import BadRow, Batch
 from mjbulk.rows.layout import ColumnRules, Layout, check_unnamed, refuse_columns
+from mjbulk.rows.looks import Looks
 from mjbulk.rows.names import clean_name
 from mjbulk.rows.objects import Nameless
 from mjbulk.rows.sources import Source
-from mjbulk.rows.surprises import note_surprises, note_types
+from mjbulk.rows.surprises import note_surprises
 from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.run.columns import Columns, laid_flat
 from mjbulk.run.engine import Engine
@@ -102,6 +103,7 @@ class Reader:
         self.rules: Rules
         self.findings = Findings()
         """With ``dry``, what may surprise in what is made of the values."""
+        self._looks = Looks()
         self.learned = SizeLimit(engine.settings.chunk_bytes, engine.window.share)
         """How large a body may be; who sends them tells it what went through."""
         self._source = source
@@ -218,6 +220,7 @@ class Reader:
         """Hear that the source has ended. Raises UsageError as `commit` does."""
         if self._columns.any:
             self.commit()
+        self._looks.tell(self.findings)
 
     async def _encode_nested(self, first: int, block: Block, nested: int) -> Sequence[EncodedRows]:
         """Lay rows flat, and encode those together that follow each other and set the same properties."""
@@ -286,8 +289,8 @@ class Reader:
             raise refuse_columns(of_column[0])
         if self._dry:
             note_surprises(self.findings, layout, block, first, faults)
-            if self._spec.create_properties and not layout.rules.text:
-                note_types(self.findings, layout, block, first, faults, untyped=self._columns.untyped)
+            if self._spec.create_properties:
+                self._looks.see(layout, block, first, faults, untyped=self._columns.untyped)
 
     def _choose(self, first: Layout) -> Encoder:
         """Choose how rows are encoded and sent; on the CSV way the first row says which columns there are."""

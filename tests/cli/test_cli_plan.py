@@ -49,6 +49,33 @@ def test_the_verdict_comes_first(plan: Plan, mailjet: Mailjet) -> None:
     assert plan("email,shoe\na@example.org,1\n", "--via", "csv", status=1)[0].startswith("The import would be refused")
 
 
+def test_columns_that_look_like_numbers_and_dates_are_told(plan: Plan) -> None:
+    """With the options that make them so."""
+    head = "email,Umsatz,n,born,seen,zip\n"
+    lines = plan(head + 'a@example.org,"2652,19",7.5,02.01.2020,2020-01-02,01067\n', "--create-properties")
+    told = [line.partition(" and has ")[2] for line in lines if "would become the property" in line]
+    assert told == [
+        "numbers with a comma alone: --types Umsatz=float says otherwise, once they are written as in 2652.19",
+        "numbers alone: --types n=float says otherwise",
+        "dates alone: --types born=datetime with --date-format %d.%m.%Y says otherwise",
+        "dates alone: --types seen=datetime says otherwise",
+    ]
+
+
+def test_a_file_in_another_encoding_is_refused_with_what_helps(
+    tmp_path: Path, mailjet: Mailjet, capsys: Output
+) -> None:
+    """As by an import: status 2, and the next step."""
+    file = tmp_path / "contacts.csv"
+    file.write_bytes("email,city\na@example.org,M\xfcnchen\n".encode("cp1252"))
+    for command in ("plan", "submit"):
+        assert main([command, str(file), *TO_LIST]) == 2
+        err = capsys.readouterr().err
+        assert "this is not utf-8: say --encoding, often cp1252" in err
+        assert "next: correct the file, or say how it is read (mjbulk import --help: Source), and try again" in err
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == 0
+
+
 def test_refused_rows_are_counted_by_code_and_ten_are_shown(plan: Plan, tmp_path: Path, mailjet: Mailjet) -> None:
     """All of them are in the file of --rejects, with their data."""
     mailjet.emulator.create_property("age", "int")

@@ -120,6 +120,8 @@ def test_a_run_goes_on_after_kill(mailjet: Mailjet, file: str, again: list[str],
         process.wait(10)
     (run,) = shown()
     assert (run["run_id"], run["state"]) == ("r", "resumable")
+    assert main(["runs"]) == 0
+    assert "  next: mjbulk resume r\n" in capsys.readouterr().out
     assert {chunk["state"] for chunk in shown("r")[0]["chunks"]} >= {"settled"}
     assert main([file if word == "FILE" else word for word in again]) == 1
     assert "59 accepted, 1 rejected" in capsys.readouterr().out
@@ -166,6 +168,8 @@ def test_a_run_from_a_pipe_goes_on(mailjet: Mailjet, file: str, shown: Shown, ca
     assert "its source is not at hand" in err
     assert "next: mjbulk resume r [FILE|-] goes on where it stood" in err
     assert [run["state"] for run in shown()] == ["needs_source"]
+    assert main(["runs"]) == 0
+    assert "  next: mjbulk resume r FILE\n" in capsys.readouterr().out
     assert main(["resume", "r", "--delimiter", ";"]) == 2
     assert main(["resume", "r", file, "--resend", "sometimes"]) == 2
     words = command("resume", "r", "-", "--json", "--chunk-size", "10")

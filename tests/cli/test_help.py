@@ -70,7 +70,14 @@ def test_topics(shown: Callable[..., str]) -> None:
     assert "    3   not complete" in shown("help", "status")
     assert shown("help", "import") == shown("import", "--help")
     assert shown("help") == shown("--help")
-    shown("help", "nothing", status=2)
+
+
+def test_a_topic_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """What there is is listed."""
+    assert main(["help", "nonsense"]) == 2
+    err = capsys.readouterr().err
+    assert "there is no help about 'nonsense': mjbulk help takes actions, settings, profiles, status, import," in err
+    assert err.rstrip().endswith("demo or help")
 
 
 def test_the_module_is_the_command() -> None:

@@ -72,6 +72,8 @@ CREATE = "--create-properties"
         ("email,agee\na@example.org,9\n", [], "there is no property 'agee' (did you mean 'age'?)"),
         ("email,age\na@example.org,9\n", ["--columns", "emial,agee"], "'emial', 'agee', which the source"),
         ("email,age\na@example.org,9\n", ["--columns", "emial,agee"], "(did you mean 'email' and 'age'?)"),
+        ("email,age\na@example.org,7\n", ["--columns", "email", "--delimiter", ";"], "leave --delimiter out, or"),
+        ("email;age\na@example.org;7\n", ["--columns", "email"], "say --delimiter ';'"),
         ("email,\na@example.org,\nb@example.org,x\n", [], "column 2 has no name, and row 2 (line 3) has a value in it"),
         ("email,\na@example.org,x\n", [CREATE], "column 2 has no name, and row 1 (line 2) has a value in it: name it,"),
         ("email,age\n", ["--types", "age=int"], "it needs --create-properties"),

@@ -54,6 +54,7 @@ def test_a_line_at_regular_times() -> None:
     said = [watch.see(look, clock, "12:00:00") for clock in (1.0, 59.9, 60.2, 61.0, 119.0, 120.1, 400.0, 401.0)]
     assert [len(lines) for lines in said] == [0, 0, 1, 0, 0, 1, 1, 0]
     assert said[2][0].startswith("3% of the file · accepted 1,250 · rejected 155 · waiting 16,131 (42 jobs) · ~")
+    assert Watch(every=60.0, began=0.0, share=0.08).line(Look(MIDDLE, 1.0)).startswith("8% settled · accepted 1,250")
     assert [*Watch(every=0.0, began=0.0).see(look, 1e6, "12:00:00")] == []
 
 
@@ -132,7 +133,9 @@ def test_lines_come_to_stderr(mailjet: Mailjet, tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     lines = done.stderr.splitlines()
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
-    shares = [int(found[1]) for line in lines if (found := re.match(r"mjbulk: (\d+)% of the file · accepted ", line))]
+    shares = [
+        int(found[1]) for line in lines if (found := re.match(r"mjbulk: (\d+)% (?:of the file|settled) · ", line))
+    ]
     assert len(shares) >= 2
     assert shares == sorted(shares)
     assert any(re.search(r"waiting \d+ \(\d+ jobs?\)", line) for line in lines)

@@ -118,8 +118,37 @@ def test_a_bad_column(visit: Visit) -> None:
     me.sees("#run-state", "Done")
 
 
+def test_how_a_file_is_read(visit: Visit, backend: Backend) -> None:
+    """What the server says of its parameters is said in the words of the form, and the field is shown."""
+    me = visit("several")
+    me.refusals = True
+    body = b"email;born_on\nborn@example.org;02.01.2020\n"
+    me.check(body)
+    me.sees("#refused", "choose a semicolon as “Separator in a CSV file”, under “More”")
+    me.sees("#delimiter")
+    assert me.find("#delimiter").get_attribute("aria-invalid") == "true"
+    me.page.select_option("#delimiter", ";")
+    me.page.click("#check")
+    told = "born_on=datetime in “Types of new properties” with %d.%m.%Y in “Form of dates” says otherwise"
+    me.sees("#plan", told)
+    me.page.fill("#types", "born_on")
+    me.page.click("#check")
+    me.sees("#refused", "“born_on” is not a property, an equals sign and a type")
+    me.page.fill("#types", "born_on = datetime")
+    me.page.fill("#date_format", "%d.%m.%Y")
+    me.page.select_option("#nulls", "unassign")
+    me.page.click("#check")
+    me.page.click("text=Import 1 row")
+    me.sees("#run-state", "Done")
+    assert backend.emulator.contacts["born@example.org"].properties["born_on"] == "2020-01-02T00:00:00Z"
+    me = visit("one")
+    me.page.click("#more summary")
+    me.misses("#types")
+
+
 BAD_TERMS = [
     ("timezone", "Europe/Atlantis", "IANA name of a zone"),
+    ("date_format", "x", "“Form of dates” is a form of strptime"),
     ("encoding", "klingon", "klingon"),
     ("columns", "a=b=c", "“a=b=c” is not a column"),
     ("columns", "a,b", "“a,b” is not a column"),

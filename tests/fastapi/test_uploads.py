@@ -115,6 +115,23 @@ async def test_terms_of_an_upload(tmp_path: Path) -> None:
         assert it.emulator.contacts["ann@example.org"].properties["first"] == "Zoë"
 
 
+async def test_how_values_are_read(tmp_path: Path) -> None:
+    """The query says of which types new properties are, how dates are written, and what empty cells do."""
+    first = b"email,age,born\nann@example.org,7,02.01.2020\n"
+    how = "date_format=%25d.%25m.%25Y&timezone=Europe/Paris&nulls=unassign"
+    async with site(tmp_path, create_properties=True) as it:
+        planned = await it.ask("POST", "/imports/plan", data=first, headers={**OURS, **CSV})
+        (whole, dates) = [one["message"].partition(": ")[2] for one in planned.json["findings"]]
+        assert whole == "types=age=int says otherwise"
+        assert dates == "types=born=datetime with date_format=%d.%m.%Y says otherwise"
+        assert (await import_of(it, await it.upload(first, f"?types=age=int,born=datetime&{how}")))["accepted"] == 1
+        found = it.emulator.contacts["ann@example.org"].properties
+        assert (found["age"], found["born"]) == (7, "2020-01-01T23:00:00Z")
+        again = await it.upload(b"email,age,born\nann@example.org,,02.01.2020\n", f"?{how}")
+        assert (await import_of(it, again))["accepted"] == 1
+        assert "age" not in it.emulator.contacts["ann@example.org"].properties
+
+
 BAD = b"email,nope\nann@example.org,1\n"
 REFUSED: dict[str, tuple[Any, dict[str, str], str, int, dict[str, Any]]] = {
     "no column of addresses": (b"mail\nann@example.org\n", CSV, "", 422, {"code": "address.missing"}),
@@ -131,6 +148,11 @@ REFUSED: dict[str, tuple[Any, dict[str, str], str, int, dict[str, Any]]] = {
     "another action": (GOOD, CSV, "?action=addforce", 403, {"code": "action.forbidden"}),
     "no action": (GOOD, CSV, "?action=add", 422, {"code": "action"}),
     "no encoding": (GOOD, CSV, "?encoding=nope", 422, {"code": "source"}),
+    "no type": (GOOD, CSV, "?types=age=number", 422, {"code": "source"}),
+    "no pairs": (GOOD, CSV, "?types=age", 422, {"code": "request"}),
+    "types where nothing is created": (GOOD, CSV, "?types=age=int", 422, {"code": "source"}),
+    "no form of dates": (GOOD, CSV, "?date_format=x", 422, {"code": "source"}),
+    "no nulls": (GOOD, CSV, "?nulls=drop", 422, {"code": "request"}),
     "no way": (GOOD, CSV, "?via=post", 422, {"code": "request"}),
     "too large": (b"email\n" + b"a" * 3000, CSV, "", 413, {"code": "upload.size"}),
     "too large, unpacked": (gzip.compress(b"email\n" + b"a" * 3000), CSV, "", 413, {"code": "upload.size"}),

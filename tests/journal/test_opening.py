@@ -42,7 +42,9 @@ async def test_nothing_is_written_before_a_run_is_begun(database: Database) -> N
         for _ in range(2):
             history = unheld(await journal.open_run(RUN))
             assert (history.run, history.begun, history.last) == (RUN, False, 0)
-            with pytest.raises(mjbulk.JournalRefused, match="under way in another process"):
+            with pytest.raises(
+                mjbulk.JournalRefused, match="under way in another process: wait for its end, or stop it there"
+            ):
                 await other.open_run(RUN)
             journal.later(CHUNK, CHUNK.whole(), REFUSED)
             await journal.release(RUN)

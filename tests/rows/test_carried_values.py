@@ -123,7 +123,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("whole", "7.5", "the value is no whole number"),
     ("whole", True, "the value is no whole number"),
     ("whole", 2**63, "the value is too large a number"),
-    ("real", "1,5", "the value is no number"),
+    ("real", "1,5", "the value is no number: it has a comma: write it as in 2652.19"),
     ("flag", "maybe", "the value is neither true nor false"),
     ("flag", 2, "the value is neither true nor false"),
     ("born", 1985, "the value is a number that is no date: neither YYYYMMDD nor Unix seconds from 1973 to 2286"),

@@ -139,6 +139,19 @@ def test_what_is_said_of_names() -> None:
     assert "x@" not in not_there("a", ["x@example.org"])
     assert no_address(["a;b"], text=False).startswith(f"{NO_ADDRESS}, but 'a;b'")
     assert "delimiter=';'" in no_address(["a;b"], text=True)
+    assert no_address(["a,b"], text=True).endswith("with ',' in it: leave delimiter= out, or say delimiter=','")
+
+
+def test_what_helps_with_columns_that_are_not_there() -> None:
+    """A likely name, the delimiter of a file, or that dots do not reach into values."""
+    assert not_there("vile", ["file"]).endswith("it has 'file' (did you mean 'file'?)")
+    one_cell = "'a,b', is one cell with ',' in it: leave delimiter= out, or say delimiter=','"
+    assert not_there(["a", "b"], ["a,b"], text=True).endswith(one_cell)
+    assert not_there(["a", "b"], ["a;b"], text=True).endswith("is one cell with ';' in it: say delimiter=';'")
+    assert "delimiter" not in not_there("a", ["a,b"])
+    dots = "which the source does not have: dots do not reach into the values of 'address': give each value a column"
+    assert dots in not_there(["x", "address.city"], ["email", "address"])
+    assert "dots" not in not_there("address.city", ["email", "town"])
 
 
 # Sources

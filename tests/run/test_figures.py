@@ -15,7 +15,7 @@ from mjbulk.jobs.forecast import Bounds
 from mjbulk.jobs.scheduler import Scheduler, WatchedJob
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.requests import Request
-from mjbulk.models import JobRef, Progress
+from mjbulk.models import JobRef, Progress, Rejection
 from mjbulk.outcomes.ledger import Ledger
 from mjbulk.run.figures import Figures
 
@@ -157,6 +157,25 @@ async def test_where_nothing_is_known_nothing_is_said() -> None:
     assert 20 < (case.snapshot().eta or 0) < 1000
     await run
     assert case.snapshot().eta is None
+    await case.engine.scheduler.aclose()
+
+
+def refused(row: int) -> Rejection:
+    return Rejection(row=row, code="address.invalid", message="no", match="exact", origin="mjbulk")
+
+
+async def test_rows_that_are_refused_here_say_nothing_of_the_time() -> None:
+    """Before a job has ended nothing is foretold of 30,000 rows; then it is foretold from what jobs have done."""
+    case = Case([lasting(10.0)] * 4)
+    case.rows = 30_000
+    case.ledger.post_rejections([refused(row) for row in range(1, 6)])
+    await asyncio.sleep(1)
+    assert case.snapshot().eta is None
+    await case.watch(0)
+    run = asyncio.create_task(case.watch(1))
+    await asyncio.sleep(1)
+    assert 29_000 / 1000 * 11 / 2 < (case.snapshot().eta or 0.0) < 29_000 / 1000 * 11 * 2
+    await run
     await case.engine.scheduler.aclose()
 
 

@@ -78,7 +78,8 @@ async def test_a_plan_tells_which_texts_could_be_of_a_type(world: World) -> None
         "Alter": "'int'}", "share": "'float'}", "on": "'bool'}", "seen": "'datetime'}"
     }  # fmt: skip
     assert told["Alter"].message == (
-        "it would become the property 'age2' of type str: types={'age2': 'int'} says otherwise"
+        "it would become the property 'age2' of type str, and has whole numbers alone: types={'age2': 'int'} says "
+        "otherwise"
     )
     assert (told["Alter"].first_row, told["Alter"].count) == (2, 1)
     assert not [one for one in refused.findings if one.code == "property.str"]

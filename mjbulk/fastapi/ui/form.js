@@ -4,11 +4,12 @@ import { ask, Problem, upload } from "./api.js";
 import { announce, goTo, make, one, say } from "./dom.js";
 import { showPlan } from "./plan.js";
 import { insist } from "./retry.js";
-import { ACTIONS, figure, listOf } from "./words.js";
+import { ACTIONS, figure, inWords, listOf } from "./words.js";
 
 const TRIES = 5; // for an upload whose answer does not come
-const FIELDS = { list: "list-text", upload: "file", source: "file", columns: "columns" }; // by code
-const NAMED = /^(columns|delimiter|encoding|timezone)=/; // a message that begins with the name of a field
+const FIELDS = { list: "list-text", upload: "file", source: "file", columns: "columns", types: "types" }; // by code
+const NAMED = /(?:^|say )(columns|delimiter|encoding|timezone|date_format|nulls|types)=/; // a message about a field
+const PLAIN = ["delimiter", "encoding", "timezone", "date_format", "nulls"]; // fields that are sent as they are
 
 let options = { lists: null, actions: [], max_upload: Infinity };
 let key = null; // names the import, so that a second try of the same one is no second import
@@ -20,6 +21,7 @@ export async function prepare(signal) {
   one("timezones").append(...zones.map((zone) => make("option", { value: zone })));
   listen();
   options = await insist("options", () => ask("options"), signal);
+  one("types-field").hidden = !options.create_properties;
   showLists();
   showActions();
 }
@@ -75,21 +77,24 @@ function asked() {
   const list = options.lists === null ? one("list-text").value.trim() : choice.value;
   if (!list) throw new Problem(422, { code: "list", message: "Say which list the rows go into." });
   const action = one("actions").querySelector("input:checked")?.value;
-  const [delimiter, encoding, timezone] = ["delimiter", "encoding", "timezone"].map((id) => one(id).value.trim());
-  return { list, action, delimiter, encoding, timezone, columns: columns() };
+  const plain = Object.fromEntries(PLAIN.map((id) => [id, one(id).value.trim()]));
+  return { list, action, ...plain, types: types(), columns: columns() };
 }
 
-/** Give the columns in one line. Throws Problem for a line that is none. */
-function columns() {
-  const lines = one("columns").value.split("\n").filter((line) => line.trim());
+const columns = () => pairs("columns", "a column, an equals sign and a property", true);
+const types = () => (options.create_properties ? pairs("types", "a property, an equals sign and a type", false) : "");
+
+/** Give the lines of a field in one line. Throws Problem for one that is not `what`; some need no equals sign. */
+function pairs(id, what, short) {
+  const lines = one(id).value.split("\n").filter((line) => line.trim());
   return lines
     .map((line) => {
-      const [source, target, ...more] = line.split("=").map((part) => part.trim());
-      if (!source || target === "" || more.length || line.includes(",")) {
-        const message = `“${line.trim()}” is not a column, an equals sign and a property. A comma cannot be in it.`;
-        throw new Problem(422, { code: "columns", message });
+      const [name, word, ...more] = line.split("=").map((part) => part.trim());
+      if (!name || word === "" || (!short && word === undefined) || more.length || line.includes(",")) {
+        const message = `“${line.trim()}” is not ${what}. A comma cannot be in it.`;
+        throw new Problem(422, { code: id, message });
       }
-      return target === undefined ? source : `${source}=${target}`;
+      return word === undefined ? name : `${name}=${word}`;
     })
     .join(",");
 }
@@ -185,7 +190,7 @@ function showProblem(problem) {
   const box = one("refused");
   const where = problem.column === null ? "" : `Column “${problem.column}”: `;
   const kept = problem.passes ? " You can try again: nothing is imported twice." : "";
-  box.replaceChildren(make("p", {}, where, problem.message, kept));
+  box.replaceChildren(make("p", {}, where, inWords(problem.message), kept));
   if (problem.code) box.append(make("p", { class: "hint" }, "Code: ", make("code", {}, problem.code)));
   box.hidden = false;
   const id = NAMED.exec(problem.message)?.[1] ?? FIELDS[problem.code.split(".")[0]];

@@ -2,7 +2,7 @@
 
 import { clipped, make } from "./dom.js";
 import { rejectedTable } from "./rejected_table.js";
-import { codeOf, figure, rowsOf } from "./words.js";
+import { codeOf, figure, inWords, rowsOf } from "./words.js";
 
 const MOST = 50; // names or findings that are listed
 
@@ -53,7 +53,7 @@ function findings(found) {
   const shown = found.slice(0, MOST).map(({ column, message, count, first_row: first }) => {
     const where = column === null ? "" : `Column “${clipped(column)}”: `;
     const rows = first === null ? "" : ` (${rowsOf(count)}, the first is row ${figure(first)})`;
-    return make("li", { class: "foreign" }, where, clipped(message), rows);
+    return make("li", { class: "foreign" }, where, clipped(inWords(message)), rows);
   });
   return [make("h4", {}, "What may surprise you"), make("ul", {}, ...shown)];
 }

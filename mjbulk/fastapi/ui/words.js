@@ -24,6 +24,31 @@ export const COUNTS = [
 ];
 const ALWAYS = 3; // of these counts, as many are shown when they are 0 too
 
+const LABELS = {
+  delimiter: "Separator in a CSV file",
+  encoding: "Encoding of a CSV file",
+  timezone: "Time zone",
+  date_format: "Form of dates",
+  nulls: "Empty cells",
+  types: "Types of new properties",
+  columns: "Columns to take",
+};
+const SEPARATORS = { ",": "a comma", ";": "a semicolon", "\\t": "a tab", "|": "a bar" };
+const MORE = ", under “More”";
+const label = (name) => `“${LABELS[name]}”`;
+
+/** Say what the server says of a parameter as what it is in the form. */
+export function inWords(message) {
+  return message
+    .replace("leave delimiter= out, or ", "")
+    .replace(/say delimiter=(\\t|.)/, (_, mark) => `choose ${SEPARATORS[mark] ?? mark} as ${label("delimiter")}${MORE}`)
+    .replace(/say encoding=([\w-]*)/, (_, name) => `name ${name || "it"} as ${label("encoding")}${MORE}`)
+    .replace(/columns=(\S.*) takes that/, (_, pairs) => `${pairs.replaceAll(",", ", ")} in ${label("columns")}${MORE}, takes that`)
+    .replace(/\b(timezone|date_format|nulls|types|columns)=([^\s;,)]*)/g, (_, name, value) => {
+      return value ? `${value} in ${label(name)}` : label(name);
+    });
+}
+
 const number = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
@@ -61,7 +86,7 @@ export function stateOf(run) {
 
 /** Say why the run has stopped, or what it waits for. */
 export function noteOf(run) {
-  if (run.cause) return `Cause: ${run.cause}`;
+  if (run.cause) return `Cause: ${inWords(run.cause)}`;
   const why = goesOn(run) && run.waiting_for ? run.waiting_for : "";
   return why.charAt(0).toUpperCase() + why.slice(1);
 }
