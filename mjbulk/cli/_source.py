@@ -121,6 +121,8 @@ class Form:
             return sources.csv_source(rows, **self._of_csv())
         if kind == "jsonl":
             return sources.jsonl_source(rows)
+        if kind == "json":
+            return sources.rejections_source(file)
         if kind == "excel":
             return sources.excel_source(rows, sheet=_sheet(self.sheet or "0"))
         if file == "-" or Path(file).is_fifo():

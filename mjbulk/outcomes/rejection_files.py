@@ -15,8 +15,7 @@ import orjson
 
 from mjbulk.errors import UsageError
 from mjbulk.models import Rejection, Rejections
-
-REJECTION_COLUMNS = ("row", "email", "field", "message", "match", "origin", "code")
+from mjbulk.rows.rejects import REJECTION_COLUMNS, guarded
 
 
 @contextmanager
@@ -126,13 +125,8 @@ class _Lines:
         return len(text)
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # full-width forms work as well
-
-
 def _defanged(value: Any) -> str:
     """Give the text of a cell, so that a spreadsheet does not take it for a formula."""
     if value is None:
         return ""
-    text = _text(value)
-    harmless = isinstance(value, int | float)
-    return f"'{text}" if not harmless and text.lstrip(" \"'").startswith(_FORMULA) else text
+    return _text(value) if isinstance(value, int | float) else guarded(_text(value))

@@ -6,7 +6,8 @@ from typing import Any
 
 from mjbulk.errors import UsageError
 from mjbulk.models import Rejection, Rejections
-from mjbulk.outcomes.rejection_files import REJECTION_COLUMNS, as_json
+from mjbulk.outcomes.rejection_files import as_json
+from mjbulk.rows.rejects import REJECTION_COLUMNS
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types

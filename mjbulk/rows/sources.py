@@ -19,6 +19,7 @@ from mjbulk.public import public
 from mjbulk.rows import spreadsheets, tables
 from mjbulk.rows.amount import Amount
 from mjbulk.rows.csv_form import CsvForm
+from mjbulk.rows.csv_text import MAX_RECORD
 from mjbulk.rows.files import File, Path_, path_of, pieces_of, raw_pieces_of
 from mjbulk.rows.findings import Findings
 from mjbulk.rows.foreign import is_query, is_table, refuse_foreign
@@ -34,6 +35,7 @@ from mjbulk.rows.iterables import (
     thread_batches,
 )
 from mjbulk.rows.packed import SourceUnreadable
+from mjbulk.rows.rejects import begins_json, lines_of_json, own_batches
 from mjbulk.rows.text_files import csv_batches, jsonl_batches
 
 
@@ -172,7 +174,7 @@ def csv_source(
         name: value for name, value in said.items() if value != _UNSAID[name]
     }
     found = Findings()
-    read = lambda: csv_batches(pieces(), name, form, found)  # noqa: E731  # in a line of its own
+    read = lambda: own_batches(csv_batches(pieces(), name, form, found))  # noqa: E731  # in a line of its own
     return _file_source("csv", file, how, read, text=True, findings=found, amount=amount)
 
 
@@ -188,7 +190,14 @@ def jsonl_source(file: File) -> Source:
     """
     amount = Amount()
     pieces = pieces_of(file, amount)
-    return _file_source("jsonl", file, {}, lambda: jsonl_batches(pieces()), amount=amount)
+    return _file_source("jsonl", file, {}, lambda: own_batches(jsonl_batches(pieces()), objects=True), amount=amount)
+
+
+def rejections_source(path: Path_) -> Source:
+    """Read the rows in a JSON file of rejected rows."""
+    pieces = pieces_of(path_of(path), Amount())
+    read = lambda: own_batches(jsonl_batches(lines_of_json(pieces())), objects=True)  # noqa: E731  # in a line of its own
+    return _file_source("json", path, {}, read)
 
 
 @public
@@ -207,7 +216,7 @@ def excel_source(file: File, *, sheet: str | int = 0) -> Source:
     path = path_of(file) if isinstance(file, str | os.PathLike) else None
     pieces = raw_pieces_of(file) if path is None else None
     amount = Amount()
-    read = lambda: spreadsheets.sheet_batches(path, pieces, sheet, amount)  # noqa: E731  # in a line of its own
+    read = lambda: own_batches(spreadsheets.sheet_batches(path, pieces, sheet, amount))  # noqa: E731  # in a line of its own
     return _file_source("excel", file, {"sheet": sheet}, read, amount=amount)
 
 
@@ -270,6 +279,7 @@ _KINDS: Mapping[str, Callable[..., Source]] = {
     "jsonl": jsonl_source,
     "parquet": parquet_source,
     "excel": excel_source,
+    "json": rejections_source,
 }
 _ENDINGS = {
     ".csv": "csv",
@@ -293,12 +303,20 @@ def reopen(location: Mapping[str, Any]) -> Source:
 
 
 def kind_of(path: Path) -> str | None:
-    """Say what a file is, by its name: ``csv`` or ``jsonl``, both also as ``*.gz``, ``parquet`` or ``excel``; None for
-    others.
+    """Say what a file is, by its name: ``csv`` or ``jsonl``, both also as ``*.gz``, ``parquet`` or ``excel``; ``json``
+    for one of rejected rows; None for others.
     """
     name = path.name.casefold()
+    if name.endswith(".json"):
+        return "json" if begins_json(_first_line(path)) else None
     kind = _ENDINGS.get(Path(name.removesuffix(".gz")).suffix)
     return None if kind not in ("csv", "jsonl") and name.endswith(".gz") else kind
+
+
+def _first_line(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        return file.readline(MAX_RECORD)
+    return b""
 
 
 def source_of(rows: Any) -> Source:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from samples import ODD, A, rejection, report
 
-from mjbulk.outcomes.rejection_files import REJECTION_COLUMNS, whole_or_not_at_all
+from mjbulk.outcomes.rejection_files import whole_or_not_at_all
+from mjbulk.rows.rejects import REJECTION_COLUMNS
 
 
 def test_raw_rejections(tmp_path: Path) -> None:
