@@ -88,7 +88,7 @@ class CsvRecords:
         return records
 
     def _numbers(self, raws: Sequence[str], lines: int) -> Sequence[int]:
-        """Give the line in which each text begins; all together have so many."""
+        """Give the line in which each text begins; all together have this many ``lines``."""
         if len(raws) == lines:
             return range(self._line, self._line + lines)
         return [*accumulate((raw.count("\n") for raw in raws[:-1]), initial=self._line)]
