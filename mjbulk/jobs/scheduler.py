@@ -23,7 +23,8 @@ from attrs import define, field, frozen
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, Scope, scope_within
-from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
+from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, next_look, wait_after_failures
+from mjbulk.jobs.learning import learn, learn_running
 from mjbulk.jobs.track import Track, finished
 from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
 from mjbulk.mailjet.replies import JobReply, decode_job
@@ -79,8 +80,8 @@ class WatchedJob:
     """One for each caller that waits for news. It gets None, or what has ended the polling."""
     final: JobReply | None = None
     """The reply that showed its end, while its error file is awaited."""
-    late: bool = False
-    """It has run for longer than is usual."""
+    look: NextLook | None = None
+    """What was last decided about it."""
     file_misses: int = 0
     """Looks that did not find its error file."""
     reopened: bool = False
@@ -205,16 +206,18 @@ class Scheduler:
     def _decide(self, job: WatchedJob) -> NextLook:
         """Decide when to look at a job next, and note what is expected of it."""
         now = asyncio.get_running_loop().time()
-        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=self._late[job.ref.kind] - job.late)
+        late = self._late[job.ref.kind] - (job.look is not None and job.look.late)
+        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=late)
         look = next_look(job.track, self._statistics(job), now, self._bounds, others)
         job.ends = now + look.left
-        self._count_late(job, late=look.late)
+        self._note(job, look)
         return look
 
-    def _count_late(self, job: WatchedJob, *, late: bool) -> None:
-        """Keep count of the late jobs of each kind."""
-        self._late[job.ref.kind] += late - job.late
-        job.late = late
+    def _note(self, job: WatchedJob, look: NextLook | None) -> None:
+        """Note what was decided about a job, and keep count of the late jobs of each kind."""
+        was = job.look is not None and job.look.late
+        self._late[job.ref.kind] += (look is not None and look.late) - was
+        job.look = look
 
     def _statistics(self, job: WatchedJob) -> JobStatistics:
         return self.statistics.get(job.ref.kind, _NOTHING)
@@ -333,10 +336,12 @@ class Scheduler:
         if finished(reply.status, self._assumptions.terminal_statuses):
             job.final = reply
             if not job.reopened:
-                self.statistics[job.ref.kind] = learn(self._statistics(job), job.track, reply, loop.time(), sent)
+                learned = learn(self._statistics(job), job.track, reply, loop.time(), sent=sent, look=job.look)
+                self.statistics[job.ref.kind] = learned
             job.track = job.track.after_end()
         else:
-            job.track = job.track.after(reply, loop.time())
+            before, job.track = job.track, job.track.after(reply, loop.time())
+            self.statistics[job.ref.kind] = learn_running(self._statistics(job), before, job.track, job.look)
             if job.track.stalled and not stalled:
                 self._tell("job.stalled", job)
         return changed or job.track.stalled != stalled
@@ -378,7 +383,7 @@ class Scheduler:
         if job in self._polled:
             self._polled.discard(job)
             self._tell("job.ended", job, cause=why)
-        self._count_late(job, late=False)
+        self._note(job, None)
 
     def _tell(self, name: Literal["job", "job.stalled", "job.ended"], job: WatchedJob, **known: Any) -> None:
         reply, seconds = job.reply, asyncio.get_running_loop().time() - job.track.posted
