@@ -18,16 +18,16 @@ from itertools import count
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from attrs import define, field, frozen
-
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
-from mjbulk.events import Emit, Scope, scope_within
-from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
+from mjbulk.events import Emit, scope_within
+from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, next_look, wait_after_failures
+from mjbulk.jobs.learning import learn, learn_running
 from mjbulk.jobs.track import Track, finished
+from mjbulk.jobs.watched_job import EndedJob, WatchedJob
 from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
 from mjbulk.mailjet.replies import JobReply, decode_job
-from mjbulk.mailjet.request_count import RequestCount, current_count
+from mjbulk.mailjet.request_count import current_count
 from mjbulk.mailjet.requests import error_file_request, job_request
 from mjbulk.mailjet.transport import MAX_ERROR_FILE, Doubt, Transport
 from mjbulk.models import JobKind, JobRef
@@ -47,53 +47,6 @@ _FIRST_LOOKS = 20.0
 _NOTHING = JobStatistics()
 _CLOSED = "the client was closed; the job goes on at Mailjet"
 _CANCELLED = "its polling was cancelled; the job goes on at Mailjet, and can be awaited again"
-
-
-@frozen(kw_only=True)
-class EndedJob:
-    """A job that has ended."""
-
-    reply: JobReply
-    """The reply that showed its end."""
-    file: ErrorFile | None
-    """Its error file; None if none was expected."""
-
-
-@define(eq=False)
-class WatchedJob:
-    """A job that is watched. The scheduler alone changes it."""
-
-    ref: JobRef
-    track: Track
-    ends: float
-    """When it is expected to end (the median), by the loop's clock."""
-    count: RequestCount | None = None
-    """Counts the looks at it."""
-    scope: Scope = field(factory=Scope)
-    """That of its events and looks."""
-    due: float = 0.0
-    """When the next look at it is, by the same clock."""
-    reply: JobReply | None = None
-    """Its last reply."""
-    waiters: list[asyncio.Future[Exception | None]] = field(factory=list)
-    """One for each caller that waits for news. It gets None, or what has ended the polling."""
-    final: JobReply | None = None
-    """The reply that showed its end, while its error file is awaited."""
-    late: bool = False
-    """It has run for longer than is usual."""
-    file_misses: int = 0
-    """Looks that did not find its error file."""
-    reopened: bool = False
-    """It seemed to have ended before, and is watched once more."""
-    ended: EndedJob | None = None
-    """What its end was."""
-
-    def notify(self, failure: Exception | None = None) -> None:
-        """Wake all callers that wait for news. With ``failure`` they raise it."""
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(failure)
 
 
 class Scheduler:
@@ -205,16 +158,18 @@ class Scheduler:
     def _decide(self, job: WatchedJob) -> NextLook:
         """Decide when to look at a job next, and note what is expected of it."""
         now = asyncio.get_running_loop().time()
-        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=self._late[job.ref.kind] - job.late)
+        late = self._late[job.ref.kind] - (job.look is not None and job.look.late)
+        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=late)
         look = next_look(job.track, self._statistics(job), now, self._bounds, others)
         job.ends = now + look.left
-        self._count_late(job, late=look.late)
+        self._note(job, look)
         return look
 
-    def _count_late(self, job: WatchedJob, *, late: bool) -> None:
-        """Keep count of the late jobs of each kind."""
-        self._late[job.ref.kind] += late - job.late
-        job.late = late
+    def _note(self, job: WatchedJob, look: NextLook | None) -> None:
+        """Note what was decided about a job, and keep count of the late jobs of each kind."""
+        was = job.look is not None and job.look.late
+        self._late[job.ref.kind] += (look is not None and look.late) - was
+        job.look = look
 
     def _statistics(self, job: WatchedJob) -> JobStatistics:
         return self.statistics.get(job.ref.kind, _NOTHING)
@@ -270,9 +225,9 @@ class Scheduler:
     def _learn(self, job: WatchedJob, last: JobReply, sent: float) -> None:
         """Learn from a job that has ended."""
         known = self._statistics(job)
-        learned = learn(known, job.track, last, asyncio.get_running_loop().time(), sent)
+        learned = learn(known, job.track, last, asyncio.get_running_loop().time(), sent=sent, look=job.look)
         self.statistics[job.ref.kind] = learned
-        if len(learned.short.beliefs) > len(known.short.beliefs):
+        if len(learned.short.jobs) > len(known.short.jobs):
             self._reconsider(job.ref.kind)
 
     def _reconsider(self, kind: JobKind) -> None:
@@ -356,7 +311,8 @@ class Scheduler:
                 self._learn(job, reply, sent)
             job.track = job.track.after_end()
         else:
-            job.track = job.track.after(reply, loop.time())
+            before, job.track = job.track, job.track.after(reply, loop.time())
+            self.statistics[job.ref.kind] = learn_running(self._statistics(job), before, job.track, job.look)
             if job.track.stalled and not stalled:
                 self._tell("job.stalled", job)
         return changed or job.track.stalled != stalled
@@ -398,7 +354,7 @@ class Scheduler:
         if job in self._polled:
             self._polled.discard(job)
             self._tell("job.ended", job, cause=why)
-        self._count_late(job, late=False)
+        self._note(job, None)
 
     def _tell(self, name: Literal["job", "job.stalled", "job.ended"], job: WatchedJob, **known: Any) -> None:
         reply, seconds = job.reply, asyncio.get_running_loop().time() - job.track.posted

@@ -11,7 +11,7 @@ from typing import Any
 
 from mjbulk.chunks.chunk import Chunk
 from mjbulk.errors import ApiError
-from mjbulk.jobs.scheduler import WatchedJob
+from mjbulk.jobs.watched_job import WatchedJob
 from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.models import COUNT_NAMES, Counts
 from mjbulk.run.chunk_rows import StoredRows, rows_of_parts

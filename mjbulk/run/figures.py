@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from mjbulk.jobs.forecast import JobStatistics, foretold, time_left, usual_times
-from mjbulk.jobs.scheduler import WatchedJob
+from mjbulk.jobs.watched_job import WatchedJob
 from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.models import Progress
 from mjbulk.outcomes.ledger import Ledger

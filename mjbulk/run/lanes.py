@@ -10,7 +10,7 @@ from itertools import chain
 
 from attrs import define, evolve, field
 
-from mjbulk.jobs.scheduler import WatchedJob
+from mjbulk.jobs.watched_job import WatchedJob
 from mjbulk.run.context import RunContext
 from mjbulk.run.gathered import Gathered
 from mjbulk.run.pipeline import Pipeline

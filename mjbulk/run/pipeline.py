@@ -13,7 +13,7 @@ from mjbulk.chunks.chunk import Chunk
 from mjbulk.chunks.chunker import REPLAY, Chunker
 from mjbulk.chunks.replay import SourceChanged
 from mjbulk.errors import Error
-from mjbulk.jobs.scheduler import WatchedJob
+from mjbulk.jobs.watched_job import WatchedJob
 from mjbulk.journal.records import ChunkRecord, PartRecord
 from mjbulk.run.chunk import ChunkInFlight
 from mjbulk.run.chunk_queue import ChunkQueue, WaitingChunk

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve
 
-from mjbulk.jobs.scheduler import EndedJob
+from mjbulk.jobs.watched_job import EndedJob
 from mjbulk.journal.records import PartRecord, RejectionRecord, mask, rejection_of
 from mjbulk.journal.row_sets import without
 from mjbulk.models import COUNT_NAMES, Rejection, Unsettled

@@ -12,7 +12,8 @@ from benchmarks.jobs import mix
 from mjbulk.errors import ApiError, Error
 from mjbulk.jobs.durations import Regression
 from mjbulk.jobs.forecast import JobStatistics
-from mjbulk.jobs.scheduler import EndedJob, Scheduler, WatchedJob
+from mjbulk.jobs.scheduler import Scheduler
+from mjbulk.jobs.watched_job import EndedJob, WatchedJob
 from mjbulk.mailjet.attempts import GaveUp, Untrusted
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.testing import VirtualClockLoop

@@ -9,7 +9,7 @@ import pytest
 from fake_mailjet import DONE, FakeMailjet, ref, until
 
 from mjbulk.errors import ApiError, JobFailed
-from mjbulk.jobs.scheduler import EndedJob
+from mjbulk.jobs.watched_job import EndedJob
 from mjbulk.jobs.watcher import JobWatcher, job_of
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef

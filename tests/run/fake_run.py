@@ -14,8 +14,8 @@ from mjbulk.chunks.frame import Frame
 from mjbulk.config import Assumptions, Settings
 from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Event
-from mjbulk.jobs.scheduler import EndedJob, WatchedJob
 from mjbulk.jobs.track import Track
+from mjbulk.jobs.watched_job import EndedJob, WatchedJob
 from mjbulk.journal.history import History
 from mjbulk.journal.records import PartRecord, Record, RejectionRecord, RunRecord, encode_spec
 from mjbulk.mailjet.attempts import GaveUp

@@ -12,7 +12,8 @@ from fake_run import context, transport_of
 
 from benchmarks.jobs import ModelJob, mix
 from mjbulk.jobs.forecast import Bounds
-from mjbulk.jobs.scheduler import Scheduler, WatchedJob
+from mjbulk.jobs.scheduler import Scheduler
+from mjbulk.jobs.watched_job import WatchedJob
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.requests import Request
 from mjbulk.models import JobRef, Progress, Rejection

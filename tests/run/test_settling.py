@@ -11,7 +11,7 @@ from support import settled
 
 from mjbulk.chunks.chunk import Chunk
 from mjbulk.errors import JournalRefused
-from mjbulk.jobs.scheduler import EndedJob
+from mjbulk.jobs.watched_job import EndedJob
 from mjbulk.journal.records import PartRecord, RejectionRecord, rejection_of
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.models import JobRef, Unsettled
