@@ -111,7 +111,7 @@ def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:
     for (cause, jobless), some in list(by_cause.items())[:_SHOWN]:
         said = "for that reason" if report.halted is not None and cause == str(report.halted) else cause
         if jobless:
-            tell(_about([rows for why in some for rows in why.rows], said))
+            tell(_about(sorted((rows for why in some for rows in why.rows), key=lambda rows: rows.start), said))
         elif len(some) <= _FEW:
             for why in some:
                 tell(f"{_about(why.rows, said)} (mjbulk watch {why.job})")
