@@ -1,4 +1,4 @@
-"""What the query of a request asks for, and that it asks for nothing else."""
+"""What the query of a request asks for, and whether a parameter is misspelled."""
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -14,18 +14,16 @@ from mjbulk.fastapi.problems import Problem
 
 
 def check_names(request: Request) -> None:
-    """Raise Problem for a parameter that neither the route nor a dependency of the application has: it may be a
-    misspelled one, and an import without it another one than was meant.
+    """Raise Problem for a misspelled parameter: an import without it could be another one than was meant. What is not
+    like one of the route, or of a dependency of the application, is the application's.
     """
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or not request.query_params:
         return
     known = list(dict.fromkeys(_parameters(route.dependant)))
-    for name in request.query_params:
-        if name not in known:
-            meant = get_close_matches(name.casefold(), known, 1, 0.75) or known
-            there = f"{meant[0]} is one" if len(meant) == 1 else f"there are {', '.join(meant)}" if meant else "none is"
-            raise Problem(422, "request", f"there is no parameter {name[:40]!r}: {there}")
+    for name in request.query_params.keys() - known:
+        if meant := get_close_matches(name.casefold(), known, 1, 0.75):
+            raise Problem(422, "request", f"there is no parameter {name[:40]!r}: {meant[0]} is one")
 
 
 def _parameters(dependant: Any) -> Iterator[str]:
