@@ -104,7 +104,7 @@ def _shares(seconds: float) -> list[float]:
 
 @lru_cache(maxsize=16)
 def _expected(beliefs: Beliefs, earliest: float, gap: float) -> Sequence[tuple[float, float, float]]:
-    """Give each possible wait, by how much its look is expected to be late, and how much it is expected to be in vain:
+    """Give each possible wait, by how much its look is expected to be late, and how much it is expected to be for nothing:
     what a price multiplies. Jobs that are posted together share this (2 % of a small import).
     """
     weights = list(map(math.exp, beliefs))
@@ -117,7 +117,7 @@ def _expected(beliefs: Beliefs, earliest: float, gap: float) -> Sequence[tuple[f
 @lru_cache(maxsize=16)
 def _outcomes(earliest: float, gap: float) -> Sequence[tuple[float, list[float], list[float]]]:
     """Give each possible wait, by how much its look is late if one or another hypothesis is true, and the share of
-    looks in vain. With a median above the gap no look before the gap helps.
+    looks for nothing. With a median above the gap no look before the gap helps.
     """
     some = [gap, *(wait for median in _MEDIANS if earliest <= (wait := median * math.sqrt(_STEP)) < gap)]
     return [(wait, *_outcome(wait, gap)) for wait in some]
