@@ -104,8 +104,8 @@ def _shares(seconds: float) -> list[float]:
 
 @lru_cache(maxsize=16)
 def _expected(beliefs: Beliefs, earliest: float, gap: float) -> Sequence[tuple[float, float, float]]:
-    """Give each possible wait, by how much its look is expected to be late, and how much it is expected to be for nothing:
-    what a price multiplies. Jobs that are posted together share this (2 % of a small import).
+    """Give each possible wait, by how much its look is expected to be late, and how likely it is for nothing, which a
+    price multiplies. Jobs that are posted together share this (2 % of a small import).
     """
     weights = list(map(math.exp, beliefs))
     return [
