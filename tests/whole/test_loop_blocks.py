@@ -43,7 +43,7 @@ print(*max(longest))
 """
 
 
-@pytest.mark.parametrize("what", ["small", "json"])
+@pytest.mark.parametrize("what", ["small", "json", "csv"])
 def test_the_loop_is_never_held_for_long(tmp_path: Path, what: str) -> None:
     """From the moment when the client is entered, whatever is loaded then: 100 small imports, and 100,000 rows."""
     file = tmp_path / "people.csv"
