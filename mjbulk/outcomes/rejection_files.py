@@ -23,7 +23,7 @@ def whole_or_not_at_all(target: Path) -> Iterator[IO[bytes]]:
     """Write a file that appears under its name when it is whole, or not at all. Only its owner can read it.
 
     It is written beside its place, under a name that no other file has: two writers of one file do not meet. A pipe or
-    a device gets what is written as it comes.
+    a device gets it at once.
     """
     if target.exists() and not (target.is_file() or target.is_dir()):
         with target.open("wb") as pipe:
