@@ -82,8 +82,8 @@ def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None
         tell(f"stopped before its end: {as_options(str(report.halted))}")
     _tell_unsettled(report, go_on)
     if report.rejected:
-        note(f"rejected rows: {report.rejected}; {_reasons(report, rejects, go_on)}")
         _tell_main_cause(report)
+        note(f"rejected rows: {report.rejected}; {_reasons(report, rejects, go_on)}")
     if not report.complete:
         tell(f"next: {_advice(report) if go_on is None else _how_to_go_on(report, go_on)}")
 
