@@ -36,7 +36,7 @@ from mjbulk.run.run import ImportRun
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.run_task import Beginning
 from mjbulk.run_calls import RunCalls
-from mjbulk.tasks import Deadline, Home, Running, ended, finish, keep
+from mjbulk.tasks import Deadline, Home, Running, ended, keep
 from mjbulk.terms import ListActions, RunKeywords, RunSpec, RunTerms, repair_spec
 
 
@@ -229,14 +229,6 @@ class Client(RunCalls):
             return Beginning(rows, spec, RunLog(self._journal, await self._journal.open_run(asked)))
 
         return self._watch_run(ImportRun(run_id, begin, engine, spec.timeout))
-
-    async def _whole(self, run: ImportRun) -> Report:
-        """Wait for a run that only this call knows, so that cancelling the wait stops the run."""
-        try:
-            return await run
-        except asyncio.CancelledError:
-            await finish(run.stop())
-            raise
 
     @discreet
     def ingest(

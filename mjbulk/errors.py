@@ -67,14 +67,18 @@ class UsageError(Error):
     ``kind`` is a word that stays. For a fault of a column it is a code of rejections (``address.missing``,
     ``column.unknown``), or ``column.missing`` if one was picked that is not there; ``list`` for a list that does not
     exist; ``run.under_way`` for a run that somebody has open, ``run.unknown`` for one that is not in the journal;
-    ``usage`` for all others. ``column`` names the column that is at fault, if there is one.
+    ``usage`` for all others. ``column`` names the column that is at fault, if there is one, and ``row`` is the number
+    of the first row that shows it, if a value does.
     """
 
-    def __init__(self, sentence: str = "", *, kind: str = "usage", column: str | None = None) -> None:
+    def __init__(
+        self, sentence: str = "", *, kind: str = "usage", column: str | None = None, row: int | None = None
+    ) -> None:
         """Keep what was refused."""
         super().__init__(sentence)
         self.kind = kind
         self.column = column
+        self.row = row
 
     def __str__(self) -> str:
         return f"{self.sentence}; nothing was sent"

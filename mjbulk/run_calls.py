@@ -1,5 +1,6 @@
 """The calls about runs: those under way, and those that a journal knows. `mjbulk.Client` inherits them all."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from mjbulk.outcomes.report import Report
 from mjbulk.rows.sources import Addresses, Source, reopen, source_of
 from mjbulk.run.books import stored_report
 from mjbulk.run.run import ImportRun
-from mjbulk.run.run_log import RunLog
+from mjbulk.run.run_log import ReadLog, RunLog
 from mjbulk.run.run_task import Beginning
+from mjbulk.tasks import finish
 from mjbulk.terms import Resend, RunSpec
 
 
@@ -36,6 +38,14 @@ class RunCalls(Calls):
         self._runs[run] = None
         run.when_ended(self._runs.pop)
         return run
+
+    async def _whole(self, run: ImportRun) -> Report:
+        """Wait for a run that only this call knows, so that cancelling the wait stops the run."""
+        try:
+            return await run
+        except asyncio.CancelledError:
+            await finish(run.stop())
+            raise
 
     def _account(self) -> str:
         return self._ready().owner
@@ -71,11 +81,21 @@ class RunCalls(Calls):
         return parts[0] if len(parts) == 1 else together(parts)
 
     @discreet
-    async def get_report(self, run_id: str, *, partition: str | None = None) -> Report:
+    async def get_report(
+        self,
+        run_id: str,
+        *,
+        partition: str | None = None,
+        source: Addresses | None = None,
+        rows: bool = False,
+    ) -> Report:
         """Give the report of a run that has ended, from the journal; one that stopped early says so in ``halted``.
 
-        Its rejections have no address and no data, because a journal keeps neither. ``partition`` names a part of the
-        run. Raises UsageError if the journal has no such run of this account, and for a run that has not ended.
+        Its rejections have no address and no data, because a journal keeps neither. With ``rows`` the source is read
+        once more for them, without sending anything: ``source`` if it is given, otherwise the file that the run was
+        started with. Every row of such a run has to have its outcome. ``partition`` names a part of the run. Raises
+        UsageError if the journal has no such run of this account, and for a run that has not ended; with ``rows`` also
+        if there is no source, and JournalRefused if it has changed.
         """
         engine = self._ready()
         known = await self._known(run_id, partition)
@@ -88,8 +108,23 @@ class RunCalls(Calls):
             raise UsageError(f"run {run_id!r} is under way, and has no report yet")
         if not known.run.closed:
             raise UsageError(f"the process of run {run_id!r} has ended before the run did: resume it")
+        spec = _carefully(decode_spec(known.run.spec))
+        if rows or source is not None:
+            given = _found(known.run.source) if source is None else source_of(source)
+            return await self._whole(self._read_again(known, spec, given))
         log = RunLog(self._journal, known)
         return await stored_report(log, decode_spec(known.run.spec), engine.settings.spool_dir)
+
+    def _read_again(self, known: History, spec: RunSpec, source: Source | None) -> ImportRun:
+        """Read the source of a run that has ended, for what the journal does not keep."""
+        run_id = known.run.run_id
+        if source is None:
+            raise UsageError(f"the source of run {run_id!r} is not at hand: give it")
+
+        async def begin() -> Beginning:
+            return Beginning(source, spec, ReadLog(self._journal, await self._journal.open_run(known.run)))
+
+        return self._watch_run(ImportRun(run_id, begin, self._ready()))
 
     async def _known(self, run_id: str, partition: str | None) -> History:
         """Give what the journal knows of a run. Raises UsageError if it has no such run of this account."""

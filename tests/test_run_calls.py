@@ -1,6 +1,7 @@
 """The calls about runs: those under way, and those that a journal knows. Runs that go on are in ``tests/whole``."""
 
 import asyncio
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,67 @@ async def test_the_report_of_a_run_is_in_its_journal(world: World, begin: Begin)
     assert books(stored) == books(report)
     assert stored.spec == report.spec
     assert not world.requests()
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_the_rejected_rows_of_a_run_that_has_ended_are_read_again(
+    world: World, begin: Begin, tmp_path: Path, via: Any
+) -> None:
+    """Nothing is sent or written, and the books are those of the run, also with rows in doubt."""
+    world.emulator.reject("p7@example.org", "Invalid email")
+    world.emulator.fault("POST contact/managemanycontacts", Fault.drop_after(), after=2)
+    path = tmp_path / "a.csv"
+    addresses = [row["email"] for row in (*ROWS[:30], {"email": "nobody"}, *ROWS[30:], {"email": "nowhere"})]
+    path.write_text("".join(f"{address}\n" for address in ("email", *addresses)))
+    async with begin(concurrency=1) as client:
+        report = await client.import_contacts(path, lists={1: "addforce"}, run_id="r", via=via)
+    assert (report.rejected, report.unknown) == (3, 10 if via == "json" else 0)
+    async with begin() as client:
+        before = await client.get_run("r")
+        sent = [call for call in world.emulator.calls if call.method != "GET"]
+        given = mjbulk.csv_source(io.BytesIO(path.read_bytes()))
+        again = [await client.get_report("r", rows=True), await client.get_report("r", source=given)]
+        assert await client.get_run("r") == before
+        assert [call for call in world.emulator.calls if call.method != "GET"] == sent
+    for found in again:
+        assert found.stored
+        assert books(found) == books(report)
+        assert sorted((one.row, one.email, one.data) for one in found.rejections) == [
+            (7, addresses[6], {"email": addresses[6]}),
+            (31, "nobody", {"email": "nobody"}),
+            (62, "nowhere", {"email": "nowhere"}),
+        ]
+
+
+async def test_the_rows_of_a_run_without_a_good_one_are_read_again(begin: Begin, tmp_path: Path) -> None:
+    """No chunk was cut."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"email": "nobody"}\n7\n')
+    async with begin() as client:
+        await client.import_contacts(path, lists=ADD, run_id="r")
+        found = await client.get_report("r", rows=True)
+        assert [(one.row, one.data) for one in balanced(found).rejections] == [(1, {"email": "nobody"}), (2, None)]
+        assert len((await client.get_report("r")).rejections) == 2
+
+
+async def test_rows_are_not_read_again_from_another_source(begin: Begin, tmp_path: Path) -> None:
+    """Nor from none, nor where rows are to be sent. The run stays what it was."""
+    path = tmp_path / "a.csv"
+    path.write_text("email\na@example.org\nnobody\nb@example.org\n")
+    async with begin() as client:
+        await client.import_contacts(path, lists=ADD, run_id="r")
+        before = await client.get_run("r")
+        for text in ("email\nb@example.org\nnobody\na@example.org\n", "email\na@example.org\nnobody\n"):
+            path.write_text(text)
+            with pytest.raises(mjbulk.JournalRefused, match="has changed"):
+                await client.get_report("r", rows=True)
+        path.unlink()
+        with pytest.raises(mjbulk.UsageError, match="source of run 'r' is not at hand"):
+            await client.get_report("r", rows=True)
+        assert await client.get_run("r") == before
+        await stopped(client, "s")
+        with pytest.raises(mjbulk.UsageError, match="run 's' is not complete: resume it"):
+            await client.get_report("s", source=ROWS)
 
 
 async def test_the_report_of_a_run_that_stopped_early_says_so(world: World, begin: Begin) -> None:

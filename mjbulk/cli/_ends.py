@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from mjbulk.cli._output import counted, note, say, tell
+from mjbulk.cli._output import counted, note, printable, say, tell
 from mjbulk.cli._words import as_options
 from mjbulk.errors import ApiError, Error, JournalError, SourceError, UsageError
 
@@ -87,20 +88,33 @@ def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None
         tell(f"stopped before its end: {as_options(str(report.halted))}")
     _tell_unsettled(report, go_on)
     if report.rejected:
+        _tell_main_cause(report)
         note(f"rejected rows: {report.rejected}; {_reasons(report, rejects, go_on)}")
     if not report.complete:
         tell(f"next: {_advice(report) if go_on is None else _how_to_go_on(report, go_on)}")
 
 
+def _tell_main_cause(report: "Report") -> None:
+    """Print why most rows were rejected, if they were most of all rows: then the file, or how it is read, is wrong."""
+    if 2 * report.rejected <= report.rows:
+        return
+    causes = Counter((rejection.code, rejection.field) for rejection in report.rejections)
+    for (code, column), count in causes.most_common(1):
+        where = f" in {printable(repr(column))}" if column and "@" not in column else ""
+        note(f"most rejected rows: {printable(code)}{where}, {counted(count, 'row')}")
+
+
 def _reasons(report: "Report", rejects: str | None, go_on: GoOn | None) -> str:
     """Say where the reasons of rejections are, or how they are kept."""
     if rejects:
-        return f"their reasons are in {rejects}{f', {WITHOUT}' if report.stored else ''}"
+        if report.stored and not any(rejection.data for rejection in report.rejections.page()):
+            return f"their reasons are in {rejects}, {WITHOUT}"
+        where = "in the columns after 'code'" if rejects.casefold().endswith(".csv") else "in 'data'"
+        return f"their reasons are in {rejects}: correct the rows {where}, and import that file"
     if go_on is None:
         return "their reasons are not kept: --rejects FILE.csv keeps them"
-    both = "" if report.stored else "; --rejects FILE.csv with the import has both"
     before = "next: " if report.complete else ""
-    return f"{before}{go_on.show} --rejects FILE.csv has their reasons, without addresses{both}"
+    return f"{before}{go_on.resume} --rejects FILE.csv writes them with their reasons"
 
 
 def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:

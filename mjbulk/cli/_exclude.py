@@ -13,7 +13,7 @@ from mjbulk.cli._journal import DEFAULT_WRITABLE, WritableJournal
 from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, client_of
 from mjbulk.cli._output import say
 from mjbulk.cli._progress import ReportEvery, check_every
-from mjbulk.cli._rejects import Rejects, check_rejects
+from mjbulk.cli._rejects import Rejects, check_own, check_rejects, with_rows
 from mjbulk.cli._source import BY_ITS_NAME, Form
 from mjbulk.errors import UsageError
 
@@ -41,9 +41,12 @@ def _command(*, excluded: bool, about: str) -> Callable[..., Awaitable[int]]:
             return DONE
         source = form.source(file)
         terms, every = checked_terms(how), check_every(report_every)
-        check_rejects(rejects, file)
+        run_id, partition = terms.get("run_id"), terms.get("partition")
+        check_rejects(rejects, file, run_id)
         async with client_of(settings, journal.target()) as client:
+            await check_own(client, rejects, run_id)
             report = await run_to_its_end(client.start_exclusion(source, excluded=excluded, **terms), every)
+            report = await with_rows(client, report, rejects, partition, source)
         return finish(report, rejects, as_json=as_json, go_on=how_to_go_on(report, source, journal, how))
 
     command.__doc__ = f"{about}\n\nOf a file only the addresses are read.\n\n{_STATUS}"

@@ -13,7 +13,7 @@ from mjbulk.cli._options import AsJson, RunSaid, SettingsSaid, checked_terms, cl
 from mjbulk.cli._output import OUTPUT, printable, said_all, say, tell
 from mjbulk.cli._plan import make_plan
 from mjbulk.cli._progress import ReportEvery, check_every, shown
-from mjbulk.cli._rejects import Rejects, check_rejects, keep, write_rejects
+from mjbulk.cli._rejects import Rejects, check_own, check_rejects, keep, with_rows, write_rejects
 from mjbulk.cli._source import BY_ITS_NAME, FILE_HELP, NOWHERE, Form, Where
 from mjbulk.errors import Error, ImportHalted
 from mjbulk.terms import Action, list_actions
@@ -50,13 +50,16 @@ async def import_contacts(
     """
     lists, source = where.lists(), form.source(file)
     terms, every = checked_terms(how), check_every(report_every)
-    check_rejects(rejects, file)
+    run_id, partition = terms.get("run_id"), terms.get("partition")
+    check_rejects(rejects, file, None if dry_run else run_id)
     if dry_run:
         return await make_plan(source, lists, terms, rejects, as_json=as_json, settings=settings)
     async with client_of(settings, journal.target()) as client:
-        if "run_id" not in terms:
+        await check_own(client, rejects, run_id)
+        if run_id is None:
             await tell_unfinished(client, source, list_actions(lists), journal)
         report = await run_to_its_end(client.start_import(source, lists=lists, **terms), every)
+        report = await with_rows(client, report, rejects, partition, source)
     return finish(report, rejects, as_json=as_json, go_on=how_to_go_on(report, source, journal, how))
 
 
@@ -103,7 +106,7 @@ def finish(report: "Report", rejects: str | None, *, as_json: bool, go_on: GoOn 
     status = status_of_report(report)
     if rejects is not None and report.stored and keep(rejects):
         rejects = None
-    if rejects is not None and not write_rejects(report.rejections, rejects, report):
+    if rejects is not None and not write_rejects(report.rejections, rejects, report, text=report.spec.text):
         status, rejects = UNFINISHED, None
     figures = {name: value for name, value in report.as_dict().items() if name not in ("halted", "unsettled")}
     say(json.dumps(figures) if as_json else str(report))

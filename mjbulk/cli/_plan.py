@@ -59,7 +59,7 @@ async def make_plan(
     refused = [*made.unknown_properties, *(made.new_properties if not created else ())]
     for line in [_as_json(made)] if as_json else _lines(made, refused, rejects):
         say(line)
-    written = rejects is None or write_rejects(made.rejections, rejects)
+    written = rejects is None or write_rejects(made.rejections, rejects, text=source.text)
     if refused:
         tell("next: --create-properties creates what is missing, --columns picks the columns to take")
     if not written:

@@ -9,7 +9,7 @@ from mjbulk.cli._import import EVERY, finish, run_to_its_end
 from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
 from mjbulk.cli._options import AsJson, SettingsSaid
 from mjbulk.cli._progress import ReportEvery, check_every
-from mjbulk.cli._rejects import Rejects, check_rejects
+from mjbulk.cli._rejects import Rejects, check_own, check_rejects, with_rows
 from mjbulk.cli._source import BY_ITS_NAME, Form
 from mjbulk.errors import UsageError
 from mjbulk.terms import Resend
@@ -42,9 +42,10 @@ async def resume(
     if file is None and form != BY_ITS_NAME:
         raise UsageError("--format, --delimiter, --sheet and the like go with a file: a run knows those of its own")
     source, every = None if file is None else form.source(file), check_every(report_every)
-    check_rejects(rejects, file or "")
+    check_rejects(rejects, file or "", run_id)
     async with journal.client(settings) as client:
+        await check_own(client, rejects, run_id)
         run = client.resume_import(run_id, source, partition=partition, resend=resend)
-        report = await run_to_its_end(run, every)
+        report = await with_rows(client, await run_to_its_end(run, every), rejects, partition, source)
     given = shlex.quote(file) if file else "[FILE|-]"
     return finish(report, rejects, as_json=as_json, go_on=journal.go_on(run_id, partition, given, new=False))

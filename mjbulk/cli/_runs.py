@@ -15,7 +15,7 @@ from mjbulk.cli._ends import DONE, UNFINISHED, WITHOUT
 from mjbulk.cli._journal import DEFAULT_EXISTING, ExistingJournal
 from mjbulk.cli._options import AsJson, SettingsSaid
 from mjbulk.cli._output import counted, note, printable, say
-from mjbulk.cli._rejects import Rejects, by_code, check_rejects, in_words, keep, write_rejects
+from mjbulk.cli._rejects import Rejects, by_code, check_rejects, in_words, write_rejects
 from mjbulk.cli._table import Cells, cut, table, width
 from mjbulk.cli._words import as_options
 from mjbulk.errors import UsageError
@@ -155,7 +155,7 @@ async def _show_one(
         say(line)
     if rejects is None or report is None:
         return DONE
-    if keep(rejects) or not write_rejects(report.rejections, rejects):
+    if not write_rejects(report.rejections, rejects):
         return UNFINISHED
     note(f"{counted(len(report.rejections), 'rejected row')} in {rejects}, {WITHOUT}: a journal keeps none")
     return DONE

@@ -53,6 +53,10 @@ _IN_A_SHELL = (
     (r"lists= is empty: say None for no list", "say where the contacts go: --list, or --no-list"),
     (r"the names in lists=, columns= and types= are texts", "the names in --list, --columns and --types are texts"),
     (r"spool_dir of the settings", "--spool-dir"),
+    (
+        r"get_report\(rows=True\) reads them from the source again",
+        "mjbulk resume RUN_ID FILE --rejects OUT.csv reads them from the source again",
+    ),
     (r"\(ssl=\)", "(the library takes one)"),
     (
         r"give one with ssl=, an SSLContext after load_cert_chain\(\)",

@@ -70,7 +70,8 @@ def refusal(why: Error) -> Problem:
         message = as_query(f"{why}; nothing was sent")
         return Problem(422, "source.unreadable", message, column=why.column, row=why.row)
     if isinstance(why, UsageError):
-        return Problem(422, "source" if why.kind == "usage" else why.kind, as_query(str(why)), column=why.column)
+        code = "source" if why.kind == "usage" else why.kind
+        return Problem(422, code, as_query(str(why)), column=why.column, row=why.row)
     return Problem(422, "run.refused", f"{why}; nothing was sent")
 
 

@@ -22,8 +22,13 @@ from mjbulk.rows.rejects import REJECTION_COLUMNS, guarded
 def whole_or_not_at_all(target: Path) -> Iterator[IO[bytes]]:
     """Write a file that appears under its name when it is whole, or not at all. Only its owner can read it.
 
-    It is written beside its place, under a name that no other file has: two writers of one file do not meet.
+    It is written beside its place, under a name that no other file has: two writers of one file do not meet. A pipe or
+    a device gets it at once.
     """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        with target.open("wb") as pipe:
+            yield pipe
+        return
     with NamedTemporaryFile(dir=target.parent, prefix=".mjbulk-", suffix=".partial", delete=False) as file:
         try:
             yield file
@@ -36,16 +41,21 @@ def whole_or_not_at_all(target: Path) -> Iterator[IO[bytes]]:
 
 
 def write_rejections(
-    rejections: Rejections, path: str | os.PathLike[str], head: Mapping[str, Any] | None = None
+    rejections: Rejections,
+    path: str | os.PathLike[str],
+    head: Mapping[str, Any] | None = None,
+    *,
+    text: bool = False,
 ) -> int:
     """Write rejections to a file by the ending of its name, and give their number. ``head`` is what JSON has beside
-    them. Raises UsageError for another ending.
+    them. ``text`` says that they are rows of a text file, where an empty text is a null: so it is one in JSON. Raises
+    UsageError for another ending.
     """
     target = Path(path)
     writers: dict[str, Callable[[Rejections, IO[bytes]], None]] = {
         ".csv": write_csv,
-        ".jsonl": write_jsonl,
-        ".json": partial(write_json, head or {"rejected": len(rejections)}),
+        ".jsonl": partial(write_jsonl, text=text),
+        ".json": partial(write_json, head or {"rejected": len(rejections)}, text=text),
     }
     write = writers.get(target.suffix.casefold())
     if write is None:
@@ -55,21 +65,24 @@ def write_rejections(
     return len(rejections)
 
 
-def write_jsonl(rejections: Rejections, file: IO[bytes]) -> None:
+def write_jsonl(rejections: Rejections, file: IO[bytes], *, text: bool = False) -> None:
     """Write one object a line."""
-    file.writelines(_object(rejection) + b"\n" for rejection in rejections)
+    file.writelines(_object(rejection, text=text) + b"\n" for rejection in rejections)
 
 
-def write_json(head: Mapping[str, Any], rejections: Rejections, file: IO[bytes]) -> None:
+def write_json(head: Mapping[str, Any], rejections: Rejections, file: IO[bytes], *, text: bool = False) -> None:
     """Write one object: the fields of ``head``, and the rejections as a list with one line for each."""
     file.write(as_json(head)[:-1] + b',"rejections":[')
-    file.writelines((b",\n" if number else b"\n") + _object(rejection) for number, rejection in enumerate(rejections))
+    for number, rejection in enumerate(rejections):
+        file.write((b",\n" if number else b"\n") + _object(rejection, text=text))
     file.write(b"\n]}\n")
 
 
-def _object(rejection: Rejection) -> bytes:
-    row = {name: getattr(rejection, name) for name in REJECTION_COLUMNS}
-    return as_json({**row, "candidates": list(rejection.candidates), "data": rejection.data})
+def _object(rejection: Rejection, *, text: bool) -> bytes:
+    row, data = {name: getattr(rejection, name) for name in REJECTION_COLUMNS}, rejection.data
+    if text and data is not None:
+        data = {name: None if value == "" else value for name, value in data.items()}
+    return as_json({**row, "candidates": list(rejection.candidates), "data": data})
 
 
 def as_json(row: Any) -> bytes:

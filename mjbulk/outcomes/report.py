@@ -130,12 +130,14 @@ class Report(Counts):
         """Write the rejected rows to a file, and give their number.
 
         The ending of its name decides: ``.csv`` is safe to open in a spreadsheet, ``.jsonl`` has the rows as they were
-        given, and ``.json`` is one object with all of `as_dict`, and the list ``rejections``. The columns are ``row,
-        email, field, message, match, origin, code``, and after them those of the source. The file appears when it is
-        whole, or not at all, and replaces one of its name; only its owner can read it. A `stored` report has no
-        addresses and no rows, because a journal keeps none. Raises UsageError for another ending.
+        given (an empty cell of a text file is a null), and ``.json`` is one object with all of `as_dict`, and the list
+        ``rejections``. The columns are ``row, email, field, message, match, origin, code``, and after them those of the
+        source. Once the rows are corrected there, the file can be imported: the reasons are left out. The file appears
+        when it is whole, or not at all, and replaces one of its name; only its owner can read it. A `stored` report has
+        no addresses and no rows, because a journal keeps none: `Client.get_report` reads them again. Raises UsageError
+        for another ending.
         """
-        return write_rejections(self.rejections, path, self.as_dict())
+        return write_rejections(self.rejections, path, self.as_dict(), text=self.spec.text)
 
     def to_arrow(self) -> SupportsArrow:
         """Give the rejections as a table that pandas, polars, pyarrow and DuckDB can read, any number of times.

@@ -114,6 +114,25 @@ class Layout:
             (ColumnFault("value.zone", of.source, NO_ZONE) for of in columns if of.datatype == "datetime"), None
         )
 
+    def check_zones(self, block: Block, numbers: Sequence[int], faults: Mapping[int, RowFault]) -> None:
+        """Raise UsageError for a column of times without a time zone: by its type, or because most of its values have
+        none. ``numbers`` are those of the rows. A column in which a few have none is not at fault: its rows are.
+        """
+        if (typed := self.without_zone(block)) is not None:
+            raise refuse_columns(typed)
+        zoneless = {at: fault for at, fault in sorted(faults.items()) if fault.code == "value.zone"}
+        for at, fault in zoneless.items():
+            wrong = sum(other.field == fault.field for other in zoneless.values())
+            filled = self._filled(block, fault.field)
+            if 2 * wrong > filled:
+                all_of_them = wrong == filled and numbers[at] == 1
+                raise refuse_columns(fault, row=None if all_of_them else numbers[at])
+
+    def _filled(self, block: Block, name: str | None) -> int:
+        """Count the values of a column."""
+        values = next((block.columns[column.index] for column in self.properties if column.source == name), ())
+        return sum(not (value == "" if self.rules.text else is_null(value)) for value in values)
+
     def addresses(self, columns: Sequence[Sequence[Any]], size: int, faults: dict[int, RowFault]) -> Sequence[str]:
         """Give the addresses of ``size`` rows, and note the bad ones in ``faults``, by index."""
         values: Sequence[Any] = [None] * size if self.email is None else columns[self.email]
@@ -341,14 +360,17 @@ def property_names(names: Sequence[str], rules: ColumnRules) -> list[str]:
     return [target for _, _, target in _chosen(names, rules.columns) if target.casefold() not in roles]
 
 
-def refuse_columns(fault: ColumnFault) -> UsageError:
-    """Give the error that refuses a run for its columns. It does not repeat a name with an @ in it, which may be
-    somebody's address.
+def refuse_columns(fault: RowFault, *, row: int | None = None) -> UsageError:
+    """Give the error that refuses a run for its columns; ``row`` is the first that shows it. It does not repeat a name
+    with an @ in it, which may be somebody's address.
     """
-    column = f" (column {fault.field!r})" if fault.field and repr(fault.field) not in fault.message else ""
+    column = f"column {fault.field!r}" if fault.field and repr(fault.field) not in fault.message else ""
+    found = "" if row is None or f"row {row} " in fault.message else f"row {row}"
+    where = ", ".join(filter(None, (found, column)))
     named = None if fault.field and "@" in fault.field else fault.field
-    sentence = _WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{column}{fault.advice}")
-    return UsageError(sentence, kind=fault.code, column=None if fault.code == "address.missing" else named)
+    advice = fault.advice if isinstance(fault, ColumnFault) else ""
+    sentence = _WITH_AN_AT.sub("(a name with an @ in it)", f"{fault.message}{where and f' ({where})'}{advice}")
+    return UsageError(sentence, kind=fault.code, column=None if fault.code == "address.missing" else named, row=row)
 
 
 _WITH_AN_AT = re.compile(r"""'[^']*@[^']*'|"[^"]*@[^"]*\"""")

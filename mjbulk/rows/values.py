@@ -57,7 +57,7 @@ def _converted(column: "Column", value: Any) -> Any:
             return None
         return column.convert(value)
     except NoZone as why:
-        raise ColumnFault("value.zone", column.source, str(why)) from None
+        raise RowFault("value.zone", column.source, str(why)) from None
     except (ValueError, OverflowError, ArithmeticError) as why:
         code = why.code if isinstance(why, BadValue) else "value.type"
         raise RowFault(code, column.source, f"the value {why}") from None
@@ -167,7 +167,7 @@ def _never(_: str) -> object:
     return None
 
 
-_FAULTS = frozenset({RowFault, ColumnFault})
+_FAULTS = frozenset({RowFault})
 _TRUTH = {"true": True, "false": False}
 _FROM_TEXT: Mapping[str, tuple[Callable[[str], object], Callable[[str], Any]]] = {
     "int": (WHOLE.match, int),

@@ -1,10 +1,11 @@
 """What the columns of a source mean, and the properties that are created for them.
 
 A run creates no property before the columns of its first batch are known to be good, all of them together: what looks
-like a column may be the first row of a file without a header. Columns that come later are looked at one by one.
+like a column may be the first row of a file without a header. Columns that come later are looked at one by one. In
+either case a property is only planned at first, and created once a row that sets it can be sent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from attrs import evolve
@@ -53,6 +54,7 @@ class Columns:
         self._spec = spec
         self._properties: dict[str, Property] = dict(rules.properties or {})
         self._rules = evolve(rules, properties=self._properties)  # which grow
+        self._planned: dict[str, str] = {}  # properties that are not there yet, by their casefolded names
         self._account = account
         self._since = since
         self._dry = dry
@@ -66,32 +68,30 @@ class Columns:
         self._addressed = False
         self._first: tuple[str, ...] = ()  # the names of the first row
 
-    async def judge(self, batch: Batch) -> None:
-        """Look at all columns of the first batch, and then create the properties that are missing.
+    async def judge(self, batch: Batch, before: int = 0) -> None:
+        """Look at all columns of the first batch, and plan the properties that are missing. ``before`` is the number of
+        the last row before it.
 
-        Raises UsageError if the source cannot be sent: then none was created, unless Mailjet refuses the name of one.
+        Raises UsageError if the source cannot be sent.
         """
         names = _names_of(batch) if self._spec.create_properties and not self._judged else ()
         if not names:
             return
         self._judged = True
         try:
-            self._check_unnamed(batch)
-            await self._create_all(names, batch)
+            self._check_unnamed(batch, before)
+            await self._plan_all(names, batch, before)
         except ColumnFault as fault:
             raise refuse_columns(fault) from None
 
-    def _check_unnamed(self, batch: Batch) -> None:
-        first = 1
-        for block in batch:
-            first = block.number or first
-            if isinstance(block, Block):
-                fault = check_unnamed(unnamed_columns(block.names, self._rules), block, first, {})
-                if fault is not None:
-                    raise fault
-            first += len(block)
+    def _check_unnamed(self, batch: Batch, before: int) -> None:
+        for numbers, block in _numbered(batch, before):
+            faults: dict[int, RowFault] = {}
+            fault = check_unnamed(unnamed_columns(block.names, self._rules), block, numbers[0], faults)
+            if fault is not None:
+                raise refuse_columns(fault, row=numbers[min(faults)])
 
-    async def _create_all(self, names: Sequence[tuple[str, ...]], batch: Batch) -> None:
+    async def _plan_all(self, names: Sequence[tuple[str, ...]], batch: Batch, before: int) -> None:
         missing: dict[str, str] = {}
         self._find_aliases(*names)
         await self._look_up(*names)
@@ -100,26 +100,22 @@ class Columns:
                 missing.setdefault(name.casefold(), name)
         if missing:
             self.check()
-            self._check_values(batch, missing.values())
+            self._check_values(batch, missing.values(), before)
         for name in missing.values():
-            await self._create(name)
-            self.refusable = False
+            self._plan(name)
 
-    def _check_values(self, batch: Batch, missing: Iterable[str]) -> None:
-        """Raise ColumnFault for a column whose values cannot be those of a property that would be created for it."""
+    def _check_values(self, batch: Batch, missing: Iterable[str], before: int) -> None:
+        """Raise UsageError for a column whose values cannot be those of a property that would be created for it."""
         rules = self._rules_with(missing)
-        blocks = (block for block in batch if isinstance(block, Block) and nested_column(block.names) is None)
-        for block in blocks:
+        for numbers, block in _numbered(batch, before):
+            if nested_column(block.names) is not None:
+                continue
             faults: dict[int, RowFault] = {}
             with suppress(ColumnFault):  # rows without an address, for example, are refused later
                 layout = layout_of(block.names, rules)
                 if layout.email is not None:
                     layout.contacts(block.columns, len(block), faults)
-                if zoneless := layout.without_zone(block):
-                    faults[-1] = zoneless
-            for fault in faults.values():
-                if isinstance(fault, ColumnFault):
-                    raise fault
+                layout.check_zones(block, numbers, faults)
 
     def _rules_with(self, missing: Iterable[str]) -> ColumnRules:
         """Give the rules as they are once some properties were created."""
@@ -134,6 +130,24 @@ class Columns:
         if len(self._layouts) > _LAYOUTS:
             del self._layouts[next(iter(self._layouts))]
         return layout
+
+    async def create(self, layout: Layout) -> bool:
+        """Hear that a row can be sent, and create the properties that are planned for it. Gives whether any was
+        created: then the layouts of before mean nothing. With ``dry`` none is.
+
+        Raises ColumnFault if Mailjet refuses the name of one.
+        """
+        keys = (column.target.casefold() for column in layout.properties) if self._planned else ()
+        wanted = [key for key in keys if key in self._planned]
+        if not wanted:
+            return False
+        try:
+            for key in list(self._planned) if self.refusable else wanted:  # those of the first batch together
+                await self._create(key, self._planned.pop(key))
+        finally:
+            self._layouts.clear()
+        self.refusable = False
+        return not self._dry
 
     def known(self, names: tuple[str, ...]) -> Layout | None:
         """Give the layout of rows with these names if there was one."""
@@ -171,12 +185,12 @@ class Columns:
             raise UsageError(f"types= names {listed(wanted)}, and no column sets such a property{meant(wanted, names)}")
 
     async def _new_layout(self, names: tuple[str, ...]) -> Layout:
-        """Look at names, and create properties if that is asked."""
+        """Look at names, and plan properties that are missing, if they may be created."""
         self._find_aliases(names)
         await self._look_up(names)
         if self._spec.create_properties or self._dry:
             for name in self._missing_in(names):
-                await self._create(name)
+                self._plan(name)
         layout = layout_of(names, self._rules)
         self._note(names, layout)
         return layout
@@ -228,23 +242,28 @@ class Columns:
             return ()  # its rows are refused
         return missing
 
-    async def _create(self, name: str) -> None:
-        """Create a property; with ``dry``, take it as created. Raises ColumnFault if Mailjet refuses its name."""
+    def _plan(self, name: str) -> None:
+        """Take a property as created. Raises ColumnFault if Mailjet has refused its name."""
         key = name.casefold()
         if key in self._refused:
             raise self._refused[key]
         self.missing.append(name)
-        made = Property(id=0, name=name, datatype=self._type_of(name))
+        self._properties[key] = Property(id=0, name=name, datatype=self._type_of(name))
+        if self._spec.create_properties:
+            self._planned[key] = name
+
+    async def _create(self, key: str, name: str) -> None:
+        if self._dry:
+            return
         try:
-            if not self._dry:
-                made = await self._account.ensure_property(name, self._type_of(name))
+            self._properties[key] = await self._account.ensure_property(name, self._type_of(name))
         except ApiError as refusal:
+            del self._properties[key]
             if refusal.status != 400:
                 raise
             why = f"no property {name!r} can be created (Mailjet answered {refusal.status} {refusal.code or ''})"
             self._refused[key] = fault = ColumnFault("column.unknown", name, why)
             raise fault from None
-        self._properties[key] = made
 
     @property
     def _types(self) -> dict[str, Datatype]:
@@ -252,6 +271,16 @@ class Columns:
 
     def _type_of(self, name: str) -> Datatype:
         return self._types.get(name.casefold(), "str")
+
+
+def _numbered(batch: Batch, before: int) -> Iterator[tuple[range, Block]]:
+    """Give the blocks of a batch that have rows, each with their numbers."""
+    last = before
+    for block in batch:
+        first = block.number or last + 1
+        last = first + len(block) - 1
+        if isinstance(block, Block) and len(block):
+            yield range(first, last + 1), block
 
 
 def _names_of(batch: Batch) -> Sequence[tuple[str, ...]]:

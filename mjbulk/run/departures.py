@@ -12,7 +12,6 @@ from attrs import evolve
 
 from mjbulk.config import JSON_ROWS
 from mjbulk.run.context import RunContext
-from mjbulk.run.gathered import rows_at
 from mjbulk.run.lanes import Lane, Lanes
 from mjbulk.run.reader import EncodedRows
 from mjbulk.run.taken_row import TakenRows
@@ -100,4 +99,4 @@ class Departures:
         kept = [at for at, number in enumerate(rows.numbers) if number not in withdrawn]
         for number in withdrawn:
             self._withdraw(number)
-        return rows_at(rows, kept) if kept else None
+        return rows.at(kept) if kept else None

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 
 from mjbulk.run.reader import EncodedRows
@@ -51,20 +51,10 @@ class Gathered:
             ends = list(accumulate(len(row) + _BETWEEN for row in rows.encoded[:room]))
             taken = max(bisect_right(ends, size), 1)
             if taken < len(rows.numbers):
-                parts.appendleft((since, rows_at(rows, range(taken, len(rows.numbers)))))
-                rows = rows_at(rows, range(taken))
+                parts.appendleft((since, rows.at(range(taken, len(rows.numbers)))))
+                rows = rows.at(range(taken))
             self._rows -= taken
             room, size, first = room - taken, size - ends[taken - 1], False
             yield rows
             if taken < len(ends):
                 return
-
-
-def rows_at(rows: EncodedRows, indices: Sequence[int]) -> EncodedRows:
-    """Give some of the rows."""
-    return EncodedRows(
-        [rows.numbers[at] for at in indices],
-        [rows.addresses[at] for at in indices],
-        [rows.encoded[at] for at in indices],
-        rows.block.at(indices),
-    )

@@ -37,7 +37,6 @@ from mjbulk.run.context import RunContext
 from mjbulk.run.departures import Departures
 from mjbulk.run.endurance import Endurance
 from mjbulk.run.engine import Engine
-from mjbulk.run.gathered import rows_at
 from mjbulk.run.lanes import Lane, Lanes
 from mjbulk.run.pipeline import Pipeline
 from mjbulk.run.reader import EncodedRows, Reader
@@ -274,7 +273,7 @@ class Gathering:
             self._gather(lane, rows)
             return
         for excludes, some in groupby(range(len(rows.encoded)), lambda at: EXCLUDES in rows.encoded[at]):
-            part = rows_at(rows, list(some))
+            part = rows.at(list(some))
             if excludes:
                 for number in part.numbers:
                     self.rows[number].move_to(self.lanes.excluding(lane))

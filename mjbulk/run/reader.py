@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from zoneinfo import ZoneInfo
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from mjbulk.chunks.as_csv import CsvEncoder
 from mjbulk.chunks.as_json import JsonEncoder
@@ -32,34 +32,8 @@ from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.run.columns import Columns, laid_flat
 from mjbulk.run.engine import Engine
 from mjbulk.run.senders import CsvSender, JsonSender, Sender
+from mjbulk.run.shared_fault import SharedFault
 from mjbulk.terms import EXCLUSIONS, Action, RunSpec
-
-_ALIKE = 100
-"""First rows that are all refused for one cause: then it is a fault of the source."""
-
-
-@define
-class _SharedFault:
-    """What all rows so far were refused for. Mutable state: how many they are."""
-
-    rows: int = 0
-    fault: tuple[str | None, str] | None = None
-
-    def add(self, fault: RowFault) -> "_SharedFault | None":
-        """Add a row, and give None if it has another fault. Raises UsageError if there are many rows."""
-        cause = (fault.field, fault.message)
-        self.rows, self.fault = self.rows + 1, self.fault or cause
-        if self.fault != cause:
-            return None
-        if self.rows >= _ALIKE:
-            raise refuse_columns(
-                ColumnFault(
-                    fault.code,
-                    fault.field,
-                    f"its first {self.rows} rows are all refused for one cause: {fault.message}",
-                )
-            )
-        return self
 
 
 @frozen
@@ -72,6 +46,15 @@ class EncodedRows:
     encoded: Sequence[bytes] = field(repr=False)
     block: Block = field(repr=False)
     """The same rows as they were given."""
+
+    def at(self, indices: Sequence[int]) -> "EncodedRows":
+        """Give the rows at some indices."""
+        return EncodedRows(
+            [self.numbers[at] for at in indices],
+            [self.addresses[at] for at in indices],
+            [self.encoded[at] for at in indices],
+            self.block.at(indices),
+        )
 
 
 class Reader:
@@ -116,7 +99,7 @@ class Reader:
         self._encoder: Encoder | None = None
         self._header = False
         self._committed = self._lasting = lasting
-        self._shared = _SharedFault() if fresh and not lasting else None
+        self._shared = SharedFault() if fresh and not lasting else None
 
     @property
     def missing(self) -> Sequence[str]:
@@ -168,18 +151,18 @@ class Reader:
 
     async def judge(self, batch: Batch) -> None:
         """Look at the columns of the first batch. Raises UsageError if the source cannot be sent."""
-        await self._columns.judge(batch)
+        await self._columns.judge(batch, self.row)
 
     async def encode(self, block: Block | BadRow) -> Sequence[EncodedRows]:
         """Encode the rows that can be sent; a row that cannot is rejected by its number.
 
         Raises UsageError if the columns cannot be sent and nothing was given on yet.
         """
-        first = block.number or self.row + 1
-        self.row = first + len(block) - 1
+        first, self.row = self.next_rows(block)
+        numbers = range(first, self.row + 1)
         self.rows += len(block)
         if not self._lasting:
-            self.seen.add_range(range(first, self.row + 1))
+            self.seen.add_range(numbers)
         if isinstance(block, BadRow):
             if isinstance(block.fault, Nameless) and not self._columns.any and not self._lasting:
                 raise UsageError(block.fault.message)
@@ -188,7 +171,7 @@ class Reader:
         try:
             layout = await self._columns.layout(block.names)
         except ColumnFault as fault:
-            return self._refuse_all(first, block, fault)
+            return self._refuse_all(numbers, block, fault)
         if (zoneless := layout.without_zone(block)) and not self._committed:
             raise refuse_columns(zoneless)
         if not len(block):
@@ -198,7 +181,7 @@ class Reader:
             self._columns.check(header=True)
         if layout.nested is not None:
             return await self._encode_nested(first, block, layout.nested)
-        return self._encode(first, block, layout, block)
+        return await self._encode(numbers, block, layout, block)
 
     def next_rows(self, block: Block | BadRow) -> tuple[int, int]:
         """Give the first and the last number of the rows of the next block."""
@@ -230,51 +213,50 @@ class Reader:
             size = len(some) if isinstance(some, Block) else 1
             original = block.at(range(begin, begin + size))
             if isinstance(some, Block):
-                encoded += await self._encode_laid(first + begin, some, original)
+                encoded += await self._encode_laid(range(first + begin, first + begin + size), some, original)
             else:
                 self._refuse(first + begin, original.given(0), some)
             begin += size
         return encoded
 
-    async def _encode_laid(self, first: int, block: Block, original: Block) -> Sequence[EncodedRows]:
+    async def _encode_laid(self, numbers: Sequence[int], block: Block, original: Block) -> Sequence[EncodedRows]:
         try:
             layout = await self._columns.layout(block.names)
         except ColumnFault as fault:
-            return self._refuse_all(first, original, fault)
-        return self._encode(first, block, layout, original)
+            return self._refuse_all(numbers, original, fault)
+        return await self._encode(numbers, block, layout, original)
 
-    def _encode(self, first: int, block: Block, layout: Layout, original: Block) -> Sequence[EncodedRows]:
-        """Encode rows that have one layout; ``original`` is how they were given."""
+    async def _encode(
+        self, numbers: Sequence[int], block: Block, layout: Layout, original: Block
+    ) -> Sequence[EncodedRows]:
+        """Encode rows that have one layout; ``original`` is how they were given. If one of them is good, the properties
+        that are missing are created.
+        """
         if layout.email is None:
-            return self._refuse_all(first, original, RowFault("address.missing", EMAIL, "the address is missing"))
-        encoder = self._encoder or self._choose(layout)
+            return self._refuse_all(numbers, original, RowFault("address.missing", EMAIL, "the address is missing"))
+        chosen, encoder = self._encoder, self._encoder or self._choose(layout)
         faults: dict[int, RowFault] = {}
-        unnamed = check_unnamed(layout.unnamed, block, first, faults)
+        unnamed = check_unnamed(layout.unnamed, block, numbers[0], faults)
         if unnamed is not None and not self._committed:
-            raise refuse_columns(unnamed)
+            raise refuse_columns(unnamed, row=numbers[min(faults)])
         try:
             addresses, encoded = encoder.encode(block, layout, faults)
         except ColumnFault as fault:
-            return self._refuse_all(first, original, fault)
-        self._check_sizes(encoded, faults)
-        self._judge_values(first, block, layout, faults)
-        if not faults:
-            self._shared = None
-            return [EncodedRows(range(first, first + len(block)), addresses, encoded, original)]
-        for place, index in enumerate(sorted(faults)):
-            if place != index:  # a good row stands before it
-                self._shared = None
-            self._refuse(first + index, original.given(index), faults[index])
-        good = [index for index in range(len(block)) if index not in faults]
+            return self._refuse_all(numbers, original, fault)
+        self._find_faults(numbers, block, layout, encoded, faults)
+        rows = EncodedRows(numbers, addresses, encoded, original)
+        good = self._refuse_faulty(rows, faults)
         if not good:
             return ()
-        self._shared = None
-        numbers = [first + index for index in good]
-        return [
-            EncodedRows(
-                numbers, [addresses[index] for index in good], [encoded[index] for index in good], original.at(good)
-            )
-        ]
+        rows = rows if len(good) == len(block) else rows.at(good)
+        try:
+            created = await self._columns.create(layout)
+        except ColumnFault as fault:
+            return self._refuse_all(rows.numbers, rows.block, fault)
+        if not created:
+            return [rows]
+        self._encoder = chosen  # a property may be another than was planned
+        return await self._encode_laid(rows.numbers, block.at(good), rows.block)
 
     def _check_sizes(self, encoded: Sequence[bytes], faults: dict[int, RowFault]) -> None:
         if self.rules.too_large(max(encoded, key=len)):
@@ -282,15 +264,24 @@ class Reader:
                 if why := self.rules.too_large(row):
                     faults.setdefault(index, RowFault("row.too_large", None, why))
 
-    def _judge_values(self, first: int, block: Block, layout: Layout, faults: Mapping[int, RowFault]) -> None:
-        """Refuse the source for what a whole column has, where no chunk was cut; a plan notes what may surprise."""
-        of_column = [fault for fault in faults.values() if isinstance(fault, ColumnFault)]
-        if of_column and not self._committed:
-            raise refuse_columns(of_column[0])
+    def _find_faults(
+        self,
+        numbers: Sequence[int],
+        block: Block,
+        layout: Layout,
+        encoded: Sequence[bytes],
+        faults: dict[int, RowFault],
+    ) -> None:
+        """Find faults that show once rows are encoded. Where no chunk was cut, refuse the source for what a whole
+        column has; a plan notes what may surprise.
+        """
+        self._check_sizes(encoded, faults)
+        if not self._committed:
+            layout.check_zones(block, numbers, faults)
         if self._dry:
-            note_surprises(self.findings, layout, block, first, faults)
+            note_surprises(self.findings, layout, block, numbers[0], faults)
             if self._spec.create_properties:
-                self._looks.see(layout, block, first, faults, untyped=self._columns.untyped)
+                self._looks.see(layout, block, numbers[0], faults, untyped=self._columns.untyped)
 
     def _choose(self, first: Layout) -> Encoder:
         """Choose how rows are encoded and sent; on the CSV way the first row says which columns there are."""
@@ -316,17 +307,29 @@ class Reader:
 
     # Refusing
 
-    def _refuse_all(self, first: int, block: Block, fault: RowFault) -> Sequence[EncodedRows]:
+    def _refuse_all(self, numbers: Sequence[int], block: Block, fault: RowFault) -> Sequence[EncodedRows]:
         """Reject rows for their columns, or the whole source where nothing of it was given on yet."""
         if isinstance(fault, ColumnFault) and self._columns.refusable:
             raise refuse_columns(fault) from None
-        for index in range(len(block)):
-            self._refuse(first + index, block.given(index), fault)
+        for index, number in enumerate(numbers):
+            self._refuse(number, block.given(index), fault)
         return ()
+
+    def _refuse_faulty(self, rows: EncodedRows, faults: Mapping[int, RowFault]) -> Sequence[int]:
+        """Reject the rows that have faults, and give the indexes of the others."""
+        for place, index in enumerate(sorted(faults)):
+            if place != index:  # a good row stands before it
+                self._shared = None
+            self._refuse(rows.numbers[index], rows.block.given(index), faults[index])
+        size = len(rows.numbers)
+        good = [index for index in range(size) if index not in faults] if faults else range(size)
+        if good:
+            self._shared = None
+        return good
 
     def _refuse(self, row: int, given: Given | None, fault: RowFault) -> None:
         if self._shared is not None:
-            self._shared = self._shared.add(fault)
+            self._shared.add(fault)
         data = given.as_dict() if given else None
         layout = self._columns.known(given.names) if given else None
         address = given.values[layout.email] if given and layout and layout.email is not None else None

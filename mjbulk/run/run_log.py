@@ -46,6 +46,8 @@ class RunLog:
         """Whether it is the run of an ingester, which keeps only counts of chunks that have ended."""
         self.remembers = self.keeps and not self.gathers
         """Whether it has the records of chunks that have ended."""
+        self.only_reads = False
+        """Whether the source of a run that has ended is read once more, and nothing is sent or written."""
         self._begun = history.begun
         self._waiting: list[Record] = []
         self._behind = 0
@@ -265,3 +267,25 @@ class RunLog:
                 await self.put(self._run)
         finally:
             await self._journal.release(self._run, forget=self._begun and forget)
+
+
+class ReadLog(RunLog):
+    """A run that has ended, whose source is read for what the journal does not keep. Nothing is written."""
+
+    def __init__(self, journal: Journal, history: History) -> None:
+        """Take what was found when it was opened."""
+        super().__init__(journal, history)
+        self.only_reads = True
+
+    async def begin(self) -> None:
+        """Do nothing: it was begun."""
+
+    def later(self, *records: Record) -> None:
+        """Write nothing."""
+
+    async def put(self, *records: Record) -> None:
+        """Write nothing."""
+
+    async def close(self, **_: Any) -> None:
+        """Let others open it."""
+        await self._journal.release(self._run)

@@ -175,7 +175,10 @@ class RunTask:
         await self._engine.recall()
         if self._log.history.chunks:
             self._engine.transport.expect_outages()
-        if self._log.finished(self._spec):
+        self._stored = self._log.finished(self._spec)
+        if self._log.only_reads and not self._stored:
+            raise UsageError(f"run {self._run_id!r} is not complete: resume it")
+        if self._stored and not self._log.only_reads:
             await self._recall(self._log)
         elif beginning.source is None:
             await self._settle_known(self._log)
@@ -279,7 +282,6 @@ class RunTask:
 
     async def _recall(self, log: RunLog) -> None:
         """Give the stored report of a run that has ended."""
-        self._stored = True
         counts = log.history.counts()
         self._rows_before = counts.rows
         with self._ledger.recalling():

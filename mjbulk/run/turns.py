@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
-from mjbulk.run.gathered import rows_at
 from mjbulk.run.lanes import Lane
 from mjbulk.run.reader import EncodedRows
 
@@ -57,9 +56,9 @@ class Turns:
         for person, positions in later.items():
             place = self._places[person]
             place.waiting = place.waiting or deque()
-            place.waiting.append((lane, rows_at(rows, positions)))
+            place.waiting.append((lane, rows.at(positions)))
         self.waiting += len(people) - len(first)
-        return rows_at(rows, first) if first else None
+        return rows.at(first) if first else None
 
     def feed(self, people: Sequence[int]) -> Iterator[EncodedRows]:
         """Hear that the first rows of people are given to a chunk, and give those that go there behind them."""
@@ -99,7 +98,7 @@ class Turns:
             waiting = self._places[person].waiting or deque()
             lane, rows = waiting.popleft()
             if len(rows.numbers) > 1:
-                waiting.appendleft((lane, rows_at(rows, range(1, len(rows.numbers)))))
+                waiting.appendleft((lane, rows.at(range(1, len(rows.numbers)))))
             self.waiting -= 1
             self._places[person] = _Place(lane, waiting=waiting or None)
-            yield lane, rows_at(rows, [0])
+            yield lane, rows.at([0])

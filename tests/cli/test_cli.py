@@ -105,7 +105,92 @@ def test_rejects_as_json_lines(mailjet: Mailjet, write: Write, tmp_path: Path, c
     whole = json.loads((tmp_path / "r.json").read_text())
     assert (whole["rejected"], whole["rejections"]) == (1, [json.loads(line)])
     assert main(["import", file, *TO_LIST]) == 1
-    assert "--rejects FILE.csv with the import has both" in capsys.readouterr().err
+    assert "--rejects FILE.csv writes them with their reasons" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
+def test_a_file_of_rejected_rows_is_corrected_and_imported(
+    mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output, ending: str
+) -> None:
+    """What was good in a row arrives as it was; row numbers are those of the new file."""
+    for name in ("phone", "note"):
+        mailjet.emulator.create_property(name, "str")
+    file = write("email,phone,note\na@example.org,1,x\nnobody,+49 171 123,'=x\nnowhere,-5,\n")
+    bad, worse = tmp_path / f"bad.{ending}", tmp_path / f"worse.{ending}"
+    assert main(["import", file, *TO_LIST, "--rejects", str(bad)]) == 1
+    how = "the columns after 'code'" if ending == "csv" else "'data'"
+    assert f"their reasons are in {bad}: correct the rows in {how}, and import that file" in capsys.readouterr().err
+    assert main(["plan", str(bad), *TO_LIST]) == 1
+    bad.write_text(bad.read_text().replace("nobody", "b@example.org"))
+    assert main(["import", str(bad), *TO_LIST, "--rejects", str(worse)]) == 1
+    assert dict(mailjet.contacts["b@example.org"].properties) == {"phone": "+49 171 123", "note": "'=x"}
+    worse.write_text(worse.read_text().replace("nowhere", "c@example.org"))
+    assert main(["import", str(worse), *TO_LIST]) == 0
+    assert dict(mailjet.contacts["c@example.org"].properties) == {"phone": "-5"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
+def test_a_file_that_is_there_is_not_replaced(
+    mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output, ending: str
+) -> None:
+    """Before anything is sent; an empty one is no loss, nor is a pipe, which gets the rows."""
+    file = write("email\na@example.org\nnobody\n")
+    there = Path(write('{"row":1,"mine":', f"there.{ending}"))
+    rejects = ["--rejects", str(there)]
+    for words in (
+        ["import", file, *TO_LIST, *rejects],
+        ["import", file, *TO_LIST, *rejects, "--run-id", "new"],
+        ["import", file, *TO_LIST, *rejects, "--no-journal", "--run-id", "new"],
+        ["import", file, *TO_LIST, *rejects, "--dry-run"],
+        ["exclude", file, *rejects],
+        ["plan", file, *TO_LIST, *rejects],
+    ):
+        assert main(words) == 2, words
+        assert f"--rejects names a file that is there: {there}; name another one" in capsys.readouterr().err
+    assert there.read_text() == '{"row":1,"mine":'
+    assert mailjet.emulator.count(POST) == 0
+    there.write_text("")
+    assert main(["import", file, *TO_LIST, *rejects, "--run-id", "r"]) == 1
+    assert "nobody" in there.read_text()
+    assert main(["runs", "r", *rejects]) == 2
+    pipe = tmp_path / f"pipe.{ending}"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(["import", file, *TO_LIST, "--rejects", str(pipe)]) == 1
+        assert "nobody" in reader.communicate(timeout=10)[0]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_run_that_goes_on_replaces_its_own_file(
+    mailjet: Mailjet, write: Write, tmp_path: Path, capsys: Output
+) -> None:
+    """The same command again works after a stop; a file that it has not written stays."""
+    file = write("email\nnobody\n" + people(30).partition("\n")[2] + "nowhere\n")
+    rejects = tmp_path / "r.csv"
+    words = ["import", file, *TO_LIST, "--run-id", "r", "--chunk-size", "10", "--attempts", "1"]
+    mailjet.fault(POST, Fault.answer(500), times=None, after=1)
+    assert main([*words, "--rejects", str(rejects)]) == 3
+    assert rejects.read_text().count("\n") == 3
+    other = Path(write("mine", "other.csv"))
+    for again in (words, ["resume", "r"]):
+        assert main([*again, "--rejects", str(other)]) == 2
+    assert "names a file that is there" in capsys.readouterr().err
+    assert other.read_text() == "mine"
+    assert main(["resume", "r", "--rejects", str(rejects), "--attempts", "1"]) == 3
+    assert rejects.read_text().count("\n") == 3
+
+
+def test_the_main_cause_of_rejections_is_told(mailjet: Mailjet, write: Write, capsys: Output) -> None:
+    """Where most rows were rejected, without a name that may be somebody's address."""
+    mailjet.emulator.create_property("Umsatz", "int")
+    mailjet.emulator.create_property("x@example.org", "int")
+    many = "".join(f"p{number}@example.org,{'viel' if number else 1}\n" for number in range(9)) + "nobody,1\n"
+    assert main(["import", write(f"email,Umsatz\n{many}"), *TO_LIST]) == 1
+    assert "most rejected rows: value.type in 'Umsatz', 8 rows\n" in capsys.readouterr().err
+    assert main(["import", write(f"email,x@example.org\n{many}"), *TO_LIST]) == 1
+    assert "most rejected rows: value.type, 8 rows\n" in capsys.readouterr().err
+    assert main(["import", write("email\na@example.org\nnobody\n"), *TO_LIST]) == 1
+    assert "most" not in capsys.readouterr().err
 
 
 def test_json_prints_one_object(mailjet: Mailjet, write: Write, capsys: Output) -> None:

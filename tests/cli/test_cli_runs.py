@@ -310,23 +310,54 @@ def test_rejections_of_a_run_that_has_ended_are_written(
 
 
 def test_a_journal_replaces_no_file_that_has_more(mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output) -> None:
-    """The file of an import has addresses and rows: no command for a run that has ended takes them away."""
+    """Somebody may have corrected the rows: no command for a run that has ended takes them away."""
     rejects = tmp_path / "r.csv"
     words = [*TO_LIST, "--run-id", "r", "--rejects", str(rejects)]
     assert main(["import", file, *words]) == 1
     whole = rejects.read_text()
     assert "nobody" in whole
-    again = (["import", file, *words], 1), (["resume", "r", *words[-2:]], 1), (["runs", "r", *words[-2:]], 3)
+    again = (["import", file, *words], 1), (["resume", "r", *words[-2:]], 1), (["runs", "r", *words[-2:]], 2)
     for command_line, status in again:
         capsys.readouterr()
         assert main(command_line) == status
-        sentence = f"{rejects} is left as it is: a journal keeps no addresses and rows; name another file"
+        sentence = f"{rejects} is left as it is: this run had ended before; name another file for its rejected rows"
+        sentence = sentence if status == 1 else f"--rejects names a file that is there: {rejects}"
         assert sentence in capsys.readouterr().err, command_line
         assert rejects.read_text() == whole
     other = tmp_path / "other.csv"
     assert main(["import", file, *words[:-1], str(other)]) == 1
-    assert f"their reasons are in {other}, without addresses and rows" in capsys.readouterr().err
-    assert other.exists()
+    assert f"their reasons are in {other}: correct the rows" in capsys.readouterr().err
+    assert other.read_text() == whole
+
+
+@pytest.mark.parametrize("way", ["import", "resume", "resume FILE"])
+def test_the_rejected_rows_of_a_run_that_has_ended(
+    mailjet: Mailjet, file: str, tmp_path: Path, capsys: Output, way: str
+) -> None:
+    """Its source is read again for them, and nothing is sent. If that has changed, the journal has the reasons."""
+    words = {
+        "import": ["import", file, *TO_LIST, "--run-id", "r"],
+        "resume": ["resume", "r"],
+        "resume FILE": ["resume", "r", file],
+    }[way]
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    assert main(["import", file, *TO_LIST, "--run-id", "r"]) == 1
+    assert "next: mjbulk resume r --rejects FILE.csv writes them with their reasons" in capsys.readouterr().err
+    posts = mailjet.emulator.count("POST contact/managemanycontacts")
+    assert main([*words, "--rejects", str(first)]) == 1
+    (row,) = csv.reader(first.read_text().splitlines()[1:])
+    assert (row[0], "nobody" in row[1], "nobody" in row[7]) == ("60", True, True)
+    Path(file).write_text("email\nanother@example.org\n")
+    capsys.readouterr()
+    assert main([*words, "--rejects", str(second)]) == 1
+    err = capsys.readouterr().err
+    assert "the rejected rows are written without addresses and rows: the source has changed" in err
+    assert f"their reasons are in {second}, without addresses and rows" in err
+    (row,) = csv.reader(second.read_text().splitlines()[1:])
+    assert (row[0], row[1], len(row)) == ("60", "", 7)
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == posts
+    assert main(["import", str(second), *TO_LIST]) == 2
+    assert "mjbulk resume RUN_ID FILE --rejects OUT.csv reads them from the source again" in capsys.readouterr().err
 
 
 def test_an_unfinished_import_that_is_repeated_is_told(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from touchy import NA, ODD_VALUES, TouchyText
 
+from mjbulk.errors import UsageError
 from mjbulk.resources import Property
 from mjbulk.rows.block import Block, Given
 from mjbulk.rows.layout import (
@@ -320,3 +321,51 @@ def test_properties_that_cannot_be_taken_apart(inner: Any, problem: str) -> None
     with pytest.raises(RowFault) as caught:
         flatten(Given(("email", "Properties"), (A, inner)), 1)
     assert (caught.value.field, caught.value.message) == ("Properties", problem)
+
+
+# Times without a zone
+
+NAIVE, ZONED = "2026-01-02T03:04:05", "2026-01-02T03:04:05Z"
+
+
+def zones(values: Sequence[Any], numbers: Sequence[int], rules: ColumnRules = RULES, **more: Any) -> list[int]:
+    """Check a column, and give the indexes of the rows that are rejected."""
+    block = Block(("email", "datetime"), [[A] * len(values), values], len(values), **more)
+    layout, faults = layout_of(block.names, rules), dict[int, RowFault]()
+    layout.contacts(block.columns, len(block), faults)
+    layout.check_zones(block, numbers, faults)
+    return sorted(faults)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize(
+    ("values", "numbers", "row"),
+    [
+        ([NAIVE, NAIVE], [1, 2], None),
+        ([NAIVE, NAIVE], [7, 8], 7),
+        ([ZONED, NAIVE, NAIVE], [1, 2, 3], 2),
+        (["", NAIVE], [1, 2], 2),
+    ],
+)
+def test_most_times_of_a_column_have_no_zone(
+    values: Sequence[Any], numbers: Sequence[int], row: int | None, *, text: bool
+) -> None:
+    """It refuses the run, and names the first row, unless that is the first of all and no other has one."""
+    if not text:
+        values = [value or None for value in values]
+    with pytest.raises(UsageError, match="without a time zone") as refused:
+        zones(values, numbers, ColumnRules(properties=KNOWN, text=text))
+    assert (refused.value.row, refused.value.column) == (row, "datetime")
+    assert (f"(row {row}, column" in str(refused.value)) == (row is not None)
+
+
+def test_a_few_times_of_a_column_have_no_zone() -> None:
+    """These rows are rejected."""
+    assert zones([ZONED, NAIVE, ZONED, 20260101, NAIVE], range(1, 6)) == [1, 4]
+    assert zones([ZONED, "x"], range(1, 3)) == [1]
+
+
+def test_the_type_of_a_column_has_no_zone() -> None:
+    """It needs no value to be refused."""
+    with pytest.raises(UsageError, match=r"without a time zone.*\(column 'datetime'\)"):
+        zones([None], [1], zoneless=frozenset({1}))

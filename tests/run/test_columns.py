@@ -1,6 +1,7 @@
 """Columns of a source: judged together at first and one by one later, and the properties that they need."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from mjbulk.rows.block import Block
 from mjbulk.rows.iterables import BadRow
 from mjbulk.rows.layout import ColumnRules
 from mjbulk.rows.values import ColumnFault, RowFault
-from mjbulk.run.columns import Columns
+from mjbulk.run.columns import Columns, _names_of
 from mjbulk.terms import RunSpec
 
 
@@ -26,13 +27,33 @@ class Case:
         self.columns = Columns(spec, ColumnRules(properties=properties, columns=spec.columns), account, dry=dry)
 
     async def judge(self, *rows: Sequence[str] | dict[str, Any] | BadRow) -> list[str]:
-        """Judge a batch, and give the properties that were created for it."""
-        await self.columns.judge([_block(row) for row in rows])
+        """Judge a batch, send the rows that have an address, and give the properties that were created so far."""
+        batch = [_block(row) for row in rows]
+        await self.columns.judge(batch)
+        for names in _names_of(batch):
+            with suppress(AddressMissing):
+                await self.send(*names)
         return self.account.created
+
+    async def send(self, *names: str) -> list[str]:
+        """Send a row with these names, and give the properties that it sets."""
+        try:
+            layout = await self.columns.layout(names)
+        except ColumnFault as fault:
+            raise AddressMissing if fault.code == "address.missing" else fault from None
+        if layout.email is None:
+            raise AddressMissing
+        if await self.columns.create(layout):
+            layout = await self.columns.layout(names)
+        return [column.target for column in layout.properties]
 
     async def layout(self, *names: str) -> list[str]:
         layout = await self.columns.layout(names)
         return [column.target for column in layout.properties]
+
+
+class AddressMissing(Exception):
+    """A row has no address."""
 
 
 def _block(row: Sequence[str] | dict[str, Any] | BadRow) -> Block | BadRow:
@@ -111,7 +132,8 @@ async def test_only_the_first_batch_is_judged_whole() -> None:
     bad = BadRow(None, RowFault("row.unreadable", None, "no row"))
     assert await case.judge(bad) == []
     assert await case.judge(bad, ["email", "a"]) == ["a"]
-    assert await case.judge(["email", "b"]) == ["a"]
+    await case.columns.judge([_block(["email", "b"])])
+    assert case.columns.missing == ["a"]
 
 
 async def test_nothing_is_judged_where_nothing_is_created() -> None:
@@ -123,13 +145,45 @@ async def test_nothing_is_judged_where_nothing_is_created() -> None:
     assert fault.value.message == "there is no property 'b'"
 
 
-async def test_a_name_that_mailjet_refuses_refuses_the_source() -> None:
-    """It does not repeat an address, and says what the status was."""
+async def test_nothing_is_created_before_a_row_can_be_sent() -> None:
+    """Then all is created that the first batch sets, and later what the row sets."""
     case = Case()
-    case.account.refused.add("a@example.org")
-    with pytest.raises(UsageError, match="400 MJ08") as refused:
-        await case.judge(["email", "a@example.org"])
-    assert "a@example.org" not in str(refused.value)
+    await case.columns.judge([_block(["email", "a"]), _block(["email", "b"])])
+    assert await case.layout("email", "b") == ["b"]
+    assert (case.account.created, case.columns.refusable) == ([], True)
+    assert await case.send("email", "b") == ["b"]
+    assert (case.account.created, case.columns.refusable) == (["a", "b"], False)
+    assert await case.layout("email", "c") == ["c"]
+    assert await case.layout("email", "d") == ["d"]
+    await case.send("email", "d")
+    assert case.account.created == ["a", "b", "d"]
+    assert case.columns.missing == ["a", "b", "c", "d"]
+
+
+async def test_a_property_may_be_another_than_was_planned() -> None:
+    """Somebody has created it meanwhile."""
+    case = Case()
+
+    async def found(name: str, datatype: str) -> Property:
+        return Property(id=7, name="SHOE", datatype="int")
+
+    case.account.ensure_property = found  # type: ignore[method-assign]  # it is there now
+    layout = await case.columns.layout(("email", "shoe"))
+    assert await case.columns.create(layout)
+    layout = await case.columns.layout(("email", "shoe"))
+    assert [(column.target, column.datatype) for column in layout.properties] == [("SHOE", "int")]
+    assert not await case.columns.create(layout)
+
+
+async def test_a_name_that_mailjet_refuses_refuses_the_source() -> None:
+    """It says what the status was; nothing was done for the source before."""
+    case = Case()
+    case.account.refused.add("b")
+    with pytest.raises(ColumnFault) as refused:
+        await case.judge(["email", "a"], ["email", "b"])
+    assert "400 MJ08" in refused.value.message
+    assert case.columns.refusable
+    assert await case.layout("email", "a") == ["a"]
 
 
 async def test_another_error_of_mailjet_is_raised() -> None:
@@ -151,7 +205,7 @@ async def test_a_later_column_is_created_when_it_comes() -> None:
     """With the type that the caller has said for it."""
     case = Case(types={"SHOE": "int"})
     await case.judge(["email", "a"])
-    assert await case.layout("email", "a", "shoe") == ["a", "shoe"]
+    assert await case.send("email", "a", "shoe") == ["a", "shoe"]
     layout = await case.columns.layout(("email", "shoe"))
     assert [column.datatype for column in layout.properties] == ["int"]
     assert case.account.created == ["a", "shoe"]
@@ -166,7 +220,7 @@ async def test_a_later_column_that_cannot_be_is_a_fault_of_its_rows() -> None:
     case.account.refused.add("b")
     for names in (("email", "b"), ("email", "b", "a"), ("email", "b")):
         with pytest.raises(ColumnFault) as fault:
-            await case.layout(*names)
+            await case.send(*names)
         assert (fault.value.field, fault.value.message[:33]) == ("b", "no property 'b' can be created (M")
     assert case.account.created == ["a", "b"]
     assert await case.layout("email", "a") == ["a"]

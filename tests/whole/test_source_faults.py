@@ -1,7 +1,10 @@
 """Faults that rows share, and sources without rows: an import does not end as if all were well."""
 
 import io
+import pickle
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from mjbulk.testing import Fault
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 GOOD = {"email": "ann@example.org", "age": 7}
+NOBODY = {"email": "x", "age": 7}
 
 
 def bad(count: int) -> list[dict[str, Any]]:
@@ -36,15 +40,102 @@ async def test_a_fault_that_the_first_rows_share_refuses_the_source(world: World
 
 @pytest.mark.parametrize(
     "rows",
-    [bad(99), [*bad(99), GOOD], [GOOD, *bad(200)], [*bad(50), {"email": "x", "age": 7}, *bad(99)]],
-    ids=["few", "a good one behind them", "a good one before them", "another cause among them"],
+    [
+        bad(99),
+        [*bad(99), GOOD],
+        [GOOD, *bad(200)],
+        [*bad(50), *[{**GOOD, "age": 2**70}] * 6, *bad(99)],
+        [*bad(49), *[NOBODY] * 51],
+    ],
+    ids=["few", "a good one behind them", "a good one before them", "another cause among them", "two causes"],
 )
 async def test_other_rows_are_rejected_one_by_one(world: World, rows: list[dict[str, Any]]) -> None:
     """Short sources have a report, and so has one whose rows do not share their fault."""
     async with world.client() as client:
         report = balanced(await client.import_contacts(rows, lists=ADD))
-    good = sum(row["age"] == 7 and row["email"] != "x" for row in rows)
+    good = rows.count(GOOD)
     assert (report.accepted, report.rejected) == (good, len(rows) - good)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        ([*bad(50), NOBODY, *bad(2_949)], 99),
+        ([*bad(52), *[NOBODY] * 48, *bad(52)], 52),
+        ([*[{**GOOD, "age": 2**70}] * 3, *bad(200)], 97),
+        ([*[NOBODY] * 95, *bad(5)], 95),
+    ],
+    ids=["a bad address among them", "many bad addresses among them", "a few other faults", "nearly all addresses"],
+)
+async def test_a_fault_that_nearly_all_of_the_first_rows_have_refuses_the_source(
+    world: World, rows: list[dict[str, Any]], count: int
+) -> None:
+    """A row without a good address says nothing about the other columns."""
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match=rf"^{count} of its first 100 rows are refused for one cause: "):
+            await client.import_contacts(rows, lists=ADD)
+
+
+def seen(count: int, *naive: int) -> list[dict[str, Any]]:
+    """Give rows with a time, of which some have no zone."""
+    when = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    return [
+        {"email": f"p{row}@example.org", "seen": when.replace(tzinfo=None) if row in naive else when}
+        for row in range(1, count + 1)
+    ]
+
+
+CREATED: dict[str, Any] = {"create_properties": True, "types": {"seen": "datetime"}}
+
+
+@pytest.mark.parametrize("how", [{}, CREATED], ids=["known", "created"])
+@pytest.mark.parametrize("kind", ["rows", "csv"])
+async def test_a_time_without_a_zone_rejects_its_row(world: World, how: Any, kind: str) -> None:
+    """Wherever it stands, if others have one."""
+    if not how:
+        world.emulator.create_property("seen", "datetime")
+    rows = seen(2_000, 8, 1_900)
+    lines = [f"{row['email']},{row['seen'].isoformat()}\n".encode() for row in rows]
+    source: Any = mjbulk.csv_source([b"email,seen\n", *lines]) if kind == "csv" else rows
+    async with world.client(chunk_rows=500) as client:
+        report = balanced(await client.import_contacts(source, lists=ADD, **how))
+    assert [(one.row, one.code, one.field) for one in report.rejections] == [
+        (8, "value.zone", "seen"),
+        (1_900, "value.zone", "seen"),
+    ]
+
+
+@pytest.mark.parametrize("how", [{}, CREATED], ids=["known", "created"])
+async def test_times_that_have_no_zone_as_a_rule_refuse_the_source(world: World, how: Any) -> None:
+    """The first row is named."""
+    if not how:
+        world.emulator.create_property("seen", "datetime")
+    rows: list[Any] = [{"email": "", "seen": None}, 7, *seen(4, 1, 2, 3)]
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match=r"without a time zone: .* \(row 3, column 'seen'\)") as caught:
+            await client.import_contacts(rows, lists=ADD, **how)
+    assert (caught.value.row, caught.value.column, caught.value.kind) == (3, "seen", "value.zone")
+    assert pickle.loads(pickle.dumps(caught.value)).row == 3
+    assert (world.posts(), world.posts("contactmetadata")) == (0, 0)
+
+
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_only_a_good_row_creates_a_property(world: World, via: Any) -> None:
+    """Neither a source whose rows are all rejected does so, nor one that is refused, nor a header."""
+    others = [NOBODY, {**GOOD, "email": ""}, {**GOOD, "age": "old"}]
+    before = set(world.emulator.properties)
+    async with world.client() as client:
+        for rows in (bad(3), [NOBODY] * 150, others * 300, [], [*bad(150), GOOD], [*others * 300, GOOD]):
+            lines = [f"{row['email']},{row['age']},x\n".encode() for row in rows]
+            text: Any = mjbulk.csv_source([b"email,age,shoe\n", *lines])
+            expected, accepted = 2 * (rows[-1:] == [GOOD] and rows[:-1] == others * 300), 0
+            for source in ([{**row, "shoe": "x"} for row in rows], text):
+                with suppress(mjbulk.UsageError):
+                    report = await client.import_contacts(source, lists=ADD, create_properties=True, via=via)
+                    accepted += balanced(report).accepted
+            assert accepted == expected
+            assert set(world.emulator.properties) - before == ({"shoe"} if accepted else set())
+    assert dict(world.emulator.contacts["ann@example.org"].properties) == {"age": 7, "shoe": "x"}
 
 
 @pytest.mark.parametrize("header", ["email,city,age", "email,city"])
@@ -121,12 +212,15 @@ async def test_a_value_without_a_name_is_found(world: World, text: str, how: Any
     assert (refusal.value.kind, world.emulator.contacts) == ("column.unnamed", {})
 
 
-async def test_a_value_without_a_name_in_other_sources(world: World) -> None:
+@pytest.mark.parametrize("create", [False, True])
+async def test_a_value_without_a_name_in_other_sources(world: World, *, create: bool) -> None:
     """The number of the row says where it is."""
-    rows: Any = [{"email": "a@example.org", "": None}, {"email": "b@example.org", "": "x"}]
+    rows: Any = [NOBODY, {"email": "a@example.org", "": None}, {"email": "b@example.org", "": "x"}]
     async with world.client() as client:
-        with pytest.raises(mjbulk.UsageError, match="column 2 has no name, and row 2 has a value in it"):
-            await client.import_contacts(rows, lists=ADD)
+        with pytest.raises(mjbulk.UsageError, match="column 2 has no name, and row 3 has a value in it") as refused:
+            await client.import_contacts(rows, lists=ADD, create_properties=create)
+    assert refused.value.row == 3
+    assert "(row" not in str(refused.value)
 
 
 async def test_a_resumed_run_reads_a_file_as_it_was_read(world: World, tmp_path: Path) -> None:
