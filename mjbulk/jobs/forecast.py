@@ -56,7 +56,7 @@ from mjbulk.jobs.durations import Calibration, LogLogistic, Prior, Regression
 from mjbulk.jobs.short_jobs import ShortJobs
 from mjbulk.jobs.track import Track
 
-LEAST_PRICE, _FIRST_PRICE, MOST_PRICE = 0.002, 0.006, 0.014
+LEAST_PRICE, _FIRST_PRICE, MOST_PRICE = 0.002, 0.009, 0.014
 """p if a look shows only whether the job has ended: its least, its value while no job has ended, and its most. The
 prices are tuned on `benchmarks.polling`: about 20 looks a job, and ends found at most 5 % of a life late."""
 _BEGUN_PRICE = 0.03

@@ -306,7 +306,7 @@ def test_looks_are_worth_more_where_ends_are_found_late() -> None:
         for _ in range(100):
             learned = learn(learned, seen((50.0, QUEUED)), DONE, 60.0, look=decided(lateness))
         prices.append(learned.price)
-    assert prices == [0.002, pytest.approx(0.006), 0.014, 0.006]
+    assert prices == [0.002, pytest.approx(0.009), 0.014, 0.009]
     often, seldom = (look(seen((1000.0, QUEUED)), JobStatistics(price=price)).wait for price in (0.002, 0.014))
     assert often < 0.5 * seldom
 
