@@ -192,7 +192,7 @@ class Settings:
     chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, int, validator=_COUNT)
     """Bytes of a chunk, encoded."""
     poll_min: float = _setting("poll_min", 1.0, float, validator=_SECONDS)
-    """The least number of seconds between two polls of one job; a quarter of it while the job is younger than 3 s."""
+    """The least number of seconds between two polls of one job."""
     poll_max: float | None = _setting("poll_max", 300.0, float, validator=_NUMBER_OR_NONE)
     """The greatest number of seconds between two polls of one job; None for no limit."""
     account_ttl: float = _setting("account_ttl", 60.0, float, validator=_SECONDS)

@@ -12,17 +12,16 @@ x, y     ``ln(rows)`` and ``ln(seconds)`` of one ended job                    no
 w, W     the weight of one job, and the sum of all weights                    jobs
 b        the slope of y over x                                                none
 v        a variance of y                                                      none
-c        how many times as often jobs end as was foretold                     none
 =======  ===================================================================  =============
 
 Durations of jobs differ by orders of magnitude, so everything is computed with their logarithms.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Self
 
-from attrs import field, frozen
+from attrs import frozen
 
 FORGETTING = 0.98
 """Factor by which the weight of older jobs shrinks with each new one: W is at most 1 / (1 - 0.98) = 50 jobs."""
@@ -38,12 +37,6 @@ _LEAST_AGE, _LEAST_LEFT = 1e-9, 1e-3
 """Seconds, so that logarithms and quotients are finite."""
 _MOST_EXPONENT = 600.0
 """The largest argument of exp() here: at 710 it overflows."""
-_ASSUMED_ENDS = 2.0
-"""Ends that are assumed to have come as they were foretold, at each age."""
-_MOST_ENDS = 30.0
-"""The most foretold ends that are remembered for one age: older ones are forgotten."""
-_LEAST_FACTOR, _MOST_FACTOR = 0.2, 5.0
-"""Bounds of c."""
 _QUARTERS = (math.log(0.5), math.log(0.25), math.log(0.75))
 
 
@@ -76,31 +69,22 @@ class LogLogistic:
         """Give the r with ``P(T > a + r | T > a) = share``, in s."""
         return self.lefts(age, (math.log(share),))[0]
 
-    def lefts(self, age: float, log_shares: Iterable[float], factor: float = 1.0) -> list[float]:
+    def lefts(self, age: float, log_shares: Iterable[float]) -> list[float]:
         """Give `left` for several shares by their logarithms: what they have in common is computed once.
 
         With the odds ``o(t) = (t / m)^k``, of having ended by t, that is ``1 + o(a + r) = (1 + o(a)) / share``. It is
-        computed in logarithms, because the odds themselves overflow. With ``factor`` they end this many times as often
-        (proportional hazards): then each share is taken to the power of ``1 / factor``.
+        computed in logarithms, because the odds themselves overflow.
         """
         log_ratio = math.log(max(age, _LEAST_AGE) / self.median)
         shape = self._shape_after(log_ratio)
-        log_one = _log_one(shape * log_ratio)  # ln(1 + o(a))
+        log_odds = shape * log_ratio
+        log_one = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds)))  # ln(1 + o(a))
         lefts = []
         for log_share in log_shares:
-            log_sum = log_one - log_share / factor  # ln(1 + o(a + r))
+            log_sum = log_one - log_share  # ln(1 + o(a + r))
             log_odds_then = log_sum + math.log(-math.expm1(-log_sum))  # ln(o(a + r))
             lefts.append(max(self.median * math.exp(log_odds_then / shape) - age, _LEAST_LEFT))
         return lefts
-
-    def ends_within(self, age: float, wait: float) -> float:
-        """Give how many of such jobs of an age end within a wait, where each that ends is replaced by one of its age.
-
-        This is the cumulative hazard ``ln(1 + o(a + w)) - ln(1 + o(a))``.
-        """
-        log_ratio = math.log(max(age, _LEAST_AGE) / self.median)
-        shape = self._shape_after(log_ratio)
-        return _log_one(shape * math.log(max(age + wait, _LEAST_AGE) / self.median)) - _log_one(shape * log_ratio)
 
     def _shape_after(self, log_ratio: float) -> float:
         """Give the shape to use at ``ln(a / m)``: an age far beyond the spread makes the spread less credible.
@@ -123,55 +107,6 @@ class LogLogistic:
         """
         middle, upper, lower = self.lefts(age, _QUARTERS)
         return math.log(middle), (math.log(upper / lower) / (2 * math.log(3)) * math.pi) ** 2 / 3
-
-
-def _log_one(log_odds: float) -> float:
-    """Give ``ln(1 + odds)``."""
-    return max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds)))
-
-
-@frozen
-class Calibration:
-    """How many ends were foretold for the time until the next look, and how many came.
-
-    Durations seldom have the form of one log-logistic distribution: there may be a least and a most, or several kinds
-    of jobs. Jobs that have not ended count as well, so this is also how the running jobs correct what was learned from
-    ended ones. Ages are kept apart by their power of 2.
-    """
-
-    ends: Mapping[str, tuple[float, float]] = field(factory=dict)
-    """Foretold ends and those that came, by age."""
-
-    def factor(self, age: float) -> float:
-        """Give c at an age. That at half the age is assumed of it, until more is known."""
-        octave = _octave(age)
-        return self._factor(octave, self._factor(octave - 1, 1.0))
-
-    def _factor(self, octave: int, assumed: float) -> float:
-        foretold, came = self.ends.get(str(octave), (0.0, 0.0))
-        factor = (came + _ASSUMED_ENDS * assumed) / (foretold + _ASSUMED_ENDS)
-        return min(max(factor, _LEAST_FACTOR), _MOST_FACTOR)
-
-    def after(self, age: float, foretold: float, came: float) -> "Calibration":
-        """Add what was foretold at an age, and what came."""
-        octave = str(_octave(age))
-        before = self.ends.get(octave, (0.0, 0.0))
-        foretold, came = before[0] + foretold, before[1] + came
-        kept = min(_MOST_ENDS / foretold, 1.0) if foretold else 1.0
-        return Calibration({**self.ends, octave: (kept * foretold, kept * came)})
-
-    @classmethod
-    def of(cls, known: Mapping[str, Any]) -> Self:
-        """Read plain data. Raises KeyError, TypeError or ValueError for anything else."""
-        ends = {str(age): (float(foretold), float(came)) for age, (foretold, came) in known["ends"].items()}
-        if not all(0 <= number < math.inf for pair in ends.values() for number in pair):
-            raise ValueError("these are no numbers of ends")
-        return cls(ends)
-
-
-def _octave(age: float) -> int:
-    """Give the power of 2 of an age; ages below a second are one."""
-    return max(math.frexp(age)[1], 0)
 
 
 @frozen(kw_only=True)

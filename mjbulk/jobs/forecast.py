@@ -24,14 +24,9 @@ a delay measured against the life of the job instead of in seconds. A look that 
 question with a larger a, so it is enough to decide about the next look. If nothing but the age is known, w is a
 constant share of a; if the end is known well, w is a little behind it.
 
-**The price.** A look that finds the end is late by the mean of ``max(w - r, 0) / (a + r)`` over the cases in which the
-job has ended by then: by p, divided by their share. So p is learned. It shrinks where ends are found more than 5 % of a
-life late, as with long waits in a queue and short imports, and grows where they are found sooner.
-
 **The time left.** A job waits in a queue and then imports. Each of these durations has a log-logistic distribution
 (`mjbulk.jobs.durations`), learned for each kind of job from those that ended: the queue by itself, the import as a line
-over ln(rows). A prior stands in for what is not learned yet. The times of a queue have forms of many kinds, so how
-often jobs leave it is corrected by how often they did when that was foretold.
+over ln(rows). A prior stands in for what is not learned yet.
 
 **Progress.** Rows done at a steady pace in s seconds foretell ``r = s (1 - f) / f``. Work of many independent pieces
 (a renewal process; D. R. Cox, Renewal Theory, 1962) has a relative variance that is inverse to the amount of work, so
@@ -50,15 +45,16 @@ from operator import add
 from typing import Any, Self
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from mjbulk.jobs.durations import Calibration, LogLogistic, Prior, Regression
+from mjbulk.jobs.durations import FORGETTING, LogLogistic, Prior, Regression
 from mjbulk.jobs.short_jobs import ShortJobs
 from mjbulk.jobs.track import Track
+from mjbulk.mailjet.replies import JobReply
 
-LEAST_PRICE, _FIRST_PRICE, MOST_PRICE = 0.002, 0.009, 0.014
-"""p if a look shows only whether the job has ended: its least, its value while no job has ended, and its most. The
-prices are tuned on `benchmarks.polling`: about 20 looks a job, and ends found at most 5 % of a life late."""
+_BLIND_PRICE = 0.0085
+"""p if a look shows only whether the job has ended. The prices are tuned on `benchmarks.polling`: at most 20 looks a
+job, and ends found at most 5 % of a life late."""
 _BEGUN_PRICE = 0.03
 """p if rows should show and none is done: the end is far, so looks are worth less."""
 _SEEING_PRICE = 0.002
@@ -72,8 +68,10 @@ _SHARES = tuple(math.log(1 - (i + 0.5) / _CASES) for i in range(_CASES))
 _OTHERS = tuple(math.log(1 - (21 * i % _CASES + 0.5) / _CASES) for i in range(_CASES))
 """The same in another order: pairs of both are spread evenly over the unit square, as the Fibonacci lattice of 21 and
 34 (I. H. Sloan, S. Joe, Lattice Methods for Multiple Integration, 1994)."""
-SHORTEST = 0.1
+_SHORTEST = 0.1
 """Seconds. Shorter durations are taken as this: looks cannot tell them apart."""
+_HALF_A_SECOND = 0.5
+"""Seconds that a difference of 0 between two times in whole seconds is taken as."""
 _UNEVEN_WEIGHT = 3.0
 """Weight, in jobs, of the prior of u."""
 _UNEVEN_PRIOR = 0.04
@@ -84,13 +82,6 @@ _LATE_VARIANCE = 0.25
 """Bound of the variance of the pace to come, near the end: a factor of about 1.6."""
 _TINY = 1e-3
 """Seconds, or a share: keeps a logarithm and a quotient finite."""
-_YOUNG = 3.0
-"""Seconds. Looks at a job that is younger may be nearer, so that the end of a short one is found soon, if it is watched
-alone or others of its size have ended: many jobs of which nothing is known are not looked at more often."""
-_NEARER = 0.25
-"""By this factor."""
-_TRUST = 1.5
-"""How fast the longest wait grows with the number of jobs that have ended, as a power of it."""
 _LOST_WAIT = 12.0
 """Longest wait in seconds after a 404: so the fifth look comes within a minute."""
 _FIRST_WAIT, _MOST_WAIT = 0.25, 32.0
@@ -107,12 +98,7 @@ class Bounds:
     least: float = 1.0
     most: float = 300.0
     first: float = math.inf
-    """Least wait until the first look, where it is less than ``least``. Then those at a young job may be nearer."""
-
-    @property
-    def nearer(self) -> float:
-        """Least wait between two looks at a young job."""
-        return min(max(self.first, self.least * _NEARER), self.least)
+    """Least wait until the first look, where it is less than ``least``."""
 
 
 # What is learned from ended jobs
@@ -131,10 +117,6 @@ class JobStatistics:
     """Seconds in the queue; x is always 0."""
     work: Regression = field(factory=Regression)
     """Seconds of the import, over rows."""
-    ahead: Calibration = field(factory=Calibration)
-    """How often jobs left the queue when that was foretold."""
-    price: float = _FIRST_PRICE
-    """p if a look shows only whether the job has ended."""
     uneven: float = _UNEVEN_PRIOR * _UNEVEN_WEIGHT
     """Weighted sum of the u that jobs have shown."""
     uneven_weight: float = _UNEVEN_WEIGHT
@@ -156,12 +138,11 @@ class JobStatistics:
         """Read plain data. Raises ValueError for anything that `as_dict` cannot have given."""
         try:
             parts = {name: Regression(**known[name]) for name in ("queue", "work")}
-            ours = {"short": ShortJobs.of, "ahead": Calibration.of}
-            made = cls(**{**known, **parts, **{name: of(known[name]) for name, of in ours.items() if name in known}})
+            short = ShortJobs.of(known["short"]) if "short" in known else ShortJobs()
+            made = cls(**{**known, **parts, "short": short})
             numbers = [*attrs.astuple(made.queue), *attrs.astuple(made.work), made.uneven, made.uneven_weight]
             usable = all(math.isfinite(number) for number in numbers) and made.uneven_weight > 0
             usable = usable and min(made.queue.weight, made.work.weight, made.uneven) >= 0
-            usable = usable and LEAST_PRICE <= made.price <= MOST_PRICE
         except (KeyError, TypeError, ValueError, AttributeError):
             usable = False
         if not usable:
@@ -185,10 +166,6 @@ class NextLook:
     """The median of r, in seconds."""
     late: bool
     """The job has run for longer than jobs of its kind in the median."""
-    leaving: float = 0.0
-    """How many jobs like this one are foretold to leave the queue in the meantime."""
-    lateness: float | None = None
-    """How late the look is if it finds the end, in lives; None if that is not known."""
 
 
 @frozen(kw_only=True)
@@ -208,31 +185,25 @@ def next_look(
 ) -> NextLook:
     """Decide when to look at a job that has not ended.
 
-    While no row is done, w is at most ``(a + 1 s) (1 + W)^1.5``, with W the weight of the jobs that have ended: a few
-    jobs do not say yet how long the next one takes. For a young job that is watched alone the least wait replaces 1 s.
+    While no row is done, w is at most ``(a + 1 s) (1 + W)``, with W the weight of the jobs that have ended: a few jobs
+    do not say yet how long the next one takes.
     """
-    age, alone = now - track.posted, not others.count
-    nearer = track.age_known and not track.not_found and (alone or statistics.short.knows(track.rows))
-    gap = bounds.nearer if nearer and age < _YOUNG else bounds.least
-    if nearer and bounds.first < bounds.least and not track.looks:
-        early = statistics.short.first_look(track.rows, earliest=bounds.first, gap=bounds.nearer, most=_YOUNG)
-        if early is not None:
-            wait = max(early - age, 0.0)
-            return NextLook(wait, wait, late=False)
-    queue = statistics.queue.predict(_QUEUE, 0.0, others.late)
-    cases, price = _forecast(track, statistics, queue, now, others.late)
+    age = now - track.posted
+    cases, price = _forecast(track, statistics, now, others.late)
     price *= 1 + math.log10(1 + others.count) / _DEARER
-    wait, ended = _worth_a_look(cases, age, price)
-    lateness = price / ended
+    wait = _worth_a_look(cases, age, price)
     if track.first is None:
-        soon = gap if alone and gap < bounds.least else 1.0
-        wait = min(wait, (age + soon) * (1 + statistics.work.weight) ** _TRUST)
+        wait = min(wait, (age + 1.0) * (1 + statistics.work.weight))
     if track.not_found:
         wait = min(wait, _LOST_WAIT)
-    wait = min(max(wait, gap), bounds.most)
-    leaving = queue.ends_within(age, wait) if track.begun_at is None else 0.0
     usual = sum(usual_times(track.rows, statistics))
-    return NextLook(wait, cases[len(cases) // 2], age > usual, leaving, lateness)
+    wait = min(max(wait, bounds.least), bounds.most)
+    if bounds.first < bounds.least and track.age_known and not track.looks:
+        early = statistics.short.first_look(
+            track.rows, earliest=bounds.first, gap=bounds.least, price=price, alone=not others.count
+        )
+        wait = wait if early is None else max(early - age, 0.0)
+    return NextLook(wait, cases[len(cases) // 2], age > usual)
 
 
 def wait_after_failures(failures: int, bounds: Bounds) -> float:
@@ -244,21 +215,18 @@ def _log_rows(track: Track) -> float | None:
     return math.log(track.rows) if track.rows else None
 
 
-def _forecast(
-    track: Track, statistics: JobStatistics, queue: LogLogistic, now: float, late: int
-) -> tuple[Sequence[float], float]:
+def _forecast(track: Track, statistics: JobStatistics, now: float, late: int) -> tuple[Sequence[float], float]:
     """Give the equally likely values of r, in order, and p.
 
     In the queue r is the sum of what is left of it and of the import; afterwards it is what is left of the import.
     """
     work = statistics.work.predict(_IMPORT, _log_rows(track), late)
+    queue, age = statistics.queue.predict(_QUEUE, 0.0, late), now - track.posted
     if track.begun_at is None:
-        age = now - track.posted
-        waits = queue.lefts(age, _SHARES, statistics.ahead.factor(age))
-        return sorted(map(add, waits, work.lefts(0.0, _OTHERS))), statistics.price
+        return sorted(map(add, queue.lefts(age, _SHARES), work.lefts(0.0, _OTHERS))), _BLIND_PRICE
     age = _work_age(track, queue, now)
     if track.first is None:
-        price = _BEGUN_PRICE if statistics.shows_rows else statistics.price
+        price = _BEGUN_PRICE if statistics.shows_rows else _BLIND_PRICE
         return work.lefts(age, _SHARES), price
     together = _together(work.log_left(age), _by_progress(track, track.first, statistics, now))
     return together.lefts(0.0, _SHARES), _SEEING_PRICE
@@ -320,7 +288,7 @@ def _by_progress(
     """
     uneven = max(statistics.uneven / statistics.uneven_weight, _UNEVEN_LEAST)
     first_at, first_share = first
-    since = max(track.seen_at - (track.idle_at + first_at) / 2, SHORTEST)
+    since = max(track.seen_at - (track.idle_at + first_at) / 2, _SHORTEST)
     variance, pace = uneven / track.share + ((first_at - track.idle_at) / since) ** 2 / 12, since / track.share
     if track.share > first_share:
         more = track.share - first_share
@@ -329,19 +297,66 @@ def _by_progress(
     return math.log(left), variance + min(uneven / (1 - track.share + _TINY), _LATE_VARIANCE)
 
 
-def _worth_a_look(cases: Sequence[float], age: float, price: float) -> tuple[float, float]:
-    """Give the w that solves the module's equation, and the share of cases in which the job has ended by then.
-
-    Over n cases, ``sum of max(w - r, 0) / (a + r) = n p``.
+def _worth_a_look(cases: Sequence[float], age: float, price: float) -> float:
+    """Give the w that solves the module's equation: over n cases, ``sum of max(w - r, 0) / (a + r) = n p``.
 
     The sum grows with w in straight lines from case to case. Add cases in order until w lies before the next one: then
     ``w = (n p + sum of r / (a + r)) / sum of 1 / (a + r)``.
     """
-    owed, rate, ended = price * len(cases), 0.0, 0
+    owed, rate = price * len(cases), 0.0
     for left in cases:
         if rate and owed / rate <= left:
             break
         owed += left / (age + left)
         rate += 1 / (age + left)
-        ended += 1
-    return owed / rate, ended / len(cases)
+    return owed / rate
+
+
+# Learning
+
+
+def learn(
+    statistics: JobStatistics, track: Track, last: JobReply, now: float, sent: float | None = None
+) -> JobStatistics:
+    """Add a job whose look at ``now`` found it ended, and whose look before did not. The look was ``sent`` before.
+
+    JobEnd - JobStart is the duration of its import, by one clock. It is used as far as the looks allow it; without it
+    the middle of what they allow is used.
+    """
+    begun, seen = track.begun_at if track.begun_at is not None else now, track.seen_at
+    least, most = max(seen - begun, 0.0), now - track.queued_at
+    took = (least + most) / 2
+    if last.job_start is not None and last.job_end is not None:
+        by_mailjet = (last.job_end - last.job_start).total_seconds() or _HALF_A_SECOND
+        took = min(max(by_mailjet, least), most)
+    ended = min(max((seen + now) / 2, track.queued_at + took), begun + took)
+    waited = ended - took - track.posted
+    rows = track.rows or last.count or 0
+    queue, work = statistics.queue, statistics.work
+    return evolve(
+        statistics,
+        queue=queue.with_point(0.0, math.log(max(waited, _SHORTEST))) if track.age_known else queue,
+        work=work.with_point(math.log(rows), math.log(max(took, _SHORTEST))) if rows else work,
+        short=statistics.short.after(track.rows, track.seen_at - track.posted, (sent or now) - track.posted)
+        if track.age_known
+        else statistics.short,
+        **_judged(statistics, track, ended),
+    )
+
+
+def _judged(statistics: JobStatistics, track: Track, ended: float) -> dict[str, float]:
+    """Learn u from the forecast at the probe: ``u = ln(true r / forecast r)^2 f (1 - f)``.
+
+    The variance of that forecast is ``u / f + u / (1 - f) = u / (f (1 - f))``.
+    """
+    if track.probe is None or track.first is None:
+        return {}
+    probed_at, share = track.probe
+    since, left = probed_at - (track.idle_at + track.first[0]) / 2, ended - probed_at
+    if since <= _SHORTEST or left <= _SHORTEST:
+        return {}
+    uneven = math.log(left * share / (since * (1 - share))) ** 2 * share * (1 - share)
+    return {
+        "uneven": FORGETTING * statistics.uneven + uneven,
+        "uneven_weight": FORGETTING * statistics.uneven_weight + 1,
+    }

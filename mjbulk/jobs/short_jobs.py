@@ -1,33 +1,30 @@
-"""When to look first at a job that may end within seconds.
+"""When to look first at a job that may end before two looks could be apart.
 
 Looks at one job are at least g seconds apart. A first look that comes too early therefore costs g seconds, and one that
-comes late costs many lives of a short job. How long such jobs take is seen only through the looks: the job had ended,
-or had not. The times of Mailjet have whole seconds, and say no more.
+comes at g seconds is late by many lives of a job of a tenth of that. How long such jobs take is seen only through the
+looks: the job had ended, or had not. The times of Mailjet have whole seconds, and say no more.
 
 =======  =====================================================================  =====
 symbol   meaning                                                                unit
 =======  =====================================================================  =====
-m        the median of one group of jobs of this size                           s
-n        the number of jobs in that group                                       jobs
+m        a hypothesis: the median of how long jobs of this size take            s
 w        the wait until the first look                                          s
 g        the least time between two looks                                       s
-l        the lateness that one look less is worth                               s
-F(t)     the share of a group that has ended at t                               none
+p        the cost of one look, in lives (see `mjbulk.jobs.forecast`)            none
+F(t)     the share of jobs that have ended at t, if m is true                   none
 =======  =====================================================================  =====
 
-**Groups.** There are groups from 0.05 s to 3 s, each 8 % above the one before, and "longer". In a group durations have
-a log-logistic distribution, ``F(t) = 1 / (1 + (m / t)^20)``. A job that had not ended at a and had ended at b is shared
-out among the groups, by ``(n + 0.004) (F(b) - F(a))`` (B. W. Turnbull, The empirical distribution function with
-arbitrarily grouped, censored and truncated data, Journal of the Royal Statistical Society B 38 (1976), pages 290-295).
-Before that every n is multiplied by 0.93, so that it is seen when jobs change.
+**Beliefs.** There are hypotheses from 0.05 s to 3 s, each 8 % above the one before, and "longer". With m,
+durations have a log-logistic distribution, ``F(t) = 1 / (1 + (m / t)^20)``. A job that had not ended at a and had ended
+at b multiplies the belief in m by ``F(b) - F(a)`` (Bayes). Before that every belief is raised to the power 0.97: what
+was seen long ago counts less, so that it is seen when jobs become shorter.
 
-**The wait.** Look when the expected cost is least, in lives: for each job of a group, a look at w is late by
-``(w - m) / m`` if the job has ended. If it has not, the look has cost ``l / m``, and the next one is late by
-``(w + g - m) / m``, or by half of ``g / m`` if it comes before the end, too.
+**The wait.** Look when the expected cost is least, in lives: a look at w is late by ``(w - m) / m`` if the job has
+ended. If it has not, the look has cost p, and the next one may be late by ``(w + g - m) / m``.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import mul, sub
 from typing import Any, Self
@@ -38,64 +35,58 @@ _STEP = 1.08
 _SHAPE = 20.0
 """Jobs of one size differ little: half of them are within 6 % of the median."""
 _MEDIANS = tuple(0.05 * _STEP**index for index in range(54))
-"""In seconds; the last group is that of "longer"."""
+"""In seconds; the last belief is that of "longer"."""
 _POWERS = tuple(median**_SHAPE for median in _MEDIANS)
 _LONGEST = _MEDIANS[-1] * _STEP
-_FORGETTING = 0.93
-"""Factor by which the numbers of older jobs shrink with each new one."""
-_EVENLY = 0.004
-"""A small part of a job that is added to each n when a job is shared out: jobs may become shorter than any before."""
+_FORGETTING = 0.97
+_LEAST_LIKELY = 1e-5
+"""No job makes a hypothesis less likely than that at once."""
 _SIZES = 4.0
 """Jobs whose rows differ by less than this factor are of one size."""
-_LOOK = 0.15
-"""l, in seconds."""
 _PROBE = 1.1
 """The first look at the first job of a size comes at the earliest time for one, times this."""
-_LEAST = 1e-5
-"""The least n: a group may always come back."""
-_PRIOR = (0.003 / (len(_MEDIANS) + 1),) * (len(_MEDIANS) + 1)
-"""A small part of a job, of which nothing is known: after one long job the next one has no early look."""
+
+Beliefs = tuple[float, ...]
+"""A number for each of `_MEDIANS`, and for "longer": the logarithms of what is believed, the greatest of them 0."""
 
 
 @frozen
 class ShortJobs:
     """What was learned about short jobs of one kind, as plain numbers."""
 
-    jobs: Mapping[str, tuple[float, ...]] = field(factory=dict)
-    """By the size of jobs: how many there were of each of `_MEDIANS`, and longer ones."""
+    beliefs: Mapping[str, Beliefs] = field(factory=dict)
+    """By the size of jobs."""
 
-    def knows(self, rows: int) -> bool:
-        """Say whether a job of this size has ended."""
-        return _size(rows) in self.jobs
+    def first_look(self, rows: int, *, earliest: float, gap: float, price: float, alone: bool) -> float | None:
+        """Give the wait until the first look, ``earliest`` or longer, if it is to be less than the ``gap``.
 
-    def first_look(self, rows: int, *, earliest: float, gap: float, most: float) -> float | None:
-        """Give the wait until the first look, ``earliest`` or longer, if it is to be less than ``most``.
-
-        While no job of its size has ended, a job is looked at early: one request finds out whether such jobs are short.
+        While no job of its size has ended, a job that is watched ``alone`` is looked at early: one request finds out
+        whether such jobs are short.
         """
-        known = self.jobs.get(_size(rows))
+        known = self.beliefs.get(_size(rows))
         if known is None:
-            return min(earliest * _PROBE, most)
-        wait = _best_wait(known, earliest, gap, most)
-        return wait if wait < most else None
+            return min(earliest * _PROBE, gap) if alone else None
+        costs = [(late + price * vain, -wait) for wait, late, vain in _expected(known, earliest, gap)]
+        wait = -min(costs)[1]  # of several the longest
+        return wait if wait < gap else None
 
     def after(self, rows: int, alive: float, ended: float) -> "ShortJobs":
         """Add a job that had not ended after ``alive`` seconds, and had after ``ended`` seconds."""
         size = _size(rows)
-        before = self.jobs.get(size, _PRIOR)
-        likely = [*map(sub, _shares(ended), _shares(alive)), 1.0 if ended > _LONGEST else 0.0]
-        shared = [(n + _EVENLY) * one for n, one in zip(before, likely, strict=True)]
-        whole = sum(shared) or 1.0
-        jobs = (max(round(_FORGETTING * n + more / whole, 5), _LEAST) for n, more in zip(before, shared, strict=True))
-        return ShortJobs({**self.jobs, size: tuple(jobs)})
+        before = self.beliefs.get(size, (0.0,) * (len(_MEDIANS) + 1))
+        shares = map(sub, _shares(ended), _shares(alive))
+        likely = [*shares, 1.0 if ended > _LONGEST else 0.0]
+        logs = [_FORGETTING * old + math.log(max(one, _LEAST_LIKELY)) for old, one in zip(before, likely, strict=True)]
+        most = max(logs)
+        return ShortJobs({**self.beliefs, size: tuple(round(one - most, 4) for one in logs)})
 
     @classmethod
     def of(cls, known: Mapping[str, Any]) -> Self:
         """Read plain data. Raises KeyError, TypeError or ValueError for anything else."""
-        jobs = {str(size): tuple(map(float, numbers)) for size, numbers in known["jobs"].items()}
-        if not all(len(one) == len(_PRIOR) and min(one) > 0 and math.isfinite(sum(one)) for one in jobs.values()):
-            raise ValueError("these are no numbers of jobs")
-        return cls(jobs)
+        beliefs = {str(size): tuple(map(float, logs)) for size, logs in known["beliefs"].items()}
+        if not all(len(logs) == len(_MEDIANS) + 1 and all(map(math.isfinite, logs)) for logs in beliefs.values()):
+            raise ValueError("these are no beliefs")
+        return cls(beliefs)
 
 
 def _size(rows: int) -> str:
@@ -103,13 +94,8 @@ def _size(rows: int) -> str:
     return str(int(math.log(rows, _SIZES))) if rows > 0 else ""
 
 
-def _share(seconds: float, median: float) -> float:
-    """Give F(t)."""
-    return 1 / (1 + (median / seconds) ** _SHAPE) if seconds > median / 100 else 0.0
-
-
 def _shares(seconds: float) -> list[float]:
-    """Give F(t) for each group, with one power for all of them."""
+    """Give F(t) for each hypothesis, with one power for all of them."""
     if seconds <= _MEDIANS[0] / 100:
         return [0.0] * len(_MEDIANS)
     scale = seconds**-_SHAPE
@@ -117,24 +103,31 @@ def _shares(seconds: float) -> list[float]:
 
 
 @lru_cache(maxsize=16)
-def _best_wait(jobs: tuple[float, ...], earliest: float, gap: float, most: float) -> float:
-    """Give the wait that costs least. Jobs that are posted together share this (2 % of a small import)."""
-    costs = _costs(earliest, gap, most)
-    return min(costs, key=lambda wait: sum(map(mul, jobs, costs[wait])))  # of several the longest
+def _expected(beliefs: Beliefs, earliest: float, gap: float) -> Sequence[tuple[float, float, float]]:
+    """Give each possible wait, by how much its look is expected to be late, and how much of it is expected to be for
+    nothing: what a price multiplies. Jobs that are posted together share this (2 % of a small import).
+    """
+    weights = list(map(math.exp, beliefs))
+    return [
+        (wait, sum(map(mul, weights, late)), sum(map(mul, weights, vain)))
+        for wait, late, vain in _outcomes(earliest, gap)
+    ]
 
 
-@lru_cache(maxsize=8)
-def _costs(earliest: float, gap: float, most: float) -> Mapping[float, tuple[float, ...]]:
-    """Give what a look at a job of each group costs, after each possible wait, the longest first."""
-    waits = (median * math.sqrt(_STEP) for median in reversed(_MEDIANS))
-    some = [most, *(wait for wait in waits if earliest <= wait < most)]
-    return {wait: tuple(_cost(wait, median, gap, most) for median in (*_MEDIANS, math.inf)) for wait in some}
+@lru_cache(maxsize=16)
+def _outcomes(earliest: float, gap: float) -> Sequence[tuple[float, list[float], list[float]]]:
+    """Give each possible wait, by how much its look is late if one or another hypothesis is true, and the share of
+    looks for nothing. With a median above the gap no look before the gap helps.
+    """
+    some = [gap, *(wait for median in _MEDIANS if earliest <= (wait := median * math.sqrt(_STEP)) < gap)]
+    return [(wait, *_outcome(wait, gap)) for wait in some]
 
 
-def _cost(wait: float, median: float, gap: float, most: float) -> float:
-    """Give what a look at a job of a group costs. Where the median is above ``most``, no look before that helps."""
-    if median >= most:
-        return _LOOK / most * (wait < most)
-    ended = _share(wait, median)
-    late = ended * max(wait - median, 0.0) + (1 - ended) * (_LOOK + max(wait + gap - median, gap / 2))
-    return late / median
+def _outcome(wait: float, gap: float) -> tuple[list[float], list[float]]:
+    late, vain = [], []
+    for median, ended in zip((*_MEDIANS, math.inf), (*_shares(wait), 0.0), strict=True):
+        soon = median < gap
+        next_late = max(wait + gap - median, 0.0) / median
+        late.append(ended * max(wait - median, 0.0) / median + (1 - ended) * next_late if soon else 0.0)
+        vain.append(1 - ended if soon else float(wait < gap))
+    return late, vain

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk.jobs.durations import FORGETTING, Calibration, LogLogistic, Prior, Regression
+from mjbulk.jobs.durations import FORGETTING, LogLogistic, Prior, Regression
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
 FLOATS = st.floats(min_value=0, max_value=1e9)
@@ -163,39 +163,3 @@ def test_a_forecast_is_less_certain_far_from_what_was_seen() -> None:
     """Jobs of 1,000 rows say little about one of a million."""
     line = after([(900, 10.0), (1100, 11.0)] * 30)
     assert line.predict(PRIOR, math.log(10**6)).shape < line.predict(PRIOR, math.log(1000)).shape
-
-
-# What was foretold, and what came
-
-
-def test_ends_that_are_foretold_come() -> None:
-    """Of many jobs of an age, each replaced when it ends, as many end within a wait as the survival says."""
-    times = LogLogistic(60.0, 3.0)
-    for age, wait in ((0.0, 30.0), (30.0, 1.0), (60.0, 20.0)):
-        expected = -math.log(survival(times, age + wait) / survival(times, age))
-        assert times.ends_within(age, wait) == pytest.approx(expected, rel=0.05)
-    assert times.ends_within(10.0, 0.0) == 0.0
-
-
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_jobs_may_end_more_often_than_was_foretold(factor: float) -> None:
-    """With a factor, each share is reached when without it its power would be."""
-    times = LogLogistic(60.0, 3.0)
-    (left,) = times.lefts(30.0, (math.log(0.25),), factor)
-    assert left == pytest.approx(times.left(30.0, 0.25 ** (1 / factor)))
-
-
-def test_what_came_corrects_what_was_foretold() -> None:
-    """At each age by itself, and within bounds; at half the age the same is assumed, until more is known."""
-    learned = Calibration()
-    assert learned.factor(100.0) == 1.0
-    for _ in range(1000):
-        learned = learned.after(100.0, 0.5, 1.0)
-    assert learned.factor(100.0) == pytest.approx(2.0, rel=0.1)
-    assert learned.factor(200.0) == pytest.approx(learned.factor(100.0))
-    assert learned.factor(400.0) == learned.factor(50.0) == 1.0
-    for _ in range(1000):
-        learned = learned.after(100.0, 1.0, 0.0)
-    assert learned.factor(100.0) == 0.2
-    assert Calibration().after(0.0, 0.0, 100.0).factor(0.5) == 5.0
-    assert Calibration().after(0.0, 0.0, 0.0).factor(0.0) == 1.0
