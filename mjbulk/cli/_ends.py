@@ -95,13 +95,14 @@ def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None
 
 
 def _tell_main_cause(report: "Report") -> None:
-    """Print why most rows were rejected, if they were most of all rows: then the file, or how it is read, is wrong."""
+    """Print why most rows were rejected, if one cause did that: then the file, or how it is read, is wrong."""
     if 2 * report.rejected <= report.rows:
         return
     causes = Counter((rejection.code, rejection.field) for rejection in report.rejections)
     for (code, column), count in causes.most_common(1):
-        where = f" in {printable(repr(column))}" if column and "@" not in column else ""
-        note(f"most rejected rows: {printable(code)}{where}, {counted(count, 'row')}")
+        if 2 * count > report.rejected:
+            where = f" in {printable(repr(column))}" if column and "@" not in column else ""
+            note(f"most rejected rows: {printable(code)}{where}, {counted(count, 'row')}")
 
 
 def _reasons(report: "Report", rejects: str | None, go_on: GoOn | None) -> str:

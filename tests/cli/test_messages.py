@@ -519,6 +519,7 @@ def test_a_file_of_rejected_rows_names_options(mailjet: Mailjet, tmp_path: Path,
     text = rejects.read_text()
     assert "RFC 3339 (--date-format names another form)" in text
     assert "say date_format= or timezone=" in text
+    rejects.unlink()
     for command in (["plan", *words], ["runs", "r", "--rejects", str(tmp_path / f"of-{name}")]):
         assert main(command) in (0, 1)
     for written in (rejects, tmp_path / f"of-{name}"):
