@@ -195,6 +195,28 @@ async def test_a_fault_of_a_column_rejects_its_rows_once_a_property_was_created(
     assert case.account.created == ["shoe", "hat"]
 
 
+@pytest.mark.parametrize("via", ["json", "csv"])
+async def test_a_property_that_somebody_has_created_meanwhile(via: Any) -> None:
+    """It may be spelled otherwise, or be of another type: rows that were good may be bad then."""
+    spec = evolve(SPEC, via=via, create_properties=True)
+    case = Case([block(*people(1, shoe="x"), *people(2, shoe="42"), {"email": "bad", "shoe": "7"})], spec=spec)
+
+    async def found(name: str, datatype: str) -> Property:
+        return Property(id=7, name="SHOE", datatype="int")
+
+    case.account.ensure_property = found  # type: ignore[method-assign]  # it is there now
+    (some,) = await case.read()
+    if via == "json":
+        assert rows_of([some]) == [(2, "p2@example.org", {"Email": "p2@example.org", "Properties": {"SHOE": 42}})]
+    else:
+        assert (list(some.numbers), some.encoded, case.reader.rules.meaning) == (
+            [2],
+            [b"p2@example.org,42\n"],
+            b"email,SHOE\n",
+        )
+    assert [(one.row, one.code) for one in case.rejections] == [(3, "address.invalid"), (1, "value.type")]
+
+
 async def test_a_mapping_with_an_unknown_property_is_refused_likewise() -> None:
     """All rows that have it."""
     unknown = block(*nested({"shoe": 1}, {"shoe": 2}))
