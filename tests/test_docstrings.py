@@ -16,7 +16,7 @@ from support import extra
 
 import mjbulk
 
-PACKAGES = ("mjbulk", "mjbulk.fastapi", "mjbulk.otel", "mjbulk.testing")
+PACKAGES = ("mjbulk", "mjbulk.fastapi", "mjbulk.otel", "mjbulk.partition", "mjbulk.testing")
 GUIDES = Path(mjbulk.__file__).parent / "guides"
 NAMES = [(package, name) for package in PACKAGES for name in importlib.import_module(package).__all__]
 CALLS = [name for _, name in NAMES if name in {"Client", "SessionPool", "JobWatcher", "ImportRun", "Ingester", "Plan"}]
