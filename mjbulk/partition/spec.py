@@ -113,6 +113,11 @@ class PartitionSpec:
             return None
         return RedisQuota(_filled(self.quota, "quota"), max_rate=self.max_rate)
 
+    @property
+    def journal_is_file(self) -> bool:
+        """Whether the journal is a file, as far as is known without the worker's environment."""
+        return self.journal.startswith("sqlite:") or not ("://" in self.journal or _VARIABLE.fullmatch(self.journal))
+
     def journal_place(self) -> str:
         """Give the URL or path of the journal, with its password. Raises UsageError if that is not known here."""
         return _filled(self.journal, "journal")

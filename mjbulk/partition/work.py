@@ -2,11 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from mjbulk.client import Client
@@ -45,10 +47,46 @@ def import_partition(spec: PartitionSpec, partition: str, source: Rows) -> Parti
     waits. Raises what `mjbulk.Client.import_contacts` raises; an ImportHalted has only the counts of its report, so
     that no row goes to the engine with it. Raises OSError if the file of rejected rows cannot be written.
     """
+    return run_partition(spec, partition, source, Stop())
+
+
+class Stop:
+    """Stops imports of this process, from any thread. Mutable state: their tasks, and whether they are to stop."""
+
+    def __init__(self) -> None:
+        """Know of no import yet."""
+        self._lock = Lock()
+        self._called = False
+        self._tasks: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
+
+    def set(self) -> None:
+        """Cancel all imports, those under way and those to come."""
+        with self._lock:
+            self._called = True
+            for task, loop in self._tasks.items():
+                loop.call_soon_threadsafe(task.cancel)
+
+    @contextmanager
+    def reaches(self) -> Iterator[None]:
+        """Have the import of this task be one of them. Raises CancelledError if they are to stop."""
+        task = asyncio.current_task()
+        with self._lock:
+            if self._called or task is None:
+                raise asyncio.CancelledError
+            self._tasks[task] = asyncio.get_running_loop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._tasks[task]
+
+
+def run_partition(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
+    """Import a partition as `import_partition` does. Raises CancelledError, too, if it was stopped."""
     if not isinstance(partition, str) or not partition:
         raise UsageError("partition= is the name of a part of the run")
     try:
-        return _run_to_end(partial(_import, spec, partition, source))
+        return _run_to_end(partial(_import, spec, partition, source, stop))
     except ImportHalted as halted:
         why = halted
     raise type(why)(*why.args) from why.__cause__
@@ -68,11 +106,12 @@ def _run_to_end(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         thread.end()
 
 
-async def _import(spec: PartitionSpec, partition: str, source: Rows) -> PartitionReport:
+async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
     target = _file_of(spec, partition)
     place, quota = spec.journal_place(), spec.shared_quota()
-    async with Client(spec.keys(), spec.settings(), journal=place, quota=quota) as client:
-        report = await _import_when_free(client, spec, partition, source)
+    with stop.reaches():
+        async with Client(spec.keys(), spec.settings(), journal=place, quota=quota) as client:
+            report = await _import_when_free(client, spec, partition, source)
     if target is None or not report.rejected:
         return PartitionReport.of(report, partition, None)
     if not (report.stored and target.exists()):  # a journal has no addresses: the file of the first time has them
