@@ -11,11 +11,15 @@ from typing import Any
 
 from mjbulk.partition import PartitionReport, PartitionSpec, import_partition
 
+STARTED: list[subprocess.Popen[bytes]] = []
+"""All workers, so that a test that fails leaves none."""
+
 
 def begin(spec: PartitionSpec, partition: str, rows: Iterable[Any]) -> subprocess.Popen[bytes]:
     """Start a worker."""
     command = [sys.executable, str(Path(__file__))]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    STARTED.append(worker)
     assert worker.stdin is not None
     worker.stdin.write(pickle.dumps((spec, partition, rows)))
     worker.stdin.close()

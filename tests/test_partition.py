@@ -6,16 +6,18 @@ import pickle
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from partition_worker import begin, end, kill
-from support import Database
+from partition_worker import STARTED, begin, end, kill
+from support import Database, extra
 
 import mjbulk
+import mjbulk.journal.postgres
+import mjbulk.journal.sql  # so that an import here begins at once
 from mjbulk.partition import PartitionSpec, import_partition, work
 from mjbulk.testing import Fault, Mailjet
 
@@ -29,6 +31,13 @@ BAD = {"email": "nobody"}
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MJBULK_CHUNK_ROWS", "10")
     monkeypatch.setenv("MJBULK_POLL_MIN", "0.02")
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_is_left() -> Iterator[None]:
+    yield
+    while STARTED:
+        kill(STARTED.pop())
 
 
 @pytest.fixture
@@ -104,6 +113,22 @@ def test_rejected_rows_go_to_a_file(mailjet: Mailjet, spec_of: SpecOf, tmp_path:
     assert other.rejections_path != report.rejections_path
     assert import_partition(spec, "good", ROWS[:3]).rejections_path is None
     assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.extra
+def test_rejected_rows_go_to_an_object_store(mailjet: Mailjet, spec_of: SpecOf) -> None:
+    """Of any kind that fsspec knows. One that it does not know refuses the partition."""
+    memory = extra("fsspec").filesystem("memory")
+    spec = spec_of(rejections="memory://bucket/rejected/")
+    report = import_partition(spec, "a", [BAD, *ROWS[:3]])
+    assert report.rejections_path is not None
+    assert report.rejections_path.startswith("memory://bucket/rejected/r.a-")
+    (before,) = map(memory.cat_file, memory.find("bucket"))
+    assert b"nobody" in before
+    assert import_partition(spec, "a", [BAD, *ROWS[:3]]) == report
+    assert list(map(memory.cat_file, memory.find("bucket"))) == [before]
+    with pytest.raises(mjbulk.UsageError, match="rejections= at nowhere:// needs fsspec"):
+        import_partition(spec_of(rejections="nowhere://bucket"), "b", ROWS)
 
 
 def test_a_folder_that_cannot_be_made(mailjet: Mailjet, spec_of: SpecOf, tmp_path: Path) -> None:

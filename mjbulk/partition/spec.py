@@ -33,7 +33,8 @@ class PartitionSpec:
     makes a partition that runs twice harmless, so it has to be the same for all workers. ``quota`` is the URL of a
     Redis: ``max_rate`` is then for all workers together, and else for each partition. ``credentials`` is called in the
     worker, and gives the keys: a function of a module, or a ``functools.partial`` of one. None takes those of the
-    worker's environment. ``rejections`` is a folder that gets a CSV file for each partition with rejected rows. The
+    worker's environment. ``rejections`` is a folder that gets a CSV file for each partition with rejected rows, or
+    the URL of one that fsspec knows, such as ``s3://bucket/folder``. The
     other keywords are those of `mjbulk.Client.import_contacts`.
 
     A password in a URL is the name of a variable of the worker's environment, as in ``redis://:$REDIS_PASSWORD@host``;
@@ -53,7 +54,7 @@ class PartitionSpec:
     credentials: Callable[[], Credentials] | None
     """Gives the keys in the worker."""
     rejections: str | None
-    """The folder of the files with rejected rows."""
+    """The folder of the files with rejected rows, or its URL."""
     terms: Mapping[str, Any]
     """The other keywords."""
 
@@ -155,7 +156,7 @@ def _place(where: str | os.PathLike[str], name: str) -> str:
     if "://" in text:
         _check_url(text, name)
         return text
-    return text if _VARIABLE.fullmatch(text) else str(Path(text).absolute())
+    return text if _VARIABLE.fullmatch(text) and name != "rejections" else str(Path(text).absolute())
 
 
 def _check_url(url: str, name: str) -> None:

@@ -1,13 +1,10 @@
 """The import of one partition, to its end, in the worker that an engine has chosen for it."""
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from hashlib import blake2b
-from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -16,6 +13,7 @@ from mjbulk.discreet import discreet
 from mjbulk.errors import ImportHalted, JournalRefused, UsageError
 from mjbulk.journal.protocol import UNDER_WAY
 from mjbulk.outcomes.report import Report
+from mjbulk.partition.rejected import RejectedFile
 from mjbulk.partition.report import PartitionReport
 from mjbulk.partition.spec import PartitionSpec
 from mjbulk.public import public
@@ -107,16 +105,15 @@ def _run_to_end(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
 
 async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
-    target = _file_of(spec, partition)
+    file = None if spec.rejections is None else RejectedFile(spec.rejections, spec.run_id, partition)
     place, quota = spec.journal_place(), spec.shared_quota()
     with stop.reaches():
         async with Client(spec.keys(), spec.settings(), journal=place, quota=quota) as client:
             report = await _import_when_free(client, spec, partition, source)
-    if target is None or not report.rejected:
+    if file is None or not report.rejected:
         return PartitionReport.of(report, partition, None)
-    if not (report.stored and target.exists()):  # a journal has no addresses: the file of the first time has them
-        await asyncio.to_thread(report.write_rejections, target)
-    return PartitionReport.of(report, partition, str(target))
+    await asyncio.to_thread(file.write, report)
+    return PartitionReport.of(report, partition, file.path)
 
 
 async def _import_when_free(client: Client, spec: PartitionSpec, partition: str, source: Rows) -> Report:
@@ -146,21 +143,3 @@ async def _wait_for_another(client: Client, run_id: str, partition: str, end: fl
             return
         if info.state != "running" or loop.time() > end:
             return
-
-
-def _file_of(spec: PartitionSpec, partition: str) -> Path | None:
-    """Give the place of the file with rejected rows. Its name is the same in each worker, and each time.
-
-    Raises UsageError if its folder cannot be made.
-    """
-    if spec.rejections is None:
-        return None
-    folder = Path(spec.rejections)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as why:
-        raise UsageError(f"the folder of rejections= cannot be made: {why.strerror}") from None
-    name = f"{spec.run_id}.{partition}"
-    readable = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-100:].lstrip(".")
-    mark = blake2b(f"{spec.run_id}\0{partition}".encode(), digest_size=4).hexdigest()  # two names may read alike
-    return folder / f"{readable}-{mark}.csv"
