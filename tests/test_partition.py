@@ -109,6 +109,14 @@ def test_rejected_rows_go_to_a_file(mailjet: Mailjet, spec_of: SpecOf, tmp_path:
     before = path.read_bytes()
     assert import_partition(spec, "2026/a b.parquet", [BAD, *ROWS[:3]]) == report
     assert path.read_bytes() == before
+    path.unlink()  # as if a worker had ended before it was written
+    assert import_partition(spec, "2026/a b.parquet", iter([BAD, *ROWS[:3]])) == report
+    assert path.read_bytes() == before
+    import_partition(spec, "2026/a b.parquet", [])
+    assert path.read_bytes() == before
+    path.unlink()
+    import_partition(spec, "2026/a b.parquet", [])  # it has changed, and its rows cannot be told
+    assert path.read_text().splitlines()[1].startswith("1,,email,")
     other = import_partition(spec, "2026/a_b.parquet", [BAD])
     assert other.rejections_path != report.rejections_path
     assert import_partition(spec, "good", ROWS[:3]).rejections_path is None

@@ -29,11 +29,7 @@ class RejectedFile:
                 raise UsageError(f"the folder of rejections= cannot be made: {why.strerror}") from None
 
     def write(self, report: Report) -> None:
-        """Write the rejected rows. The file appears when it is whole. One that is there stays if the report is stored:
-        a journal has no addresses.
-        """
-        if report.stored and self._exists():
-            return
+        """Write the rejected rows. The file appears when it is whole."""
         if self._store is None:
             report.write_rejections(self.path)
             return
@@ -41,7 +37,8 @@ class RejectedFile:
             report.write_rejections(Path(folder) / self._name)
             self._store.put_file(str(Path(folder) / self._name), self.path)
 
-    def _exists(self) -> bool:
+    def exists(self) -> bool:
+        """Say whether an earlier worker has written it."""
         return bool(self._store.exists(self.path)) if self._store else Path(self.path).exists()
 
 

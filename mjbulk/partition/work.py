@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from threading import Lock
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from mjbulk.client import Client
 from mjbulk.discreet import discreet
-from mjbulk.errors import ImportHalted, JournalRefused, UsageError
+from mjbulk.errors import Error, ImportHalted, JournalRefused, UsageError
 from mjbulk.journal.protocol import UNDER_WAY
 from mjbulk.outcomes.report import Report
 from mjbulk.partition.rejected import RejectedFile
@@ -110,10 +110,20 @@ async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop)
     with stop.reaches():
         async with Client(spec.keys(), spec.settings(), journal=place, quota=quota) as client:
             report = await _import_when_free(client, spec, partition, source)
-    if file is None or not report.rejected:
-        return PartitionReport.of(report, partition, None)
-    await asyncio.to_thread(file.write, report)
-    return PartitionReport.of(report, partition, file.path)
+            if file is None or not report.rejected:
+                return PartitionReport.of(report, partition, None)
+            if not (report.stored and await asyncio.to_thread(file.exists)):
+                told = await _with_rows(client, report, partition, source)
+                await asyncio.to_thread(file.write, told)
+            return PartitionReport.of(report, partition, file.path)
+
+
+async def _with_rows(client: Client, report: Report, partition: str, source: Rows) -> Report:
+    """Give the rejected rows of a report with their data. For a stored one the source is read once more, if it can."""
+    if report.stored:
+        with suppress(Error):
+            return await client.get_report(report.run_id, partition=partition, source=source)
+    return report
 
 
 async def _import_when_free(client: Client, spec: PartitionSpec, partition: str, source: Rows) -> Report:
