@@ -69,15 +69,20 @@ class RunCalls(Calls):
                 yield run
 
     @discreet
-    async def get_run(self, run_id: str) -> RunInfo:
-        """Give what the journal knows about a run; the partitions of a run are added up.
+    async def get_run(self, run_id: str, *, partition: str | None = None) -> RunInfo:
+        """Give what the journal knows about a run, or about its part ``partition``; without that, the partitions of a
+        run are added up.
 
-        Raises UsageError if the journal has no such run of this account.
+        Raises UsageError if the journal has no such run of this account, or no such part of it.
         """
         self._ready()
         parts = await self._journal.runs(self._account(), run_id)
         if not parts:
             raise await self._no_run(run_id)
+        if partition is not None:
+            parts = [info for info in parts if info.partition == (partition or None)]
+            if not parts:
+                raise UsageError(f"the journal has no partition {partition!r} of run {run_id!r}")
         return parts[0] if len(parts) == 1 else together(parts)
 
     @discreet

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from support import extra
 
 import mjbulk
 
-PACKAGES = ("mjbulk", "mjbulk.fastapi", "mjbulk.otel", "mjbulk.testing")
+DASK = ("mjbulk.dask",) if find_spec("distributed") else ()
+PACKAGES = ("mjbulk", *DASK, "mjbulk.fastapi", "mjbulk.otel", "mjbulk.partition", "mjbulk.testing")
 GUIDES = Path(mjbulk.__file__).parent / "guides"
 NAMES = [(package, name) for package in PACKAGES for name in importlib.import_module(package).__all__]
 CALLS = [name for _, name in NAMES if name in {"Client", "SessionPool", "JobWatcher", "ImportRun", "Ingester", "Plan"}]

@@ -1,4 +1,4 @@
-"""What users import from mjbulk and mjbulk.testing, and what it says of itself."""
+"""What users import from mjbulk, mjbulk.partition and mjbulk.testing, and what it says of itself."""
 
 import ast
 import inspect
@@ -14,11 +14,13 @@ from typing import Any, get_type_hints
 import pytest
 
 import mjbulk
+import mjbulk.partition
 import mjbulk.testing
 from mjbulk.outcomes.rejections import RejectionStore
 from mjbulk.outcomes.row_set import RowSet
 
-NAMES = [(face, name) for face in (mjbulk, mjbulk.testing) for name in face.__all__]
+FACES = (mjbulk, mjbulk.partition, mjbulk.testing)
+NAMES = [(face, name) for face in FACES for name in face.__all__]
 DEFINED = [pair for pair in NAMES if inspect.isclass(getattr(*pair)) or inspect.isfunction(getattr(*pair))]
 """All but the names of types that have no name of their own, such as ``int | str``."""
 
@@ -85,7 +87,7 @@ def test_nothing_else_says_so() -> None:
         getattr(face, name)
     public = {getattr(*pair) for pair in DEFINED} | {RejectionStore, RowSet}
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] == "mjbulk"]
-    faces = [mjbulk.__name__, mjbulk.testing.__name__]
+    faces = [face.__name__ for face in FACES]
     say_so = [
         thing
         for module in modules
@@ -110,15 +112,15 @@ def test_sources_are_not_read_before_somebody_asks() -> None:
     code = """
 import linecache, tokenize
 tokenize.open = linecache.updatecache = None
-import mjbulk, mjbulk.testing
-print(all(getattr(face, name) for face in (mjbulk, mjbulk.testing) for name in face.__all__))
+import mjbulk, mjbulk.partition, mjbulk.testing
+print(all(getattr(face, name) for face in (mjbulk, mjbulk.partition, mjbulk.testing) for name in face.__all__))
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "True"
 
 
 def test_a_package_is_still_shown_in_tracebacks() -> None:
     """The lines of its own file come first, and are those of the file."""
-    for face in (mjbulk, mjbulk.testing):
+    for face in FACES:
         file = str(face.__file__)
         linecache.checkcache(file)
         lines = Path(file).read_text(encoding="utf-8").splitlines(keepends=True)

@@ -4,16 +4,21 @@ import asyncio
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from postgres import Postgres
-from support import extra
+from pyarrow import parquet
+from support import extra, most_within
 
 import mjbulk
+from benchmarks import redis_server
 from mjbulk.testing import Fault, Knobs, Mailjet
 
 HERE = Path(__file__).parent
@@ -37,7 +42,7 @@ def load(file: Path) -> ModuleType:
 
 
 def run(*command: str, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 def with_list_42(mailjet: Mailjet) -> None:
@@ -146,6 +151,47 @@ def test_a_task_that_is_tried_again(mailjet: Mailjet, tmp_path: Path, monkeypatc
     assert mailjet.emulator.count("POST contact/managemanycontacts") == 8 + 2
     stored = load_task(str(tmp_path / "contacts.csv"), "2026-11-23")
     assert {**stored, "seconds": 0} == {**books, "seconds": 0}
+
+
+@pytest.fixture
+def redis_of_the_host(tmp_path: Path) -> Iterator[None]:
+    """A Redis at the port that each client expects, unless there is one."""
+    found = redis_server.program()
+    if found is None:
+        pytest.skip("Redis is not installed (on Debian: apt-get install redis-server)")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
+            yield
+            return
+    server = redis_server.RedisServer(found, tmp_path)
+    server.start("--port", "6379", "--bind", "127.0.0.1")
+    yield
+    server.kill()
+
+
+@pytest.mark.extra
+@pytest.mark.usefixtures("redis_of_the_host")
+def test_a_lake_of_parquet(
+    mailjet: Mailjet, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes of Dask share a journal in PostgreSQL and a quota in Redis; run again, they send nothing."""
+    extra("distributed")
+    (tmp_path / "parts").mkdir()
+    for part in range(4):
+        people = [f"p{part * 100 + n}@example.org" for n in range(49)] + ["nobody"]
+        parquet.write_table(pa.table({"email": people}), tmp_path / "parts" / f"part-{part}.parquet")
+    postgres.sql("drop database if exists imports")
+    postgres.sql("create database imports")
+    for name, value in postgres.environment("imports").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MJBULK_CHUNK_ROWS", "10")
+    for _ in range(2):
+        ended = run(str(PROGRAMS / "p16_dask.py"), cwd=tmp_path)
+        said = "lake-2026-11-27: 200 rows: 196 accepted, 4 rejected in 4 partitions\n"
+        assert (ended.returncode, ended.stdout) == (0, said), ended.stderr
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == 20
+    assert len(mailjet.contacts) == 196
+    assert most_within(1.0, [call.time for call in mailjet.emulator.calls]) <= 25  # 20 are sent, and some come late
 
 
 def test_a_mended_file(mailjet: Mailjet, tmp_path: Path) -> None:
