@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import extra
 
 import mjbulk
 from mjbulk.errors import UsageError
@@ -55,9 +56,10 @@ async def test_rejected_rows_come_back_as_they_were(tmp_path: Path, ending: str)
     assert await rows_of(source_of(file_of(tmp_path, ending, rejected(ROWS)))) == ROWS
 
 
+@pytest.mark.extra
 async def test_a_spreadsheet_of_rejected_rows_is_known_too(tmp_path: Path) -> None:
     """Somebody has opened the file, and saved it so."""
-    openpyxl = pytest.importorskip("openpyxl")
+    openpyxl = extra("openpyxl")
     text = file_of(tmp_path, "csv", rejected(ROWS)).read_text(encoding="utf-8")
     book = openpyxl.Workbook()
     for cells in csv.reader(io.StringIO(text, newline="")):
