@@ -125,7 +125,7 @@ def test_a_run_goes_on_after_kill(mailjet: Mailjet, file: str, again: list[str],
     assert {chunk["state"] for chunk in shown("r")[0]["chunks"]} >= {"settled"}
     assert main([file if word == "FILE" else word for word in again]) == 1
     assert "59 accepted, 1 rejected" in capsys.readouterr().out
-    assert mailjet.emulator.count(POST) <= 7
+    assert mailjet.emulator.count(POST) <= 6 + 2  # two may have been under way when it was killed
     assert [run["state"] for run in shown()] == ["settled"]
     assert len(mailjet.contacts) == 59
 
