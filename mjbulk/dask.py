@@ -30,7 +30,7 @@ try:
     from dask.delayed import delayed
     from distributed import wait
 except ImportError as _missing:
-    raise UsageError(f"mjbulk.dask needs {_missing.name}: pip install 'mjbulk[dask]'") from None
+    raise ImportError(f"mjbulk.dask needs {_missing.name}: pip install 'mjbulk[dask]'") from None
 
 __all__ = ["import_partitions"]
 
