@@ -234,21 +234,13 @@ class Reader:
         """
         if layout.email is None:
             return self._refuse_all(numbers, original, RowFault("address.missing", EMAIL, "the address is missing"))
-        chosen, encoder = self._encoder, self._encoder or self._choose(layout)
-        faults: dict[int, RowFault] = {}
-        unnamed = check_unnamed(layout.unnamed, block, numbers[0], faults)
-        if unnamed is not None and not self._committed:
-            raise refuse_columns(unnamed, row=numbers[min(faults)])
+        chosen = self._encoder
         try:
-            addresses, encoded = encoder.encode(block, layout, faults)
+            good, rows = self._good_rows(numbers, block, layout, original)
         except ColumnFault as fault:
             return self._refuse_all(numbers, original, fault)
-        self._find_faults(numbers, block, layout, encoded, faults)
-        rows = EncodedRows(numbers, addresses, encoded, original)
-        good = self._refuse_faulty(rows, faults)
         if not good:
             return ()
-        rows = rows if len(good) == len(block) else rows.at(good)
         try:
             created = await self._columns.create(layout)
         except ColumnFault as fault:
@@ -257,6 +249,25 @@ class Reader:
             return [rows]
         self._encoder = chosen  # a property may be another than was planned
         return await self._encode_laid(rows.numbers, block.at(good), rows.block)
+
+    def _good_rows(
+        self, numbers: Sequence[int], block: Block, layout: Layout, original: Block
+    ) -> tuple[Sequence[int], EncodedRows]:
+        """Encode rows, and reject bad ones; give the indexes of those that are good, and these rows. It waits for
+        nothing, so nobody sees what it has.
+
+        Raises ColumnFault for what all rows have.
+        """
+        encoder = self._encoder or self._choose(layout)
+        faults: dict[int, RowFault] = {}
+        unnamed = check_unnamed(layout.unnamed, block, numbers[0], faults)
+        if unnamed is not None and not self._committed:
+            raise refuse_columns(unnamed, row=numbers[min(faults)])
+        addresses, encoded = encoder.encode(block, layout, faults)
+        self._find_faults(numbers, block, layout, encoded, faults)
+        rows = EncodedRows(numbers, addresses, encoded, original)
+        good = self._refuse_faulty(rows, faults)
+        return good, rows if len(good) == len(block) else rows.at(good)
 
     def _check_sizes(self, encoded: Sequence[bytes], faults: dict[int, RowFault]) -> None:
         if self.rules.too_large(max(encoded, key=len)):

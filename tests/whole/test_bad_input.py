@@ -17,6 +17,7 @@ from mjbulk.testing import Mailjet
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 TYPES = {"whole": "int", "real": "float", "flag": "bool", "born": "datetime", "note": "str"}
 BLANK: dict[str, Any] = {"email": "", **dict.fromkeys(TYPES)}
+PARTS = "give its parts columns of their own, or json.dumps() of it to a property of type str"
 NO_DATE = "no date and time in RFC 3339 (date_format= names another form)"
 
 BAD: list[tuple[dict[str, Any], str | None, str]] = [
@@ -42,7 +43,7 @@ BAD: list[tuple[dict[str, Any], str | None, str]] = [
         "born",
         "the value is a number that is no date: neither YYYYMMDD nor Unix seconds from 1973 to 2286",
     ),
-    ({"note": {"a": 1}}, "note", "the value is a dict, which is no text"),
+    ({"note": {"a": 1}}, "note", f"the value is a dict: {PARTS}"),
     ({"note": -math.inf}, "note", "the value is infinite"),
     ({"note": "x" * 3000}, None, "the row is larger than a chunk of 2000 bytes"),
 ]
@@ -56,7 +57,7 @@ BAD_JSON: list[tuple[Any, str | None, str]] = [
         "IsExcludedFromCampaigns",
         "the value is neither true nor false",
     ),
-    ({"email": "a@example.org", "name": ["Ann"]}, "name", "the value is a list, which is no text"),
+    ({"email": "a@example.org", "name": ["Ann"]}, "name", f"the value is a list: {PARTS}"),
     (17, None, "a row is of type int, which has no named fields: give dicts, or objects with fields"),
 ]
 """The same of rows that the JSON way alone can take apart."""
