@@ -64,7 +64,7 @@ WIDE = st.integers(1, 3).flatmap(
 )
 
 
-@LAW
+@settings(LAW, max_examples=60)
 @given(WIDE, st.sampled_from(["\n", "\r\n"]), st.sampled_from([",", ";"]))
 def test_records_that_are_split_are_those_of_the_csv_module(table: Any, ending: str, delimiter: str) -> None:
     """Where all have as many cells as the first one, and few have quotes, which may go over several lines."""
