@@ -10,14 +10,14 @@ from array import array
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mjbulk import spill as spilling
-from mjbulk.spill import SmallValues, Spill, SpillRef, Stored
+from mjbulk.spill import Memory, SmallValues, Spill, SpillRef, Stored
 
 LAW = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -27,6 +27,11 @@ def spill() -> Iterator[Spill]:
     made = Spill()
     yield made
     made.close()
+
+
+def file_of(ref: SpillRef) -> IO[bytes]:
+    assert ref.segment is not None
+    return ref.segment.file
 
 
 def open_files() -> int:
@@ -58,6 +63,47 @@ def test_what_is_put_is_got(steps: list[tuple[Any, int]]) -> None:
 
 
 @LAW
+@given(st.lists(st.tuples(VALUES, st.none() | st.integers(1, 9), st.integers(0, 9)), max_size=30))
+def test_the_newest_values_are_in_memory(steps: list[tuple[Any, int | None, int]]) -> None:
+    """Values with a weight are written when others need their room, and nothing else differs."""
+    memory = Memory(room=12)
+    spill, kept = Spill(memory=memory), list[tuple[SpillRef, Any]]()
+    try:
+        for value, weight, choice in steps:
+            kept.append((spill.put(value, weight), value))
+            assert memory.taken <= memory.room
+            ref, expected = kept[choice % len(kept)]
+            assert spill.get(ref) == expected
+            if choice % 3 == 0:
+                spill.drop(kept.pop(choice % len(kept))[0])
+        unwritten = [ref for ref, _ in kept if ref.segment is None]
+        assert memory.taken == sum(ref.weight for ref in unwritten)
+        assert [spill.get(ref) for ref, _ in kept] == [value for _, value in kept]
+    finally:
+        spill.close()
+    assert memory.taken == 0
+
+
+def test_spills_share_the_room() -> None:
+    """What one spill keeps in memory leaves less for another one, and what is dropped leaves it again."""
+    memory = Memory(room=10)
+    one, other = Spill(memory=memory), Spill(memory=memory)
+    first, second = one.put("first", 8), other.put("second", 8)
+    assert first.segment is None
+    assert second.segment is not None
+    one.drop(first)
+    assert other.put("third", 8).segment is None
+    one.close()
+    other.close()
+
+
+def test_there_can_be_no_file(tmp_path: Path) -> None:
+    """That is found at once, and not when there is no more room in memory."""
+    with pytest.raises(FileNotFoundError):
+        Spill(tmp_path / "missing").put("value", 1)
+
+
+@LAW
 @given(st.binary(max_size=20), st.integers(-25, 25) | st.none(), st.integers(-25, 25) | st.none())
 def test_bytes_are_read_in_any_part(data: bytes, start: int | None, stop: int | None) -> None:
     """Bytes that lie in the file are as long as they were, and any part of them can be had."""
@@ -74,9 +120,9 @@ def test_bytes_are_read_in_any_part(data: bytes, start: int | None, stop: int | 
 def test_bytes_that_are_needed_no_more_are_forgotten(spill: Spill) -> None:
     """Bytes and values lie in the same files, and keep them open alike."""
     stored = spill.store(b"x" * spilling._SEGMENT)
-    assert not stored.ref.segment.file.closed
+    assert not file_of(stored.ref).closed
     spill.drop(stored.ref)
-    assert stored.ref.segment.file.closed
+    assert file_of(stored.ref).closed
 
 
 def test_a_change_afterwards_is_not_seen(spill: Spill) -> None:
@@ -99,10 +145,10 @@ def test_the_file_has_no_name_and_is_nobodys(spill: Spill, tmp_path: Path, monke
     """What is put on disk is in no directory, and readable for its owner alone."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     ref = spill.put("somebody@example.org")
-    state = os.fstat(ref.segment.file.fileno())
+    state = os.fstat(file_of(ref).fileno())
     assert (state.st_nlink, state.st_mode & 0o777) == (0, 0o600)
     assert list(tmp_path.iterdir()) == []
-    assert not os.get_inheritable(ref.segment.file.fileno())
+    assert not os.get_inheritable(file_of(ref).fileno())
 
 
 def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
@@ -112,12 +158,12 @@ def test_a_file_is_closed_when_nothing_in_it_is_needed(spill: Spill) -> None:
     assert first.segment is second.segment
     assert third.segment is not first.segment
     spill.drop(first)
-    assert not first.segment.file.closed
+    assert not file_of(first).closed
     assert spill.get(second) == large
     spill.drop(second)
-    assert first.segment.file.closed
+    assert file_of(first).closed
     spill.drop(third)
-    assert not third.segment.file.closed
+    assert not file_of(third).closed
     again = spill.put("again")
     assert again.segment is third.segment
     assert spill.get(again) == "again"
@@ -196,7 +242,7 @@ def test_dropping_after_the_end_does_nothing(spill: Spill) -> None:
     """Dropping a value after everything was forgotten does no harm."""
     ref = spill.put(b"x" * spilling._SEGMENT)
     spill.close()
-    assert ref.segment.file.closed
+    assert file_of(ref).closed
     spill.drop(ref)
     spill.close()
 
@@ -205,7 +251,7 @@ def test_a_full_disk_is_an_error() -> None:
     """A value that could not be written whole is an OSError, and the values before it are there."""
     spill = Spill()
     ref = spill.put("before")
-    number = ref.segment.file.fileno()
+    number = file_of(ref).fileno()
     spare, full = os.dup(number), os.open("/dev/full", os.O_RDWR)
     try:
         os.dup2(full, number)

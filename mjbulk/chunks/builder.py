@@ -298,6 +298,7 @@ class Builder:
             superseded=self._superseded(rows, entries),
             digest=self._digested(self._rows, extras),
             overtaken=frozenset(self.overtaken),
+            weight=self._weight,
         )
 
     def cut_again(self, first: int, last: int, shape: Shape) -> Chunk:
@@ -314,6 +315,7 @@ class Builder:
             shape=shape,
             superseded=self._superseded(self._rows, None),
             digest=self._digested(fresh, shape.extras),
+            weight=self._weight,
         )
 
     def _arranged(self) -> tuple["array[int]", "array[int]", list[int]]:

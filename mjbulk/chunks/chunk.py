@@ -113,6 +113,8 @@ class Chunk:
     """A digest of its row numbers and of its encodings before they were merged: the same rows have the same one."""
     overtaken: frozenset[int] = frozenset()
     """Chunks in doubt with earlier rows of its people."""
+    weight: int = 0
+    """About how many bytes its rows take as they were given."""
 
     @property
     def rows(self) -> int:

@@ -149,7 +149,7 @@ class StoredRows:
         self._spill = spill
         self._held = held
         self._held_rows = list(chunk.kept.held.values())
-        self._ref: SpillRef | None = spill.put(astuple(chunk.kept, recurse=False))
+        self._ref: SpillRef | None = spill.put(astuple(chunk.kept, recurse=False), chunk.weight)
 
     def read(self) -> RowsAtHand:
         """Read them back."""

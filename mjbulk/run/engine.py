@@ -26,6 +26,7 @@ from mjbulk.mailjet.window import Window
 from mjbulk.models import JobKind
 from mjbulk.run.loading import exchange_of
 from mjbulk.run.starts import Starts
+from mjbulk.spill import Memory
 
 _EARLIEST = 0.1
 """Seconds until the first look at a job, at least."""
@@ -50,6 +51,8 @@ class Engine:
     owner: str
     """The account, as its journal knows it."""
     emit: Emit
+    memory: Memory
+    """For rows of unfinished chunks of all runs."""
 
     @classmethod
     def start(
@@ -103,6 +106,7 @@ class Engine:
             journal=journal,
             owner=fingerprint(credentials.public),
             emit=emit,
+            memory=Memory(),
         )
 
     async def recall(self) -> None:

@@ -89,7 +89,7 @@ class Gathering:
         self._alarm = Alarm(self.leave)
         self._work: Running[None] | None = None
         self.ledger = OutcomeLedger(self._settle)
-        self._spill = Spill(engine.settings.spool_dir)
+        self._spill = Spill(engine.settings.spool_dir, engine.memory)
         self._context = RunContext(
             run_id=log.history.run.run_id,
             spec=spec,

@@ -83,7 +83,7 @@ class RunTask:
         self._stored = False
         self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._figures = Figures(self._ledger, engine)
-        self._spill = Spill(engine.settings.spool_dir)
+        self._spill = Spill(engine.settings.spool_dir, engine.memory)
 
     # What is seen of it
 

@@ -36,7 +36,7 @@ from mjbulk.run.reader import EncodedRows
 from mjbulk.run.run_log import RunLog
 from mjbulk.run.senders import Passage
 from mjbulk.run.starts import Starts
-from mjbulk.spill import SmallValues, Spill
+from mjbulk.spill import Memory, SmallValues, Spill
 from mjbulk.terms import Action, RunSpec
 
 CALL = "POST people"
@@ -278,6 +278,7 @@ def context(
         journal=written,
         owner="a",
         emit=events.append,
+        memory=Memory(),
     )
     spill = Spill()
     SPILLS.append(spill)

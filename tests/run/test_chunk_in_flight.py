@@ -81,7 +81,8 @@ class Case:
     @property
     def kept(self) -> int:
         """How many values lie in the spill: the rows, and the body."""
-        return sum(segment.live for segment in self.run.spill._segments)
+        spill = self.run.spill
+        return len(spill._newest) + sum(segment.live for segment in spill._segments)
 
     @property
     def causes(self) -> list[str]:

@@ -136,6 +136,7 @@ def test_rows_that_were_let_go_cannot_be_read() -> None:
     with pytest.raises(RuntimeError, match="let go"):
         rows.read()
     assert [segment.live for segment in run.spill._segments] == [0]
+    assert run.engine.memory.taken == 0
 
 
 def test_held_values_are_let_go_with_the_chunk() -> None:
