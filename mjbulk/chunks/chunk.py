@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, count
+from itertools import chain, count
 from math import inf
 from typing import Any, Self
 
@@ -71,21 +71,22 @@ class Body:
 
     data: Content = field(repr=False)
     """The body that sends them all."""
-    ends: "array[int]" = field(repr=False)
-    """Bytes of all entries before the first, the second, ... and of all, without what stands between them."""
+    sizes: "array[int]" = field(repr=False)
+    """Bytes of each entry."""
     frame: Frame = field(repr=False)
 
     @classmethod
     def of(cls, encoded: Sequence[bytes], frame: Frame) -> Self:
         """Put entries together."""
-        return cls(frame.body(encoded), array("I", accumulate(map(len, encoded), initial=0)), frame)
+        return cls(frame.body(encoded), array("I", list(map(len, encoded))), frame)
 
     def part(self, entries: slice) -> Content:
         """Give the body that sends some of the entries."""
-        if entries.stop - entries.start == len(self.ends) - 1:
+        if entries.stop - entries.start == len(self.sizes):
             return self.data
         between = len(self.frame.between)
-        start, stop = (len(self.frame.head) + self.ends[at] + at * between for at in (entries.start, entries.stop))
+        start = len(self.frame.head) + sum(self.sizes[: entries.start]) + entries.start * between
+        stop = start + sum(self.sizes[entries]) + (entries.stop - entries.start) * between
         return Hidden(b"".join((self.frame.head, self.data[start : stop - between], self.frame.tail)))
 
 

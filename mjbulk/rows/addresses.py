@@ -1,12 +1,13 @@
 """What can be an e-mail address, and which addresses belong to one person.
 
-Addresses of the usual kind are recognised many at a time: one regular expression runs over all of them.
+Addresses of the usual kind are recognised many at a time.
 
 One person has one key, however the address is spelled: composed as NFC has it, without case, the domain as DNS has it.
 What is sent is the address as it was given.
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +25,10 @@ _LETTER = r"[^\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]"  # a letter or digit of A
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-)*{_LETTER})?"
 _LOCAL = r"""[^\s@"(),:;<>\[\]\\\x00-\x1f\x7f]+|"[^"\x00-\x1f\x7f]+\""""
 _ADDRESS = re.compile(rf"(?:{_LOCAL})@{_LABEL}(?:\.{_LABEL})+\Z")
+_PLAIN = (string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~.-").encode()
+"""Bytes that may stand before the @ without quotes."""
 _ASCII_LABEL = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
-_ADDRESSES = re.compile(
-    rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++@{_ASCII_LABEL}(?:\.{_ASCII_LABEL})++\n)*+"
-)  # possessive: it never goes back
+_DOMAINS = re.compile(rf"(?:{_ASCII_LABEL}(?:\.{_ASCII_LABEL})++\n)*+")  # possessive: it never goes back
 
 
 def key_of(address: str) -> str:
@@ -73,7 +74,11 @@ def are_addresses(values: Sequence[Any]) -> bool:
     if set(map(type, values)) != {str} or max(map(len, values)) > MAX_ADDRESS:
         return False
     lines = "\n".join(values) + "\n"
-    return lines.count("\n") == len(values) and _ADDRESSES.fullmatch(lines) is not None
+    if not lines.isascii() or lines.encode().translate(None, _PLAIN) != b"@\n" * len(values):
+        return False
+    parts = lines.replace("\n", "@").split("@")
+    domains = "\n".join(set(parts[1::2])) + "\n"  # few, mostly: it takes two thirds of the time of a match of all
+    return "" not in parts[:-1:2] and _DOMAINS.fullmatch(domains) is not None
 
 
 def check_address(value: Any) -> str:

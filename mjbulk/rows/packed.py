@@ -9,7 +9,7 @@ from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 
 Pieces = AsyncGenerator[bytes, None]
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 128 * 1024
 _GZIP = b"\x1f\x8b"
 _SHEETS = "excel_source() reads spreadsheets"
 _ARCHIVES = f"{_SHEETS}; of another archive open the member, as zipfile's open() does, and give that file"
