@@ -26,7 +26,10 @@ class Frame:
 
     def body(self, rows: Sequence[bytes]) -> Hidden:
         """Join encoded rows into a body."""
-        return Hidden(b"".join((self.head, self.between.join(rows), self.tail)))
+        pieces = list(rows) or [b""]  # joined at once: a large body is not in memory more often than it has to be
+        pieces[0] = self.head + pieces[0]
+        pieces[-1] += self.tail
+        return Hidden(self.between.join(pieces))
 
 
 def contacts_frame(lists: Sequence[tuple[int, Action]] | None) -> Frame:

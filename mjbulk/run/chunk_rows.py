@@ -16,6 +16,9 @@ from mjbulk.rows.block import Given
 from mjbulk.run.part import Part
 from mjbulk.spill import SmallValues, Spill, SpillRef
 
+_ROW = 64
+"""About how many bytes of memory a row takes there beside its values: its number, its address and their objects."""
+
 
 @frozen
 class RefusedEntry:
@@ -149,7 +152,7 @@ class StoredRows:
         self._spill = spill
         self._held = held
         self._held_rows = list(chunk.kept.held.values())
-        self._ref: SpillRef | None = spill.put(astuple(chunk.kept, recurse=False), chunk.weight)
+        self._ref: SpillRef | None = spill.put(astuple(chunk.kept, recurse=False), chunk.weight + _ROW * chunk.rows)
 
     def read(self) -> RowsAtHand:
         """Read them back."""
