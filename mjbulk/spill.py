@@ -157,7 +157,7 @@ class Spill:
     def get(self, ref: SpillRef) -> Any:
         """Read a value back."""
         if ref in self._newest:
-            return ref.value
+            return pickle.loads(_dumps(ref.value))  # noqa: S301  # what comes back does not depend on where it was
         return pickle.loads(_data(ref, 0, ref.length))  # noqa: S301  # written by this process into a file without a name
 
     def drop(self, ref: SpillRef) -> None:

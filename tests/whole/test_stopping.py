@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from support import KEYS, World, balanced
 
 import mjbulk
+from mjbulk.run import engine
+from mjbulk.spill import Memory
 from mjbulk.testing import Emulator, Fault, Knobs
 
 ADD: Any = {1: "addnoforce"}
@@ -55,8 +58,11 @@ async def test_temporary_files_are_in_the_folder_that_was_said(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_error_at_the_end_of_a_chunk_halts_the_run(world: World, tmp_path: Path) -> None:
+async def test_an_error_at_the_end_of_a_chunk_halts_the_run(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody waits for ever for a chunk that could not be closed: here its rows cannot be read back any more."""
+    monkeypatch.setattr(engine, "Memory", partial(Memory, room=0))
     for n in range(0, 100, 10):
         world.emulator.reject(f"p{n}@example.org", "Invalid email")
     world.emulator.knobs = Knobs(import_seconds=5.0)
