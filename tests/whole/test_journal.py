@@ -74,5 +74,7 @@ def test_two_processes_on_one_journal(mailjet: Mailjet, database: Database, tmp_
         running("import", f"{tmp_path}/b.csv", *words, "--run-id", "b") as b,
     ):
         outcomes = [process.communicate(timeout=40) for process in (a, b)]
-    assert [(process.returncode, out[1]) for process, out in zip((a, b), outcomes, strict=True)] == [(0, ""), (0, "")]
+    assert (a.returncode, b.returncode) == (0, 0)
+    said = [line for _, errors in outcomes for line in errors.splitlines()]
+    assert [line for line in said if "50 rows · accepted" not in line] == []  # how far they are, if they are slow
     assert len(mailjet.contacts) == 100
