@@ -39,6 +39,7 @@ def cut(rows: Sequence[tuple[str, dict[str, Any]]], rules: Rules, batches: Seque
     return chunks, memory
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(ROWS, st.integers(1, 12), st.integers(120, 400), BATCHES)
 def test_every_row_is_in_one_chunk(rows: Any, most: int, size: int, batches: list[int]) -> None:
@@ -54,6 +55,7 @@ def test_every_row_is_in_one_chunk(rows: Any, most: int, size: int, batches: lis
         assert len(set(chunk.people)) == chunk.entries
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(st.lists(st.tuples(st.sampled_from(NAMES[1:4]), VALUES), max_size=40), st.integers(1, 12), BATCHES)
 def test_chunks_do_not_depend_on_how_rows_come(rows: Any, most: int, batches: list[int]) -> None:
@@ -249,6 +251,7 @@ def test_records_of_a_file_are_given_back_as_cells() -> None:
     ]
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=12), st.data())
 def test_any_range_of_a_body_can_be_sent(parts: list[bytes], data: st.DataObject) -> None:
