@@ -9,6 +9,7 @@ from chunk_run import FRAME, Memory, Run, content, encoded, feed, make_rules, pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mjbulk.chunks import builder
 from mjbulk.chunks.builder import Rules
 from mjbulk.chunks.chunk import Body, Chunk, Limits, SizeLimit
 from mjbulk.chunks.chunker import Chunker
@@ -184,10 +185,11 @@ def test_ordinary_rows_are_cut_by_what_is_sent() -> None:
     assert rows_of_chunks(*[300] * 20_000) == rows_of_chunks(*[300] * 20_000, raw=True) == [20_000]
 
 
-@pytest.mark.long
-def test_rows_of_one_person_make_no_chunk_without_end() -> None:
-    """A chunk merges 100,000 rows; later ones of the person wait for it."""
-    assert rows_of_chunks(*[1] * 100_010, people=1) == [100_000, 10]
+def test_rows_of_one_person_make_no_chunk_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk merges 100,000 rows, here a thousand; later ones of the person wait for it."""
+    assert builder._MOST_ROWS == 100_000
+    monkeypatch.setattr(builder, "_MOST_ROWS", 1000)
+    assert rows_of_chunks(*[1] * 1010, people=1) == [1000, 10]
 
 
 def test_wide_rows_are_cut_again_as_they_were() -> None:
