@@ -94,7 +94,6 @@ def test_against_the_model(steps: list[list[int] | tuple[int, bool]], people: Pe
 RECORDED = st.lists(st.tuples(st.sets(st.integers(0, 20), max_size=6), st.booleans()), max_size=8)
 
 
-@pytest.mark.unmeasured
 @LAW
 @given(RECORDED, st.lists(st.integers(0, 100), max_size=8), TABLES | FEW_OR_MANY, st.data())
 def test_recorded_chunks_may_share_a_person(
