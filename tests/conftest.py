@@ -52,6 +52,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if "pytest.mark.smoke" not in collection_path.read_text(encoding="utf-8") else None
 
 
+EDGES = {"check", "cli", "fastapi", "testing"}
+"""The folders of tests that coverage does not measure, as in ``tests/__main__.py``."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.path.parent.name in EDGES:
+        item.add_marker("unmeasured")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that may take long come first: a process that begins with one at the end lets the others wait."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 _STATES = count()
 
 

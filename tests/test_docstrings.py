@@ -26,6 +26,8 @@ FUNCTIONS = [name for name in mjbulk.__all__ if inspect.isroutine(getattr(mjbulk
 RAISES = re.compile(r"\b[Rr]ais(es?|ing)\b|\bSee `|errors are those of")
 UNITS = re.compile(r"second|byte|zone|number", re.IGNORECASE)
 
+pytestmark = pytest.mark.unmeasured
+
 
 def thing_of(package: str, name: str) -> Any:
     return getattr(importlib.import_module(package), name)

@@ -24,6 +24,8 @@ NAMES = [(face, name) for face in FACES for name in face.__all__]
 DEFINED = [pair for pair in NAMES if inspect.isclass(getattr(*pair)) or inspect.isfunction(getattr(*pair))]
 """All but the names of types that have no name of their own, such as ``int | str``."""
 
+pytestmark = pytest.mark.unmeasured
+
 
 def names_for_type_checkers() -> dict[str, str]:
     """Read the imports that stand under TYPE_CHECKING: where each name comes from."""

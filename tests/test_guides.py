@@ -19,6 +19,8 @@ from support import extra
 import mjbulk
 from mjbulk.testing import Fault, Knobs, Mailjet, serve_in_thread
 
+pytestmark = pytest.mark.unmeasured
+
 
 class Shop:
     """A sandbox, a shell that knows the guides' commands, and what they need."""

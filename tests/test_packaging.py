@@ -7,9 +7,13 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FOR_TESTS = {"smoke", "test", "test-all", "test-sources"}
+
+pytestmark = pytest.mark.unmeasured
 
 
 def normal(name: str) -> str:

@@ -29,7 +29,7 @@ TEXTS = {"README": README, **{guide.stem: guide.read_text(encoding="utf-8") for 
 CODE = [(name, code) for name, text in TEXTS.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 BARE = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
 
-pytestmark = [pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
+pytestmark = [pytest.mark.unmeasured, pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
 
 
 def load(file: Path) -> ModuleType:

@@ -35,7 +35,7 @@ GUIDES = {
 TEXT = b"email,born\nann@example.org,2024-02-29\nbad@example.org,2024-02-29\n"
 LISTS: dict[int, mjbulk.ActionWord] = {42: "addnoforce"}
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.unmeasured, pytest.mark.real_time]
 
 
 def route(call: str) -> str:

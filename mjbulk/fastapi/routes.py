@@ -127,8 +127,8 @@ class Routes:
         problems: dict[int | str, dict[str, Any]] = {
             status: {"model": ProblemView} for status in (400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
         }
-        router = APIRouter(dependencies=[Depends(gate)], route_class=_Route, responses=problems, tags=["imports"])
-        add = partial(router.add_api_route, dependencies=[Depends(check_names)])
+        router = APIRouter(dependencies=[Depends(gate)], route_class=_Route, tags=["imports"])
+        add = partial(router.add_api_route, dependencies=[Depends(check_names)], responses=problems)
         accepted: dict[str, Any] = {"status_code": 202, "response_model": RunView}
         add("", self.submit, methods=["POST"], include_in_schema=False, **accepted)
         add("/", self.submit, methods=["POST"], openapi_extra=_BODY, **accepted)

@@ -96,7 +96,13 @@ class Sqlite:
 
     @contextmanager
     def locked(self, connection: Connection, run: int, given_up: threading.Event) -> Iterator[bool]:
-        """Wait until others have written, then lock a run, unless the caller has given up meanwhile."""
+        """Wait until others have written, then lock a run, unless the caller has given up meanwhile.
+
+        Nobody else can write in the transaction, so a run that somebody has is found out before it.
+        """
+        if self._is_locked(connection, run):
+            yield False
+            return
         with connection.begin():
             yield not given_up.is_set() and self.lock(connection, run)
 

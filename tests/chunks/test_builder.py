@@ -46,6 +46,7 @@ def hold(rows: dict[int, Row], memory: Memory) -> Held:
     return held
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(ROWS.filter(bool), st.sets(st.sampled_from(NAMES)), st.integers(0, 2**32))
 def test_the_same_rows_are_the_same_chunk(rows: list[Row], held: set[str], seed: int) -> None:
@@ -87,6 +88,7 @@ def test_the_same_rows_are_the_same_chunk(rows: list[Row], held: set[str], seed:
     assert (list(shape.merged), list(shape.into)) == (merged, [entry_of[at] for at in merged])
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(ROWS.filter(bool), st.sets(st.sampled_from(NAMES)), st.data())
 def test_a_row_that_changed_shows_in_the_digest(rows: list[Row], held: set[str], data: st.DataObject) -> None:
@@ -117,6 +119,7 @@ def digest_again(rows: list[Row], extras: set[int], first: int = 1) -> str:
     return again.cut_again(first, 99, type(shape)(extras=numbers)).digest
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(ROWS, ROWS.filter(bool), st.integers(1, 9), st.integers(100, 400), st.data())
 def test_rows_that_fit_are_counted_to_the_byte(

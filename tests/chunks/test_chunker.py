@@ -2,12 +2,14 @@
 
 import os
 
+import pytest
 from chunk_cases import CASES, Case, go_through
 from hypothesis import given, settings
 
 LAW = settings(derandomize=True, deadline=None, max_examples=int(os.environ.get("MJBULK_CASES", "300")))
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(CASES)
 def test_a_run_and_its_crashes_against_the_plain_rules(case: Case) -> None:

@@ -64,6 +64,7 @@ TABLES = st.builds(table, SLOTS, st.sampled_from([0, TAGS - 3, TAGS - 1]))
 FEW_OR_MANY = st.builds(PeopleInFlight, st.sampled_from([0, 3, 20, 1000]))
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(STEPS, TABLES | FEW_OR_MANY)
 def test_against_the_model(steps: list[list[int] | tuple[int, bool]], people: PeopleTable | PeopleInFlight) -> None:

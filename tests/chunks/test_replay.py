@@ -55,6 +55,7 @@ def plain_route(chunks: Sequence[Recorded], row: int) -> int:
     return 0
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(recordings(), st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=12))
 def test_rows_belong_where_their_numbers_say(chunks: list[Recorded], spans: list[tuple[int, int]]) -> None:
@@ -68,6 +69,7 @@ def test_rows_belong_where_their_numbers_say(chunks: list[Recorded], spans: list
         at += size + gap
 
 
+@pytest.mark.unmeasured
 @WHOLE_RUNS
 @given(CASES)
 def test_the_rows_of_each_chunk_are_known_without_the_source(case: Case) -> None:
@@ -162,6 +164,7 @@ def as_sent(row: Row | None) -> bytes:
     return encoded(row)
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(CASES.filter(lambda case: len(case.source) > 0), st.sampled_from(CHANGES), st.integers(0, 2**32))
 def test_a_source_that_changed_is_told_where_a_recorded_row_did(case: Case, kind: str, seed: int) -> None:
@@ -198,6 +201,7 @@ def find_all(chunker: Chunker, source: Source, chance: Random) -> None:
 BATCHES = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
 
+@pytest.mark.unmeasured
 @WHOLE_RUNS
 @given(CASES, st.integers(0, 9), BATCHES)
 def test_some_of_the_chunks_are_cut_again_under_other_limits(case: Case, known: int, batches: list[int]) -> None:

@@ -27,7 +27,7 @@ from mjbulk.testing import Fault, Knobs
 
 pytestmark = pytest.mark.long
 
-PLACES = int(os.environ.get("MJBULK_TEST_PLACES", "30"))
+PLACES = int(os.environ.get("MJBULK_TEST_PLACES", "15"))
 """How many places of each file are damaged, one after the other."""
 ROWS: list[dict[str, Any]] = [{"email": f"p{n}@example.org", "age": n} for n in range(1, 31)]
 ROWS[11] = {"email": "no address"}

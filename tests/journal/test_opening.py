@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve, field, frozen
+from filelock import FileLock
 from journals import opened, unheld
 from sqlalchemy import Engine, event
 from support import Database
@@ -53,6 +54,27 @@ async def test_nothing_is_written_before_a_run_is_begun(database: Database) -> N
             await journal.release(OTHER)
             assert await everything(journal) == (None, await journal.runs("a", "other"), [])
             await journal.purge(OTHER)
+
+
+async def test_who_asks_for_a_run_that_another_one_has_lets_others_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite lets one write at a time: who asked again and again would keep the process that has it from writing."""
+    file, looks = tmp_path / "imports.db", count()
+    acquire = FileLock.acquire
+
+    def looked(lock: FileLock, *arguments: Any, **more: Any) -> Any:
+        with closing(sqlite3.connect(file, timeout=0.0, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+        next(looks)
+        return acquire(lock, *arguments, **more)
+
+    async with opened(str(file)) as journal, opened(str(file)) as other:
+        await journal.open_run(RUN)
+        monkeypatch.setattr(FileLock, "acquire", looked)
+        with pytest.raises(mjbulk.JournalRefused, match="under way in another process"):
+            await other.open_run(RUN)
+    assert next(looks) > 0
 
 
 async def test_what_was_put_is_written_before_a_run_is_released(database: Database) -> None:

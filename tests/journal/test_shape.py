@@ -26,6 +26,7 @@ def lists(shape: Shape) -> list[list[int]]:
     return [list(shape.holes), list(shape.extras), list(shape.merged), list(shape.into)]
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(shapes())
 def test_a_shape_is_read_as_it_was_written(shape: Shape) -> None:
@@ -37,6 +38,7 @@ def test_a_shape_is_read_as_it_was_written(shape: Shape) -> None:
     assert (text == "") == (not shape)
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(shapes(), st.integers(1, 10**6))
 def test_a_text_that_is_cut_off_is_refused(shape: Shape, left: int) -> None:

@@ -111,6 +111,7 @@ def test_who_may_leave(state: State, leaves: bool) -> None:  # noqa: FBT001
     assert may_leave(state, MOST) is leaves
 
 
+@pytest.mark.unmeasured
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(seed=st.integers(0, 2**32), most=st.integers(1, 16), share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
 def test_an_outage_costs_what_may_be_under_way_and_one_for_each_try(seed: int, most: int, share: float) -> None:

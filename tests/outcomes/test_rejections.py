@@ -108,6 +108,7 @@ def test_its_files_are_in_the_folder_that_was_given(tmp_path: Path, monkeypatch:
     assert len(RejectionStore(list(map(rejection, range(1000))))) == 1000
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("count", [0, 7, 20_000, 20_001, 61_234])
 def test_rejections_in_the_order_of_the_source(count: int) -> None:
     """They become known in any order; those without a row are left out, and of the others none is lost."""

@@ -19,6 +19,7 @@ def of(*rows: int) -> RowSet:
     return made
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_a_set_of_numbers(seed: int) -> None:
     """Numbers and ranges that come and go in any order, around the ends of bytes and pages."""

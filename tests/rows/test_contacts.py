@@ -39,6 +39,7 @@ COLUMNS = st.one_of(
 NAMES = st.sampled_from(["a", "b", 'q"', "null", "Email", "x,y", "}", "\0"])
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(
     LINES,
@@ -108,6 +109,7 @@ CONTACTS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(CONTACTS, CONTACTS)
 def test_the_later_row_wins_key_by_key(earlier: dict[str, Any], later: dict[str, Any]) -> None:

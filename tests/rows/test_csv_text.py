@@ -23,6 +23,7 @@ def written(table: list[list[str]], ending: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(TABLES, st.sampled_from(["\n", "\r\n"]), st.integers(1, 40), st.booleans())
 def test_records_are_those_of_the_csv_module(table: Any, ending: str, piece: int, whole: Any) -> None:
@@ -178,6 +179,7 @@ def test_an_encoded_record_reads_back(cells: list[str]) -> None:
     assert decode_record(encode_record(cells).decode()) == cells
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=5))
 def test_many_records_are_written_as_each_is(rows: list[list[str]]) -> None:

@@ -343,6 +343,7 @@ SCALARS = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.unmeasured
 @LAW
 @given(st.sampled_from([*KINDS, "odd"]), SCALARS)
 def test_any_value_is_sent_or_refused(kind: str, value: Any) -> None:

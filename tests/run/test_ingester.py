@@ -185,6 +185,7 @@ async def test_closing_tells_each_row() -> None:
             await ingester.send(who(3))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("rate", "rows"), [(2.0, 700), (20.0, 1200)])
 async def test_rows_that_come_by_chance(rate: float, rows: int) -> None:
     """Jobs take 90 s, one row in a hundred is rejected, and answers are lost: each row has its own true outcome."""

@@ -131,6 +131,7 @@ def test_the_random_sources_have_all_that_can_happen() -> None:
     assert any("shoe" in row for row in rows)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("via", ["json", "csv"])
 @pytest.mark.parametrize("seed", range(20))
 async def test_a_plan_counts_the_posts_that_the_run_then_makes(world: World, seed: int, via: Any) -> None:

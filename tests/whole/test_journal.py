@@ -68,7 +68,7 @@ def test_two_processes_on_one_journal(mailjet: Mailjet, database: Database, tmp_
     mailjet.emulator.knobs = Knobs(queue_seconds=0.5)
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(people(50).replace("p", name))
-    words = [*TO_LIST, "--chunk-size", "5", "--max-jobs", "3", "--journal", database.url]
+    words = [*TO_LIST, "--chunk-size", "5", "--max-jobs", "3", "--quiet", "--journal", database.url]
     with (
         running("import", f"{tmp_path}/a.csv", *words, "--run-id", "a") as a,
         running("import", f"{tmp_path}/b.csv", *words, "--run-id", "b") as b,

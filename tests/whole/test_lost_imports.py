@@ -19,7 +19,7 @@ from mjbulk.testing import Emulator, Fault, Knobs
 
 pytestmark = pytest.mark.long
 
-SEEDS = int(os.environ.get("MJBULK_TEST_SEEDS", "200"))
+SEEDS = int(os.environ.get("MJBULK_TEST_SEEDS", "100"))
 BATCH = 50
 READ_TIMEOUT = 5.0
 ROWS = [{"email": f"p{n % 10 if n % 4 else 0}@example.org", "age": n} for n in range(1, 19)]

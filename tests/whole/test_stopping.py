@@ -165,7 +165,7 @@ async def an_import(emulator: Emulator, journal: Path) -> None:
         await client.import_contacts(people(100), lists=FORCE, run_id="r")
 
 
-CANCELLATIONS = int(os.environ.get("MJBULK_CANCELLATIONS", "20"))
+CANCELLATIONS = int(os.environ.get("MJBULK_CANCELLATIONS", "10"))
 
 
 @pytest.mark.real_time

@@ -1,7 +1,7 @@
 """Random imports against the emulator's truth: the outcome of every row is what really became of it.
 
 ``MJBULK_CASES=50000 python -m pytest tests/whole/test_truth.py`` tries 50,000 cases instead of
-1,000, other ones each time.
+500, other ones each time.
 """
 
 import asyncio
@@ -139,11 +139,11 @@ FILES: st.SearchStrategy[Edit | None] = st.sampled_from(
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 900),  # they are a thousand tests, not two
+    pytest.mark.timeout(0 if "MJBULK_CASES" in os.environ else 900),  # they are hundreds of tests, not two
 ]
 _CASES = int(os.environ.get("MJBULK_CASES", "0"))
 CASES = settings(
-    max_examples=_CASES // 2 or 500,
+    max_examples=_CASES // 2 or 250,
     deadline=None,
     derandomize=not _CASES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
