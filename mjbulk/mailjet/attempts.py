@@ -105,7 +105,11 @@ class Tries:
 
     def not_before(self, deadline: float) -> "Tries":
         """Have the patience end at ``deadline`` or later: other submits are answered meanwhile."""
-        return evolve(self, deadline=max(self.deadline, deadline))
+        return self if self.deadline >= deadline else evolve(self, deadline=deadline)
+
+    def later(self, seconds: float) -> "Tries":
+        """Have the patience end later: these seconds do not count."""
+        return self if self.deadline == inf else evolve(self, deadline=self.deadline + seconds)
 
     def after(self, result: AttemptResult, deadline: float) -> "Tries":
         """Count a result. ``deadline`` is when the patience ends if this is the first failure."""
@@ -120,11 +124,6 @@ class Tries:
 def seconds_left(result: AttemptResult, patience: Patience, *, first: bool) -> float:
     """Give the seconds of patience from the first failure on, which is this one."""
     return min(_AT_FIRST, patience.seconds) if first and result.needs_somebody else patience.seconds
-
-
-@frozen
-class Done:
-    """The request was applied, and its answer is decoded."""
 
 
 @frozen
@@ -170,16 +169,14 @@ def decide(
     first: bool,
     now: float,
     chance: float,
-) -> Done | Raise | Retry:
-    """Say what follows from the last attempt of a call.
+) -> Raise | Retry:
+    """Say what follows from the last attempt of a call, which was not applied.
 
     ``tries`` counts that attempt too. ``harmless`` says that applying the request twice does no harm, ``in_doubt`` that
     it may have been applied, ``held`` that it waits for the end of an outage before it leaves again, ``first`` that
     no request was ever answered: then what does not get better by itself fails at once. ``now`` is in
     seconds of the loop's clock, ``chance`` a random number from 0 to 1.
     """
-    if result.verdict is Verdict.APPLIED:
-        return Done()
     ended: dict[str, Any] = {"why": result.why, "attempts": tries.count, "sent": in_doubt}
     if result.verdict in (Verdict.REFUSED, Verdict.FATAL):
         return Raise(_refusal(call, result.ending.status, result.body))

@@ -19,7 +19,6 @@ from mjbulk.errors import ApiError, NoAnswer
 from mjbulk.events import Emit, Scope, scope_within
 from mjbulk.mailjet.attempts import (
     AttemptResult,
-    Done,
     GaveUp,
     Patience,
     Raise,
@@ -34,7 +33,7 @@ from mjbulk.mailjet.pace import Start
 from mjbulk.mailjet.quota import Gate, KeyStopped
 from mjbulk.mailjet.replies import decode_lists
 from mjbulk.mailjet.request_count import count_request
-from mjbulk.mailjet.requests import Kind, Request, sign_of_life_request
+from mjbulk.mailjet.requests import Request, sign_of_life_request
 from mjbulk.mailjet.response import ExchangeFailed
 from mjbulk.mailjet.results import heard, news, result_of
 from mjbulk.mailjet.retry_budget import RetryBudget
@@ -218,9 +217,9 @@ class Transport:
             self._first, self._warned = False, ""
         elif result.needs_somebody and not self._first:
             self._warned = result.why
+        if result.verdict is Verdict.APPLIED:
+            return result.decoded
         match self._decide(sending, result):
-            case Done():
-                return result.decoded
             case Raise(error):
                 if isinstance(error, ApiError) and sending.request.method != "GET":
                     self._when_refused()
@@ -231,7 +230,7 @@ class Transport:
                 await self._pay(sending, retry, result.why)
                 raise _Again(retry.seconds)
 
-    def _decide(self, sending: _Sending[Any], result: AttemptResult) -> Done | Raise | Retry:
+    def _decide(self, sending: _Sending[Any], result: AttemptResult) -> Raise | Retry:
         now = asyncio.get_running_loop().time()
         patience = seconds_left(result, sending.patience, first=self._first)
         sending.tries = sending.tries.after(result, now + patience)
@@ -295,25 +294,17 @@ class Transport:
 
     @asynccontextmanager
     async def _granted(self, sending: _Sending[Any]) -> AsyncIterator[Start]:
-        """Hold the grant of an attempt. The patience does not count the wait for it."""
-        loop = asyncio.get_running_loop()
-        came = loop.time()
+        """Hold the grant of an attempt, and count it. The patience does not count the wait for it."""
+        request, loop = sending.request, asyncio.get_running_loop()
+        came, waits = loop.time(), 1
+        self.waiting += 1
         try:
-            async with self._turn(sending.request.kind, len(sending.request.body or b"")) as start:
-                sending.tries = evolve(sending.tries, deadline=sending.tries.deadline + loop.time() - came)
+            async with self._gate.grant(request.kind, len(request.body or b"")) as start:
+                self.waiting, self.granted, waits = self.waiting - 1, self.granted + 1, 0
+                sending.tries = sending.tries.later(loop.time() - came)
                 yield start
         except KeyStopped as stopped:
             raise sending.gave_up(f"Mailjet has stopped this key for another {stopped.seconds:.0f} s") from None
-
-    @asynccontextmanager
-    async def _turn(self, kind: Kind, size: int) -> AsyncIterator[Start]:
-        """Hold a grant of the gate, and count it."""
-        self.waiting += 1
-        waits = 1
-        try:
-            async with self._gate.grant(kind, size) as start:
-                self.waiting, self.granted, waits = self.waiting - 1, self.granted + 1, 0
-                yield start
         finally:
             self.waiting -= waits
 

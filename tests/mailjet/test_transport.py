@@ -17,7 +17,6 @@ from mjbulk.errors import ApiError, Error, NoAnswer
 from mjbulk.events import Event
 from mjbulk.mailjet.attempts import (
     AttemptResult,
-    Done,
     GaveUp,
     Patience,
     Raise,
@@ -72,7 +71,7 @@ USUAL = Patience(attempts=10, seconds=60.0)
 ONE_RESET = evolve(USUAL, resets=1)
 
 
-def decided(result: AttemptResult, tries: Tries = ONE, patience: Patience = USUAL, **said: Any) -> Done | Raise | Retry:
+def decided(result: AttemptResult, tries: Tries = ONE, patience: Patience = USUAL, **said: Any) -> Raise | Retry:
     """Decide about a GET at second 100."""
     usual = {"call": "GET job", "harmless": True, "in_doubt": True, "now": 100.0, "chance": 1.0}
     return decide(result, tries, patience, **{"held": False, "first": False, **usual, **said})
@@ -82,7 +81,6 @@ def decided(result: AttemptResult, tries: Tries = ONE, patience: Patience = USUA
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
-        (APPLIED, Done()),
         (THROTTLED, Retry(0.0)),
         (NOT_NOW, Retry(0.0)),
         (LIMITED, Retry(0.0)),
