@@ -19,7 +19,7 @@ from typing import Any, TypeVar, overload
 _T = TypeVar("_T", bound=Any)
 _ROOM = 1000
 """Lines that each file has room for: more than any has."""
-_FACES = ("fastapi", "partition", "testing")
+_FACES = ("airflow", "fastapi", "partition", "testing")
 """Packages that have public names of their own."""
 _SEAM = "# What follows stands in other files: the modules in which public classes are defined.\n"
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 import pytest
@@ -26,7 +27,14 @@ PROGRAMS = HERE / "programs"
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 GUIDES = sorted((HERE.parent / "mjbulk" / "guides").glob("*.md"))
 TEXTS = {"README": README, **{guide.stem: guide.read_text(encoding="utf-8") for guide in GUIDES}}
-CODE = [(name, code) for name, text in TEXTS.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+CODE = [
+    (name, code)
+    for name, text in TEXTS.items()
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    if "from airflow" not in code  # tests/airflow runs it
+]
+EXTRAS = {"from celery": "celery"}
+"""What code of the guides imports that ``test`` does not install."""
 BARE = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
 
 pytestmark = [pytest.mark.unmeasured, pytest.mark.real_time, pytest.mark.usefixtures("mailjet")]
@@ -312,9 +320,17 @@ async def test_low_level_calls(mailjet: Mailjet) -> None:
     assert 42 in mailjet.contacts["a@example.org"].lists
 
 
-@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in CODE])
-def test_the_readme_and_the_guides(mailjet: Mailjet, tmp_path: Path, code: str) -> None:
+def case(name: str, code: str) -> Any:
+    """Mark code that needs a library that is not installed everywhere."""
+    needs = [library for word, library in EXTRAS.items() if word in code]
+    return pytest.param(code, needs, id=name, marks=[pytest.mark.extra] if needs else [])
+
+
+@pytest.mark.parametrize(("code", "needs"), [case(name, code) for name, code in CODE])
+def test_the_readme_and_the_guides(mailjet: Mailjet, tmp_path: Path, code: str, needs: list[str]) -> None:
     """Their code runs unchanged."""
+    for library in needs:
+        extra(library)
     (tmp_path / "contacts.csv").write_text("email\nann@example.org\nnot an address\n")
     name = "test_readme.py" if "def test_" in code else "readme.py"
     (tmp_path / name).write_text(code)

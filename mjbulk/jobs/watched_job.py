@@ -51,6 +51,12 @@ class WatchedJob:
     ended: EndedJob | None = None
     """What its end was."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on, as far as is known: one of another process was looked at, and no end is being read."""
+        seen = self.reply is not None or self.track.age_known
+        return seen and self.final is None and self.ended is None and not self.reopened
+
     def notify(self, failure: Exception | None = None) -> None:
         """Wake all callers that wait for news. With ``failure`` they raise it."""
         waiters, self.waiters = self.waiters, []

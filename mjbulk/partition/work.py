@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 from mjbulk.client import Client
@@ -53,7 +53,7 @@ class Stop:
 
     def __init__(self) -> None:
         """Know of no import yet."""
-        self._lock = Lock()
+        self._lock = RLock()  # a handler of a signal may stop them
         self._called = False
         self._tasks: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
 
@@ -84,13 +84,13 @@ def run_partition(spec: PartitionSpec, partition: str, source: Rows, stop: Stop)
     if not isinstance(partition, str) or not partition:
         raise UsageError("partition= is the name of a part of the run")
     try:
-        return _run_to_end(partial(_import, spec, partition, source, stop))
+        return run_to_end(partial(_import, spec, partition, source, stop))
     except ImportHalted as halted:
         why = halted
     raise type(why)(*why.args) from why.__cause__
 
 
-def _run_to_end(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+def run_to_end(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     """Run a coroutine to its end in an event loop of its own."""
     try:
         asyncio.get_running_loop()
@@ -113,12 +113,12 @@ async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop)
             if file is None or not report.rejected:
                 return PartitionReport.of(report, partition, None)
             if not (report.stored and await asyncio.to_thread(file.exists)):
-                told = await _with_rows(client, report, partition, source)
+                told = await with_rows(client, report, partition, source)
                 await asyncio.to_thread(file.write, told)
             return PartitionReport.of(report, partition, file.path)
 
 
-async def _with_rows(client: Client, report: Report, partition: str, source: Rows) -> Report:
+async def with_rows(client: Client, report: Report, partition: str, source: Rows) -> Report:
     """Give the rejected rows of a report with their data. For a stored one the source is read once more, if it can."""
     if report.stored:
         with suppress(Error):

@@ -199,6 +199,11 @@ class ChunkInFlight:
         """Give each of its jobs that is under watch."""
         return self._jobs.values()
 
+    @property
+    def waits_for_jobs(self) -> bool:
+        """Whether nothing can be done with it before one of its jobs ends."""
+        return bool(self._jobs) and all(job.goes_on for job in self._jobs.values())
+
     # Its jobs
 
     async def _adopt(self) -> None:

@@ -53,6 +53,11 @@ class ChunkQueue:
         return sum(self._slots.values())
 
     @property
+    def idle(self) -> bool:
+        """Whether no chunk waits, and none is being submitted."""
+        return not self._waiting and not self._bodies
+
+    @property
     def waits_for(self) -> str | None:
         """What the next chunk waits for; None if there is none."""
         if not self._waiting:

@@ -193,6 +193,12 @@ class Pipeline:
         """What room for more chunks waits for."""
         return self._queue.waits_for or "jobs with earlier rows of the same people"
 
+    @property
+    def waits_for_jobs(self) -> bool:
+        """Whether jobs are under way, and nothing can be sent before one of them ends."""
+        living = self._living.values()
+        return bool(living) and self._queue.idle and all(chunk.waits_for_jobs for chunk in living)
+
     def jobs(self) -> Iterator[WatchedJob]:
         """Give the jobs under watch."""
         for chunk in self._living.values():

@@ -53,6 +53,14 @@ class ImportRun:
         return self._run.stage.share_read
 
     @property
+    def waits_for_jobs(self) -> bool:
+        """Whether its source was read to the end, and nothing can be done before a job ends.
+
+        Then it costs nothing to stop it, and to resume it when the jobs have ended.
+        """
+        return self._run.waits_for_jobs
+
+    @property
     def report(self) -> Report | None:
         """What became of every row; None before the end."""
         return self._run.report

@@ -93,6 +93,11 @@ class RunTask:
         return self._pipeline is not None and self._pipeline.sent_anything
 
     @property
+    def waits_for_jobs(self) -> bool:
+        """Whether its source was read to the end, and nothing can be done before a job ends."""
+        return self.stage.whole and self._pipeline is not None and self._pipeline.waits_for_jobs
+
+    @property
     def rejections(self) -> Rejections:
         """Those that are known so far."""
         return self._ledger.rejections

@@ -233,3 +233,68 @@ async def test_a_run_says_what_is_wrong_with_its_requests(world: World) -> None:
         world.emulator.fault("*", Fault.drop_before())
         assert str(await waiting_for(run, 15)).startswith("requests wait: answers are lost (")
         assert (await run).ok
+
+
+# Whether jobs alone are under way
+
+
+async def first_wait(run: mjbulk.ImportRun) -> tuple[float, int] | None:
+    """Give when a run waits for jobs alone for the first time, in seconds, and how many rows are held; None: never."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async for progress in run.updates(every=0.05):
+        if run.waits_for_jobs:
+            return loop.time() - began, progress.held
+    return None
+
+
+async def test_a_run_waits_for_jobs_alone_when_all_is_sent() -> None:
+    """A source that is not at its end, a request under way, a full key: then there is more to do."""
+    more = asyncio.Event()
+
+    async def rows() -> AsyncIterator[Any]:
+        for row in people(*range(BATCH)):
+            yield row
+        await more.wait()
+
+    async with Emulator(Knobs(queue_seconds=60.0)) as emulator:
+        emulator.fault(POST, Fault.delay(after=5), times=None)
+        async with World(emulator).client(chunk_rows=BATCH) as client:
+            run = client.start_import(rows(), lists=ADD)
+            await asyncio.sleep(20)
+            assert not run.waits_for_jobs
+            more.set()
+            assert await first_wait(run) is not None
+            run = client.start_import(people(*range(BATCH)), lists=ADD)
+            assert 5 <= (await first_wait(run) or (9, 9))[0] < 6
+        async with World(emulator).client(max_jobs=1, chunk_rows=BATCH) as client:
+            run = client.start_import(people(*range(BATCH + 1)), lists=ADD)
+            assert 60 < (await first_wait(run) or (9, 9))[0] < 90
+
+
+async def test_a_run_that_goes_on_waits_for_jobs_that_have_not_ended(tmp_path: Path) -> None:
+    """It looks at each before it says so; a row that was held is sent, and waits for a job of its own."""
+    rows, journal = people(*range(25), 0), tmp_path / "imports.db"
+    async with Emulator(Knobs(queue_seconds=30.0)) as emulator:
+        held = []
+        for seconds in (0, 0, 60, 60):
+            await asyncio.sleep(seconds)
+            settings = World(emulator).settings(chunk_rows=10)
+            async with mjbulk.Client(KEYS, settings, journal=journal) as client:
+                run = client.start_import(rows, lists=ADD, run_id="r")
+                wait = await first_wait(run)
+                held.append(wait and wait[1])
+                report = await run.stop()
+        assert held == [1, 1, 0, None]
+        assert (report.accepted, report.complete, emulator.count(POST)) == (26, True, 4)
+
+
+async def test_a_second_look_is_more_than_a_wait() -> None:
+    """A job that has ended is not waited for, while its error file or its counts come late."""
+    async with Emulator(Knobs(queue_seconds=1.0, count_lag=20.0)) as emulator, World(emulator).client() as client:
+        run = client.start_import(people(1), lists=ADD)
+        assert await first_wait(run) is not None
+        await asyncio.sleep(15)
+        assert not run.waits_for_jobs
+        assert (await run).ok
+        assert not run.waits_for_jobs
