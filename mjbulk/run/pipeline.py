@@ -19,20 +19,19 @@ from mjbulk.run.chunk import ChunkInFlight
 from mjbulk.run.chunk_queue import ChunkQueue, WaitingChunk
 from mjbulk.run.context import RunContext
 from mjbulk.run.found_chunks import FoundChunks
+from mjbulk.run.living import LivingChunks
 from mjbulk.run.reader import EncodedRows
 from mjbulk.run.senders import Sender
-from mjbulk.tasks import Running, ended, keep, reported
+from mjbulk.tasks import ended, reported
 
 _HELD_BYTES = 16 * 2**20
 """Bytes of memory that held rows may take; then the source waits."""
-_LOOK = 0.05
-"""Seconds between two looks at what is under way, while a run is stopped."""
 
 
 class Pipeline:
     """The chunks of one run.
 
-    Mutable state, all of it: the chunker; the queue of chunks that wait; those that live, each in a task of its own;
+    Mutable state, all of it: the chunker; the queue of chunks that wait; those that live;
     those that were left in doubt; recorded chunks until all of them are found; and whether nothing more is begun.
     """
 
@@ -65,8 +64,7 @@ class Pipeline:
         self._chunker: Chunker | None = None
         self._sender: Sender | None = None
         self._arriving = (1, 0)
-        self._living: dict[int, ChunkInFlight] = {}
-        self._tasks: dict[int, Running[None]] = {}
+        self._living = LivingChunks()
         self._found = FoundChunks()
         self._doubts: dict[int, list[PartRecord]] = {}  # parts that were left in doubt, by their chunks
         self._closed = False
@@ -196,13 +194,11 @@ class Pipeline:
     @property
     def waits_for_jobs(self) -> bool:
         """Whether jobs are under way, and nothing can be sent before one of them ends."""
-        living = self._living.values()
-        return bool(living) and self._queue.idle and all(chunk.waits_for_jobs for chunk in living)
+        return self._queue.idle and self._living.wait_for_jobs
 
     def jobs(self) -> Iterator[WatchedJob]:
         """Give the jobs under watch."""
-        for chunk in self._living.values():
-            yield from chunk.jobs()
+        return self._living.jobs()
 
     def statuses(self) -> dict[str, int]:
         """Give how many jobs are in which status."""
@@ -210,8 +206,7 @@ class Pipeline:
 
     def words(self) -> Iterator[str]:
         """Give the status of each job that has not ended."""
-        for chunk in self._living.values():
-            yield from chunk.statuses()
+        return self._living.statuses()
 
     # Its end
 
@@ -219,7 +214,7 @@ class Pipeline:
         """Begin nothing more: what was begun goes on to its end, and the rest is not sent."""
         self._closed = True
         for chunk in [*self._queue.clear(), *self._found.take()]:
-            if chunk.number in self._living:
+            if chunk in self._living:
                 chunk.withhold()
             else:
                 self._close(chunk)
@@ -234,35 +229,16 @@ class Pipeline:
     async def stop(self, within: float) -> None:
         """Let requests under way end, within this many seconds, and stop everything else."""
         self.halt()
-        tasks = dict(self._tasks)
-        for number, task in tasks.items():
-            if not self._living[number].under_way:
-                task.cancel()
+        tasks = self._living.tasks
         try:
-            await self._until_idle(within)
+            await self._living.stop(within)
         finally:
-            for task in tasks.values():
-                task.cancel()
             self.close()
             try:
-                await ended(tasks.values())
+                await ended(tasks)
             finally:
-                self._end_unbegun()
-
-    async def _until_idle(self, within: float) -> None:
-        """Wait until no request is under way, and nothing is being written down."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + within
-        while (left := end - loop.time()) > 0:
-            busy = [task for number, task in self._tasks.items() if self._living[number].under_way]
-            if not busy:
-                return
-            await asyncio.wait(busy, timeout=min(left, _LOOK), return_when=asyncio.FIRST_COMPLETED)
-
-    def _end_unbegun(self) -> None:
-        """Post the chunks whose tasks were cancelled before they began."""
-        for number in [number for number, task in self._tasks.items() if task.done()]:
-            self._end(self._living[number], None)
+                for chunk in self._living.unbegun():
+                    self._end(chunk, None)
 
     def _close(self, chunk: ChunkInFlight) -> None:
         with reported(self._failed):  # whatever it is, the run must not look whole
@@ -353,13 +329,11 @@ class Pipeline:
                 self._chunker.forget(number)
         self.sent_anything = True
         chunk.may_send.set()
-        if chunk.number not in self._living:
+        if chunk not in self._living:
             self._begin(chunk)
 
     def _begin(self, chunk: ChunkInFlight) -> None:
-        """Have a chunk live in a task of its own."""
-        self._living[chunk.number] = chunk
-        self._tasks[chunk.number] = keep(self._live(chunk), name=f"mjbulk chunk {chunk.number}")
+        self._living.begin(chunk, self._live(chunk))
 
     async def _live(self, chunk: ChunkInFlight) -> None:
         """Take a chunk to its end. Whatever ends it early becomes the cause that ends the run."""
@@ -383,8 +357,7 @@ class Pipeline:
 
     def _end(self, chunk: ChunkInFlight, failure: BaseException | None) -> None:
         """Take a chunk out, and let go what waits for it."""
-        self._living.pop(chunk.number, None)
-        self._tasks.pop(chunk.number, None)
+        self._living.end(chunk)
         if failure is not None:
             self._failed(failure)
         self._close(chunk)

@@ -121,7 +121,7 @@ class Case:
     def clean(self) -> None:
         """Nothing is occupied, and no task is left."""
         assert self.held == (0, 0)
-        assert (self.pipeline._tasks, self.pipeline._living, len(self.pipeline._queue)) == ({}, {}, 0)
+        assert (len(self.pipeline._living), self.pipeline._living.tasks, len(self.pipeline._queue)) == (0, [], 0)
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("mjbulk")] == []
 
 
@@ -638,7 +638,7 @@ async def test_a_task_that_was_stopped_before_it_began_has_its_rows_posted() -> 
     case.pipeline.arrive(1, 1)
     case.pipeline.add(encoded(["a"]), case.rules, case.sender)
     case.pipeline.end()
-    assert len(case.pipeline._tasks) == 1
+    assert len(case.pipeline._living.tasks) == 1
     await case.pipeline.stop(1)
     assert (case.outcomes, case.sender.bodies) == ({"not_sent": 1}, [])
     case.clean()
