@@ -6,6 +6,9 @@ these values (sigma 0.5), and clipped to 0.5 to 600 s and 1 s to 3 h. The number
 200,000, and says nothing about the time. A job prepares for up to a tenth of its import, with no row done. Then a third
 of the jobs are even, a third go at several speeds (sigma 0.6 of the logarithm), and a third become steadily faster or
 slower.
+
+In the mix with long queues the wait is log-uniform from a minute to two hours, and the import from 1 s to 10 s. Short
+jobs take 0.1 s to 2 s (log-uniform), and wait for a third of that.
 """
 
 import math
@@ -58,24 +61,43 @@ class ModelJob:
 
 
 def mix(number: int, seed: int) -> Iterator[ModelJob]:
-    """Make jobs, the same ones for the same seed."""
+    """Make jobs of seconds to hours, the same ones for the same seed."""
     chance = Random(seed)
     pairs = [(queue, work) for queue in QUEUES for work in IMPORTS]
     kinds = [pairs[index % len(pairs)] for index in range(number)]
     chance.shuffle(kinds)
     for queue, work in kinds:
-        yield ModelJob(
-            rows=int(math.exp(chance.uniform(math.log(500), math.log(200_000)))),
-            queue=_around(chance, queue, 0.5, 600.0),
-            work=_around(chance, work, 1.0, 10800.0),
-            prepare=0.1 * chance.random(),
-            done=_done(chance),
-        )
+        rows = _log_uniform(chance, 500, 200_000)
+        yield _job(chance, rows, _around(chance, queue, 0.5, 600.0), _around(chance, work, 1.0, 10800.0))
+
+
+def long_queues(number: int, seed: int) -> Iterator[ModelJob]:
+    """Make jobs that wait for long and are soon done, the same ones for the same seed."""
+    chance = Random(seed)
+    for _ in range(number):
+        rows = _log_uniform(chance, 500, 200_000)
+        yield _job(chance, rows, _log_uniform(chance, 60.0, 7200.0), _log_uniform(chance, 1.0, 10.0))
+
+
+def short(number: int, seed: int) -> Iterator[ModelJob]:
+    """Make jobs of at most 2 s, the same ones for the same seed."""
+    chance = Random(seed)
+    for _ in range(number):
+        rows, seconds = _log_uniform(chance, 500, 200_000), _log_uniform(chance, 0.1, 2.0)
+        yield _job(chance, rows, seconds / 3, seconds * 2 / 3)
+
+
+def _job(chance: Random, rows: float, queue: float, work: float) -> ModelJob:
+    return ModelJob(rows=int(rows), queue=queue, work=work, prepare=0.1 * chance.random(), done=_done(chance))
 
 
 def _at(seconds: float) -> datetime:
     """Give a time in whole seconds, as Mailjet does."""
     return _DAY + timedelta(seconds=int(seconds))
+
+
+def _log_uniform(chance: Random, least: float, most: float) -> float:
+    return math.exp(chance.uniform(math.log(least), math.log(most)))
 
 
 def _around(chance: Random, seconds: float, least: float, most: float) -> float:

@@ -439,8 +439,11 @@ def _quota(sizes: Sizes) -> None:
 
 def _polling(sizes: Sizes) -> None:
     seeds = ", ".join(map(str, polling.SEEDS))
-    print(f"\n### Polling: {len(polling.SEEDS)} x {sizes.modelled:,} modelled jobs, seeds {seeds}\n")
-    print(polling.table(sizes.modelled))
+    for name, jobs in polling.MIXES.items():
+        print(
+            f"\n### Polling, {name.lower()}: {len(polling.SEEDS)} x {sizes.modelled:,} modelled jobs, seeds {seeds}\n"
+        )
+        print(polling.table(sizes.modelled, jobs), flush=True)
     print(f"\n### Polling: {sizes.polled} jobs through a client and the emulator, posted 30 s apart\n")
     print("| | polls a job | late, mean |\n| --- | ---: | ---: |")
     for name, most in (("`poll_max` none", None), ("`poll_max` 300 s (the default)", 300.0)):

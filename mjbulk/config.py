@@ -192,7 +192,9 @@ class Settings:
     chunk_bytes: int = _setting("chunk_bytes", 2 * 2**20, int, validator=_COUNT)
     """Bytes of a chunk, encoded."""
     poll_min: float = _setting("poll_min", 1.0, float, validator=_SECONDS)
-    """The least number of seconds between two polls of one job."""
+    """The least number of seconds between two polls of one job. While a job is younger than 2 s they may be nearer, to
+    0.3 of it: if jobs of its size took about as long, or none of them has ended and no other job is watched.
+    """
     poll_max: float | None = _setting("poll_max", 300.0, float, validator=_NUMBER_OR_NONE)
     """The greatest number of seconds between two polls of one job; None for no limit."""
     account_ttl: float = _setting("account_ttl", 60.0, float, validator=_SECONDS)

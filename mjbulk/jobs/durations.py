@@ -18,10 +18,10 @@ Durations of jobs differ by orders of magnitude, so everything is computed with 
 """
 
 import math
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 FORGETTING = 0.98
 """Factor by which the weight of older jobs shrinks with each new one: W is at most 1 / (1 - 0.98) = 50 jobs."""
@@ -37,6 +37,12 @@ _LEAST_AGE, _LEAST_LEFT = 1e-9, 1e-3
 """Seconds, so that logarithms and quotients are finite."""
 _MOST_EXPONENT = 600.0
 """The largest argument of exp() here: at 710 it overflows."""
+_ASSUMED = 0.3
+"""Lateness in lives, of about six ends, by which a factor is held at what is assumed of it."""
+_REMEMBERED = 3.0
+"""The foretold lateness in lives that is remembered for one age, of about sixty ends: what is older is forgotten."""
+_LEAST_FACTOR, _MOST_FACTOR = 0.1, 5.0
+"""Bounds of c."""
 _QUARTERS = (math.log(0.5), math.log(0.25), math.log(0.75))
 
 
@@ -107,6 +113,50 @@ class LogLogistic:
         """
         middle, upper, lower = self.lefts(age, _QUARTERS)
         return math.log(middle), (math.log(upper / lower) / (2 * math.log(3)) * math.pi) ** 2 / 3
+
+
+@frozen
+class Calibration:
+    """How much lateness was foretold of looks, and how much came.
+
+    Durations seldom have the form of one log-logistic distribution: there may be a least and a most, or several kinds
+    of jobs. Looks that find a job running count as well, with no lateness, so this is also how the running jobs correct
+    what was learned from ended ones. Ages are kept apart by their power of 2.
+    """
+
+    sums: Mapping[str, tuple[float, float]] = field(factory=dict)
+    """Foretold lateness and that which came, in lives, by phase and age."""
+
+    def factor(self, phase: str, age: float, assumed: float) -> float:
+        """Give c in a phase of jobs at an age. That at half the age is assumed of it, until more is known."""
+        octave = _octave(age)
+        return self._factor(phase, octave, self._factor(phase, octave - 1, assumed))
+
+    def _factor(self, phase: str, octave: int, assumed: float) -> float:
+        foretold, came = self.sums.get(f"{phase}{octave}", (0.0, 0.0))
+        factor = (came + _ASSUMED * assumed) / (foretold + _ASSUMED)
+        return min(max(factor, _LEAST_FACTOR), _MOST_FACTOR)
+
+    def after(self, phase: str, age: float, foretold: float, came: float) -> "Calibration":
+        """Add what was foretold of a look at an age, and what came."""
+        key = f"{phase}{_octave(age)}"
+        before = self.sums.get(key, (0.0, 0.0))
+        foretold, came = before[0] + foretold, before[1] + came
+        kept = min(_REMEMBERED / foretold, 1.0) if foretold else 1.0
+        return Calibration({**self.sums, key: (kept * foretold, kept * came)})
+
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> Self:
+        """Read plain data. Raises KeyError, TypeError or ValueError for anything else."""
+        sums = {str(key): (float(foretold), float(came)) for key, (foretold, came) in known["sums"].items()}
+        if not all(0 <= number < math.inf for pair in sums.values() for number in pair):
+            raise ValueError("these are no sums of lateness")
+        return cls(sums)
+
+
+def _octave(age: float) -> int:
+    """Give the power of 2 of an age; ages below a second are one."""
+    return max(math.frexp(age)[1], 0)
 
 
 @frozen(kw_only=True)

@@ -9,6 +9,7 @@ a        age of a job: the time since it was posted                             
 r        the time it has left (random)                                          s
 w        the wait until the next look                                           s
 p        the cost of one look: the lateness that it is worth, in lives          none
+c        how many times the lateness that was foretold of looks came            none
 f        share of the job's rows that are done                                  none
 u        unevenness: the variance of ln(pace), taken over the whole job         none
 =======  =====================================================================  =====
@@ -16,7 +17,7 @@ u        unevenness: the variance of ln(pace), taken over the whole job         
 **The wait.** A look costs a request, and a late look costs time. Look when
 expected lateness / life of the job = cost of one look::
 
-    E[ max(w - r, 0) / (a + r) ] = p
+    c E[ max(w - r, 0) / (a + r) ] = p
 
 ``max(w - r, 0)`` is the lateness and ``a + r`` the life of the job, both in s. This is the balance of inspection models
 (R. E. Barlow, L. C. Hunter, F. Proschan, Optimum checking procedures, Journal of SIAM 11 (1963), pages 1078-1095), with
@@ -26,7 +27,9 @@ constant share of a; if the end is known well, w is a little behind it.
 
 **The time left.** A job waits in a queue and then imports. Each of these durations has a log-logistic distribution
 (`mjbulk.jobs.durations`), learned for each kind of job from those that ended: the queue by itself, the import as a line
-over ln(rows). A prior stands in for what is not learned yet.
+over ln(rows). A prior stands in for what is not learned yet. Both are rough: a queue may have a least and a most, or be
+long on some days. So c is learned, for each phase of a job and each age: the lateness of looks that showed only whether
+the job had ended, by that which was foretold of them.
 
 **Progress.** Rows done at a steady pace in s seconds foretell ``r = s (1 - f) / f``. Work of many independent pieces
 (a renewal process; D. R. Cox, Renewal Theory, 1962) has a relative variance that is inverse to the amount of work, so
@@ -45,20 +48,17 @@ from operator import add
 from typing import Any, Self
 
 import attrs
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from mjbulk.jobs.durations import FORGETTING, LogLogistic, Prior, Regression
-from mjbulk.jobs.short_jobs import ShortJobs
+from mjbulk.jobs.durations import Calibration, LogLogistic, Prior, Regression
+from mjbulk.jobs.short_jobs import YOUNG, ShortJobs
 from mjbulk.jobs.track import Track
-from mjbulk.mailjet.replies import JobReply
 
-_BLIND_PRICE = 0.0085
-"""p if a look shows only whether the job has ended. The prices are tuned on `benchmarks.polling`: at most 20 looks a
-job, and ends found at most 5 % of a life late."""
-_BEGUN_PRICE = 0.03
-"""p if rows should show and none is done: the end is far, so looks are worth less."""
-_SEEING_PRICE = 0.002
-"""p if a look shows rows done: it also sharpens the forecast, so looks are worth more."""
+_PRICE = 0.05 / 20
+"""p: twenty looks are worth as much as to find the end 5 % of a life sooner."""
+_BLIND, _PREPARES = 0.6, 0.15
+"""c while nothing is known of it: a job with a queue and an import ends less abruptly than two broad distributions say,
+and still less while rows should show and none is done."""
 _DEARER = 9.0
 """p grows by 1/9 with each tenfold number of other watched jobs, because they share a quota."""
 _CASES = 34
@@ -68,10 +68,8 @@ _SHARES = tuple(math.log(1 - (i + 0.5) / _CASES) for i in range(_CASES))
 _OTHERS = tuple(math.log(1 - (21 * i % _CASES + 0.5) / _CASES) for i in range(_CASES))
 """The same in another order: pairs of both are spread evenly over the unit square, as the Fibonacci lattice of 21 and
 34 (I. H. Sloan, S. Joe, Lattice Methods for Multiple Integration, 1994)."""
-_SHORTEST = 0.1
+SHORTEST = 0.1
 """Seconds. Shorter durations are taken as this: looks cannot tell them apart."""
-_HALF_A_SECOND = 0.5
-"""Seconds that a difference of 0 between two times in whole seconds is taken as."""
 _UNEVEN_WEIGHT = 3.0
 """Weight, in jobs, of the prior of u."""
 _UNEVEN_PRIOR = 0.04
@@ -82,6 +80,10 @@ _LATE_VARIANCE = 0.25
 """Bound of the variance of the pace to come, near the end: a factor of about 1.6."""
 _TINY = 1e-3
 """Seconds, or a share: keeps a logarithm and a quotient finite."""
+_NEAR = 0.3
+"""Share of the least wait that looks at a young job keep, if it is watched alone."""
+_MANY = 10.0
+"""Beside this number of others it is twice that."""
 _LOST_WAIT = 12.0
 """Longest wait in seconds after a 404: so the fifth look comes within a minute."""
 _FIRST_WAIT, _MOST_WAIT = 0.25, 32.0
@@ -98,7 +100,13 @@ class Bounds:
     least: float = 1.0
     most: float = 300.0
     first: float = math.inf
-    """Least wait until the first look, where it is less than ``least``."""
+    """Least wait until the first look, where it is less than ``least``. Then those at a young job may be nearer."""
+
+    def near(self, others: int) -> float:
+        """Give the least wait between two looks at a young job, beside this number of others: all young jobs together
+        have some thirty looks a second at most.
+        """
+        return min(max(self.first, self.least * _NEAR * (1 + others / _MANY)), self.least)
 
 
 # What is learned from ended jobs
@@ -117,6 +125,8 @@ class JobStatistics:
     """Seconds in the queue; x is always 0."""
     work: Regression = field(factory=Regression)
     """Seconds of the import, over rows."""
+    blind: Calibration = field(factory=Calibration)
+    """How late ends were found by looks that showed only whether the job had ended."""
     uneven: float = _UNEVEN_PRIOR * _UNEVEN_WEIGHT
     """Weighted sum of the u that jobs have shown."""
     uneven_weight: float = _UNEVEN_WEIGHT
@@ -138,8 +148,8 @@ class JobStatistics:
         """Read plain data. Raises ValueError for anything that `as_dict` cannot have given."""
         try:
             parts = {name: Regression(**known[name]) for name in ("queue", "work")}
-            short = ShortJobs.of(known["short"]) if "short" in known else ShortJobs()
-            made = cls(**{**known, **parts, "short": short})
+            ours = {"short": ShortJobs.of, "blind": Calibration.of}
+            made = cls(**{**known, **parts, **{name: of(known[name]) for name, of in ours.items() if name in known}})
             numbers = [*attrs.astuple(made.queue), *attrs.astuple(made.work), made.uneven, made.uneven_weight]
             usable = all(math.isfinite(number) for number in numbers) and made.uneven_weight > 0
             usable = usable and min(made.queue.weight, made.work.weight, made.uneven) >= 0
@@ -166,6 +176,8 @@ class NextLook:
     """The median of r, in seconds."""
     late: bool
     """The job has run for longer than jobs of its kind in the median."""
+    foretold: float = 0.0
+    """The lateness that is expected of the look, in lives, before any correction."""
 
 
 @frozen(kw_only=True)
@@ -189,8 +201,8 @@ def next_look(
     do not say yet how long the next one takes.
     """
     age = now - track.posted
-    cases, price = _forecast(track, statistics, now, others.late)
-    price *= 1 + math.log10(1 + others.count) / _DEARER
+    cases = _forecast(track, statistics, now, others.late)
+    price = _PRICE / _correction(track, statistics, age) * (1 + math.log10(1 + others.count) / _DEARER)
     wait = _worth_a_look(cases, age, price)
     if track.first is None:
         wait = min(wait, (age + 1.0) * (1 + statistics.work.weight))
@@ -198,12 +210,33 @@ def next_look(
         wait = min(wait, _LOST_WAIT)
     usual = sum(usual_times(track.rows, statistics))
     wait = min(max(wait, bounds.least), bounds.most)
-    if bounds.first < bounds.least and track.age_known and not track.looks:
-        early = statistics.short.first_look(
-            track.rows, earliest=bounds.first, gap=bounds.least, price=price, alone=not others.count
-        )
-        wait = wait if early is None else max(early - age, 0.0)
-    return NextLook(wait, cases[len(cases) // 2], age > usual)
+    soon = _soon(track, statistics, age, bounds, others, price=price)
+    if soon is not None and (soon < wait or not track.looks):
+        wait = soon
+    return NextLook(wait, cases[len(cases) // 2], age > usual, _lateness(cases, age, wait))
+
+
+def _soon(
+    track: Track, statistics: JobStatistics, age: float, bounds: Bounds, others: OtherJobs, *, price: float
+) -> float | None:
+    """Give the wait until the next look at a young job, if it is to be sooner than at others."""
+    if bounds.first >= bounds.least or not track.age_known or track.not_found:
+        return None
+    near, known = bounds.near(others.count), statistics.short.knows(track.rows)
+    if others.count and not known:
+        return None
+    if not track.looks:
+        early = statistics.short.first_look(track.rows, earliest=bounds.first, gap=bounds.least, near=near, price=price)
+    elif age >= YOUNG or not (known or _may_be_short(statistics)):
+        early = None
+    else:
+        early = statistics.short.next_look(track.rows, age=age, near=near)
+    return None if early is None else max(early - age, 0.0)
+
+
+def _may_be_short(statistics: JobStatistics) -> bool:
+    """Say whether no job has ended yet, or those that have were young."""
+    return not statistics.work.weight or sum(usual_times(0, statistics)) < YOUNG
 
 
 def wait_after_failures(failures: int, bounds: Bounds) -> float:
@@ -215,21 +248,38 @@ def _log_rows(track: Track) -> float | None:
     return math.log(track.rows) if track.rows else None
 
 
-def _forecast(track: Track, statistics: JobStatistics, now: float, late: int) -> tuple[Sequence[float], float]:
-    """Give the equally likely values of r, in order, and p.
+def phase(track: Track, statistics: JobStatistics) -> str:
+    """Name the phase of a job: it waits, has begun, or will show rows before it ends; no name if it shows them."""
+    if track.first is not None:
+        return ""
+    return "waits" if track.begun_at is None else "prepares" if statistics.shows_rows else "begun"
+
+
+def _correction(track: Track, statistics: JobStatistics, age: float) -> float:
+    """Give c."""
+    named = phase(track, statistics)
+    return statistics.blind.factor(named, age, _PREPARES if named == "prepares" else _BLIND) if named else 1.0
+
+
+def _lateness(cases: Sequence[float], age: float, wait: float) -> float:
+    """Give the mean of ``max(w - r, 0) / (a + r)``."""
+    return sum((wait - left) / (age + left) for left in cases if left < wait) / len(cases)
+
+
+def _forecast(track: Track, statistics: JobStatistics, now: float, late: int) -> Sequence[float]:
+    """Give the equally likely values of r, in order.
 
     In the queue r is the sum of what is left of it and of the import; afterwards it is what is left of the import.
     """
     work = statistics.work.predict(_IMPORT, _log_rows(track), late)
     queue, age = statistics.queue.predict(_QUEUE, 0.0, late), now - track.posted
     if track.begun_at is None:
-        return sorted(map(add, queue.lefts(age, _SHARES), work.lefts(0.0, _OTHERS))), _BLIND_PRICE
+        return sorted(map(add, queue.lefts(age, _SHARES), work.lefts(0.0, _OTHERS)))
     age = _work_age(track, queue, now)
     if track.first is None:
-        price = _BEGUN_PRICE if statistics.shows_rows else _BLIND_PRICE
-        return work.lefts(age, _SHARES), price
+        return work.lefts(age, _SHARES)
     together = _together(work.log_left(age), _by_progress(track, track.first, statistics, now))
-    return together.lefts(0.0, _SHARES), _SEEING_PRICE
+    return together.lefts(0.0, _SHARES)
 
 
 def _work_age(track: Track, queue: LogLogistic, now: float) -> float:
@@ -288,7 +338,7 @@ def _by_progress(
     """
     uneven = max(statistics.uneven / statistics.uneven_weight, _UNEVEN_LEAST)
     first_at, first_share = first
-    since = max(track.seen_at - (track.idle_at + first_at) / 2, _SHORTEST)
+    since = max(track.seen_at - (track.idle_at + first_at) / 2, SHORTEST)
     variance, pace = uneven / track.share + ((first_at - track.idle_at) / since) ** 2 / 12, since / track.share
     if track.share > first_share:
         more = track.share - first_share
@@ -310,53 +360,3 @@ def _worth_a_look(cases: Sequence[float], age: float, price: float) -> float:
         owed += left / (age + left)
         rate += 1 / (age + left)
     return owed / rate
-
-
-# Learning
-
-
-def learn(
-    statistics: JobStatistics, track: Track, last: JobReply, now: float, sent: float | None = None
-) -> JobStatistics:
-    """Add a job whose look at ``now`` found it ended, and whose look before did not. The look was ``sent`` before.
-
-    JobEnd - JobStart is the duration of its import, by one clock. It is used as far as the looks allow it; without it
-    the middle of what they allow is used.
-    """
-    begun, seen = track.begun_at if track.begun_at is not None else now, track.seen_at
-    least, most = max(seen - begun, 0.0), now - track.queued_at
-    took = (least + most) / 2
-    if last.job_start is not None and last.job_end is not None:
-        by_mailjet = (last.job_end - last.job_start).total_seconds() or _HALF_A_SECOND
-        took = min(max(by_mailjet, least), most)
-    ended = min(max((seen + now) / 2, track.queued_at + took), begun + took)
-    waited = ended - took - track.posted
-    rows = track.rows or last.count or 0
-    queue, work = statistics.queue, statistics.work
-    return evolve(
-        statistics,
-        queue=queue.with_point(0.0, math.log(max(waited, _SHORTEST))) if track.age_known else queue,
-        work=work.with_point(math.log(rows), math.log(max(took, _SHORTEST))) if rows else work,
-        short=statistics.short.after(track.rows, track.seen_at - track.posted, (sent or now) - track.posted)
-        if track.age_known
-        else statistics.short,
-        **_judged(statistics, track, ended),
-    )
-
-
-def _judged(statistics: JobStatistics, track: Track, ended: float) -> dict[str, float]:
-    """Learn u from the forecast at the probe: ``u = ln(true r / forecast r)^2 f (1 - f)``.
-
-    The variance of that forecast is ``u / f + u / (1 - f) = u / (f (1 - f))``.
-    """
-    if track.probe is None or track.first is None:
-        return {}
-    probed_at, share = track.probe
-    since, left = probed_at - (track.idle_at + track.first[0]) / 2, ended - probed_at
-    if since <= _SHORTEST or left <= _SHORTEST:
-        return {}
-    uneven = math.log(left * share / (since * (1 - share))) ** 2 * share * (1 - share)
-    return {
-        "uneven": FORGETTING * statistics.uneven + uneven,
-        "uneven_weight": FORGETTING * statistics.uneven_weight + 1,
-    }

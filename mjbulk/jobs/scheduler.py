@@ -21,7 +21,8 @@ from weakref import WeakValueDictionary
 from mjbulk.config import Assumptions
 from mjbulk.errors import ApiError, Error
 from mjbulk.events import Emit, scope_within
-from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, learn, next_look, wait_after_failures
+from mjbulk.jobs.forecast import Bounds, JobStatistics, NextLook, OtherJobs, next_look, wait_after_failures
+from mjbulk.jobs.learning import learn, learn_running
 from mjbulk.jobs.track import Track, finished
 from mjbulk.jobs.watched_job import EndedJob, WatchedJob
 from mjbulk.mailjet.attempts import GaveUp, Patience, Untrusted
@@ -157,16 +158,18 @@ class Scheduler:
     def _decide(self, job: WatchedJob) -> NextLook:
         """Decide when to look at a job next, and note what is expected of it."""
         now = asyncio.get_running_loop().time()
-        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=self._late[job.ref.kind] - job.late)
+        late = self._late[job.ref.kind] - (job.look is not None and job.look.late)
+        others = OtherJobs(count=len(self._polled) - (job in self._polled), late=late)
         look = next_look(job.track, self._statistics(job), now, self._bounds, others)
         job.ends = now + look.left
-        self._count_late(job, late=look.late)
+        self._note(job, look)
         return look
 
-    def _count_late(self, job: WatchedJob, *, late: bool) -> None:
-        """Keep count of the late jobs of each kind."""
-        self._late[job.ref.kind] += late - job.late
-        job.late = late
+    def _note(self, job: WatchedJob, look: NextLook | None) -> None:
+        """Note what was decided about a job, and keep count of the late jobs of each kind."""
+        was = job.look is not None and job.look.late
+        self._late[job.ref.kind] += (look is not None and look.late) - was
+        job.look = look
 
     def _statistics(self, job: WatchedJob) -> JobStatistics:
         return self.statistics.get(job.ref.kind, _NOTHING)
@@ -222,7 +225,7 @@ class Scheduler:
     def _learn(self, job: WatchedJob, last: JobReply, sent: float) -> None:
         """Learn from a job that has ended."""
         known = self._statistics(job)
-        learned = learn(known, job.track, last, asyncio.get_running_loop().time(), sent)
+        learned = learn(known, job.track, last, asyncio.get_running_loop().time(), sent=sent, look=job.look)
         self.statistics[job.ref.kind] = learned
         if len(learned.short.beliefs) > len(known.short.beliefs):
             self._reconsider(job.ref.kind)
@@ -308,7 +311,8 @@ class Scheduler:
                 self._learn(job, reply, sent)
             job.track = job.track.after_end()
         else:
-            job.track = job.track.after(reply, loop.time())
+            before, job.track = job.track, job.track.after(reply, loop.time())
+            self.statistics[job.ref.kind] = learn_running(self._statistics(job), before, job.look)
             if job.track.stalled and not stalled:
                 self._tell("job.stalled", job)
         return changed or job.track.stalled != stalled
@@ -350,7 +354,7 @@ class Scheduler:
         if job in self._polled:
             self._polled.discard(job)
             self._tell("job.ended", job, cause=why)
-        self._count_late(job, late=False)
+        self._note(job, None)
 
     def _tell(self, name: Literal["job", "job.stalled", "job.ended"], job: WatchedJob, **known: Any) -> None:
         reply, seconds = job.reply, asyncio.get_running_loop().time() - job.track.posted

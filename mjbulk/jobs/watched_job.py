@@ -5,6 +5,7 @@ import asyncio
 from attrs import define, field, frozen
 
 from mjbulk.events import Scope
+from mjbulk.jobs.forecast import NextLook
 from mjbulk.jobs.track import Track
 from mjbulk.mailjet.replies import JobReply
 from mjbulk.mailjet.request_count import RequestCount
@@ -42,8 +43,8 @@ class WatchedJob:
     """One for each caller that waits for news. It gets None, or what has ended the polling."""
     final: JobReply | None = None
     """The reply that showed its end, while its error file is awaited."""
-    late: bool = False
-    """It has run for longer than is usual."""
+    look: NextLook | None = None
+    """What was last decided about it."""
     file_misses: int = 0
     """Looks that did not find its error file."""
     reopened: bool = False

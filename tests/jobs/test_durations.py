@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 from statistics import fmean, variance
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk.jobs.durations import FORGETTING, LogLogistic, Prior, Regression
+from mjbulk.jobs.durations import FORGETTING, Calibration, LogLogistic, Prior, Regression
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
 FLOATS = st.floats(min_value=0, max_value=1e9)
@@ -163,3 +164,33 @@ def test_a_forecast_is_less_certain_far_from_what_was_seen() -> None:
     """Jobs of 1,000 rows say little about one of a million."""
     line = after([(900, 10.0), (1100, 11.0)] * 30)
     assert line.predict(PRIOR, math.log(10**6)).shape < line.predict(PRIOR, math.log(1000)).shape
+
+
+# What was foretold, and what came
+
+
+def test_what_came_corrects_what_was_foretold() -> None:
+    """In each phase and at each age by itself, within bounds; twice the age is assumed to be like it at first."""
+    learned = Calibration()
+    assert learned.factor("waits", 100.0, 0.4) == pytest.approx(0.4)
+    for _ in range(1000):
+        learned = learned.after("waits", 100.0, 0.005, 0.01)
+    assert learned.factor("waits", 100.0, 0.4) == pytest.approx(2.0, rel=0.2)
+    assert learned.factor("waits", 200.0, 0.4) == pytest.approx(learned.factor("waits", 100.0, 0.4))
+    assert (
+        learned.factor("waits", 400.0, 0.4) == learned.factor("waits", 50.0, 0.4) == learned.factor("begun", 100.0, 0.4)
+    )
+    for _ in range(1000):
+        learned = learned.after("waits", 100.0, 0.1, 0.0)
+    assert learned.factor("waits", 100.0, 0.4) == pytest.approx(0.07, abs=0.03)
+    assert Calibration().after("waits", 0.0, 0.0, 100.0).factor("waits", 0.5, 0.4) == 5.0
+    assert Calibration().after("waits", 0.0, 0.0, 0.0).factor("waits", 0.0, 0.4) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("damage", [{}, {"sums": 7}, {"sums": {"waits1": [1.0]}}, {"sums": {"waits1": [1.0, -1.0]}}])
+def test_sums_that_were_damaged_are_not_taken(damage: dict[str, Any]) -> None:
+    """Whatever they are."""
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        Calibration.of(damage)
+    learned = Calibration().after("waits", 3.0, 0.1, 0.2)
+    assert Calibration.of({"sums": {key: list(pair) for key, pair in learned.sums.items()}}) == learned

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjbulk.jobs.forecast import Bounds, JobStatistics, OtherJobs, learn, next_look
+from mjbulk.jobs.forecast import Bounds, JobStatistics, OtherJobs, next_look
+from mjbulk.jobs.learning import learn
 from mjbulk.jobs.short_jobs import ShortJobs
 from mjbulk.jobs.track import Track
 from mjbulk.mailjet.replies import JobReply
@@ -56,6 +57,54 @@ def test_jobs_that_take_alike_are_looked_at_once_and_soon(seconds: float, others
     lives, looks = one_after_the_other(60, lambda _: seconds, others=others, before=20)
     assert median(lives) <= 1.3
     assert fmean(looks) <= 1.1
+
+
+@pytest.mark.parametrize("spread", [1.0, 1.1, 1.5, 20.0])
+def test_jobs_below_two_seconds_are_seen_within_a_third_of_one(spread: float) -> None:
+    """Whether they are alike or differ: those that are alike take few looks, and the others at most seven."""
+    chance = Random(1)
+    times = [1.95 * spread ** -chance.random() for _ in range(120)]
+    lives, looks = one_after_the_other(120, times.__getitem__, before=20)
+    late = sorted((life - 1) * seconds for life, seconds in zip(lives, times[20:], strict=True))
+    assert late[90] <= 0.33
+    assert fmean(looks) <= {1.0: 1.6, 1.1: 2.0, 1.5: 3.0, 20.0: 3.0}[spread]
+    assert max(looks) <= 8
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 1.0, 1.5, 1.99])
+def test_the_first_job_of_a_service_is_seen_soon(seconds: float) -> None:
+    """It is watched alone, and looked at every 0.3 s while it is younger than 2 s."""
+    _, seen, looks = watched(seconds, JobStatistics())
+    assert seen - seconds <= 0.3
+    assert looks <= 2 + seconds / 0.3
+
+
+def test_a_young_job_costs_few_looks_where_it_takes_long() -> None:
+    """The first one of a service has at most eight in its first two seconds, as no other has."""
+    learned, early = JobStatistics(), []
+    for rows in (10, 10, 1000, 100_000):
+        track, now = Track(kind="contact", rows=rows, posted=0.0, new=True, age_known=True), 0.0
+        while (now := now + next_look(track, learned, now, BOUNDS).wait) < 2:
+            track = track.after(JobReply(status="Importing", count=0), now)
+        early.append(track.looks)
+        learned, *_ = watched(60.0, learned, rows=rows)
+    assert early[0] <= 7
+    assert max(early[1:]) <= 2
+
+
+def test_looks_at_young_jobs_are_further_apart_where_others_are_watched_or_it_was_said() -> None:
+    """All young jobs together have some thirty looks a second, and none is nearer than a share of the least wait."""
+    learned = JobStatistics()
+    for index in range(30):
+        learned, *_ = watched((0.3, 1.5)[index % 2], learned)
+    young = Track(kind="contact", rows=ROWS, posted=0.0, new=True, age_known=True)
+    young = young.after(JobReply(status="Importing", count=0), 0.5)
+    for count in (0, 1, 5, 20, 100):
+        wait = next_look(young, learned, 0.5, BOUNDS, OtherJobs(count=count)).wait
+        assert wait >= min(0.3 * (1 + count / 10), 1.0)
+        assert (wait < 1.0) is (count <= 20)
+    assert next_look(young, learned, 0.5, Bounds(least=3.0, most=300.0, first=0.1)).wait > 0.89
+    assert next_look(young, learned, 0.5, Bounds(least=0.05, most=300.0, first=0.05)).wait >= 0.05
 
 
 def test_a_service_learns_from_its_first_job() -> None:
@@ -132,7 +181,7 @@ def test_what_counts_is_when_a_look_was_sent() -> None:
     for _ in range(30):
         new = Track(kind="contact", rows=ROWS, posted=0.0, new=True, age_known=True)
         done = JobReply(status="Completed", count=ROWS)
-        soon, late = learn(soon, new, done, 0.5, 0.2), learn(late, new, done, 0.5)
+        soon, late = learn(soon, new, done, 0.5, sent=0.2), learn(late, new, done, 0.5)
     waits = [next_look(new, learned, 0.0, BOUNDS).wait for learned in (soon, late)]
     assert waits[0] < 0.2 < waits[1]
 
@@ -174,20 +223,19 @@ def test_what_was_damaged_is_not_taken(damage: Any) -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 1e9), st.floats(0, 1e9)), max_size=20),
     st.integers(0, 10**6),
-    st.floats(0.1, 300),
+    st.sampled_from([0.1, 0.5, 1.0, 3.0, 300.0]),
     st.floats(0.001, 0.1),
-    st.booleans(),
+    st.floats(0.1, 3),
+    st.floats(0, 2),
 )
-def test_whatever_was_seen_a_wait_is_within_its_bounds(
-    seen: Any,
-    rows: int,
-    gap: float,
-    price: float,
-    alone: bool,  # noqa: FBT001  # hypothesis gives it by position
+def test_whatever_was_seen_a_wait_is_within_its_bounds(  # noqa: PLR0917
+    seen: Any, rows: int, gap: float, price: float, near: float, age: float
 ) -> None:
     """Or there is none."""
     short = ShortJobs()
     for size, one, other in seen:
         short = short.after(size, min(one, other), max(one, other))
-    wait = short.first_look(rows, earliest=0.1, gap=gap, price=price, alone=alone)
-    assert wait is None or 0.1 <= wait <= gap
+    wait = short.first_look(rows, earliest=0.1, gap=gap, near=near, price=price)
+    assert wait is None or 0.1 <= wait <= max(gap, 3.0)
+    later = short.next_look(rows, age=age, near=near)
+    assert later is None or age + near <= later <= 3.0 + near
