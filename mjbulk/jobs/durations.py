@@ -18,7 +18,8 @@ Durations of jobs differ by orders of magnitude, so everything is computed with 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 from attrs import field, frozen
@@ -35,6 +36,8 @@ _LEAST_SHAPE, _MOST_SHAPE = 0.5, 60.0
 """Bounds of k: below, the middle half spans more than a factor of 81; above, it spans 4 %."""
 _LEAST_AGE, _LEAST_LEFT = 1e-9, 1e-3
 """Seconds, so that logarithms and quotients are finite."""
+_NO_ODDS = 1e-6
+"""Odds that are taken as none."""
 _MOST_EXPONENT = 600.0
 """The largest argument of exp() here: at 710 it overflows."""
 _ASSUMED = 0.3
@@ -85,12 +88,8 @@ class LogLogistic:
         shape = self._shape_after(log_ratio)
         log_odds = shape * log_ratio
         log_one = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds)))  # ln(1 + o(a))
-        lefts = []
-        for log_share in log_shares:
-            log_sum = log_one - log_share  # ln(1 + o(a + r))
-            log_odds_then = log_sum + math.log(-math.expm1(-log_sum))  # ln(o(a + r))
-            lefts.append(max(self.median * math.exp(log_odds_then / shape) - age, _LEAST_LEFT))
-        return lefts
+        odds_then = _log_odds_then(tuple(log_shares), log_one if log_one > _NO_ODDS else 0.0)
+        return [max(self.median * math.exp(log_odds / shape) - age, _LEAST_LEFT) for log_odds in odds_then]
 
     def _shape_after(self, log_ratio: float) -> float:
         """Give the shape to use at ``ln(a / m)``: an age far beyond the spread makes the spread less credible.
@@ -113,6 +112,13 @@ class LogLogistic:
         """
         middle, upper, lower = self.lefts(age, _QUARTERS)
         return math.log(middle), (math.log(upper / lower) / (2 * math.log(3)) * math.pi) ** 2 / 3
+
+
+@lru_cache(maxsize=16)
+def _log_odds_then(log_shares: tuple[float, ...], log_one: float) -> Sequence[float]:
+    """Give ln(o(a + r)) for several shares, from ln(1 + o(a)). For jobs that were just posted it is the same."""
+    sums = [log_one - log_share for log_share in log_shares]  # ln(1 + o(a + r))
+    return [log_sum + math.log(-math.expm1(-log_sum)) for log_sum in sums]
 
 
 @frozen

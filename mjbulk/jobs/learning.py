@@ -38,10 +38,12 @@ def learn(
     *,
     sent: float | None = None,
     look: NextLook | None = None,
+    short: bool = True,
 ) -> JobStatistics:
     """Add a job whose look at ``now`` found it ended, and whose look before did not.
 
-    The look was ``sent`` before that, and was decided on as ``look``.
+    The look was ``sent`` before that, and was decided on as ``look``. ``short`` says whether this is a lesson about
+    short jobs, too.
 
     JobEnd - JobStart is the duration of its import, by one clock. It is used as far as the looks allow it; without it
     the middle of what they allow is used.
@@ -61,7 +63,7 @@ def learn(
         queue=queue.with_point(0.0, math.log(max(waited, SHORTEST))) if track.age_known else queue,
         work=work.with_point(math.log(rows), math.log(max(took, SHORTEST))) if rows else work,
         short=statistics.short.after(track.rows, track.seen_at - track.posted, (sent or now) - track.posted)
-        if track.age_known
+        if track.age_known and short
         else statistics.short,
         blind=_corrected(statistics, track, look, (now - ended) / max(ended - track.posted, SHORTEST)),
         **_judged(statistics, track, ended),

@@ -44,6 +44,9 @@ _FILE_WAITS = (1 / 63, 2 / 63, 4 / 63, 8 / 63, 16 / 63, 32 / 63)
 3.3)."""
 _FIRST_LOOKS = 20.0
 """First looks a second, when many older jobs are watched at once."""
+_BETWEEN_LESSONS = 0.05
+"""Seconds between two lessons about short jobs of sizes that are known: more of them take time and teach nothing new.
+Measured (300 chunks whose jobs end at once): 5 % of the time of an import."""
 _NOTHING = JobStatistics()
 _CLOSED = "the client was closed; the job goes on at Mailjet"
 _CANCELLED = "its polling was cancelled; the job goes on at Mailjet, and can be awaited again"
@@ -54,7 +57,8 @@ class Scheduler:
 
     While Mailjet does not answer, it tries one look at a time, with growing waits. Mutable state: the two heaps, the
     jobs that are polled and how many of each kind are late, the records that somebody holds, the statistics, its tasks,
-    when the next first look may be, and the outage: how many looks in a row had no answer, and until when it waits.
+    when the next first look and the next lesson may be, and the outage: how many looks in a row had no answer, and
+    until when it waits.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Scheduler:
         self._task: Running[None] | None = None
         self._news = asyncio.Event()
         self._next_first = 0.0
+        self._next_lesson = 0.0
         self._failures = 0
         self._wait_until = 0.0
         self._closed = False
@@ -224,8 +229,10 @@ class Scheduler:
 
     def _learn(self, job: WatchedJob, last: JobReply, sent: float) -> None:
         """Learn from a job that has ended."""
-        known = self._statistics(job)
-        learned = learn(known, job.track, last, asyncio.get_running_loop().time(), sent=sent, look=job.look)
+        known, now = self._statistics(job), asyncio.get_running_loop().time()
+        short = now >= self._next_lesson or not known.short.knows(job.track.rows)
+        self._next_lesson = now + _BETWEEN_LESSONS if short else self._next_lesson
+        learned = learn(known, job.track, last, now, sent=sent, look=job.look, short=short)
         self.statistics[job.ref.kind] = learned
         if len(learned.short.beliefs) > len(known.short.beliefs):
             self._reconsider(job.ref.kind)
