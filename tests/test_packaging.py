@@ -2,9 +2,10 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import EntryPoint, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,14 @@ def test_each_python_that_is_named_is_allowed() -> None:
     assert len(minors) >= 3
     assert minors == list(range(minors[0], minors[-1] + 1))
     assert PROJECT["requires-python"] == f">=3.{minors[0]}"
+
+
+def test_what_airflow_asks_for_is_there_without_airflow() -> None:
+    """What it asks each installed package for imports nothing; the rest says which extra is missing."""
+    (named,) = PROJECT["entry-points"]["apache_airflow_provider"].values()
+    (kind,) = EntryPoint("provider_info", named, "apache_airflow_provider").load()()["connection-types"]
+    package, _, hook = kind["hook-class-name"].rpartition(".")
+    assert (package, kind["connection-type"], hook) == ("mjbulk.airflow", "mailjet", "MailjetHook")
+    code = "import sys; sys.modules['airflow'] = None; import mjbulk.airflow_provider; import mjbulk.airflow"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1].endswith("pip install 'mjbulk[airflow]'")

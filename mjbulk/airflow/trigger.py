@@ -15,7 +15,6 @@ from mjbulk.client import Client
 from mjbulk.config import Credentials, Settings
 from mjbulk.errors import Error
 from mjbulk.public import public
-from mjbulk.tasks import ended, keep
 
 
 @public
@@ -44,19 +43,12 @@ class MailjetJobTrigger(BaseTrigger):
 
 
 async def _all_ended(client: Client, jobs: Sequence[str]) -> None:
-    """Wait until all jobs have ended, or cannot be watched."""
-    waits = [keep(_ended(client, job), name=f"mjbulk waits for {job}") for job in jobs]
-    try:
-        await asyncio.wait(waits)
-    finally:
-        for one in waits:
-            one.cancel()
-        await ended(waits)
-
-
-async def _ended(client: Client, job: str) -> None:
-    with suppress(Error):
-        await client.watch(job).wait()
+    """Wait until all jobs have ended, or cannot be watched. One is watched at a time, the newest first: most others
+    have ended by then, and a look tells.
+    """
+    for job in reversed(jobs):
+        with suppress(Error):
+            await client.watch(job).wait()
 
 
 @define
