@@ -12,6 +12,9 @@ from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.models import JobRef
 from mjbulk.outcomes.error_file import ErrorFile
 
+_SOON = 1.0
+"""Seconds: who wants to know of a job that was not looked at yet waits for a look that comes so soon."""
+
 
 @frozen(kw_only=True)
 class EndedJob:
@@ -54,9 +57,9 @@ class WatchedJob:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it goes on, as far as is known: one of another process was looked at, and no end is being read."""
-        seen = self.reply is not None or self.track.age_known
-        return seen and self.final is None and self.ended is None and not self.reopened
+        """Whether it goes on, as far as is known: it was looked at, or will not be soon, and no end is being read."""
+        later = self.track.age_known and self.due > asyncio.get_running_loop().time() + _SOON
+        return (later or self.reply is not None) and self.final is None and self.ended is None and not self.reopened
 
     def notify(self, failure: Exception | None = None) -> None:
         """Wake all callers that wait for news. With ``failure`` they raise it."""
