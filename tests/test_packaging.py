@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOR_TESTS = {"smoke", "test", "test-all", "test-sources"}
+FOR_TESTS = {"bench", "smoke", "test", "test-all", "test-sources"}
 
 
 def normal(name: str) -> str:
