@@ -3,13 +3,13 @@
 They need matplotlib (the extra ``bench``), which is loaded when one is drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -19,18 +19,24 @@ _STYLE = {
 }
 
 
+Style = Literal["line", "dashed", "computed", "points"]
+"""A line through what was measured, or a dashed one; a line without marks, for what was computed; marks alone."""
+_STYLES: Mapping[Style, Mapping[str, str]] = {
+    "line": {"linestyle": "-", "marker": "o"},
+    "dashed": {"linestyle": "--", "marker": "o"},
+    "computed": {"linestyle": "-"},
+    "points": {"linestyle": "none", "marker": "x", "color": "black"},
+}
+
+
 @dataclass(frozen=True)
 class Line:
-    """A line of a plot: for each x all values that were measured, of which the median is drawn.
-
-    ``marks`` draws points without a line, for what was measured beside what was computed.
-    """
+    """A line of a plot: for each x all values that were measured, of which the median is drawn."""
 
     name: str
     x: Sequence[float]
     y: Sequence[Sequence[float]]
-    dashed: bool = False
-    marks: bool = False
+    style: Style = "line"
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,7 @@ def _scale(axes: Any, plot: Plot) -> None:
 
 def _add(axes: Any, line: Line) -> None:
     middle = [median(values) for values in line.y]
-    style = {"linestyle": "none" if line.marks else "--" if line.dashed else "-", "marker": "x" if line.marks else "o"}
-    (drawn,) = axes.plot(line.x, middle, label=line.name, markersize=4, **style)
+    (drawn,) = axes.plot(line.x, middle, label=line.name, markersize=4, **_STYLES[line.style])
     if any(len(values) > 1 for values in line.y):
         least, most = [min(values) for values in line.y], [max(values) for values in line.y]
         axes.fill_between(line.x, least, most, color=drawn.get_color(), alpha=0.15, linewidth=0)

@@ -25,13 +25,15 @@ class Seen:
     """Relative lateness: (time seen - time ended) / (time ended - time posted)."""
 
 
-def predictive(jobs: Iterable[ModelJob], most: float = math.inf, apart: float = ALONE, at_once: int = 1) -> list[Seen]:
-    """Poll as mjbulk does, one client for all jobs; ``most`` is ``poll_max``.
+def predictive(
+    jobs: Iterable[ModelJob], most: float = math.inf, apart: float = ALONE, at_once: int = 1, *, least: float = 1.0
+) -> list[Seen]:
+    """Poll as mjbulk does, one client for all jobs; ``least`` and ``most`` are ``poll_min`` and ``poll_max``.
 
     ``apart`` is the time between two posts in seconds; by default each job has ended when the next one is posted.
     Each time ``at_once`` jobs are posted.
     """
-    learned, bounds, seen = JobStatistics(), Bounds(least=1.0, most=most, first=0.1), []
+    learned, bounds, seen = JobStatistics(), Bounds(least=least, most=most, first=0.1), []
     posted = [(index // at_once * apart, index, job) for index, job in enumerate(jobs)]
     tracks = [Track(kind="contact", rows=job.rows, posted=when, new=True, age_known=True) for when, _, job in posted]
     late: set[int] = set()

@@ -27,20 +27,21 @@ too: J of them in each ``T + l`` seconds.
 **The time.** Jobs go in m waves of J (``m = C / J``, rounded up), the last one with r chunks. It is the longest of
 
 - ``(m - 1) max(T + l, J D) + r D + T + l``, or ``C d + T + l`` for one wave: until the last job has ended;
-- ``T + l + min(C, J) e max(1 / R, L / (W k))``: jobs that were sent together end together, and ends take requests;
+- ``T + l + min(C, J) (e + s / 2) max(1 / R, L / (W k))``: the first jobs end together, and ends take requests: and
+  while they end one after the other, about half as many looks as submissions come too early;
 - ``C D``: all that has to be done.
 
 **Looks.** How often a job is looked at, and l, are what the forecast itself does (`benchmarks.polling`) with jobs that
-all take T: for the first J, of which nothing is known, and for later ones. At least one look a job is made, and at most
-as many as R, or the answers, leave room for: a look that waits for its turn is one look less.
+all take T: for the first J, of which nothing is known, and for later ones. Looks at J jobs take their turns: two at one
+job are at least ``J / R`` or ``J L / (W k)`` apart. A job has at least one look, and all have at most what R allows.
 
 **Costs.** Requests: ``C (s + 1)`` and the looks. Processor time: ``N c``, and q for each request. Memory of a worker:
 that of a process which has nothing in flight, and some bytes for each row in flight, up to 170,000 of them. In flight
 are ``min(N, J n)`` rows, or as many as come in T + l. Journal: some bytes for a run, and some for each chunk. Spill of
 a worker: twice its rows in flight and 16 MiB (files are emptied when half of them is not needed), or all its rows.
 
-What is not in it: rejected rows and rows of recurring people (each costs part of one more job), the network's width,
-and jobs that Mailjet lets wait for each other.
+Not in it: rejected rows and rows of recurring people (part of one more job each), the network's width, and jobs that
+Mailjet lets wait for each other.
 """
 
 import argparse
@@ -150,18 +151,18 @@ class Looks:
 
 
 @lru_cache(maxsize=256)
-def looks(seconds: float, rows: int, jobs: int) -> Looks:
-    """Ask the forecast about the first jobs of a worker, and about later ones. These come neither all together nor
-    evenly: what it does in both cases is averaged.
+def looks(seconds: float, rows: int, jobs: int, gap: float) -> Looks:
+    """Ask the forecast about the first jobs of a worker, and about later ones, with ``gap`` seconds between two looks.
+    Later jobs come neither all together nor evenly: what it does in both cases is averaged.
     """
     jobs = min(jobs, _MODELLED)
     job = ModelJob(rows, 0.3 * seconds, 0.7 * seconds, 1 / 7, (0.0, 1.0))
-    first = predictive([job] * jobs, most=300.0, apart=0.0)
+    first = predictive([job] * jobs, most=300.0, apart=0.0, least=gap)
     life = seconds * (1 + fmean(one.late for one in first))
     later = [
         one
         for size in (1, jobs)
-        for one in predictive([job] * (4 * jobs), most=300.0, apart=life * size / jobs, at_once=size)[jobs:]
+        for one in predictive([job] * (4 * jobs), 300.0, life * size / jobs, at_once=size, least=gap)[jobs:]
     ]
     late = seconds * fmean(one.late for one in later)
     return Looks(fmean(one.polls for one in first), fmean(one.polls for one in later), life - seconds, late)
@@ -173,19 +174,20 @@ def expect(work: Work, known: Constants) -> Expected:
     parts = _parts(work, known, submit + end)
     pace, submission = max(parts.values()), max(_parts(work, known, submit).values())
     jobs, chunks = work.jobs, work.chunks
-    seen = looks(work.job_seconds, work.chunk, max(min(jobs, chunks) // work.workers, 1))
+    answered = max(1 / work.rate, work.answer / (work.workers * work.concurrency))
+    alike = work.job_seconds, work.chunk, max(min(jobs, chunks) // work.workers, 1)
+    seen, crowded = looks(*alike, 1.0), looks(*alike, max(min(jobs, chunks) * answered, 1.0))
     first, life = work.job_seconds + seen.first_late, work.job_seconds + seen.later_late
     waves = -(-chunks // jobs)
-    answered = max(1 / work.rate, work.answer / (work.workers * work.concurrency))
     seconds = max(
         first + (waves - 2) * max(life, jobs * pace) + (chunks - (waves - 1) * jobs) * pace + life
         if waves > 1
         else chunks * submission + first,
-        first + min(chunks, jobs) * end * answered,
+        first + min(chunks, jobs) * (end + submit / 2) * answered,
         chunks * pace,
     )
     room = (first / answered, seconds / answered) if answered else (math.inf, math.inf)
-    requests = chunks * (submit + 1) + _looks(work, seen, submit, *room)
+    requests = chunks * (submit + 1) + _looks(work, crowded, submit, *room)
     flight = min(work.rows, jobs * work.chunk, work.rows / (max(seconds - life, pace) or 1e-9) * life) / work.workers
     return Expected(
         seconds=seconds,
@@ -218,9 +220,6 @@ def _parts(work: Work, known: Constants, requests: int) -> dict[str, float]:
     }
 
 
-# What is shown
-
-
 CASES = {
     "the defaults": Work(rows=10_000_000),
     "4 workers": Work(rows=10_000_000, workers=4),
@@ -250,15 +249,15 @@ HEAD = f"""| | minutes | bound: rows a second | requests | CPU minutes | memory,
 
 
 def plot(known: Constants, measured: Sequence[tuple[Work, float]] = ()) -> Plot:
-    """Draw the hours over the rows, and what was ``measured`` of small imports, in s."""
+    """Draw the hours over the rows, and what was ``measured``, in s."""
     rows = [int(10 ** (exponent / 4)) for exponent in range(14, 33)]
     drawn = []
     for name, work in CASES.items():
         hours = [expect(replace(work, rows=number), known).seconds / 3600 for number in rows]
-        drawn.append(Line(name, rows, [[one] for one in hours]))
+        drawn.append(Line(name, rows, [[one] for one in hours], "computed"))
     if measured:
         found = [[seconds / 3600] for _, seconds in measured]
-        drawn.append(Line("measured", [work.rows for work, _ in measured], found, marks=True))
+        drawn.append(Line("measured", [work.rows for work, _ in measured], found, "points"))
     return Plot("scale.svg", "How long an import takes", "rows of the import", "hours", drawn, log_y=True)
 
 

@@ -42,6 +42,19 @@ SMALL: Mapping[str, Work] = {
 """Small imports, each bounded by something else."""
 
 
+_LARGE_ROWS, _SMALLER = 300_000, 100
+LARGE = {
+    f"{name}: {_LARGE_ROWS:,} rows": replace(scale.CASES[name], rows=_LARGE_ROWS)
+    for name in ("the defaults", "4 workers, 5 requests a second", "jobs of 2 s")
+}
+"""Imports that the plot has a line for. `shrunk`, each is small too: as many chunks, of few rows."""
+
+
+def shrunk(work: Work) -> Work:
+    """Give an import of as many chunks, which takes as long, without the processor time of its rows."""
+    return replace(work, rows=work.rows // _SMALLER, chunk=work.chunk // _SMALLER, max_rows=work.max_rows // _SMALLER)
+
+
 @dataclass(frozen=True)
 class Took:
     """What an import into the emulator took."""
@@ -174,9 +187,8 @@ class Checked:
         return f"| {self.name} | {self.what} | {self.computed:,.4g} | {self.measured:,.4g} | {self.off:+.0%}{mark} |"
 
 
-def emulated(name: str, known: Constants) -> list[Checked]:
+def emulated(name: str, work: Work, known: Constants) -> list[Checked]:
     """Compare the time and the requests of a small import with what is computed for no processor time."""
-    work = SMALL[name]
     found, took = scale.expect(work, replace(known, cpu_row=0.0, cpu_request=0.0)), emulate(work)
     return [
         Checked(name, "seconds", found.seconds, took.seconds),
@@ -205,11 +217,13 @@ def sent(known: Constants) -> list[Checked]:
 
 
 def table(known: Constants) -> tuple[str, list[tuple[Work, float]]]:
-    """Give the table of all comparisons, and the small imports with their seconds."""
+    """Give the table of all comparisons, and the imports of `LARGE` with their seconds."""
     lines, points = ["| small import | | computed | measured | |", "| --- | --- | ---: | ---: | ---: |"], []
-    for name in SMALL:
-        checked = emulated(name, known)
-        points.append((SMALL[name], checked[0].measured))
+    for name, work in SMALL.items():
+        lines += [one.line for one in emulated(name, work, known)]
+    for name, work in LARGE.items():
+        checked = emulated(f"{name}, as {work.rows // _SMALLER:,}", shrunk(work), known)
+        points.append((work, checked[0].measured))
         lines += [one.line for one in checked]
     lines += [one.line for one in (*stored(known), *sent(known))]
     return "\n".join(lines), points

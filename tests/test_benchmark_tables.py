@@ -149,7 +149,7 @@ def test_what_an_import_costs() -> None:
 @pytest.mark.parametrize("name", ["12 jobs at once, short ones", "1 request a second, one wave"])
 def test_a_small_import_takes_what_is_computed(name: str) -> None:
     """The others are compared by ``python -m benchmarks.scale --check``."""
-    for checked in scale_check.emulated(name, KNOWN):
+    for checked in scale_check.emulated(name, scale_check.SMALL[name], KNOWN):
         assert abs(checked.off) <= scale_check.ALLOWED, checked.line
 
 
@@ -201,7 +201,7 @@ def test_plots_that_are_shown_are_there_and_small() -> None:
 @pytest.mark.extra
 def test_a_plot_is_the_same_each_time(tmp_path: Path) -> None:
     extra("matplotlib")
-    lines = [plots.Line("JSON", [10, 1000], [[3.0, 2.0], [1.0, 1.5]]), plots.Line("seen", [10], [[1.0]], marks=True)]
+    lines = [plots.Line("JSON", [10, 1000], [[3.0, 2.0], [1.0, 1.5]]), plots.Line("seen", [10], [[1.0]], "points")]
     for log_y, base in ((False, 10), (True, 0)):
         plot = plots.Plot("plot.svg", "Cost", "rows", "µs", lines, base=base, log_y=log_y)
         first = plots.draw(plot, tmp_path).read_bytes()
