@@ -57,31 +57,30 @@ class Took:
 def run(command: Sequence[str], home: Path = HOME) -> tuple[dict[str, Any], float]:
     """Run a contender in a folder, and give what it printed and its peak of memory.
 
-    Raises Refused if it fails.
+    Raises Refused if it fails, or takes longer than `_PATIENCE`.
     """
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as faults:
+        found = Path(folder) / "peak"
+        whole = [sys.executable, "-I", "-S", str(Path(__file__).with_name("peak.py")), str(found), *command]
         its_own = {**os.environ, "PYTHONPATH": str(home)}
-        process = subprocess.Popen(command, stdout=said, stderr=faults, cwd=home, env=its_own)
-        usage = _wait(process)
+        with subprocess.Popen(
+            whole, stdout=said, stderr=faults, cwd=home, env=its_own, start_new_session=True
+        ) as process:
+            _wait(process)
+        status, peak = map(int, found.read_text(encoding="ascii").split()) if found.exists() else (1, 0)
         said.seek(0)
         faults.seek(0)
-        if process.returncode:
-            raise Refused(f"{command[-1]} ended with {process.returncode}: {faults.read().decode()[-2000:]}")
-        scale = 1 if sys.platform == "darwin" else 1024
-        return json.load(said), usage.ru_maxrss * scale / MEGA
+        if status:
+            raise Refused(f"{command[-1]} ended with {status}: {faults.read().decode()[-2000:]}")
+        return json.load(said), peak * (1 if sys.platform == "darwin" else 1024) / MEGA
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> Any:
-    """Wait for a process, and give its resource usage. It is killed after `_PATIENCE`, and if this process stops."""
-    signal.signal(signal.SIGALRM, lambda *_: process.kill())
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+def _wait(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a process. It and what it started are killed after `_PATIENCE`, and if this process stops."""
     try:
-        _, status, usage = os.wait4(process.pid, 0)
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
     except BaseException:
-        process.kill()
-        process.wait()
+        os.killpg(process.pid, signal.SIGKILL)
         raise
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import extra
 
-from benchmarks import contest, extremes, plots, results, rows, run, scale, scale_check, scaling
+from benchmarks import contest, extremes, plots, processes, results, rows, run, scale, scale_check, scaling
 from benchmarks.processes import Refused, Took
 from benchmarks.scale import Constants, Work
 
@@ -53,6 +53,23 @@ def test_another_commit_is_judged_by_its_processor_time_too(
         "| mjbulk / mjbulk of main | 1.00 | 1.00 to 1.00 |",
         "| mjbulk / mjbulk of main | 0.75 | 0.75 to 0.75 | regression",
     ]
+
+
+# The memory of a process
+
+
+def test_a_peak_is_that_of_the_contender_alone() -> None:
+    """Linux counts what a process holds as memory of the programs that it starts."""
+    held = b"x" * 200_000_000
+    done, peak = processes.run([sys.executable, "-S", "-c", "print('{}')"])
+    assert (done, len(held)) == ({}, 200_000_000)
+    assert 1 < peak < 60
+
+
+def test_a_contender_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_PATIENCE", 0.2)
+    with pytest.raises(Refused, match="ended with 1"):
+        processes.run([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
 
 
 # The cost of a row
