@@ -184,7 +184,8 @@ class Checked:
     @property
     def line(self) -> str:
         mark = "" if abs(self.off) <= ALLOWED else " (more than 10 %)"
-        return f"| {self.name} | {self.what} | {self.computed:,.4g} | {self.measured:,.4g} | {self.off:+.0%}{mark} |"
+        computed, measured = (f"{one:,.0f}" if one >= 1_000 else f"{one:.4g}" for one in (self.computed, self.measured))
+        return f"| {self.name} | {self.what} | {computed} | {measured} | {self.off:+.0%}{mark} |"
 
 
 def emulated(name: str, work: Work, known: Constants) -> list[Checked]:

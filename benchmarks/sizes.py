@@ -29,8 +29,8 @@ class Sizes:
     concurrency_rows: int = 100_000
     imports: int = 200
     recurring_rows: int = 300_000
-    learn: float = 20.0
-    measure: float = 20.0
+    learn: float = 30.0
+    measure: float = 30.0
     """Seconds for the figures of the quota."""
     modelled: int = 240
     polled: int = 60
@@ -58,7 +58,6 @@ LONG = Sizes(
     large_upload=1024,
     swept_rows=(10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000),
     swept_rounds=3,
-    learn=30.0,
     measure=120.0,
     modelled=960,
     polled=240,
