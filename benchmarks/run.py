@@ -149,7 +149,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, metavar="N", help="of a round on the JSON way")
     parser.add_argument("--megabytes", type=int, metavar="N", help="of the CSV file")
     parser.add_argument("--rounds", type=int, metavar="N")
-    helped = f"run this commit beside another one ({', '.join(_COMPARED)}): a regression above 5 % is shown in red"
+    helped = f"run this commit beside another one ({', '.join(_COMPARED)}): a regression above 5 %% is shown in red"
     parser.add_argument("--against", metavar="REF", help=helped)
     options = parser.parse_args(arguments)
     options.others = ()

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_another_commit_is_judged_by_its_processor_time_too(
         "| mjbulk / mjbulk of main | 1.00 | 1.00 to 1.00 |",
         "| mjbulk / mjbulk of main | 0.75 | 0.75 to 0.75 | regression",
     ]
+
+
+@pytest.mark.parametrize(("command", "word"), [(run.main, "--against"), (scale.main, "--job-seconds")])
+def test_a_command_has_help(capsys: pytest.CaptureFixture[str], command: Callable[..., int], word: str) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        command(["--help"])
+    assert word in capsys.readouterr().out
 
 
 # The memory of a process
