@@ -1,11 +1,10 @@
-"""``python -m benchmarks.backend``: a FastAPI backend with one worker, many uploads side by side, and a large one.
+"""A FastAPI backend with one worker, many uploads side by side, and a large one.
 
 The worker is a process of its own under uvicorn, and sends to a sink whose jobs last two seconds. While the uploads are
 under way their states are looked at; what is measured is how long these answers take, and the most memory that the
 worker holds. The large upload is stopped when it was judged: what counts is that it was not in memory.
 """
 
-import argparse
 import asyncio
 import os
 import socket
@@ -22,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.run import sink
+from benchmarks.processes import sink
 
 _HOME = Path(__file__).parents[1]
 _MEGA = 2**20
@@ -136,28 +135,18 @@ async def _large(url: str, size: int) -> tuple[float, int]:
             return took, answer.status
 
 
-def main() -> int:
-    """Measure, and print two tables."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--uploads", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--large", type=int, default=1024, help="MiB")
-    options = parser.parse_args()
+def print_tables(uploads: int, rows: int, large: int) -> None:
+    """Measure uploads side by side and a ``large`` one, in MiB, and print two tables."""
     with sink("--jobs-last", "2") as api, tempfile.TemporaryDirectory() as folder:
         with worker(api, Path(folder)) as (url, pid):
-            seconds, took = asyncio.run(_side_by_side(url, options.uploads, options.rows))
+            seconds, took = asyncio.run(_side_by_side(url, uploads, rows))
             cuts = quantiles(took, n=20)
-            print(f"| {options.uploads} uploads of {options.rows:,} rows | seconds | p50 | p95 | most | peak MiB |")
+            print(f"| {uploads} uploads of {rows:,} rows | seconds | p50 | p95 | most | peak MiB |")
             print("| --- | ---: | ---: | ---: | ---: | ---: |")
             figures = " | ".join(f"{1000 * one:.0f} ms" for one in (cuts[9], cuts[18], max(took)))
             print(f"| `GET /{{run_id}}` meanwhile: {len(took):,} | {seconds:.1f} | {figures} | {peak_of(pid):.0f} |")
         print("\n| one upload | seconds | peak MiB |\n| --- | ---: | ---: |")
-        for size in (options.large // 16, options.large):
+        for size in (large // 16, large):
             with worker(api, Path(folder)) as (url, pid):
                 seconds, _ = asyncio.run(_large(url, size * _MEGA))
-                print(f"| {size} MiB | {seconds:.1f} | {peak_of(pid):.0f} |")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+                print(f"| {size} MiB | {seconds:.1f} | {peak_of(pid):.0f} |", flush=True)

@@ -33,13 +33,16 @@ def _seen(polls: int, now: float, job: ModelJob) -> Seen:
     return Seen(polls, now - job.ends, (now - job.ends) / job.ends)
 
 
-def predictive(jobs: Iterable[ModelJob], most: float = math.inf, apart: float = ALONE) -> list[Seen]:
-    """Poll as mjbulk does, one client for all jobs; ``most`` is ``poll_max``.
+def predictive(
+    jobs: Iterable[ModelJob], most: float = math.inf, apart: float = ALONE, at_once: int = 1, *, least: float = 1.0
+) -> list[Seen]:
+    """Poll as mjbulk does, one client for all jobs; ``least`` and ``most`` are ``poll_min`` and ``poll_max``.
 
     ``apart`` is the time between two posts in seconds; by default each job has ended when the next one is posted.
+    Each time ``at_once`` jobs are posted.
     """
-    learned, bounds, seen = JobStatistics(), Bounds(least=1.0, most=most, first=0.1), []
-    posted = [(index * apart, index, job) for index, job in enumerate(jobs)]
+    learned, bounds, seen = JobStatistics(), Bounds(least=least, most=most, first=0.1), []
+    posted = [(index // at_once * apart, index, job) for index, job in enumerate(jobs)]
     tracks = [Track(kind="contact", rows=job.rows, posted=when, new=True, age_known=True) for when, _, job in posted]
     looks: dict[int, NextLook] = {}
     late = under_way = 0

@@ -1,5 +1,6 @@
 """The rows that every contender sends: the same rows for all, each with an address of its own."""
 
+import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,8 @@ PROPERTIES = {"country": "str", "plan": "str", "visits": "int", "score": "float"
 """Properties of a row, with their types."""
 _COUNTRIES = ("Austria", "Brazil", "Canada", "Denmark", "Estonia", "France", "Ghana")
 _PLANS = ("free", "team", "enterprise")
+_DISTANCE = 200_000
+"""How many rows ago a person came at most who comes again."""
 
 
 def rows(count: int) -> Iterator[dict[str, Any]]:
@@ -24,6 +27,16 @@ def rows(count: int) -> Iterator[dict[str, Any]]:
             "score": number % 100 / 4,
             "active": number % 2 == 0,
         }
+
+
+def recurring(count: int, share: float) -> Iterator[dict[str, Any]]:
+    """Give the same rows, of which a share, evenly spread, has the address of somebody before."""
+    chance = random.Random(1)
+    for number, row in enumerate(rows(count)):
+        if number and int((number + 1) * share) > int(number * share):
+            before = number - chance.randrange(1, min(number, _DISTANCE) + 1)
+            row["email"] = f"contact{before:08d}@example.com"
+        yield row
 
 
 def contact_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -42,15 +55,15 @@ def chunks_of(count: int) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def write_csv(path: Path, size: int) -> int:
-    """Write a CSV file of about ``size`` bytes, and give its number of rows.
+def write_csv(path: Path, size: int, most: int | None = None) -> int:
+    """Write a CSV file of about ``size`` bytes, and of ``most`` rows; give its number of rows.
 
     Some names are quoted, and some hold a line end.
     """
     written = count = 0
     with path.open("w", encoding="ascii", newline="") as file:
         written += file.write(f"email,name,{','.join(PROPERTIES)}\n")
-        for row in rows(size):
+        for row in rows(size if most is None else most):
             written += file.write(",".join(map(_cell, row.values())) + "\n")
             count += 1
             if written >= size:

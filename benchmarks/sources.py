@@ -1,11 +1,10 @@
-"""``python -m benchmarks.sources``: how many rows are imported from each kind of source in a second of processor time.
+"""How many rows are imported from each kind of source in a second of processor time.
 
 All threads of the process count, and the sink, another process, does not: so other work of the machine says little.
 Each import goes to one sink, on the JSON way. The best of some rounds counts. A library that
 is not installed has no line.
 """
 
-import argparse
 import asyncio
 import gzip
 import io
@@ -19,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import sink
 from benchmarks.rows import rows
-from benchmarks.run import sink
 from mjbulk import Client, Credentials, Settings, csv_source, excel_source, in_thread, jsonl_source
 
 _PIECE = 2**16
@@ -119,23 +118,15 @@ def measure(url: str, made: Made, make: Make, rounds: int) -> float:
     return best
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+def print_table(count: int, rounds: int) -> None:
+    """Print the table, for that many rows."""
     print("| source | library | rows a second of CPU |\n| --- | --- | ---: |")
     with tempfile.TemporaryDirectory() as folder, sink() as url:
-        made = Made(options.rows, Path(folder))
+        made = Made(count, Path(folder))
         for (name, library), make in SOURCES.items():
             try:
                 named = f"{library} {version(library)}" if library else f"Python {platform.python_version()}"
-                speed = measure(url, made, make, options.rounds)
+                speed = measure(url, made, make, rounds)
             except (PackageNotFoundError, ImportError):
                 continue
             print(f"| {name} | {named} | {speed:,.0f} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

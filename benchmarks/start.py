@@ -17,19 +17,27 @@ asyncio.run(enter())"""
 _FIRST = "import aiohttp"
 
 
-def table(commits: Mapping[str, tuple[str, Path]], rounds: int) -> str:
-    """Measure each commit, by its name with its Python and its folder, and `_FIRST`; give a table in Markdown."""
+PHASES = ("a client is made", "a client is entered, and left")
+
+
+def measure(commits: Mapping[str, tuple[str, Path]], rounds: int) -> dict[str, list[float]]:
+    """Give the seconds of `_FIRST`, and of each phase of each commit, which are named with their Python and folder."""
     python, home = next(iter(commits.values()))
     programs = {_FIRST: (python, home, _FIRST)}
     for name, (its_python, its_home) in commits.items():
-        programs[f"{name}: a client is made"] = (its_python, its_home, _MADE)
-        programs[f"{name}: a client is entered, and left"] = (its_python, its_home, _ENTERED)
+        for phase, code in zip(PHASES, (_MADE, _ENTERED), strict=True):
+            programs[f"{name}: {phase}"] = (its_python, its_home, code)
     for program in programs.values():  # the first time the compiled files are written
         _took(*program)
     took: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():
             took[name].append(_took(*program))
+    return took
+
+
+def table(took: Mapping[str, Sequence[float]]) -> str:
+    """Give the table in Markdown."""
     lines = [f"| | ms | by `{_FIRST}` |", "| --- | ---: | ---: |"]
     return "\n".join([*lines, *(_line(name, times, took[_FIRST]) for name, times in took.items())])
 

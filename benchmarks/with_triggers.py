@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from benchmarks.run import sink
+from benchmarks.processes import sink
 from mjbulk import Client, Credentials, Settings
 from mjbulk.airflow import MailjetJobTrigger
 

@@ -21,8 +21,8 @@ import orjson
 import pytest
 from mailjet_rest import Client as MailjetRest
 
+from benchmarks import contest, processes, run, sink
 from benchmarks import rows as made
-from benchmarks import run, sink
 from mjbulk import Client, Credentials, Settings
 
 pytestmark = pytest.mark.long
@@ -34,7 +34,7 @@ HAND_MADE = b'{"ContactsLists":[{"ListID":1,"Action":"addnoforce"}],"Contacts":[
 
 @pytest.fixture(scope="module")
 def exact_sink() -> Iterator[str]:
-    with run.sink("--count", "parse") as url:
+    with processes.sink("--count", "parse") as url:
         yield url
 
 
@@ -47,7 +47,7 @@ def exact(exact_sink: str) -> str:
 
 
 def told(url: str, *names: str) -> tuple[Any, ...]:
-    stats = run.stats_of(url)
+    stats = processes.stats_of(url)
     return tuple(stats[name] for name in names)
 
 
@@ -280,7 +280,8 @@ def test_what_mjbulk_sends_is_counted(exact: str, tmp_path: Path, way: str) -> N
 
 
 def test_the_command_prints_its_ratios() -> None:
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--rows", "2000", "--megabytes", "1", "--rounds", "1"]
+    sizes = ["--rows", "2000", "--megabytes", "1", "--rounds", "1"]
+    command = [sys.executable, "-m", "benchmarks", "--only", "json", "csv", *sizes]
     root = Path(run.__file__).parents[1]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50, cwd=root)
     assert (done.returncode, done.stderr) == (0, "")
@@ -299,26 +300,26 @@ def test_the_figures_of_polling(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("contender", "told_", "counted", "message"),
     [
-        (run.MJBULK, {"rows": 10}, {"rows": 9, "records": 0}, "of 10 rows it tells 10, the sink counted 9"),
-        (run.MJBULK, {"rows": 11}, {"rows": 10, "records": 0}, "of 10 rows it tells 11, the sink counted 10"),
-        (run.CSV[2], {}, {"rows": 0, "records": 10}, "of 11 rows the sink counted 10"),
-        (run.MJBULK, {"rows": 10, "pyarrow": True}, {"rows": 10, "records": 0}, "has loaded pyarrow"),
+        (contest.MJBULK, {"rows": 10}, {"rows": 9, "records": 0}, "of 10 rows it tells 10, the sink counted 9"),
+        (contest.MJBULK, {"rows": 11}, {"rows": 10, "records": 0}, "of 10 rows it tells 11, the sink counted 10"),
+        (contest.CSV[2], {}, {"rows": 0, "records": 10}, "of 11 rows the sink counted 10"),
+        (contest.MJBULK, {"rows": 10, "pyarrow": True}, {"rows": 10, "records": 0}, "has loaded pyarrow"),
     ],
 )
 def test_a_figure_is_refused_where_the_counts_differ(
-    contender: run.Contender, told_: dict[str, Any], counted: dict[str, int], message: str
+    contender: contest.Contender, told_: dict[str, Any], counted: dict[str, int], message: str
 ) -> None:
-    with pytest.raises(run.Refused, match=message):
-        run.check(contender, 10, told_, counted)
-    run.check(contender, 10, {"rows": 10}, {"rows": 10, "records": 11})
+    with pytest.raises(processes.Refused, match=message):
+        contest.check(contender, 10, told_, counted)
+    contest.check(contender, 10, {"rows": 10}, {"rows": 10, "records": 11})
 
 
 def test_memory_is_told_and_refused_where_the_bounds_were_not_reached(capsys: pytest.CaptureFixture[str]) -> None:
-    task = run.Task(3000, "", 3000, poll_min=0.05, jobs_last=0.1)
-    run.fill("Memory", task, full=False)
+    task = contest.Task(3000, "", 3000, poll_min=0.05, jobs_last=0.1)
+    contest.fill("Memory", task, full=False)
     assert re.match(r"\| 3,000 \| 0 \| [123] \| [123],000 \| ", capsys.readouterr().out.splitlines()[-1])
-    with pytest.raises(run.Refused, match=r"only [123] jobs with [123]000 rows were unfinished"):
-        run.fill("Memory", task, full=True)
+    with pytest.raises(processes.Refused, match=r"only [123] jobs with [123]000 rows were unfinished"):
+        contest.fill("Memory", task, full=True)
 
 
 def test_a_commit_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -329,13 +330,13 @@ def test_a_commit_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str
 
 def test_a_commit_without_a_program_is_measured_by_the_one_of_this_commit(tmp_path: Path) -> None:
     """That program imports nothing of its folder."""
-    other = replace(run.SMALL, home=tmp_path)
-    with run.sink() as url:
-        command = run._command(other, run.Task(20, "", 2), url)
+    other = replace(contest.SMALL, home=tmp_path)
+    with processes.sink() as url:
+        command = contest._command(other, contest.Task(20, "", 2), url)
         assert command[1] == str(Path(run.__file__).with_name("with_side_by_side.py"))
         env = {**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[1])}
         done = subprocess.run(command, check=True, capture_output=True, timeout=50, cwd=tmp_path, env=env)
-        run.check(other, 20, json.loads(done.stdout), run.stats_of(url))
+        contest.check(other, 20, json.loads(done.stdout), processes.stats_of(url))
 
 
 def test_the_start_of_a_process_is_a_ratio(capsys: pytest.CaptureFixture[str]) -> None:
@@ -346,8 +347,8 @@ def test_the_start_of_a_process_is_a_ratio(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_contender_that_fails_is_refused() -> None:
-    with pytest.raises(run.Refused, match="ended with 3: it broke"):
-        run.run([sys.executable, "-c", "import sys; sys.stderr.write('it broke'); sys.exit(3)"])
+    with pytest.raises(processes.Refused, match="ended with 3: it broke"):
+        processes.run([sys.executable, "-c", "import sys; sys.stderr.write('it broke'); sys.exit(3)"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOR_TESTS = {"smoke", "test", "test-airflow", "test-all", "test-sources"}
+FOR_TESTS = {"bench", "smoke", "test", "test-airflow", "test-all", "test-sources"}
 
 pytestmark = pytest.mark.unmeasured
 

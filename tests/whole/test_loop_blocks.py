@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.run import sink
+from benchmarks.processes import sink
 
 LONGEST = 0.05
 """Seconds of processor time: the clock of asyncio's debug mode counts what other processes take, too."""
