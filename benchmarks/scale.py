@@ -38,7 +38,8 @@ job are at least ``J / R`` or ``J L / (W k)`` apart. A job has at least one look
 **Costs.** Requests: ``C (s + 1)`` and the looks. Processor time: ``N c``, and q for each request. Memory of a worker:
 that of a process which has nothing in flight, and some bytes for each row in flight, up to 170,000 of them. In flight
 are ``min(N, J n)`` rows, or as many as come in T + l. Journal: some bytes for a run, and some for each chunk. Spill of
-a worker: twice its rows in flight and 16 MiB (files are emptied when half of them is not needed), or all its rows.
+a worker, at most: twice its rows in flight and 16 MiB (files are emptied when half of them is not needed), or all its
+rows; the newest 4 MiB stay in memory.
 
 Not in it: rejected rows and rows of recurring people (part of one more job each), the network's width, and jobs that
 Mailjet lets wait for each other.

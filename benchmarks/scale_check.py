@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks import scale
 from benchmarks.processes import MEGA, run, sink
@@ -19,6 +21,7 @@ from benchmarks.rows import PROPERTIES, rows
 from benchmarks.scale import Constants, Work
 from mjbulk import Client, Credentials, Settings
 from mjbulk.mailjet.quota import LocalQuota
+from mjbulk.spill import Memory
 from mjbulk.testing import Emulator, Fault, Knobs, VirtualClockLoop
 
 ALLOWED = 0.10
@@ -68,8 +71,9 @@ class Took:
 
 
 def emulate(work: Work, *, journal: bool = False) -> Took:
-    """Import into the emulator, under a virtual clock."""
-    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+    """Import into the emulator, under a virtual clock. All rows in flight are written to the spill, the newest too."""
+    written = patch("mjbulk.run.engine.Memory", partial(Memory, room=0))
+    with written, asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         return runner.run(_emulate(work, journal=journal))
 
 
