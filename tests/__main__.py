@@ -10,6 +10,7 @@ It stops at the first check that fails, and exits with its status. Longer forms 
 - ``MJBULK_CANCELLATIONS=500 pytest tests/whole/test_stopping.py`` cancels imports at random times;
 - ``MJBULK_TEST_PLACES=500 pytest tests/journal/test_damage.py`` damages more places of each journal;
 - ``MJBULK_TEST_SEEDS=50000 pytest tests/whole/test_lost_imports.py`` loses answers of imports;
+- ``python tests/dask_million.py --kill`` imports a million rows by workers of Dask, and kills two of them;
 - ``python tests/outages.py`` takes the server away from one to four processes;
 - ``python tests/proxies.py --long`` puts nginx, HAProxy and squid in between;
 - ``python tests/ingester_week.py`` lets a service live for a week;

@@ -16,13 +16,9 @@ from attrs import Factory, evolve, frozen
 
 OWNER = "mjbulk"
 _PORT = 5432
-_SETTINGS = (
-    "listen_addresses=",
-    "fsync=off",  # nothing of it has to outlive the tests
-    "synchronous_commit=off",
-    "full_page_writes=off",
-    "shared_buffers=16MB",
-)
+_SETTINGS = ("listen_addresses=", "shared_buffers=16MB")
+_FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+"""Nothing has to outlive the tests."""
 
 
 @frozen
@@ -126,16 +122,17 @@ def _call(program: Path, folder: Path, *arguments: str) -> None:
 
 
 @contextmanager
-def serving(programs: Path) -> Iterator[Postgres]:
-    """Run a server."""
-    with tempfile.TemporaryDirectory(prefix="mjbulk-pg-", dir=_memory()) as name:
+def serving(programs: Path, *, durable: bool = False) -> Iterator[Postgres]:
+    """Run a server; a ``durable`` one has its data on disk, and waits for that."""
+    with tempfile.TemporaryDirectory(prefix="mjbulk-pg-", dir=None if durable else _memory()) as name:
         folder = Path(name)
         if user := _user():
             shutil.chown(folder, user)
         making = ("--auth=trust", f"--username={OWNER}", "--encoding=UTF8", "--no-locale", "--no-sync")
         _call(programs / "initdb", folder, *making)
         server = Postgres(programs, folder)
-        settings = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={folder}"))
+        chosen = _SETTINGS if durable else (*_SETTINGS, *_FORGETFUL)
+        settings = " ".join(f"-c {setting}" for setting in (*chosen, f"unix_socket_directories={folder}"))
         server.control("start", "-o", settings)
         try:
             yield server

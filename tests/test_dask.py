@@ -1,8 +1,11 @@
 """Partitions of a run on a Dask cluster: what they may be, how they fail and stop, and workers that are killed."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +25,7 @@ pytestmark = [
     pytest.mark.usefixtures("mailjet"),
     pytest.mark.filterwarnings("default"),  # what Dask leaves open is its own
 ]
+ROOT = Path(__file__).parent.parent
 POST = "POST contact/managemanycontacts"
 
 
@@ -163,6 +167,22 @@ async def test_workers_that_are_killed(mailjet: Mailjet, imported: Callable[...,
     assert set(sent(mailjet)) == {row["email"] for row in people(0, 400)}
     assert sum(sent(mailjet).values()) <= 400 + 2 * 8 * 10  # no more than was in doubt: what was under way
     assert len(list((tmp_path / "rejected").iterdir())) == 4
+
+
+def test_all_workers_share_a_quota() -> None:
+    """A small form of ``tests/dask_million.py``: no second of the server's clock holds more requests."""
+    extra("distributed")
+    command = [sys.executable, str(Path(__file__).with_name("dask_million.py")), "--journal", "sqlite"]
+    sizes = ["--rows", "40000", "--parts", "2", "--rate", "20"]
+    ended = subprocess.run([*command, *sizes], cwd=ROOT, env=with_path(), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    seen = json.loads(ended.stdout)
+    assert (seen["complete"], seen["truth"]["sent twice"], seen["wrong"]) == (True, [], [])
+    assert seen["requests"] > 100  # more than come within any second
+
+
+def with_path() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 async def test_a_journal_in_a_file_is_for_one_machine(

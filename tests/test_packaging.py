@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import EntryPoint, packages_distributions
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import EntryPoint, PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -48,6 +51,36 @@ def test_what_is_imported_is_declared() -> None:
     assert {"aiohttp", "attrs", "sqlalchemy"} <= others
     missing = {name for name in others if not {normal(one) for one in found.get(name, [name])} & declared()}
     assert missing - {"airflow"} == {"pytest"}  # the plugin needs no other; apache-airflow is installed elsewhere
+
+
+def named(requirements: Iterable[str]) -> set[str]:
+    """Name the distributions that requirements bring here, except those that extras of others would add."""
+    found: set[str] = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        need = waiting.pop()
+        if need.marker and not need.marker.evaluate({"extra": ""}):
+            continue
+        if need.name == "mjbulk":
+            waiting += [Requirement(text) for name in need.extras for text in PROJECT["optional-dependencies"][name]]
+        elif normal(need.name) not in found:
+            found.add(normal(need.name))
+            with suppress(PackageNotFoundError):
+                waiting += map(Requirement, requires(need.name) or [])
+    return found
+
+
+def brought(*extras: str) -> set[str]:
+    """Name what the package brings with these extras."""
+    return named([*PROJECT["dependencies"], *(f"mjbulk[{extra}]" for extra in extras)])
+
+
+def test_what_an_installation_brings() -> None:
+    """The core has no engine. The extra for Dask has Dask and what a journal needs, and no library of data frames."""
+    heavy = {"dask", "distributed", "numpy", "pandas", "polars", "pyarrow", "sqlalchemy"}
+    assert brought() & heavy == set()
+    assert brought("dask") & heavy == {"dask", "distributed", "sqlalchemy"}
+    assert "pyarrow" in brought("arrow")
 
 
 def test_each_python_that_is_named_is_allowed() -> None:

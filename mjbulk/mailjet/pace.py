@@ -83,6 +83,8 @@ class Start:
     """Seconds until then. After a wait the caller reserves again with ``held``: a 429 may have stopped the key."""
     pause: float = 0.0
     """Seconds for which the key is stopped."""
+    rate: float = inf
+    """Requests a second by which starts are spaced; infinite if they are not."""
     proving: bool = False
     """The last known answer was a 429, so a good answer has to be noted."""
 
@@ -135,17 +137,18 @@ class Pace:
         if held is not None and held.at >= self.stopped_until:
             return self, evolve(held, wait=0.0)
         start = max(now, self.next, self.stopped_until)
+        rate = min(self.rate, max_rate)
         gone = int(start) - self.second
         after = evolve(
             self,
-            next=start + 1 / min(self.rate, max_rate),
+            next=start + 1 / rate,
             held=self.held + (start > now and self.rate < max_rate),
             second=int(start),
             starts=1 if gone else self.starts + 1,
             starts_before=self.starts if gone == 1 else 0 if gone else self.starts_before,
         )
         pause = max(self.stopped_until - now, 0.0)
-        return after, Start(at=start, wait=start - now, pause=pause, proving=self.refused > 0)
+        return after, Start(at=start, wait=start - now, pause=pause, rate=rate, proving=self.refused > 0)
 
     def spread(self, before: Self, now: float, processes: int) -> Self:
         """Give the pace of one of several processes that do not see each other, after a step from ``before``: from one

@@ -10,6 +10,10 @@ all. The gate grants a request when it has three things, in this order:
 The gate picks the request last, when slot and start time are ready: a request that is cancelled while it waits wastes
 neither.
 
+Where starts are spaced, the next one is reserved when the request before it has left. What it does before that (its
+intent goes to the journal) may take as long as a disk or a database likes: requests that were granted meanwhile would
+then leave all at once.
+
 Two queues wait. Submits and account calls come first: nothing else can happen before a submit, and account calls are
 few and somebody waits for them. Polls and downloads come second, but get at least one grant in four: without that floor
 a full pipeline would never see a job end. Each queue is first in, first out; but while a body waits for room on a slow
@@ -96,7 +100,8 @@ class KeyStopped(Exception):  # a signal to the transport, which knows the reque
 
 class Gate:
     """Grants the requests of one API key. Mutable state: the number of free slots, the two queues with the number of
-    grants that the first got in a row, the task that grants, and whether it was closed.
+    grants that the first got in a row, the request that is about to leave, the task that grants, and whether it was
+    closed.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class Gate:
         self._window = window or Window(concurrency, 0)
         self._queues: tuple[deque[_Turn], ...] = (deque(), deque())
         self._firsts_in_a_row = 0
+        self._leaving: Start | None = None
         self._granting: Running[None] | None = None
         self._backoff = Backoff()
         self._closed = False
@@ -137,7 +143,13 @@ class Gate:
         try:
             yield start
         finally:
-            self._release(size)
+            self._release(start, size)
+
+    def left(self, start: Start) -> None:
+        """Hear that the request that had this start leaves now: where starts are spaced, the next one waits for it."""
+        if self._leaving is start:
+            self._leaving = None
+            self._wake()
 
     async def throttled(self, start: Start, asked: float | None) -> float | None:
         """Stop the key, after a 429 to the request that had this start. Give for how many seconds; None if that was
@@ -209,24 +221,28 @@ class Gate:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:  # granted in the same moment
-                self._release(size)
+                self._release(turn.result(), size)
             raise
 
-    def _release(self, size: int) -> None:
+    def _release(self, start: Start, size: int) -> None:
         self._free_slots += 1
         self._window.give_back(size)
+        self.left(start)
         self._wake()
 
     def _wake(self) -> None:
         """Start the task that grants, if it may find something to do."""
-        if self._free_slots and (self._granting is None or self._granting.done()):
+        if self._may_grant() and (self._granting is None or self._granting.done()):
             self._granting = keep(self._grant(), name="mjbulk grants")
             self._granting.add_done_callback(self._stopped)
 
+    def _may_grant(self) -> bool:
+        return self._free_slots > 0 and self._leaving is None
+
     async def _grant(self) -> None:
-        """Grant requests until no slot is free or none waits."""
+        """Grant requests until no slot is free, none waits, or one is about to leave."""
         try:
-            while self._free_slots and self._fitting() is not None:
+            while self._may_grant() and self._fitting() is not None:
                 start = await self._start()
                 if (fitting := self._fitting()) is not None:
                     self._take(fitting, start)
@@ -265,6 +281,7 @@ class Gate:
         del queue[at]
         self._firsts_in_a_row = 0 if queue is self._queues[1] else self._firsts_in_a_row + 1
         self._free_slots -= 1
+        self._leaving = start if start.rate < inf else None
         self._window.take(size)
         turn.set_result(start)
 

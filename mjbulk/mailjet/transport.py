@@ -314,6 +314,7 @@ class Transport:
         before = sending.doubt.sent
         if not before:
             await sending.doubt.leaving()
+        self._gate.left(start)
         sending.doubt.sent = True
         wait, result = None, await self._attempt(sending)
         seconds = self._seconds(sending)

@@ -180,7 +180,8 @@ async def at_once(one: Gate) -> int:
 
     async def request() -> None:
         nonlocal now
-        async with one.grant("submit"):
+        async with one.grant("submit") as start:
+            one.left(start)
             now += 1
             if now == 8:
                 full.set()

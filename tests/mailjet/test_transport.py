@@ -4,6 +4,7 @@ import asyncio
 import re
 from contextlib import suppress
 from io import BytesIO
+from itertools import pairwise
 from math import inf
 from random import Random
 from typing import Any, BinaryIO
@@ -275,10 +276,11 @@ def transport_of(
     believe_pages: bool = False,
     **said: Any,
 ) -> Transport:
-    gate = Gate(quota or LocalQuota(), "key", concurrency=8, chance=Longest())
+    settings = Settings(**said)
+    gate = Gate(quota or LocalQuota(), "key", concurrency=8, max_rate=settings.max_rate, chance=Longest())
     emit = (lambda _: None) if events is None else events.append
     fake: Any = exchange
-    return Transport(fake, gate, Settings(**said), emit, Longest(), believe_pages=believe_pages)
+    return Transport(fake, gate, settings, emit, Longest(), believe_pages=believe_pages)
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
@@ -648,6 +650,29 @@ async def test_a_page_of_somebody_else_is_told_from_a_refusal(status: int, verdi
     for body, kind in ((b"", "wrong"), (b'{"ErrorMessage": "no"}', "may not do that")):
         with pytest.raises(ApiError, match=kind if status == 401 else "may not do that"):
             await transport_of(FakeExchange(answer(status, body))).send(POST, bytes)
+
+
+async def test_what_takes_long_before_a_request_leaves_makes_no_burst() -> None:
+    """The journal is busy for a second: requests that would have been granted meanwhile come after that, as far apart
+    as the rate says. Where no rate is set nor learned, each is written as it comes.
+    """
+    busy = 0.0
+
+    async def leaving() -> None:
+        await asyncio.sleep(busy)
+
+    async def left(max_rate: float | None) -> list[float]:
+        exchange, began = FakeExchange(OK), asyncio.get_running_loop().time()
+        transport = transport_of(exchange, max_rate=max_rate)
+        sends = (transport.send(POST, bytes, doubt=Doubt(leaving=leaving)) for _ in range(12))
+        await asyncio.gather(*sends)
+        return [when - began for when, *_ in exchange.calls]
+
+    busy = 1.0
+    assert min(later - earlier for earlier, later in pairwise(await left(4.0))) == pytest.approx(1.0)
+    assert await left(None) == pytest.approx([1.0] * 8 + [3.0] * 4)
+    busy = 0.1
+    assert await left(4.0) == pytest.approx([0.1 + 0.25 * n for n in range(12)])
 
 
 async def test_closing_ends_requests_that_wait_and_the_connections() -> None:
