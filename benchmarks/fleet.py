@@ -24,8 +24,8 @@ from typing import Any
 
 from attrs import frozen
 
+from benchmarks.processes import sink, stats_of
 from benchmarks.rows import rows
-from benchmarks.run import sink, stats_of
 from mjbulk import Client, Credentials, Event, Settings
 
 _HOME = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def write_parts(folder: Path, count: int) -> list[Path]:
 
 
 async def with_workers(workers: int, paths: Sequence[Path], count: int, journal: Path) -> Took:
-    """Import all parts by so many workers. Raises RuntimeError if the sink has counted other rows."""
+    """Import all parts by a number of workers. Raises RuntimeError if the sink has counted other rows."""
     dask, ours = import_module("distributed"), import_module("mjbulk.dask")
     with sink("--jobs-last", "0.1") as url:
         os.environ.update(MJ_API_URL=url, MJ_APIKEY_PUBLIC="public", MJ_APIKEY_PRIVATE="private", MJBULK_POLL_MIN="0.1")

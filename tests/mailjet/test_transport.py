@@ -654,7 +654,7 @@ async def test_a_page_of_somebody_else_is_told_from_a_refusal(status: int, verdi
 
 async def test_what_takes_long_before_a_request_leaves_makes_no_burst() -> None:
     """The journal is busy for a second: requests that would have been granted meanwhile come after that, as far apart
-    as the rate says. Where no rate is set nor learned, each is written as it comes.
+    as the rate says. Where no rate is set nor learned, each is written at once.
     """
     busy = 0.0
 
