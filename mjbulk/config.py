@@ -193,7 +193,7 @@ class Settings:
     """Bytes of a chunk, encoded."""
     poll_min: float = _setting("poll_min", 1.0, float, validator=_SECONDS)
     """The least number of seconds between two polls of one job. While a job is younger than 2 s they may be nearer, to
-    0.3 of it: if jobs of its size took about as long, or none of them has ended and no other job is watched.
+    0.3 of it, if jobs of its size have ended so soon.
     """
     poll_max: float | None = _setting("poll_max", 300.0, float, validator=_NUMBER_OR_NONE)
     """The greatest number of seconds between two polls of one job; None for no limit."""

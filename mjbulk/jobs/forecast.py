@@ -227,16 +227,11 @@ def _soon(
         return None
     if not track.looks:
         early = statistics.short.first_look(track.rows, earliest=bounds.first, gap=bounds.least, near=near, price=price)
-    elif age >= YOUNG or not (known or _may_be_short(statistics)):
+    elif age >= YOUNG or not known:
         early = None
     else:
         early = statistics.short.next_look(track.rows, age=age, near=near)
     return None if early is None else max(early - age, 0.0)
-
-
-def _may_be_short(statistics: JobStatistics) -> bool:
-    """Say whether no job has ended yet, or those that have were young."""
-    return not statistics.work.weight or sum(usual_times(0, statistics)) < YOUNG
 
 
 def wait_after_failures(failures: int, bounds: Bounds) -> float:

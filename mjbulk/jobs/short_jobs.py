@@ -98,11 +98,11 @@ class ShortJobs:
 
     def next_look(self, rows: int, *, age: float, near: float) -> float | None:
         """Give the age until which a young job is to be looked at, ``near`` seconds from now or more; None if it need
-        not be. While no job of its size has ended, that is ``near`` seconds.
+        not be, or no job of its size has ended.
         """
         known = self.beliefs.get(_size(rows))
         if known is None:
-            return age + near
+            return None
         curve = _curve(known)
         ended, young = _at(curve, age), _at(curve, YOUNG + near)
         if young - ended < _FEW * (1 - ended):

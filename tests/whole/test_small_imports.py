@@ -187,9 +187,7 @@ async def test_the_ends_of_short_jobs_that_began_together_are_seen_soon(world: W
 
 
 async def test_two_looks_at_one_job_are_a_second_apart(world: World) -> None:
-    """`poll_min`: the first one alone may come before. In the first job of a client looks are nearer while it is
-    younger than 2 s; after that it is known that such jobs take longer.
-    """
+    """`poll_min`: the first one alone may come before, where it is not known that such jobs are short."""
     async with world.turned(**{**SHORT, "import_seconds": 3.3}) as other, other.client() as client:
         for number in range(5):
             await client.import_contacts(people(10, f"{number}-"), lists=ADD)
@@ -198,7 +196,4 @@ async def test_two_looks_at_one_job_are_a_second_apart(world: World) -> None:
             if call.route == "contact/managemanycontacts" and call.method == "GET":
                 looks.setdefault(call.path, []).append(call.time)
         assert len(looks) == 5
-        first, *others = looks.values()
-        assert all(later - sooner > 0.29 for sooner, later in pairwise(first))
-        assert len(first) <= 10
-        assert all(later - sooner > 0.99 for times in others for sooner, later in pairwise(times))
+        assert all(later - sooner > 0.99 for times in looks.values() for sooner, later in pairwise(times))
