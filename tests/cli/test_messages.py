@@ -481,7 +481,7 @@ FOR_PROGRAMS = (
 """How sentences begin or what they have that no command line can cause, or that are about another program."""
 
 
-OTHER_EDGES = ("cli", "fastapi", "testing", "check", "partition", "dask.py")
+OTHER_EDGES = ("cli", "fastapi", "testing", "check", "partition", "dask.py", "airflow", "airflow_provider.py")
 """What no command line calls, and the command line itself."""
 
 

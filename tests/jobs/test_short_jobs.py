@@ -73,7 +73,7 @@ def test_jobs_below_two_seconds_are_seen_within_a_third_of_one(spread: float) ->
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 1.0, 1.5, 1.99])
 def test_the_second_job_of_a_service_is_seen_soon(seconds: float) -> None:
-    """Of the first one nothing is known: its looks are a second apart, as those of any other job."""
+    """Nothing is known of the first one: its looks are a second apart, as those of any other job."""
     learned, seen, looks = watched(seconds, JobStatistics())
     assert seen - seconds <= 1.0
     assert looks <= 3

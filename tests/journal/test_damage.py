@@ -125,7 +125,7 @@ async def test_a_file_that_was_overwritten_or_cut(stopped: Stopped) -> None:
         report = await stopped.go_on()
         refused += report is None
         assert report is None or stopped.is_right(report, posts)
-    assert refused > PLACES
+    assert refused >= PLACES
 
 
 @pytest.mark.parametrize("table", ["runs", "chunks", "parts", "rejections"])
