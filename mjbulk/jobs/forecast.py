@@ -54,6 +54,8 @@ from mjbulk.jobs.durations import Calibration, LogLogistic, Prior, Regression
 from mjbulk.jobs.short_jobs import YOUNG, ShortJobs
 from mjbulk.jobs.track import Track
 
+_FIRST_STEP = 0.5
+"""The longest wait while no job has ended, as a share of the age and 1 s: jobs posted together may take alike."""
 _PRICE = 0.05 / 19.4
 """p: these looks are worth as much as to find the end 5 % of a life sooner: with this number, jobs have twenty."""
 _BLIND, _PREPARES = 0.6, 0.15
@@ -197,15 +199,15 @@ def next_look(
 ) -> NextLook:
     """Decide when to look at a job that has not ended.
 
-    While no row is done, w is at most ``(a + 1 s) (1 + W)``, with W the weight of the jobs that have ended: a few jobs
-    do not say yet how long the next one takes.
+    While no row is done, w is at most ``(a + 1 s) (0.5 + W)``, with W the weight of the jobs that have ended: a few
+    jobs do not say yet how long the next one takes.
     """
     age = now - track.posted
     cases = _forecast(track, statistics, now, others.late)
     price = _PRICE / _correction(track, statistics, age) * (1 + math.log10(1 + others.count) / _DEARER)
     wait = _worth_a_look(cases, age, price)
     if track.first is None:
-        wait = min(wait, (age + 1.0) * (1 + statistics.work.weight))
+        wait = min(wait, (age + 1.0) * (_FIRST_STEP + statistics.work.weight))
     if track.not_found:
         wait = min(wait, _LOST_WAIT)
     usual = sum(usual_times(track.rows, statistics))
