@@ -1,9 +1,10 @@
-"""Imports past one process: ``python -m benchmarks.fleet`` prints two tables, with the extras dask, arrow, postgres.
+"""Imports past one process: ``python -m benchmarks.fleet`` prints three tables, with the extras dask, arrow, postgres.
 
 The first one is of one Dask worker against two (processes of one thread each), with a journal in SQLite. Rounds go A B,
 A B. Processor time says what bounds them: that of the workers, of the sink, and of this process with Dask's scheduler.
+The second one says where the threads of the workers were meanwhile: Dask looks a hundred times a second.
 
-The second one is of the journal in PostgreSQL: several processes write partitions of one run into it, and each hears
+The third one is of the journal in PostgreSQL: several processes write partitions of one run into it, and each hears
 how long its commits take. The server is a private one on disk, and waits for its disk.
 """
 
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -47,6 +49,8 @@ class Took:
     sink: float
     here: float
     """Processor time of this process."""
+    where: Counter[str]
+    """How often the thread of a worker was seen in a package."""
 
 
 def write_parts(folder: Path, count: int) -> list[Path]:
@@ -68,16 +72,37 @@ async def with_workers(workers: int, paths: Sequence[Path], count: int, journal:
         async with dask.Client(**how) as client:
             warm = [[{"email": f"{n}@example.org"}] for n in range(2 * workers)]
             for name, parts in (("warm", warm), ("run", paths)):
+                clock = time.time()
                 before, here, began = await client.run(time.process_time), time.process_time(), time.perf_counter()
                 sunk = _cpu_of_sink()
                 said = {"run_id": name, "lists": {1: "addnoforce"}, "journal": str(journal)}
                 report = await ours.import_partitions(client, parts, **said)
                 seconds = time.perf_counter() - began
             after = await client.run(time.process_time)
+            where = seen_in(await client.profile(start=clock))
         if (report.accepted, stats_of(url)["rows"]) != (count, count + 2 * workers):
             raise RuntimeError(f"of {count} rows {report.accepted} were accepted")
         each = [after[worker] - before[worker] for worker in after]
-        return Took(seconds, sum(each), max(each), _cpu_of_sink() - sunk, time.process_time() - here)
+        return Took(seconds, sum(each), max(each), _cpu_of_sink() - sunk, time.process_time() - here, where)
+
+
+def seen_in(profile: Mapping[str, Any]) -> Counter[str]:
+    """Count in which packages the innermost functions of a tree of calls were seen; see ``distributed.profile``."""
+    inner = list(profile["children"].values())
+    counted = sum((seen_in(one) for one in inner), Counter[str]())
+    if alone := profile["count"] - sum(one["count"] for one in inner):
+        counted[_package(profile["description"]["filename"])] += alone
+    return counted
+
+
+def _package(file: str) -> str:
+    if file.endswith("selectors.py"):
+        return "waiting for sockets and times"
+    parts = Path(file).parts
+    if "mjbulk" in parts:
+        inside = parts[len(parts) - parts[::-1].index("mjbulk") :]
+        return f"mjbulk.{inside[0].removesuffix('.py')}"
+    return parts[parts.index("site-packages") + 1] if "site-packages" in parts else parts[-1 if len(parts) < 2 else -2]
 
 
 def _cpu_of_sink() -> float:
@@ -109,8 +134,19 @@ def compare_workers(count: int, rounds: int) -> None:
     for workers, ones in took.items():
         figures = [median(getattr(one, name) for one in ones) for name in names]
         print(f"| {workers} | {' | '.join(f'{figure:.1f}' for figure in figures)} |")
+    _print_where({workers: sum((one.where for one in ones), Counter[str]()) for workers, ones in took.items()})
     ratios = [one.seconds / two.seconds for one, two in zip(took[1], took[2], strict=True)]
     print(f"\nTwo workers are {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times as fast.", flush=True)
+
+
+def _print_where(seen: Mapping[int, Counter[str]]) -> None:
+    """Print the table of packages: those that had a hundredth of the time."""
+    print(f"\n| where the threads were | {' | '.join(f'{workers} at once' for workers in seen)} |")
+    print(f"| --- | {' | '.join('---:' for _ in seen)} |")
+    shares = {workers: {name: of / counted.total() for name, of in counted.items()} for workers, counted in seen.items()}
+    for name, _ in sum(seen.values(), Counter[str]()).most_common():
+        if any(share.get(name, 0.0) >= 0.01 for share in shares.values()):
+            print(f"| {name} | {' | '.join(f'{share.get(name, 0.0):.0%}' for share in shares.values())} |")
 
 
 # Writers of a journal

@@ -150,14 +150,12 @@ class Pace:
         pause = max(self.stopped_until - now, 0.0)
         return after, Start(at=start, wait=start - now, pause=pause, rate=rate, proving=self.refused > 0)
 
-    def spread(self, before: Self, now: float, processes: int) -> Self:
-        """Give the pace of one of several processes that do not see each other, after a step from ``before``: from one
-        start to the next it takes ``processes`` times as long, so together they are as fast as one.
-        """
+    def spread(self, before: Self, now: float, times: float) -> Self:
+        """Give the pace after a step from ``before``, but with ``times`` as long from one start to the next."""
         if self.next == before.next:
             return self
         start = max(now, before.next, before.stopped_until)
-        return evolve(self, next=start + processes * (self.next - start))
+        return evolve(self, next=start + times * (self.next - start))
 
     def throttled(self, now: float, start: float, pause: float, max_rate: float) -> Self:
         """Stop for ``pause`` seconds after a 429 to the request that started at ``start``, and learn from it."""

@@ -12,7 +12,8 @@ neither.
 
 Where starts are spaced, the next one is reserved when the request before it has left. What it does before that (its
 intent goes to the journal) may take as long as a disk or a database likes: requests that were granted meanwhile would
-then leave all at once.
+then leave all at once. A request that leaves ``d`` seconds late counts in a later second of the server's clock, which
+has room for it if the starts of a second are spread over ``1 + d`` seconds: so much less than its limit is the rate.
 
 Two queues wait. Submits and account calls come first: nothing else can happen before a submit, and account calls are
 few and somebody waits for them. Polls and downloads come second, but get at least one grant in four: without that floor
@@ -49,6 +50,10 @@ _SECOND: tuple[Kind, ...] = ("poll", "download")
 """The kinds of the second queue."""
 _FLOOR = 4
 """One grant in this many goes to the second queue, if a request waits there."""
+_MOST_LATE = 0.2
+"""Seconds. What is later than this counts as this much."""
+_KEPT = 0.9
+"""Share of a lateness that still counts after the next start."""
 _LONGEST_PAUSE = 3600.0
 """Seconds. A longer Retry-After is taken as this."""
 _CLOSED = "the client was closed"
@@ -100,8 +105,8 @@ class KeyStopped(Exception):  # a signal to the transport, which knows the reque
 
 class Gate:
     """Grants the requests of one API key. Mutable state: the number of free slots, the two queues with the number of
-    grants that the first got in a row, the request that is about to leave, the task that grants, and whether it was
-    closed.
+    grants that the first got in a row, the request that is about to leave, when it was due, and how late others were, the
+    task that grants, and whether it was closed.
     """
 
     def __init__(
@@ -127,6 +132,8 @@ class Gate:
         self._queues: tuple[deque[_Turn], ...] = (deque(), deque())
         self._firsts_in_a_row = 0
         self._leaving: Start | None = None
+        self._due = 0.0
+        self._late = 0.0
         self._granting: Running[None] | None = None
         self._backoff = Backoff()
         self._closed = False
@@ -148,6 +155,8 @@ class Gate:
     def left(self, start: Start) -> None:
         """Hear that the request that had this start leaves now: where starts are spaced, the next one waits for it."""
         if self._leaving is start:
+            late = min(asyncio.get_running_loop().time() - self._due, _MOST_LATE)
+            self._late = max(late, _KEPT * self._late)
             self._leaving = None
             self._wake()
 
@@ -227,7 +236,8 @@ class Gate:
     def _release(self, start: Start, size: int) -> None:
         self._free_slots += 1
         self._window.give_back(size)
-        self.left(start)
+        if self._leaving is start:
+            self._leaving = None
         self._wake()
 
     def _wake(self) -> None:
@@ -256,11 +266,14 @@ class Gate:
 
     async def _start(self) -> Start:
         """Reserve the next start, and wait until its time has come and the key is not stopped."""
-        start = None
+        start, max_rate = None, self._max_rate / (1 + self._late)
         while start is None or start.wait > 0:
-            reserve = partial(_reserve, max_rate=self._max_rate, held=start)
-            start = await self._change(reserve)
-            self.stopped_until = asyncio.get_running_loop().time() + start.pause if start.wait > 0 else -inf
+            held = start
+            start = await self._change(partial(_reserve, max_rate=max_rate, held=held))
+            now = asyncio.get_running_loop().time()
+            if held is None or start.wait > 0:
+                self._due = now + start.wait
+            self.stopped_until = now + start.pause if start.wait > 0 else -inf
             if start.pause > MAX_RETRY_AFTER:
                 raise KeyStopped(start.pause)
             if start.wait > 0:

@@ -6,6 +6,10 @@ learns is therefore the same as within one process (`mjbulk.mailjet.pace`). Redi
 that all processes see, and one clock. A rate limiter from a library was the alternative: it would still need the
 learning and the shared stop beside it, in a second script with a second theory.
 
+**How far apart.** Requests of several processes do not take the same time from their start to the server. Where these
+times differ by up to 30 ms, ``rate`` starts that are spaced by ``1.03 / rate`` seconds still take more than 1 s to
+arrive, so no second of the server's clock holds more than ``rate`` requests. What a journal adds is known to each `Gate`.
+
 When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
 lost too, and are learned from 429s again.
 
@@ -35,6 +39,8 @@ from mjbulk.public import public
 from mjbulk.validators import POSITIVE, fits
 
 _T = TypeVar("_T")
+_APART = 1.03
+"""How much further apart the starts of several processes are than those of one."""
 _FIRST = 4.0
 """Seconds to wait for a Redis that was never reached."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
@@ -142,6 +148,7 @@ class RedisQuota:
             self._ahead = now - _now()
             before = self._pace_of(key, held)
             after, result = step(before, now)
+            after = after.spread(before, now, _APART)
             if after == before and not write:
                 return after, result
             swapped, held, now = await self._store.swap_if_same(key, held, json.dumps(astuple(after)).encode())
