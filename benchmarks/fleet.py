@@ -143,10 +143,10 @@ def _print_where(seen: Mapping[int, Counter[str]]) -> None:
     """Print the table of packages: those that had a hundredth of the time."""
     print(f"\n| where the threads were | {' | '.join(f'{workers} at once' for workers in seen)} |")
     print(f"| --- | {' | '.join('---:' for _ in seen)} |")
-    shares = {workers: {name: of / counted.total() for name, of in counted.items()} for workers, counted in seen.items()}
     for name, _ in sum(seen.values(), Counter[str]()).most_common():
-        if any(share.get(name, 0.0) >= 0.01 for share in shares.values()):
-            print(f"| {name} | {' | '.join(f'{share.get(name, 0.0):.0%}' for share in shares.values())} |")
+        shares = [counted[name] / counted.total() for counted in seen.values()]
+        if max(shares) >= 0.01:
+            print(f"| {name} | {' | '.join(f'{share:.0%}' for share in shares)} |")
 
 
 # Writers of a journal

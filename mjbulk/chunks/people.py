@@ -5,7 +5,8 @@ is being filled) by the same look-up; a person who is in one is told apart by it
 unfinished chunks.
 
 People are few where jobs end as fast as rows come: then what a look-up takes counts, and a dict takes a third of the
-time of a table that Python searches. They are many where jobs last, and then memory counts: see `PeopleTable`.
+time of a table that Python searches. They are many where jobs last, and then memory counts: see `PeopleTable`. The dict
+is moved to the table chunk by chunk, for all at once would stop the event loop for a quarter of a second.
 """
 
 from array import array
@@ -22,7 +23,7 @@ class PeopleInFlight:
     """The people of the open chunk and of all unfinished chunks of a run.
 
     Mutable state: who is in which chunk, which chunks were left in doubt, whether rows come of people who are in
-    flight; and the table, once people were many.
+    flight; and the table, once people were many: then the others are those of chunks that were not moved yet.
     """
 
     def __init__(self, few: int = _FEW) -> None:
@@ -45,7 +46,7 @@ class PeopleInFlight:
         """Let the people of a chunk go. One that is left ``in_doubt`` stops nobody, and is told to who goes ahead."""
         if self._table is not None:
             self._table.finish(chunk, in_doubt=in_doubt)
-        elif chunk in self._people_of:
+        if chunk in self._people_of:
             self._finish(chunk, in_doubt=in_doubt)
 
     def _finish(self, chunk: int, *, in_doubt: bool) -> None:
@@ -65,10 +66,13 @@ class PeopleInFlight:
         people are entered are added to ``overtaken``.
         """
         if self._table is None and len(self._chunk_of) + stop - start > self._few:
-            self._become_many()
-        if self._table is not None:
+            self._table = PeopleTable()
+        if self._table is not None and not self._people_of:
             return self._table.enter(hashes, start, stop, chunk, overtaken)
         some = hashes[start:stop]
+        if self._table is not None:
+            position, holder = self._enter_many(self._table, some, chunk, overtaken)
+            return start + position, holder
         if not self._recurring:
             new = dict.fromkeys(some, chunk)
             if len(new) == len(some) and self._chunk_of.keys().isdisjoint(new):
@@ -78,6 +82,37 @@ class PeopleInFlight:
         position, holder = self._enter_one_by_one(some, chunk, overtaken)
         self._recurring = holder != 0
         return start + position, holder
+
+    def _enter_many(
+        self, table: PeopleTable, people: Sequence[int], chunk: int, overtaken: set[int]
+    ) -> tuple[int, int]:
+        """Enter people into the table, and move a chunk there."""
+        self._move_a_chunk(table)
+        table.begin(chunk)
+        if self._chunk_of.keys().isdisjoint(people):
+            return table.enter(people, 0, len(people), chunk, overtaken)
+        for position, person in enumerate(people):
+            holder = self._chunk_of.get(person, 0)
+            if holder in self._doubtful:
+                overtaken.add(holder)
+            elif holder:
+                return position, holder
+            _, holder = table.enter(people, position, position + 1, chunk, overtaken)
+            if holder:
+                return position, holder
+        return len(people), 0
+
+    def _move_a_chunk(self, table: PeopleTable) -> None:
+        """Move a chunk to the table, if there is one."""
+        for chunk, people in self._people_of.items():
+            held = [person for person in people if self._chunk_of.get(person) == chunk]
+            table.enter_recorded(chunk, held)  # also those who have the same bits as others
+            if chunk in self._doubtful:
+                table.finish(chunk, in_doubt=True)
+            deque(map(self._chunk_of.pop, held), maxlen=0)
+            self._doubtful.discard(chunk)
+            del self._people_of[chunk]
+            break
 
     def _enter_one_by_one(self, people: Sequence[int], chunk: int, overtaken: set[int]) -> tuple[int, int]:
         chunk_of, mine = self._chunk_of, self._people_of[chunk]
@@ -93,10 +128,10 @@ class PeopleInFlight:
 
     def holder(self, person_hash: int, chunk: int) -> int:
         """Give the unfinished chunk that holds a person, other than this one; 0 where there is none."""
-        if self._table is not None:
-            return self._table.holder(person_hash, chunk)
         holder = self._chunk_of.get(person_hash, 0)
-        return 0 if holder == chunk or holder in self._doubtful else holder
+        if holder and holder != chunk and holder not in self._doubtful:
+            return holder
+        return 0 if self._table is None else self._table.holder(person_hash, chunk)
 
     def claim(self, person_hash: int, chunk: int, overtaken: set[int]) -> None:
         """Enter a person under the open chunk who was held before, and whom `holder` has found free."""
@@ -107,21 +142,11 @@ class PeopleInFlight:
 
         Chunks are taken in by their numbers.
         """
-        return self._become_many().enter_recorded(chunk, hashes)
-
-    def _become_many(self) -> PeopleTable:
-        """Move all to a table: for good, since a run whose jobs last goes on so."""
         if self._table is None:
             self._table = PeopleTable()
-            for chunk, people in self._people_of.items():
-                held = [person for person in people if self._chunk_of.get(person) == chunk]
-                self._table.begin(chunk)
-                self._table.enter(held, 0, len(held), chunk, set())
-                if chunk in self._doubtful:
-                    self._table.finish(chunk, in_doubt=True)
-            self._chunk_of.clear()
-            self._people_of.clear()
-        return self._table
+        while self._people_of:
+            self._move_a_chunk(self._table)
+        return self._table.enter_recorded(chunk, hashes)
 
 
 class PeopleCount:

@@ -3,25 +3,30 @@
 A table with open addressing of 64-bit entries. Each holds a tag for the newest chunk with a person, and 40 bits of the
 person's hash. That is enough: two people with the same 40 bits make a row wait needlessly, and never let it leave too
 early. A chunk that is done is only forgotten: what it left in the table is stale, and is swept out when the table is
-next made larger.
+next made larger. The table has parts that are swept one by one: all at once would stop the event loop for 0.8 s where a
+million people are in flight, and a part for 10 ms.
 
 A run may have any number of chunks, and a tag has 24 bits. So tags are used again, in rounds: when a round ends, stale
 entries are swept out, and the next round leaves out the tags of chunks that are not done.
 
-Only chunks of an earlier process can share a person (an earlier version of the engine let them wait for each other, or
-one was left in doubt). The table knows the newest of those; a small dict knows the others.
+Only chunks that were begun elsewhere can share a person: in an earlier process (whose engine let them wait for each
+other, or one was left in doubt), or where the whole hash told two people apart. The table knows the newest of those; a
+small dict knows the others.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 _BITS = 40
 _TAGS = (1 << 64 - _BITS) - 1
 FREE = 0
-_USUAL = 1 << 17
-"""Slots to which the table of a run grows whatever is stale: so it is seldom rebuilt."""
-_FULL = 0.7
-"""How full a table may get before it is rebuilt."""
+_PARTS = 64
+_OF_PARTS = _PARTS.bit_length() - 1
+"""The bits of a hash that name its part."""
+_USUAL = 1 << 11
+"""Slots to which a part grows whatever is stale: so it is seldom rebuilt."""
+_FULL = [0.7 + 0.1 * part / _PARTS for part in range(_PARTS)]
+"""How full a part may get before it is rebuilt: they are not all rebuilt at once."""
 
 
 class PeopleTable:
@@ -30,15 +35,15 @@ class PeopleTable:
     Mutable state: the table, which of its chunks are unfinished or were left in doubt, and the round of tags.
     """
 
-    def __init__(self, slots: int = 1 << 11, bits: int = _BITS, tags: int = _TAGS, *, usual: int = _USUAL) -> None:
-        """Begin with nobody. ``slots`` is the first size of the table, a power of two; ``bits`` of a hash (at most 40)
-        are kept; chunks have one of that many ``tags``. The table grows to its ``usual`` size, stale entries or not.
+    def __init__(self, slots: int = 1 << 5, bits: int = _BITS, tags: int = _TAGS, *, usual: int = _USUAL) -> None:
+        """Begin with nobody. ``slots`` is the first size of a part, a power of two; ``bits`` of a hash (at most 40) are
+        kept; chunks have one of that many ``tags``. A part grows to its ``usual`` size, stale entries or not.
         """
         self._least = slots
         self._usual = usual
         self._person = (1 << bits) - 1
-        self._table: array[int] = array("Q", [FREE]) * slots
-        self._used = 0  # slots that are not free, stale ones included
+        self._parts = [array("Q", [FREE]) * slots for _ in range(_PARTS)]
+        self._room = [int(slots * full) for full in _FULL]  # how many more a part takes before it is rebuilt
         self._unfinished: dict[int, int] = {}  # the chunk of each tag, the open chunk included
         self._doubtful: dict[int, int] = {}
         self._tags: dict[int, int] = {}  # of both
@@ -68,7 +73,8 @@ class PeopleTable:
         while self._last_tag in self._left_out:
             self._last_tag += 1
         if self._last_tag > self._most_tags:
-            self._rebuild(0)
+            for part in range(_PARTS):
+                self._rebuild(part)
             self._last_tag, self._left_out = 0, frozenset(self._tags.values())
             if len(self._left_out) >= self._most_tags:
                 raise RuntimeError("too many chunks are unfinished")
@@ -81,28 +87,31 @@ class PeopleTable:
         Gives the position of that one and the chunk that holds the person, or ``stop`` and 0. Chunks in doubt whose
         people are entered are added to ``overtaken``.
         """
-        if self._used + stop - start > len(self._table) * _FULL:
-            self._rebuild(stop - start)
-        table, mask, mine, bits = self._table, len(self._table) - 1, self._tags[chunk] << _BITS, self._person
-        used = 0
+        parts, room, mine, bits = self._parts, self._room, self._tags[chunk] << _BITS, self._person
+        last, shift = _PARTS - 1, _OF_PARTS
         for position in range(start, stop):
             person = hashes[position] & bits
-            slot = person & mask
+            part = person & last
+            table = parts[part]
+            mask = len(table) - 1
+            slot = person >> shift & mask
             while (entry := table[slot]) and entry & bits != person:
                 slot = slot + 1 & mask
             if not entry:
-                used += 1
+                if not room[part]:
+                    table, slot = self._free_place(person)
+                else:
+                    room[part] -= 1
             elif holder := self._holder(entry, overtaken):
-                self._used += used
                 return position, holder
             table[slot] = mine | person
-        self._used += used
         return stop, 0
 
     def holder(self, person_hash: int, chunk: int) -> int:
         """Give the unfinished chunk that holds a person, other than this one; 0 where there is none."""
         person = person_hash & self._person
-        for number in self._live_chunks(person, self._table[self._slot(person)]):
+        table, slot = self._place(person)
+        for number in self._live_chunks(person, table[slot]):
             if self._is_unfinished(number) and number != chunk:
                 return number
         return 0
@@ -112,22 +121,18 @@ class PeopleTable:
         self.enter((person_hash,), 0, 1, chunk, overtaken)
 
     def enter_recorded(self, chunk: int, hashes: Iterable[int]) -> set[int]:
-        """Take in a chunk of an earlier process, and give the unfinished ones before it that share a person with it.
-
-        Chunks are taken in by their numbers.
-        """
-        people = [person & self._person for person in hashes]
-        if self._used + len(people) > len(self._table) * _FULL:
-            self._rebuild(len(people))
+        """Take in a chunk that was begun elsewhere, and give the unfinished ones that share a person with it."""
         self.begin(chunk)
-        table, shared, tag = self._table, set[int](), self._tags[chunk]
-        for person in people:
-            slot = self._slot(person)
+        shared, tag = set[int](), self._tags[chunk]
+        for person_hash in hashes:
+            person = person_hash & self._person
+            table, slot = self._place(person)
             entry = table[slot]
-            self._used += not entry
             if entry and entry >> _BITS != tag and (before := self._live_chunks(person, entry)):
                 self._others[person] = before
                 shared.update(before)
+            if not entry:
+                table, slot = self._free_place(person)
             table[slot] = tag << _BITS | person
         return {number for number in shared if self._is_unfinished(number)}
 
@@ -155,40 +160,50 @@ class PeopleTable:
         others = self._others.get(person, ()) if self._others else ()
         return [number for number in (newest, *others) if number in self._tags]
 
-    def _slot(self, person: int) -> int:
-        """Give where a person stands in the table, or would."""
-        table, mask, bits = self._table, len(self._table) - 1, self._person
-        slot = person & mask
+    def _place(self, person: int) -> "tuple[array[int], int]":
+        """Give the part and the slot where a person stands, or would."""
+        table, bits = self._parts[person % _PARTS], self._person
+        mask = len(table) - 1
+        slot = person >> _OF_PARTS & mask
         while (entry := table[slot]) and entry & bits != person:
             slot = slot + 1 & mask
-        return slot
+        return table, slot
 
-    def _rebuild(self, coming: int) -> None:
-        """Make the table again, without what is stale, and large enough for those who come."""
-        live = array("Q", self._live_entries())
-        slots = max(self._least, min(2 * len(self._table), self._usual))
-        while (len(live) + coming) * 2 > slots:
+    def _free_place(self, person: int) -> "tuple[array[int], int]":
+        """Give the part and the slot where a person is entered who is not in the table."""
+        part = person % _PARTS
+        if not self._room[part]:
+            self._rebuild(part)
+        self._room[part] -= 1
+        return self._place(person)
+
+    def _rebuild(self, part: int) -> None:
+        """Make a part again, without what is stale, and large enough for more."""
+        live = self._live_entries(self._parts[part])
+        slots = max(self._least, min(2 * len(self._parts[part]), self._usual))
+        while (len(live) + 1) * 2 > slots:
             slots *= 2
-        del self._table  # a large one is not held twice
-        self._table = table = array("Q", [FREE]) * slots
-        self._used = len(live)
+        self._parts[part] = table = array("Q", [FREE]) * slots
+        self._room[part] = int(slots * _FULL[part]) - len(live)
         mask, bits = slots - 1, self._person
         for entry in live:
-            slot = entry & bits & mask
+            slot = (entry & bits) >> _OF_PARTS & mask
             while table[slot]:
                 slot = slot + 1 & mask
             table[slot] = entry
-        self._others = {
-            person: live_ones
-            for person, numbers in self._others.items()
-            if (live_ones := [number for number in numbers if number in self._tags])
-        }
+        if not part:  # once in a while is enough
+            self._others = {
+                person: live_ones
+                for person, numbers in self._others.items()
+                if (live_ones := [number for number in numbers if number in self._tags])
+            }
 
-    def _live_entries(self) -> Iterator[int]:
+    def _live_entries(self, table: "array[int]") -> list[int]:
         """Give the entries that are not stale; of a person whose newest chunk is done, one of the others."""
-        live = self._unfinished.keys() | self._doubtful.keys()
-        for entry in filter(None, self._table):
-            if entry >> _BITS in live:
-                yield entry
-            elif self._others and (chunks := self._live_chunks(entry & self._person, entry)):
-                yield self._tags[chunks[0]] << _BITS | entry & self._person
+        live, bits = self._unfinished.keys() | self._doubtful.keys(), self._person
+        found = [entry for entry in table if entry >> _BITS in live]
+        if self._others:
+            stale = [entry & bits for entry in table if entry and entry >> _BITS not in live]
+            chunks = ((person, self._live_chunks(person, FREE)) for person in stale)
+            found += [self._tags[numbers[0]] << _BITS | person for person, numbers in chunks if numbers]
+        return found

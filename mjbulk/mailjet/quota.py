@@ -105,7 +105,7 @@ class KeyStopped(Exception):  # a signal to the transport, which knows the reque
 
 class Gate:
     """Grants the requests of one API key. Mutable state: the number of free slots, the two queues with the number of
-    grants that the first got in a row, the request that is about to leave, when it was due, and how late others were, the
+    grants that the first got in a row, the request that is about to leave, when it was due, how late others were, the
     task that grants, and whether it was closed.
     """
 

@@ -8,7 +8,7 @@ learning and the shared stop beside it, in a second script with a second theory.
 
 **How far apart.** Requests of several processes do not take the same time from their start to the server. Where these
 times differ by up to 30 ms, ``rate`` starts that are spaced by ``1.03 / rate`` seconds still take more than 1 s to
-arrive, so no second of the server's clock holds more than ``rate`` requests. What a journal adds is known to each `Gate`.
+arrive, so no second of the server's clock holds more than ``rate`` requests. What a journal adds, each `Gate` knows.
 
 When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
 lost too, and are learned from 429s again.

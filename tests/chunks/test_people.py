@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from mjbulk.chunks.people_table import PeopleTable
 from mjbulk.rows.addresses import keys_of
 
 LAW = settings(derandomize=True, deadline=None, max_examples=200)
-SLOTS = st.sampled_from([1, 2, 8, 4096])
+SLOTS = st.sampled_from([1, 2, 8, 64])
 
 
 class Model:
@@ -71,6 +72,21 @@ def test_against_the_model(steps: list[list[int] | tuple[int, bool]], people: Pe
     """Rows enter up to the first whose person is in an unfinished chunk; chunks in doubt are overtaken, and told. A
     round of tags may end meanwhile, and few people may become many.
     """
+    agree(steps, people)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_few_people_become_many_while_chunks_end(seed: int) -> None:
+    """Each enters while others are still moved, and chunks end of which some people were moved."""
+    chance = Random(seed)
+    steps: list[list[int] | tuple[int, bool]] = [[chance.randint(-30, 30) for _ in range(4)] for _ in range(12)]
+    for at in sorted(chance.sample(range(5, 12), 5), reverse=True):
+        steps.insert(at, (chance.randrange(100), chance.random() < 0.4))
+    agree(steps, PeopleInFlight(few=15))
+
+
+def agree(steps: list[list[int] | tuple[int, bool]], people: PeopleTable | PeopleInFlight) -> None:
+    """Do the steps, and compare with the model after each."""
     model, numbers = Model(), count(1)
     for step in steps:
         if isinstance(step, list):
@@ -132,7 +148,12 @@ def test_recorded_chunks_may_share_a_person(
         assert overtaken == (set() if holders else model.of(person))
 
 
-@pytest.mark.parametrize("slots", [1, 4, 4096])
+def bytes_of(people: PeopleTable) -> int:
+    """The memory of a table."""
+    return sum(part.itemsize * len(part) for part in people._parts)
+
+
+@pytest.mark.parametrize("slots", [1, 4, 64])
 def test_a_table_is_rebuilt_without_those_who_are_done(slots: int) -> None:
     """Thousands of people who come and go: those in flight stay in the table, and the others take no room."""
     people = PeopleTable(slots, usual=slots)
@@ -144,7 +165,7 @@ def test_a_table_is_rebuilt_without_those_who_are_done(slots: int) -> None:
         flying = range(max(chunk - 9, 1), chunk + 1)
         assert [people.holder(number * 100 + 7, 0) for number in flying] == list(flying)
         assert people.holder((chunk - 10) * 100 + 7, 0) == 0
-    assert len(people._table) <= max(slots, 4096)
+    assert bytes_of(people) <= 8 * 4096
 
 
 def test_a_rebuilt_table_knows_recorded_chunks_that_share_a_person() -> None:
@@ -183,11 +204,24 @@ def test_people_with_the_same_bits_stop_each_other() -> None:
     assert people.enter([9], 0, 1, 2, set()) == (1, 0)
 
 
+@pytest.mark.parametrize("first", [1, 2])
+def test_people_with_the_same_bits_are_moved_to_a_table(first: int) -> None:
+    """Each chunk still holds its own, whichever ends first, and those who come after them in a chunk."""
+    people = PeopleInFlight(few=5)
+    for chunk, those in enumerate(([7, 8], [7 + 2**41, 9], [20], [21], [22]), 1):
+        people.begin(chunk)
+        people.enter(those, 0, len(those), chunk, set())
+    assert people._people_of.keys() == {3, 4}
+    people.finish(first)
+    assert [people.holder(person, 5) for person in (7, 7 + 2**41)] == [3 - first] * 2
+    assert [people.holder(person, 5) for person in (8, 9)] == ([0, 2] if first == 1 else [1, 0])
+
+
 def test_a_run_may_have_any_number_of_chunks() -> None:
     """Tags are used again, and nobody waits for a chunk that had the same tag: neither for one that was done when its
     round ended, nor for one that was done after that.
     """
-    people = PeopleTable(4096, tags=5, usual=4096)
+    people = PeopleTable(64, tags=5, usual=64)
     people.begin(1)
     people.enter([1], 0, 1, 1, set())
     people.begin(2)
@@ -202,7 +236,7 @@ def test_a_run_may_have_any_number_of_chunks() -> None:
         people.finish(chunk)
         if chunk == 101:
             people.finish(1)
-    assert len(people._table) == 4096
+    assert bytes_of(people) == 8 * 4096
 
 
 def test_chunks_of_the_largest_numbers() -> None:
@@ -269,7 +303,7 @@ def test_a_person_costs_few_bytes() -> None:
     for number in range(100):
         people.begin(number + 1)
         people.enter([hash(f"{number}-{n}@example.org") for n in range(1000)], 0, 1000, number + 1, set())
-    assert people._table.itemsize * len(people._table) < 50 * 100_000
+    assert bytes_of(people) < 50 * 100_000
 
 
 @pytest.mark.parametrize("people", [PeopleInFlight(), PeopleInFlight(0), PeopleTable()])
