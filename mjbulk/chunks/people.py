@@ -6,7 +6,7 @@ unfinished chunks.
 
 People are few where jobs end as fast as rows come: then what a look-up takes counts, and a dict takes a third of the
 time of a table that Python searches. They are many where jobs last, and then memory counts: see `PeopleTable`. The dict
-is moved to the table chunk by chunk, for all at once would stop the event loop for a quarter of a second.
+is moved to the table little by little, for all at once would stop the event loop for a quarter of a second.
 """
 
 from array import array
@@ -17,6 +17,8 @@ from mjbulk.chunks.people_table import FREE, PeopleTable
 
 _FEW = 170_000
 """People whom a dict holds, at most: with 70 bytes for each, that is 12 MB."""
+_MOVED = 1000
+"""People who are moved from the dict to the table when others are entered, at least."""
 
 
 class PeopleInFlight:
@@ -26,9 +28,10 @@ class PeopleInFlight:
     flight; and the table, once people were many: then the others are those of chunks that were not moved yet.
     """
 
-    def __init__(self, few: int = _FEW) -> None:
-        """Begin with nobody. At more than a ``few`` people there is a table."""
+    def __init__(self, few: int = _FEW, moved: int = _MOVED) -> None:
+        """Begin with nobody. At more than a ``few`` people there is a table; ``moved`` go there at once, at least."""
         self._few = few
+        self._moved = moved
         self._chunk_of: dict[int, int] = {}
         self._people_of: dict[int, list[int]] = {}
         self._doubtful: set[int] = set()
@@ -86,8 +89,8 @@ class PeopleInFlight:
     def _enter_many(
         self, table: PeopleTable, people: Sequence[int], chunk: int, overtaken: set[int]
     ) -> tuple[int, int]:
-        """Enter people into the table, and move a chunk there."""
-        self._move_a_chunk(table)
+        """Enter people into the table, and move others there."""
+        self._move(table, max(self._moved, 2 * len(people)))
         table.begin(chunk)
         if self._chunk_of.keys().isdisjoint(people):
             return table.enter(people, 0, len(people), chunk, overtaken)
@@ -102,16 +105,18 @@ class PeopleInFlight:
                 return position, holder
         return len(people), 0
 
-    def _move_a_chunk(self, table: PeopleTable) -> None:
-        """Move a chunk to the table, if there is one."""
+    def _move(self, table: PeopleTable, count: int) -> None:
+        """Move so many people of a chunk to the table, if there is one."""
         for chunk, people in self._people_of.items():
-            held = [person for person in people if self._chunk_of.get(person) == chunk]
-            table.enter_recorded(chunk, held)  # also those who have the same bits as others
+            some = [person for person in people[-count:] if self._chunk_of.get(person) == chunk]
+            table.enter_recorded(chunk, some)  # also those who have the same bits as others
             if chunk in self._doubtful:
                 table.finish(chunk, in_doubt=True)
-            deque(map(self._chunk_of.pop, held), maxlen=0)
-            self._doubtful.discard(chunk)
-            del self._people_of[chunk]
+            deque(map(self._chunk_of.pop, some), maxlen=0)
+            del people[-count:]
+            if not people:
+                self._doubtful.discard(chunk)
+                del self._people_of[chunk]
             break
 
     def _enter_one_by_one(self, people: Sequence[int], chunk: int, overtaken: set[int]) -> tuple[int, int]:
@@ -145,7 +150,7 @@ class PeopleInFlight:
         if self._table is None:
             self._table = PeopleTable()
         while self._people_of:
-            self._move_a_chunk(self._table)
+            self._move(self._table, self._few)
         return self._table.enter_recorded(chunk, hashes)
 
 

@@ -62,7 +62,7 @@ def table(slots: int, tag: int) -> PeopleTable:
 
 
 TABLES = st.builds(table, SLOTS, st.sampled_from([0, TAGS - 3, TAGS - 1]))
-FEW_OR_MANY = st.builds(PeopleInFlight, st.sampled_from([0, 3, 20, 1000]))
+FEW_OR_MANY = st.builds(PeopleInFlight, st.sampled_from([0, 3, 20, 1000]), st.sampled_from([1, 3, 1000]))
 
 
 @pytest.mark.unmeasured
@@ -79,10 +79,12 @@ def test_against_the_model(steps: list[list[int] | tuple[int, bool]], people: Pe
 def test_few_people_become_many_while_chunks_end(seed: int) -> None:
     """Each enters while others are still moved, and chunks end of which some people were moved."""
     chance = Random(seed)
-    steps: list[list[int] | tuple[int, bool]] = [[chance.randint(-30, 30) for _ in range(4)] for _ in range(12)]
-    for at in sorted(chance.sample(range(5, 12), 5), reverse=True):
+    steps: list[list[int] | tuple[int, bool]] = [
+        [chance.randint(-30, 30) for _ in range(chance.choice([1, 8]))] for _ in range(16)
+    ]
+    for at in sorted(chance.sample(range(3, 16), 6), reverse=True):
         steps.insert(at, (chance.randrange(100), chance.random() < 0.4))
-    agree(steps, PeopleInFlight(few=15))
+    agree(steps, PeopleInFlight(few=15, moved=1))
 
 
 def agree(steps: list[list[int] | tuple[int, bool]], people: PeopleTable | PeopleInFlight) -> None:
