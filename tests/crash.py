@@ -23,7 +23,8 @@ from attrs import field, frozen
 from crash_client import Case, End, Life, run
 from crash_journal import Written, read
 from crash_rows import BITTEN, FEW, POISON, SOURCES, kind, last_values, people
-from crash_world import Cut, Server, Truth, start
+from crash_world import Cut, Truth, start
+from servers import Server
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a commit takes no time: what a process has written outlives it there as well as on a disk."""

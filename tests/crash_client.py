@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 from crash_rows import FEW, SOURCES, csv_text
-from crash_world import Cut, Server
+from crash_world import Cut
+from servers import Server
 from sqlalchemy import Engine, event
 
 import mjbulk

@@ -10,13 +10,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
 from attrs import frozen
 from crash_rows import POISON, REJECTED, VENOM
+from servers import Server, begin, obey
 
 from mjbulk.testing import Emulator, Fault, Knobs
 
@@ -66,30 +67,9 @@ class Truth:
     """What became of everybody."""
 
 
-@frozen
-class Server:
-    """The process, as others speak to it."""
-
-    url: str
-    pid: int
-    line: Connection
-
-    def tell(self, *order: Any) -> Any:
-        """Have something done there."""
-        self.line.send(order)
-        return self.line.recv()
-
-
 def start() -> Server:
     """Start the process. It ends with its parent's end of the line."""
-    here, there = Pipe()
-    pid = os.fork()
-    if not pid:
-        here.close()
-        asyncio.run(_serve(there))
-        os._exit(0)
-    there.close()
-    return Server(here.recv(), pid, here)
+    return begin(_serve)
 
 
 async def _serve(line: Connection) -> None:
@@ -98,19 +78,8 @@ async def _serve(line: Connection) -> None:
         emulator.reject(f"{REJECTED}@example.org", "Invalid email")
         emulator.poison(f"{POISON}@example.org")
         emulator.poison(VENOM)
-        ended = asyncio.Event()
-
-        def take() -> None:
-            try:
-                name, *said = line.recv()
-            except EOFError:
-                ended.set()
-                return
-            line.send(globals()[f"_{name}"](emulator, *said))
-
-        asyncio.get_running_loop().add_reader(line.fileno(), take)
-        line.send(emulator.url)
-        await ended.wait()
+        orders = (_begin, _cut, _kill, _reject, _posts, _clear, _truth, _state)
+        await obey(line, emulator.url, {order.__name__[1:]: partial(order, emulator) for order in orders})
 
 
 def _begin(emulator: Emulator, key: str) -> None:

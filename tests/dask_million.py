@@ -20,9 +20,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event, Thread
@@ -30,9 +29,10 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 from attrs import field, frozen
-from crash_world import Server, state_of
+from crash_world import state_of
 from postgres import programs, serving
 from pyarrow import parquet
+from servers import Server, begin, obey
 from support import most_within
 
 from benchmarks import redis_server
@@ -43,35 +43,6 @@ CHUNK, CONCURRENCY = 1000, 8
 
 
 # The server
-
-
-def begin(serve: Callable[..., Awaitable[None]], *said: Any) -> Server:
-    """Start a process that serves until its line is closed."""
-    here, there = Pipe()
-    pid = os.fork()
-    if not pid:
-        here.close()
-        asyncio.run(serve(there, *said))  # type: ignore[arg-type]  # it is a coroutine
-        os._exit(0)
-    there.close()
-    return Server(here.recv(), pid, here)
-
-
-async def obey(line: Connection, url: str, orders: Mapping[str, Callable[..., Any]]) -> None:
-    """Carry out orders until the line is closed."""
-    ended = asyncio.Event()
-
-    def take() -> None:
-        try:
-            name, *said = line.recv()
-        except EOFError:
-            ended.set()
-            return
-        line.send(orders[name](*said))
-
-    asyncio.get_running_loop().add_reader(line.fileno(), take)
-    line.send(url)
-    await ended.wait()
 
 
 async def emulate(line: Connection, refused: Sequence[str]) -> None:

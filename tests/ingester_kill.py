@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
-from crash_world import Server, Truth, start
+from crash_world import Truth, start
+from servers import Server
 
 import mjbulk
 import mjbulk.client  # so that no process has to import them

@@ -17,7 +17,8 @@ from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
-from crash_world import Server, start, state_of
+from crash_world import start, state_of
+from servers import Server
 
 from mjbulk import client  # noqa: F401  # so that no process has to import them
 from mjbulk.cli import main as mjbulk

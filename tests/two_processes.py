@@ -21,8 +21,9 @@ from typing import Any
 
 import psycopg
 from attrs import field, frozen
-from crash_world import Server, Truth, start
+from crash_world import Truth, start
 from postgres import Postgres, programs, serving
+from servers import Server
 
 import mjbulk
 import mjbulk.client  # so that no child has to import them
