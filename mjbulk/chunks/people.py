@@ -106,7 +106,7 @@ class PeopleInFlight:
         return len(people), 0
 
     def _move(self, table: PeopleTable, count: int) -> None:
-        """Move so many people of a chunk to the table, if there is one."""
+        """Move some people of a chunk, at most ``count``, to the table, if there is one."""
         for chunk, people in self._people_of.items():
             some = [person for person in people[-count:] if self._chunk_of.get(person) == chunk]
             table.enter_recorded(chunk, some)  # also those who have the same bits as others

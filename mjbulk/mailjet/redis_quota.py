@@ -79,8 +79,9 @@ class RedisQuota:
     """One quota for many processes and machines: ``Client(quota=RedisQuota("redis://...", max_rate=20))``.
 
     ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``. ``max_rate`` is the limit in requests a
-    second for one API key, over all processes together. If it is too high, a 429 to one process stops and slows them
-    all. Redis holds fingerprints of API keys and never a key itself. Raises UsageError.
+    second for one API key, over all processes together; about 0.97 of it is used, so that no second of Mailjet's clock
+    holds more. If it is too high, a 429 to one process stops and slows them all. Redis holds fingerprints of API keys
+    and never a key itself. Raises UsageError.
 
     While Redis is away, requests wait for it; one that was never reached is an Error within 5 s. If it cannot be used,
     a warning (logger ``mjbulk.requests``) says why, and this process goes on alone, at ``max_rate`` divided by the
