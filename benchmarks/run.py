@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from benchmarks import backend, extremes, plots, polling, quota, results, scale, scale_check, scaling, sources, start
+from benchmarks import backend, expected, extremes, plots, polling, quota, results, scale_check, scaling, sources, start
 from benchmarks.against import build
 from benchmarks.client_polling import through_client
 from benchmarks.contest import (
@@ -38,9 +38,9 @@ from benchmarks.contest import (
     fill,
     print_ratios,
 )
+from benchmarks.expected import Constants
 from benchmarks.processes import MEGA, Refused, run, sink, stats_of
 from benchmarks.rows import CHUNK, write_csv
-from benchmarks.scale import Constants
 from benchmarks.sizes import LONG, QUICK, USUAL, Sizes
 
 _RATE = 50
@@ -177,12 +177,12 @@ def _scale(*, write: bool) -> None:
         scale_check.measure().write()
     known = Constants.load()
     checked, points = scale_check.table(known)
-    print(f"\n## Past this machine\n\n{scale.HEAD}")
-    for name, work in scale.CASES.items():
-        print(scale.line(name, work, known))
+    print(f"\n## Past this machine\n\n{expected.HEAD}")
+    for name, work in expected.CASES.items():
+        print(expected.line(name, work, known))
     print(f"\n{checked}", flush=True)
     if write:
-        _draw(scale.plot(known, points))
+        _draw(expected.plot(known, points))
 
 
 def _sources(rows: int, rounds: int) -> None:

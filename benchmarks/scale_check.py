@@ -1,4 +1,4 @@
-"""What `benchmarks.scale` is built on and held to: constants that are measured here, and small imports.
+"""What `benchmarks.expected` is built on and held to: constants that are measured here, and small imports.
 
 Times, requests, journal and spill are those of imports into the emulator, under a virtual clock: the same each time,
 and without processor time. Processor time and memory are those of processes that send to the sink.
@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from benchmarks import scale
+from benchmarks import expected
+from benchmarks.expected import Constants, Work
 from benchmarks.processes import MEGA, run, sink
 from benchmarks.rows import PROPERTIES, rows
-from benchmarks.scale import Constants, Work
 from mjbulk import Client, Credentials, Settings
 from mjbulk.mailjet.quota import LocalQuota
 from mjbulk.spill import Memory
@@ -47,7 +47,7 @@ SMALL: Mapping[str, Work] = {
 
 _LARGE_ROWS, _SMALLER = 300_000, 100
 LARGE = {
-    f"{name}: {_LARGE_ROWS:,} rows": replace(scale.CASES[name], rows=_LARGE_ROWS)
+    f"{name}: {_LARGE_ROWS:,} rows": replace(expected.CASES[name], rows=_LARGE_ROWS)
     for name in ("the defaults", "4 workers, 5 requests a second", "jobs of 2 s")
 }
 """Imports that the plot has a line for. `shrunk`, each is small too: as many chunks, of few rows."""
@@ -194,7 +194,7 @@ class Checked:
 
 def emulated(name: str, work: Work, known: Constants) -> list[Checked]:
     """Compare the time and the requests of a small import with what is computed for no processor time."""
-    found, took = scale.expect(work, replace(known, cpu_row=0.0, cpu_request=0.0)), emulate(work)
+    found, took = expected.expect(work, replace(known, cpu_row=0.0, cpu_request=0.0)), emulate(work)
     return [
         Checked(name, "seconds", found.seconds, took.seconds),
         Checked(name, "requests", found.requests, took.requests),
@@ -204,7 +204,7 @@ def emulated(name: str, work: Work, known: Constants) -> list[Checked]:
 def stored(known: Constants) -> list[Checked]:
     """Compare the bytes of a journal and of the spill."""
     work = Work(rows=10_000, chunk=100, job_seconds=2.0, answer=0.0)
-    found, took = scale.expect(work, known), emulate(work, journal=True)
+    found, took = expected.expect(work, known), emulate(work, journal=True)
     pairs = {"bytes of the journal": (found.journal, took.journal), "bytes of the spill": (found.spill, took.spill)}
     return [Checked("100 chunks", what, *pair) for what, pair in pairs.items()]
 
@@ -213,8 +213,8 @@ def sent(known: Constants) -> list[Checked]:
     """Compare processor time and memory: with jobs that end at once, and with many rows in flight."""
     quick = Work(rows=300_000, job_seconds=0.01, answer=0.0)
     took, held = _sent(quick.rows, chunk=quick.chunk), _sent(100_000, chunk=1_000, lasts=8.0)
-    found = scale.expect(quick, known)
-    lasting = scale.expect(Work(rows=100_000, job_seconds=8.0, answer=0.0), known)
+    found = expected.expect(quick, known)
+    lasting = expected.expect(Work(rows=100_000, job_seconds=8.0, answer=0.0), known)
     return [
         Checked("300,000 rows", "seconds of processor time", found.cpu, took["cpu"]),
         Checked("100,000 rows in flight", "bytes of memory", lasting.memory, held["peak"]),
@@ -238,7 +238,7 @@ def main(*, measure: bool, check: bool) -> int:
     """Write the constants of this machine, or compare small imports with what is computed."""
     if measure:
         _measure().write()
-        print(scale.CONSTANTS.read_text(encoding="utf-8"), end="")
+        print(expected.CONSTANTS.read_text(encoding="utf-8"), end="")
     if check:
         text, _ = table(Constants.load())
         print(text)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from support import extra
 
-from benchmarks import contest, extremes, plots, processes, results, rows, run, scale, scale_check, scaling
+from benchmarks import contest, expected, extremes, plots, processes, results, rows, run, scale, scale_check, scaling
+from benchmarks.expected import Constants, Work
 from benchmarks.processes import Refused, Took
-from benchmarks.scale import Constants, Work
 
 KNOWN = Constants(
     cpu_row=5e-6,
@@ -152,7 +152,7 @@ def test_extreme_files_have_what_they_say(tmp_path: Path) -> None:
     ],
 )
 def test_what_bounds_an_import(work: Work, bound: str, pace: float) -> None:
-    found = scale.expect(work, KNOWN)
+    found = expected.expect(work, KNOWN)
     assert found.bound == bound
     assert found.paces[bound] == pytest.approx(pace, rel=0.05)
     assert found.seconds == pytest.approx(work.rows / pace, rel=0.1)
@@ -160,13 +160,13 @@ def test_what_bounds_an_import(work: Work, bound: str, pace: float) -> None:
 
 def test_what_an_import_costs() -> None:
     """170,000 rows in flight take memory, and more take no more; files hold twice what is needed, and 16 MiB."""
-    found = scale.expect(Work(rows=10_000_000, chunk=5_000), KNOWN)
+    found = expected.expect(Work(rows=10_000_000, chunk=5_000), KNOWN)
     assert found.memory == 50e6 + 170_000 * 100
     assert found.journal == 50e3 + 2_000 * 200
     assert found.spill == pytest.approx(2 * 1_000_000 * 230 + 16 * 2**20, rel=0.05)
     assert found.cpu == pytest.approx(50 + found.requests * 5e-4)
     assert found.requests > 3 * 2_000
-    small = scale.expect(Work(rows=10_000, workers=2), KNOWN)
+    small = expected.expect(Work(rows=10_000, workers=2), KNOWN)
     assert (small.memory, small.spill) == (50e6 + 5_000 * 100, 5_000 * 230)
     assert small.journal == 2 * 50e3 + 10 * 200
 
