@@ -1,6 +1,8 @@
 """Rows of an iterable, whatever they are, to batches of blocks.
 
 A batch has enough rows to be handled column by column, and so few that wide rows do not fill the memory.
+
+A generator may give the same dict for each row, with other values each time: each is copied when it is taken.
 """
 
 import asyncio
@@ -214,7 +216,7 @@ class _Pull:
         try:
             if self._iterator is None:
                 self._iterator = iter(self._rows)
-            self._batch.extend(islice(self._iterator, rows))
+            self._batch.extend(map(_kept, islice(self._iterator, rows)))
             if len(self._batch) < self._fill.rows:
                 self._end = StopIteration()
         except Failures as failure:
@@ -239,6 +241,11 @@ class _Pull:
         if isinstance(self._iterator, Generator):
             self._iterator.close()
         self._iterator = None
+
+
+def _kept(row: Any) -> Any:
+    """Give a row as it is now."""
+    return row.copy() if type(row) is dict else row
 
 
 class _Fill:
@@ -306,7 +313,7 @@ async def _gathered(rows: AsyncIterable[Any]) -> AsyncGenerator[Sequence[Any], N
     hold.begin()
     while True:
         try:
-            batch.append(await anext(iterator))
+            batch.append(_kept(await anext(iterator)))
         except StopAsyncIteration:
             break
         except Failures as failure:

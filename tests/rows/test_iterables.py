@@ -106,6 +106,22 @@ async def test_rows_come_in_batches(how: str, size: int) -> None:
     assert all(0 < rows <= BATCH for rows in sizes)
 
 
+@pytest.mark.parametrize("how", ["rows", "rows in a thread", "async rows"])
+async def test_each_row_is_as_it_was_when_it_came(how: str) -> None:
+    """A generator may change one dict, and give it again."""
+
+    def changed() -> Iterator[dict[str, int]]:
+        row = dict[str, int]()
+        for number in range(2 * BATCH):
+            row["n"] = number
+            yield row
+
+    blocks = [block async for batch in READERS[how](changed()) for block in batch]
+    assert [number for block in blocks if isinstance(block, Block) for number in block.columns[0]] == [
+        *range(2 * BATCH)
+    ]
+
+
 async def test_an_iterator_is_not_asked_again_after_its_end() -> None:
     """The number of rows does not matter."""
 
