@@ -288,10 +288,13 @@ _ENDINGS = {
     ".parquet": "parquet",
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
 }
-_PACKED = {
+_HELP = {
+    ".tsv": "use csv_source(path, delimiter='\\t')",
+    ".json": "of an array give json.load(), and of one object a line jsonl_source()",
     ".zip": "open a member with zipfile's open(), and give that file to csv_source() or jsonl_source()",
     ".bz2": "open it with bz2.open(), and give that file to csv_source() or jsonl_source()",
     ".xz": "open it with lzma.open(), and give that file to csv_source() or jsonl_source()",
+    ".zst": "unpack it first, or give a file that unpacks it to csv_source() or jsonl_source()",
 }
 
 
@@ -369,7 +372,7 @@ def _as_cursor(rows: Any) -> Iterable[Any] | None:
 def _path_source(path: Path) -> Source:
     kind = kind_of(path)
     if kind is None:
-        helps = _PACKED.get(path.suffix.casefold(), "use csv_source() or jsonl_source()")
+        helps = _HELP.get(path.suffix.casefold(), "use csv_source() or jsonl_source()")
         raise UsageError(f"a file named *{path.suffix or path.name} is not known: {helps}")
     return _KINDS[kind](path)
 

@@ -477,6 +477,7 @@ WORDS = re.compile(r"(?<![\w.?&{/-])(?!jq )[a-z]+(?:_[a-z]+)*=(?!=)|_source\(\)"
 FOR_PROGRAMS = (
     "fix=", "hooks=", "every=", "PRAGMA", "lists= is a mapping", "use csv_source() or jsonl_source()",
     "open it with ", "open a member with ", "index=False", "by ssl=",
+    "of an array give json.load()", "or give a file that unpacks it",
 )  # fmt: skip
 """How sentences begin or what they have that no command line can cause, or that are about another program."""
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import io
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
@@ -68,11 +69,21 @@ async def test_files_are_known_by_their_names(name: str, tmp_path: Path) -> None
     assert await rows_of(reopen(source.location or {})) == rows
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.parquet.gz", "a.csv.zip", "a.csv.bz2", "a.csv.xz"])
-def test_other_files_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "helps"),
+    [
+        *((name, "use csv_source() or jsonl_source()") for name in ("a.txt", "a", "a.gz", "a.parquet.gz")),
+        ("a.TSV", "use csv_source(path, delimiter='\\t')"),
+        ("a.json", "of an array give json.load(), and of one object a line jsonl_source()"),
+        ("a.csv.zip", "open a member with zipfile's"),
+        ("a.csv.bz2", "open it with bz2.open"),
+        ("a.csv.xz", "open it with lzma.open"),
+        ("a.csv.zst", "unpack it first"),
+    ],
+)
+def test_other_files_are_refused(name: str, helps: str) -> None:
     """A name that does not say what the file is, or says that it is packed: what helps is in the sentence."""
-    helps = {".zip": "open a member with zipfile's", ".bz2": "open it with bz2.open", ".xz": "open it with lzma.open"}
-    with pytest.raises(mjbulk.UsageError, match=f"not known: {helps.get(Path(name).suffix, 'use csv_source')}"):
+    with pytest.raises(mjbulk.UsageError, match=re.escape(f"not known: {helps}")):
         source_of(name)
 
 
