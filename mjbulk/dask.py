@@ -20,7 +20,7 @@ from mjbulk.config import Credentials
 from mjbulk.discreet import discreet
 from mjbulk.errors import Error, UsageError
 from mjbulk.partition import PartitionReport, PartitionSpec
-from mjbulk.partition.work import Stop, run_partition
+from mjbulk.partition.work import Stop, check_name, run_partition
 from mjbulk.rows.sources import Source, reopen
 from mjbulk.tasks import finish
 from mjbulk.terms import ListActions, RunTerms
@@ -92,6 +92,8 @@ async def import_partitions(
         raise UsageError(
             f"the workers are on {hosts} machines, and cannot share a journal in a file: name a PostgreSQL database"
         )
+    for name in named:
+        check_name(run_id, name)
     call = uuid4().hex
     tasks = [_task(call, spec, name, part) for name, part in named.items()]
     first, *others = await _all_imported(client, call, tasks)
@@ -102,18 +104,20 @@ async def import_partitions(
 
 
 def _named(partitions: Any) -> Mapping[str, Any]:
-    """Give the partitions by their names. Raises UsageError if there are none."""
+    """Give the partitions by their names. Raises UsageError if there are none, or if two have one name."""
     if isinstance(partitions, Mapping):
-        named = {str(name): part for name, part in partitions.items()}
+        names, parts = [str(name) for name in partitions], list(partitions.values())
     else:
         try:
             parts = list(partitions.to_delayed() if hasattr(type(partitions), "to_delayed") else partitions)
         except TypeError:
             raise UsageError(f"a {type(partitions).__name__} has no partitions: give a list of them") from None
-        named = dict(zip(_names(parts), parts, strict=True))
-    if not named:
+        names = _names(parts)
+    if not parts:
         raise UsageError("there are no partitions")
-    return named
+    if often := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"two partitions have the name {often[0]!r}: give a mapping with a name for each")
+    return dict(zip(names, parts, strict=True))
 
 
 def _names(parts: Sequence[Any]) -> list[str]:

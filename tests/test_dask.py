@@ -104,6 +104,10 @@ def person(n: int) -> dict[str, str]:
         ([], "there are no partitions"),
         (7, "a int has no partitions"),
         ([mjbulk.in_thread([])], "partition 'part-00000' is a source without a file"),
+        (["x/a", "y/a", "z/a#2"], "two partitions have the name 'a#2'"),
+        ({1: [], "1": []}, "two partitions have the name '1'"),
+        ({"a": [], "": []}, "partition= is the name"),
+        ({"a": [], "b\n": []}, "without control characters"),
     ],
 )
 async def test_what_has_no_partitions(imported: Callable[..., Any], partitions: Any, said: str) -> None:

@@ -147,11 +147,12 @@ def test_a_folder_that_cannot_be_made(mailjet: Mailjet, spec_of: SpecOf, tmp_pat
     assert mailjet.requests == 0
 
 
-@pytest.mark.parametrize("name", ["", None, 7, "a\0b"])
-def test_a_partition_has_a_name(spec_of: SpecOf, name: Any) -> None:
+@pytest.mark.parametrize("name", ["", None, 7, "a\0b", "\ud800"])
+def test_a_partition_has_a_name(spec_of: SpecOf, tmp_path: Path, name: Any) -> None:
     """Without one the journal could not tell it from the others."""
     with pytest.raises(mjbulk.UsageError, match="partition="):
-        import_partition(spec_of(), name, ROWS)
+        import_partition(spec_of(rejections=tmp_path / "rejected"), name, ROWS)
+    assert not (tmp_path / "rejected").exists()
 
 
 def test_an_error_takes_no_row_with_it(mailjet: Mailjet, spec_of: SpecOf) -> None:

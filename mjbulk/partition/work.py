@@ -12,6 +12,7 @@ from mjbulk.client import Client
 from mjbulk.discreet import discreet
 from mjbulk.errors import Error, ImportHalted, JournalRefused, UsageError
 from mjbulk.journal.protocol import UNDER_WAY
+from mjbulk.journal.records import number_of
 from mjbulk.outcomes.report import Report
 from mjbulk.partition.rejected import RejectedFile
 from mjbulk.partition.report import PartitionReport
@@ -79,10 +80,16 @@ class Stop:
                 del self._tasks[task]
 
 
-def run_partition(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
-    """Import a partition as `import_partition` does. Raises CancelledError, too, if it was stopped."""
+def check_name(run_id: str, partition: str) -> None:
+    """Raise UsageError for what can be no name of a partition."""
     if not isinstance(partition, str) or not partition:
         raise UsageError("partition= is the name of a part of the run")
+    number_of("", run_id, partition)
+
+
+def run_partition(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
+    """Import a partition as `import_partition` does. Raises CancelledError, too, if it was stopped."""
+    check_name(spec.run_id, partition)
     try:
         return run_to_end(partial(_import, spec, partition, source, stop))
     except ImportHalted as halted:
