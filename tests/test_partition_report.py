@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+from attrs import evolve
 
 import mjbulk
 from mjbulk.outcomes.row_set import RowSet
@@ -65,8 +66,20 @@ def test_what_it_says() -> None:
     assert whole.as_dict()["parts"] == [part.as_dict() for part in whole.parts]
     assert a.as_dict() == {
         "run_id": "r", "partition": "a", "rejections_path": None, "rows": 6, "accepted": 4, "rejected": 1,
-        "superseded": 1, "unknown": 0, "not_sent": 0, "complete": True, "parts": [],
+        "superseded": 1, "unknown": 0, "not_sent": 0, "complete": True, "stored": False,
+        "parts": [],
     }  # fmt: skip
+
+
+def test_what_had_ended_before() -> None:
+    """A run_id that is used again, with other rows, must not look as if these were sent."""
+    stored, other = evolve(report_of("a"), stored=True), evolve(report_of("b"), stored=True)
+    assert str(stored).endswith("in partition a; it had ended before, nothing was sent now")
+    assert str(stored.merge(other)).endswith("in 2 partitions; they had ended before, nothing was sent now")
+    some = stored.merge(report_of("b"))
+    assert str(some).endswith("in 2 partitions; 1 of them had ended before, nothing was sent for those now")
+    assert [one.as_dict()["stored"] for one in (stored, stored.merge(other), some)] == [True, True, False]
+    assert stored == report_of("a")
 
 
 def test_whether_all_is_well() -> None:

@@ -28,6 +28,9 @@ class PartitionReport(Counts):
     """The name of the partition; empty for several that were merged."""
     rejections_path: str | None = None
     """The file with the rejected rows, None if there is none. For merged reports it is the folder of their files."""
+    stored: bool = attrs.field(default=False, eq=False)
+    """Whether it was read from the journal, because the partition had ended before: nothing was sent now. Of merged
+    reports: whether that holds for each. Two reports of a partition are equal all the same."""
     parts: Sequence["PartitionReport"] = attrs.field(default=(), repr=lambda parts: f"<{len(parts)}>")
     """The reports that were merged."""
     rows_accepted: RowSet = attrs.field(factory=RowSet, repr=False)
@@ -41,6 +44,7 @@ class PartitionReport(Counts):
             run_id=report.run_id,
             partition=partition,
             rejections_path=path,
+            stored=report.stored,
             rows_accepted=report.rows_accepted,
         )
 
@@ -80,13 +84,21 @@ class PartitionReport(Counts):
 
     def __str__(self) -> str:
         where = f"{len(self.parts)} partitions" if self.parts else f"partition {self.partition}"
-        return f"{self.run_id}: {self.summary()} in {where}"
+        return f"{self.run_id}: {self.summary()} in {where}{self._what_was_stored()}"
+
+    def _what_was_stored(self) -> str:
+        """Say how much of it was read from the journal."""
+        stored = sum(part.stored for part in self.parts)
+        if self.stored or not stored:
+            who = "they" if self.parts else "it"
+            return f"; {who} had ended before, nothing was sent now" if self.stored else ""
+        return f"; {stored} of them had ended before, nothing was sent for those now"
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as plain data, for JSON, without personal data. ``parts`` has the dicts of merged reports."""
         about = {"run_id": self.run_id, "partition": self.partition, "rejections_path": self.rejections_path}
-        parts = [part.as_dict() for part in self.parts]
-        return {**about, **super().as_dict(), "complete": self.complete, "parts": parts}
+        ends = {"complete": self.complete, "stored": self.stored}
+        return {**about, **super().as_dict(), **ends, "parts": [part.as_dict() for part in self.parts]}
 
 
 def merged(parts: Sequence[PartitionReport]) -> PartitionReport:
@@ -97,5 +109,6 @@ def merged(parts: Sequence[PartitionReport]) -> PartitionReport:
         run_id=parts[0].run_id,
         partition="",
         rejections_path=folders[0] if folders else None,
+        stored=all(part.stored for part in parts),
         parts=tuple(sorted(parts, key=lambda part: part.partition)),
     )

@@ -22,6 +22,8 @@ from mjbulk.validators import POSITIVE, fits
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 """A variable of the worker's environment."""
+_USER = re.compile(r"://[^:/?#@]*:([^@]*)@")
+"""A user and a password as SQLAlchemy reads them: the password may have a slash, and whatever else ends a host."""
 
 
 @public
@@ -162,7 +164,7 @@ def _place(where: str | os.PathLike[str], name: str) -> str:
 def _check_url(url: str, name: str) -> None:
     try:
         parts = urlsplit(url)
-        secrets = [parts.password or ""]
+        secrets = [parts.password or "", *_USER.findall(url)]
     except ValueError:
         raise UsageError(f"{name}= cannot be read as a URL") from None
     secrets += (value for word, value in parse_qsl(parts.query) if "password" in word.casefold())
