@@ -113,10 +113,11 @@ class MailjetImportOperator(BaseOperator):
     @discreet
     def _continue(self, context: Mapping[str, Any]) -> dict[str, Any]:
         spec = self._spec()
-        client = MailjetHook(self.mailjet_conn_id).get_conn(spec.journal_place())
         self._stop = stop = Stop()
+        ended: Report | Sequence[str] = ()
         try:
-            ended = run_to_end(lambda: self._advance(client, spec, self._rows(context), stop))
+            while not isinstance(ended, Report) and not ended:
+                ended = self._read_once(context, spec, stop)
         except asyncio.CancelledError:
             raise Error(f"run {spec.run_id!r} was stopped: a retry of the task continues it") from None
         if isinstance(ended, Report):
@@ -124,6 +125,11 @@ class MailjetImportOperator(BaseOperator):
         self.log.info("%d jobs are under way: run %s continues when they have ended", len(ended), spec.run_id)
         trigger = MailjetJobTrigger(ended, self.mailjet_conn_id)
         raise TaskDeferred(trigger=trigger, method_name="execute_complete", timeout=self.execution_timeout)
+
+    def _read_once(self, context: Mapping[str, Any], spec: PartitionSpec, stop: Stop) -> Report | Sequence[str]:
+        """Take the run as far as it goes with one reading of its source: a cursor gives its rows once."""
+        client = MailjetHook(self.mailjet_conn_id).get_conn(spec.journal_place())
+        return run_to_end(lambda: self._advance(client, spec, self._rows(context), stop))
 
     def _spec(self) -> PartitionSpec:
         """Check what the templates gave. Raises UsageError."""
@@ -141,15 +147,13 @@ class MailjetImportOperator(BaseOperator):
         return self.source
 
     async def _advance(self, client: Client, spec: PartitionSpec, source: Rows, stop: Stop) -> Report | Sequence[str]:
-        """Give the report of the run, or the jobs for which it has to wait."""
+        """Give the report of the run, or the jobs for which it has to wait: none if they ended while it was stopped."""
         with stop.reaches():
             async with client:
                 run = self._start(client, spec, source)
                 if self.deferrable and await _stopped(run):
                     chunks = client.run_chunks(spec.run_id)
-                    if jobs := [str(chunk.job) async for chunk in chunks if chunk.state == "watched"]:
-                        return jobs
-                    run = self._start(client, spec, source)
+                    return [str(chunk.job) async for chunk in chunks if chunk.state == "watched"]
                 report = await run.wait()
                 if report.halted is not None and not isinstance(report.halted, RowsRejected):
                     await run.result()  # it raises

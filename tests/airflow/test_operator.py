@@ -160,6 +160,23 @@ def test_a_run_whose_jobs_end_at_once_is_not_deferred(operator: Make, execute: M
     assert execute(operator(deferrable=True))["accepted"] == 40
 
 
+def test_jobs_that_end_while_the_run_is_stopped(
+    operator: Make, execute: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is made again: what gives its rows once has none left for the file of rejected rows."""
+
+    async def stopped(run: mjbulk.ImportRun) -> bool:
+        await run.wait()
+        return not (run.report and run.report.stored)
+
+    monkeypatch.setattr("mjbulk.airflow.operator._stopped", stopped)
+    bad = tmp_path / "bad.csv"
+    made = operator(source=lambda _: iter([{"email": "nobody"}, {"email": "p@example.org"}]), deferrable=True)
+    made.rejections = str(bad)
+    assert execute(made)["accepted"] == 1
+    assert "1,nobody,email" in bad.read_text()
+
+
 def test_a_task_that_is_killed_can_continue(operator: Make, execute: Make, mailjet: Mailjet) -> None:
     """The run stops, and leaves its jobs where they are."""
     mailjet.emulator.knobs = Knobs(queue_seconds=1.0)
