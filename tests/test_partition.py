@@ -3,7 +3,9 @@
 import asyncio
 import csv
 import pickle
+import signal
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ import mjbulk
 import mjbulk.journal.postgres
 import mjbulk.journal.sql  # so that an import here begins at once
 from mjbulk.partition import PartitionSpec, import_partition, work
+from mjbulk.partition.signals import held_signals
 from mjbulk.testing import Fault, Mailjet
 
 pytestmark = [pytest.mark.real_time, pytest.mark.usefixtures("mailjet", "_small_chunks")]
@@ -221,6 +224,89 @@ def test_the_wait_for_another_worker_has_an_end(
 
     asyncio.run(both())
     assert mailjet.emulator.count(POST) == 0
+
+
+class _Late(BaseException):
+    """What a handler of a signal raises."""
+
+
+@pytest.fixture
+def _time_limit() -> Iterator[None]:
+    def handle(*_: Any) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    yield
+    assert signal.getsignal(signal.SIGUSR1) is handle
+    signal.signal(signal.SIGUSR1, before)
+
+
+def _end_in(seconds: float) -> None:
+    """Let the time limit run out."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGUSR1)).start()
+
+
+@pytest.mark.usefixtures("_time_limit")
+def test_a_time_limit_is_not_lost_in_a_callback(mailjet: Mailjet, spec_of: SpecOf) -> None:
+    """It stops the import in order, wherever the event loop is: the next call goes on."""
+    mailjet.knobs(job_seconds=0.5)
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield from ROWS[:100]
+        asyncio.get_running_loop().call_later(0.2, signal.raise_signal, signal.SIGUSR1)
+        yield from ROWS[100:]
+
+    spec = spec_of(lists={1: "addforce"})
+    with pytest.raises(_Late):
+        import_partition(spec, "a", rows())
+    report = import_partition(spec, "a", ROWS)
+    assert (report.accepted, report.unknown, max(sent(mailjet).values())) == (200, 0, 1)
+
+
+@pytest.mark.usefixtures("_time_limit")
+def test_a_time_limit_ends_a_source_that_blocks(spec_of: SpecOf) -> None:
+    """It is raised there, too: nothing else could end it."""
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield ROWS[0]
+        _end_in(0.1)
+        time.sleep(60)
+
+    began = time.monotonic()
+    with pytest.raises(_Late):
+        import_partition(spec_of(), "a", rows())
+    assert time.monotonic() < began + 20
+
+
+@pytest.mark.usefixtures("_time_limit")
+async def test_a_time_limit_where_a_loop_runs_already(mailjet: Mailjet, spec_of: SpecOf) -> None:
+    """As in a notebook, with Ctrl-C: the import does not go on in its thread."""
+    mailjet.knobs(job_seconds=30)
+    _end_in(0.3)
+    with pytest.raises(_Late):
+        import_partition(spec_of(), "a", ROWS)
+    for thread in threading.enumerate():
+        if thread.name == "mjbulk partition":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_a_second_interruption_is_raised_at_once(spec_of: SpecOf) -> None:
+    """Who presses Ctrl-C twice does not wait for the end of an import."""
+    stops: list[int] = []
+
+    def interrupted_twice() -> None:
+        with held_signals(lambda: stops.append(1)):
+            signal.raise_signal(signal.SIGINT)
+            stops.append(2)
+            signal.raise_signal(signal.SIGINT)
+            stops.append(3)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
+    assert stops == [1, 2, 1]
 
 
 async def _slowly() -> Any:

@@ -129,7 +129,7 @@ class MailjetImportOperator(BaseOperator):
     def _read_once(self, context: Mapping[str, Any], spec: PartitionSpec, stop: Stop) -> Report | Sequence[str]:
         """Take the run as far as it goes with one reading of its source: a cursor gives its rows once."""
         client = MailjetHook(self.mailjet_conn_id).get_conn(spec.journal_place())
-        return run_to_end(lambda: self._advance(client, spec, self._rows(context), stop))
+        return run_to_end(lambda: self._advance(client, spec, self._rows(context), stop), stop)
 
     def _spec(self) -> PartitionSpec:
         """Check what the templates gave. Raises UsageError."""

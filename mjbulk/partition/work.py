@@ -16,6 +16,7 @@ from mjbulk.journal.records import number_of
 from mjbulk.outcomes.report import Report
 from mjbulk.partition.rejected import RejectedFile
 from mjbulk.partition.report import PartitionReport
+from mjbulk.partition.signals import held_signals
 from mjbulk.partition.spec import PartitionSpec
 from mjbulk.public import public
 from mjbulk.rows.sources import Rows
@@ -43,8 +44,10 @@ def import_partition(spec: PartitionSpec, partition: str, source: Rows) -> Parti
     them, either row may be the last one that is applied. `partition_by_address` cuts a table so.
 
     Where an event loop runs in this thread already, the import has a loop of its own in another thread, and this one
-    waits. Raises what `mjbulk.Client.import_contacts` raises; an ImportHalted has only the counts of its report, so
-    that no row goes to the engine with it. Raises OSError if the file of rejected rows cannot be written.
+    waits. What a handler of a signal raises meanwhile (a time limit of the engine, Ctrl-C) stops the import, so that it
+    can continue, and is raised. Raises what `mjbulk.Client.import_contacts` raises; an ImportHalted has only the counts
+    of its report, so that no row goes to the engine with it. Raises OSError if the file of rejected rows cannot be
+    written.
     """
     return run_partition(spec, partition, source, Stop())
 
@@ -91,24 +94,25 @@ def run_partition(spec: PartitionSpec, partition: str, source: Rows, stop: Stop)
     """Import a partition as `import_partition` does. Raises CancelledError, too, if it was stopped."""
     check_name(spec.run_id, partition)
     try:
-        return run_to_end(partial(_import, spec, partition, source, stop))
+        return run_to_end(partial(_import, spec, partition, source, stop), stop)
     except ImportHalted as halted:
         why = halted
     raise type(why)(*why.args) from why.__cause__
 
 
-def run_to_end(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run a coroutine to its end in an event loop of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work())
-    thread = DaemonThread("mjbulk partition")
-    run: Callable[..., _T] = copy_context().run
-    try:
-        return thread.submit(run, asyncio.run, work()).result()
-    finally:
-        thread.end()
+def run_to_end(work: Callable[[], Coroutine[Any, Any, _T]], stop: Stop) -> _T:
+    """Run a coroutine to its end in an event loop of its own. What a handler of a signal raises stops it first."""
+    with held_signals(stop.set):
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(work())
+        thread = DaemonThread("mjbulk partition")
+        run: Callable[..., _T] = copy_context().run
+        try:
+            return thread.submit(run, asyncio.run, work()).result()
+        finally:
+            thread.end()
 
 
 async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
