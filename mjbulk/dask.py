@@ -157,6 +157,7 @@ class _File:
 # In a worker
 
 
+@discreet
 def _import(call: str, spec: PartitionSpec, name: str, part: Any) -> PartitionReport | UsageError:
     """Import a partition. An error is given instead of raised if Dask could not help by running it again."""
     source = reopen(part.location) if isinstance(part, _File) else part

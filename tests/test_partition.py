@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ import mjbulk
 import mjbulk.journal.postgres
 import mjbulk.journal.sql  # so that an import here begins at once
 from mjbulk.partition import PartitionSpec, import_partition, work
+from mjbulk.partition.rejected import RejectedFile
 from mjbulk.partition.signals import held_signals
 from mjbulk.testing import Fault, Mailjet
 
@@ -171,6 +173,35 @@ def test_an_error_takes_no_row_with_it(mailjet: Mailjet, spec_of: SpecOf) -> Non
     report = import_partition(spec_of(), "a", [BAD, *ROWS[:50]])
     assert (report.accepted, report.rejected) == (50, 1)
     assert max(sent(mailjet).values()) == 1
+
+
+@pytest.mark.parametrize("journal", ["imports.db", "$BAD_JOURNAL"])
+def test_the_variables_of_an_error_have_no_row_and_no_secret(
+    spec_of: SpecOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str
+) -> None:
+    """Tools show them, and engines keep them in their logs."""
+    monkeypatch.setenv("BAD_JOURNAL", "nonsense://me:secret-of-tests@host/db")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(mjbulk.UsageError) as caught:
+        import_partition(spec_of(journal=journal), "a", [{"email": "p1@example.org", "wrong": 1}])
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    seen = [repr(frame.f_locals) for frame in frames if frame.f_globals["__name__"].startswith("mjbulk")]
+    assert seen
+    assert not [one for one in seen if "example.org" in one or "secret-of-tests" in one]
+
+
+def test_a_file_of_rejected_rows_that_cannot_be_written(mailjet: Mailjet, spec_of: SpecOf, tmp_path: Path) -> None:
+    """It is an error each time, until it can be written; nothing is sent again."""
+    spec = spec_of(rejections=tmp_path)
+    path = Path(RejectedFile(str(tmp_path), "r", "a").path)
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(OSError, match="directory"):
+            import_partition(spec, "a", [*ROWS[:3], BAD])
+    path.rmdir()
+    report = import_partition(spec, "a", [*ROWS[:3], BAD])
+    assert (report.rejected, report.rejections_path, mailjet.emulator.count(POST)) == (1, str(path), 1)
+    assert "nobody" in path.read_text()
 
 
 def test_two_workers_at_the_same_time(mailjet: Mailjet, database: Database, spec_of: SpecOf) -> None:

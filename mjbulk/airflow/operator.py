@@ -146,6 +146,7 @@ class MailjetImportOperator(BaseOperator):
             raise UsageError("source= is a path, or a function that is called in the worker and gives the rows")
         return self.source
 
+    @discreet
     async def _advance(self, client: Client, spec: PartitionSpec, source: Rows, stop: Stop) -> Report | Sequence[str]:
         """Give the report of the run, or the jobs for which it has to wait: none if they ended while it was stopped."""
         with stop.reaches():

@@ -205,8 +205,13 @@ def _client(url: str, patience: float) -> "Redis":
     except ImportError as missing:
         raise UsageError(f"RedisQuota needs {missing.name}: pip install 'mjbulk[redis]'") from None
     try:
-        return Redis.from_url(
+        redis = Redis.from_url(
             url, retry=Retry(NoBackoff(), 0), socket_timeout=patience, socket_connect_timeout=patience
         )
     except ValueError:
         raise UsageError("the address of Redis is redis://..., rediss://... or unix://...") from None
+    try:
+        redis.connection_pool.make_connection()  # it connects when it is used
+    except TypeError:
+        raise UsageError("the address of Redis has a word after ? that redis-py does not know") from None
+    return redis

@@ -39,7 +39,7 @@ class RejectedFile:
 
     def exists(self) -> bool:
         """Say whether an earlier worker has written it."""
-        return bool(self._store.exists(self.path)) if self._store else Path(self.path).exists()
+        return bool(self._store.isfile(self.path)) if self._store else Path(self.path).is_file()
 
 
 def _store_of(url: str) -> Any:

@@ -90,6 +90,7 @@ def check_name(run_id: str, partition: str) -> None:
     number_of("", run_id, partition)
 
 
+@discreet
 def run_partition(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
     """Import a partition as `import_partition` does. Raises CancelledError, too, if it was stopped."""
     check_name(spec.run_id, partition)
@@ -115,6 +116,7 @@ def run_to_end(work: Callable[[], Coroutine[Any, Any, _T]], stop: Stop) -> _T:
             thread.end()
 
 
+@discreet
 async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop) -> PartitionReport:
     file = None if spec.rejections is None else RejectedFile(spec.rejections, spec.run_id, partition)
     place, quota = spec.journal_place(), spec.shared_quota()
@@ -129,6 +131,7 @@ async def _import(spec: PartitionSpec, partition: str, source: Rows, stop: Stop)
             return PartitionReport.of(report, partition, file.path)
 
 
+@discreet
 async def with_rows(client: Client, report: Report, partition: str, source: Rows) -> Report:
     """Give the rejected rows of a report with their data. For a stored one the source is read once more, if it can."""
     if report.stored:
@@ -137,6 +140,7 @@ async def with_rows(client: Client, report: Report, partition: str, source: Rows
     return report
 
 
+@discreet
 async def _import_when_free(client: Client, spec: PartitionSpec, partition: str, source: Rows) -> Report:
     """Import, as soon as no other worker has the partition open."""
     loop = asyncio.get_running_loop()
@@ -152,6 +156,7 @@ async def _import_when_free(client: Client, spec: PartitionSpec, partition: str,
         await _wait_for_another(client, spec.run_id, partition, end)
 
 
+@discreet
 async def _wait_for_another(client: Client, run_id: str, partition: str, end: float) -> None:
     """Wait while the journal says that another worker has the partition open."""
     loop, pause = asyncio.get_running_loop(), _FIRST_LOOK

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,17 @@ def test_what_is_refused(operator: Make, execute: Make, mailjet: Mailjet, said: 
         execute(operator(**said))
     assert "@example.org" not in str(refused.value)
     assert mailjet.requests == 0
+
+
+def test_the_variables_of_an_error_have_no_row(operator: Make, execute: Make) -> None:
+    """Tools show them in logs."""
+    rows = [{"email": "p1@example.org", "wrong": 1}]
+    with pytest.raises(mjbulk.UsageError, match="no property 'wrong'") as refused:
+        execute(operator(source=lambda _: rows))
+    frames = [frame for frame, _ in traceback.walk_tb(refused.value.__traceback__)]
+    seen = [repr(frame.f_locals) for frame in frames if frame.f_globals["__name__"].startswith("mjbulk")]
+    assert seen
+    assert not [one for one in seen if "example.org" in one]
 
 
 def test_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,6 +364,7 @@ async def test_keys_do_not_disturb_each_other(caplog: pytest.LogCaptureFixture) 
     [
         (lambda: RedisQuota("localhost:6379", max_rate=1), "redis://..., rediss://... or unix://..."),
         (lambda: RedisQuota("http://:secret@localhost", max_rate=1), "redis://..., rediss://... or unix://..."),
+        (lambda: RedisQuota("redis://h?wrong=secret", max_rate=1), "a word after ? that redis-py does not know"),
         *((lambda rate=rate: RedisQuota("redis://h", max_rate=rate), "max_rate is a number above 0")
           for rate in (0, -1, float("inf"), float("nan"), True, "5", None)),
     ],
