@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
@@ -85,6 +86,28 @@ def test_frames_of_other_libraries(library: str) -> None:
     frame = extra(library).DataFrame(ROWS)
     parts = partition_by_address(frame, 3, column="E-Mail")
     assert numbers_of(parts) == numbers_of(partition_by_address(pa.Table.from_pylist(ROWS), 3, column="E-Mail"))
+
+
+@pytest.mark.extra
+def test_columns_that_are_not_imported_may_be_of_any_type() -> None:
+    """Texts of polars come as views, also in lists and structs: pyarrow takes no rows of those."""
+    polars = extra("polars")
+    rows = {"email": ["a@b.org", "b@b.org"], "words": [["x"], ["y", "z"]], "more": [{"k": "x"}, {"k": "y"}]}
+    frame = polars.DataFrame(rows).with_columns(polars.col("email").cast(polars.Categorical).alias("kind"))
+    parts = partition_by_address(frame, 3)
+    assert sorted((row["words"], row["more"]) for part in parts for row in part.to_pylist()) == [
+        (["x"], {"k": "x"}),
+        (["y", "z"], {"k": "y"}),
+    ]
+
+
+@pytest.mark.extra
+def test_an_error_about_a_value_does_not_quote_it() -> None:
+    """pyarrow does: a column of pandas with numbers and texts cannot be given as Arrow."""
+    frame = extra("pandas").DataFrame({"email": ["a@b.org", "b@b.org"], "who": [3, "anna@example.org"]})
+    with pytest.raises(mjbulk.UsageError, match=r"Arrow .*, for its column 'who'") as why:
+        partition_by_address(frame, 2)
+    assert "anna" not in "".join(traceback.format_exception(why.value))
 
 
 @pytest.mark.extra

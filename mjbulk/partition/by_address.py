@@ -24,7 +24,7 @@ def partition_by_address(table: Any, n: int, *, column: str = EMAIL) -> Sequence
     addresses, in any case. Addresses of a person that are spelled differently belong together, as in an import. Rows
     without an address are in the first partition.
 
-    Raises UsageError if there is no such column, and for anything but a table.
+    Raises UsageError if there is no such column, for anything but a table, and for one that cannot be given as Arrow.
     """
     if type(n) is not int or n < 1:
         raise UsageError("n is a whole number above 0")
@@ -32,7 +32,7 @@ def partition_by_address(table: Any, n: int, *, column: str = EMAIL) -> Sequence
         return _cut_lazily(table, n, _column_of(list(table.columns), column))
     if not is_table(table):
         raise UsageError(f"a {type(table).__name__} is no table of Arrow, and no data frame of Dask")
-    arrow = _without_views(_arrow().table(table))
+    arrow = _given(table)
     return _cut(arrow, n, _column_of(arrow.column_names, column))
 
 
@@ -43,12 +43,27 @@ def _arrow() -> Any:
         raise UsageError("partition_by_address needs pyarrow: pip install 'mjbulk[arrow]'") from None
 
 
-def _without_views(table: Any) -> Any:
-    """Replace the types of polars from which pyarrow can take no rows."""
+def _given(table: Any) -> Any:
+    """Give a table of pyarrow whose rows can be taken. Raises UsageError if that cannot be done."""
+    pa = _arrow()
+    try:
+        given = pa.table(table)
+        fields = [field.with_type(_plain(field.type)) for field in given.schema]
+        return given.cast(pa.schema(fields, given.schema.metadata))
+    except Exception as why:  # noqa: BLE001  # the table's library may raise anything
+        import_module("mjbulk.rows.arrow_tables").refuse(table, why)
+
+
+def _plain(kind: Any) -> Any:
+    """Replace the types of polars from which pyarrow can take no rows, also within lists and structs."""
     pa = _arrow()
     plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    fields = [field.with_type(plain.get(field.type, field.type)) for field in table.schema]
-    return table.cast(pa.schema(fields, table.schema.metadata))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        made = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return made(kind.value_field.with_type(_plain(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain(field.type)) for field in kind])
+    return plain.get(kind, kind)
 
 
 def _column_of(names: Sequence[Any], wanted: str) -> Any:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
 from pyarrow import parquet
@@ -40,7 +40,7 @@ def open_table(table: Any, picked: Collection[str]) -> Iterator[Any]:
     if picked:
         with suppress(Exception):  # as above
             return iter(pa.RecordBatchReader.from_stream(_only(table, picked)))
-    raise _no_arrow(table, first) from first
+    return refuse(table, first)  # it raises
 
 
 def _open_array(array: Any) -> Iterator[Any]:
@@ -49,8 +49,8 @@ def _open_array(array: Any) -> Iterator[Any]:
         if pa.types.is_struct(given.type):
             return iter([pa.RecordBatch.from_struct_array(given)])
         return iter([pa.record_batch({EMAIL: given})])
-    except Exception as why:  # the library of the array may raise anything
-        raise _no_arrow(array, why) from why
+    except Exception as why:  # noqa: BLE001  # the library of the array may raise anything
+        refuse(array, why)
 
 
 def _only(table: Any, picked: Collection[str]) -> Any:
@@ -61,16 +61,19 @@ def _only(table: Any, picked: Collection[str]) -> Any:
     return table[names] if select is None else select(*names)
 
 
-def _no_arrow(table: Any, why: Exception) -> UsageError:
-    """Give the error for what cannot be given as Arrow; the words of its library are the cause."""
+def refuse(table: Any, why: Exception) -> NoReturn:
+    """Raise UsageError for what cannot be given as Arrow. The words of its library are the cause, except where it has
+    met a value, which they quote.
+    """
     what = f"the {type(table).__name__} cannot be given as Arrow ({type(why).__name__}"
     words = " ".join(map(str, why.args))
     column = re.search(r"for column (.+) with type|[Cc]olumn (?:name )?['\"](\w+)['\"]", words)
     if column is not None:
         what += f", for its column {column[1] or column[2]!r}"
     if isinstance(why, TypeError | ValueError) or "uplicate" in words:
-        return UsageError(f"{what}): each column has to have a name of its own, and one type; rows, as dicts, need not")
-    return UsageError(f"{what}): the words of its library are the cause of this error")
+        helps = "each column has to have a name of its own, and one type; rows, as dicts, need not"
+        raise UsageError(f"{what}): {helps}") from None
+    raise UsageError(f"{what}): the words of its library are the cause of this error") from why
 
 
 def open_parquet(path: Path, amount: Amount) -> Iterator[Any]:
