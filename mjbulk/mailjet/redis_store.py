@@ -211,7 +211,7 @@ def _client(url: str, patience: float) -> "Redis":
     except ValueError:
         raise UsageError("the address of Redis is redis://..., rediss://... or unix://...") from None
     try:
-        redis.connection_pool.make_connection()  # it connects when it is used
+        cast("Any", redis.connection_pool).make_connection()  # it connects when it is used
     except TypeError:
         raise UsageError("the address of Redis has a word after ? that redis-py does not know") from None
     return redis
