@@ -39,7 +39,9 @@ class MailjetImportOperator(BaseOperator):
     task's context, and gives what `mjbulk.Client.import_contacts` takes: the same rows each time. ``journal`` is the
     URL of a PostgreSQL database, or the path of a SQLite file if all workers are on one machine; a password in it is
     the name of a variable of the worker's environment. ``run_id`` names the run: a retry of the task, and a task that
-    is cleared, continue the run by that name, and send nothing twice. ``lists`` maps lists to actions; None for none.
+    is cleared, continue the run by that name, and send nothing twice. Once the run has ended, its name gives its counts
+    (with ``stored``), whatever the source is: so each of the tasks that are mapped has its own. ``lists`` maps lists to
+    actions; None for none.
 
     ``mailjet_conn_id`` names a connection of type ``mailjet``. With ``deferrable`` the task gives its slot back while
     nothing but jobs are under way, and a triggerer waits for them. The task fails, and is not retried, if more rows
@@ -167,7 +169,7 @@ class MailjetImportOperator(BaseOperator):
 
     def _finish(self, context: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """Write the rejected rows, and give the counts. Raises AirflowFailException if too many rows are rejected."""
-        figures = {name: getattr(report, name) for name in ("run_id", *COUNT_NAMES, "requests", "complete")}
+        figures = {name: getattr(report, name) for name in ("run_id", *COUNT_NAMES, "requests", "complete", "stored")}
         counts = {**figures, "jobs": len(report.jobs), "rejections": self._write(report)}
         self.log.info("%s", report)
         if self.max_rejected is not None and report.rejected > self.max_rejected:

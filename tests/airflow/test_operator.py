@@ -53,12 +53,15 @@ def test_a_retry_continues_the_run(mailjet: Mailjet, operator: Make, execute: Ma
     assert "example.org" not in str(halted.value)
     assert not bad.exists()
     counts = execute(operator(rejections=str(bad)))
-    assert {name: counts[name] for name in ("run_id", "rows", "accepted", "rejected", "complete", "rejections")} == {
+    assert {
+        name: counts[name] for name in ("run_id", "rows", "accepted", "rejected", "complete", "stored", "rejections")
+    } == {
         "run_id": "r",
         "rows": 41,
         "accepted": 40,
         "rejected": 1,
         "complete": True,
+        "stored": False,
         "rejections": str(bad),
     }
     with bad.open(newline="") as file:
@@ -66,7 +69,7 @@ def test_a_retry_continues_the_run(mailjet: Mailjet, operator: Make, execute: Ma
     text, posts = bad.read_text(), mailjet.emulator.count(POST)
     assert posts == 4 + 1
     bad.unlink()
-    assert execute(operator(rejections=str(bad))) == counts
+    assert execute(operator(rejections=str(bad))) == {**counts, "stored": True}
     assert (bad.read_text(), mailjet.emulator.count(POST)) == (text, posts)
 
 
