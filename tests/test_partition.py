@@ -191,7 +191,7 @@ def test_the_variables_of_an_error_have_no_row_and_no_secret(
 
 
 def test_a_file_of_rejected_rows_that_cannot_be_written(mailjet: Mailjet, spec_of: SpecOf, tmp_path: Path) -> None:
-    """It is an error each time, until it can be written; nothing is sent again."""
+    """It is an error each time, until it can be written. Each row is sent once."""
     spec = spec_of(rejections=tmp_path)
     path = Path(RejectedFile(str(tmp_path), "r", "a").path)
     path.mkdir()
@@ -325,7 +325,7 @@ async def test_a_time_limit_where_a_loop_runs_already(mailjet: Mailjet, spec_of:
 
 
 def test_a_second_interruption_is_raised_at_once(spec_of: SpecOf) -> None:
-    """Who presses Ctrl-C twice does not wait for the end of an import."""
+    """A user who presses Ctrl-C twice does not wait for the end of an import."""
     stops: list[int] = []
 
     def interrupted_twice() -> None:
