@@ -11,7 +11,7 @@ While rows of the source are read, it is also raised at once: a source may block
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -23,7 +23,8 @@ _PACKAGE, _OF_SOURCES = "mjbulk.", "mjbulk.rows."
 def held_signals(stop: Callable[[], object]) -> Iterator[None]:
     """Keep what handlers raise, call ``stop``, and raise it at the end of the block. A second one is raised at once.
 
-    In another thread than the main one, this does nothing: no handler is called there.
+    In another thread than the main one, and in an interpreter within a program, this does nothing: no handler is called
+    there.
     """
     raised: list[BaseException] = []
 
@@ -42,8 +43,9 @@ def held_signals(stop: Callable[[], object]) -> Iterator[None]:
     before = _handlers() if threading.current_thread() is threading.main_thread() else {}
     ours = {number: held(handler) for number, handler in before.items()}
     try:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
+        with suppress(ValueError):  # of an interpreter within a program
+            for number, handler in ours.items():
+                signal.signal(number, handler)
         yield
     finally:
         for number, handler in ours.items():
@@ -53,9 +55,9 @@ def held_signals(stop: Callable[[], object]) -> Iterator[None]:
             raise raised[0].with_traceback(None) from None
 
 
-def _handlers() -> dict[signal.Signals, _Handler]:
+def _handlers() -> dict[int, _Handler]:
     """Give the handlers that are functions of Python."""
-    found = {number: signal.getsignal(number) for number in signal.Signals}
+    found = {number: signal.getsignal(number) for number in signal.valid_signals()}
     return {number: handler for number, handler in found.items() if callable(handler)}
 
 
