@@ -19,6 +19,13 @@ _DAY = range(10**7, 10**8)
 """Eight digits."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?\Z")
 _TIME = re.compile(r"%[HIMSfpcXTRrs]")
+_DIGITS = re.compile(r"[0-9]+\Z")
+_DIGITS_ALONE = re.compile(r"(?:%[dmyYHMSj])+\Z")
+"""Forms that read nothing but digits."""
+_TOO_MANY = 10**30
+"""A number with more digits than any form reads."""
+_WIDTHS = {"Y": 4, "j": 3}
+"""Digits of what has not two of them."""
 NO_ZONE = "there are dates and times without a time zone: timezone= says it, as in timezone='Europe/Paris'"
 
 
@@ -36,30 +43,51 @@ class Dates:
     zone: tzinfo | None = None
     """The zone of those that name none; None refuses times without a zone, and has a day begin in UTC."""
     format: str | None = None
-    """How texts are read, in the words of `strptime`; None reads RFC 3339 and numbers."""
+    """How texts are read, in the words of `strptime`; None reads RFC 3339 and numbers. A form of digits alone reads
+    whole numbers, too; with any other form digits are read as without one.
+    """
 
     def __call__(self, value: Any) -> str | int:
         """Give a plain value as it is sent. Raises ValueError, whose text comes after "the value"."""
         if isinstance(value, str):
             value = self._of_text(str.strip(value))
+        if not isinstance(value, date):
+            value = self._of_real(value)
         if isinstance(value, datetime):
             return self._stamp(value)
-        if isinstance(value, date):
-            return self._of_day(value)
+        return self._of_day(value) if isinstance(value, date) else value
+
+    def _of_real(self, value: Any) -> int | date:
         if isinstance(value, bool) or not isinstance(value, Real | Decimal) or value != value // 1:
             raise ValueError("is no date")
-        found = _of_number(int(value))  # type: ignore[arg-type]  # any real number has this
-        return found if isinstance(found, int) else self._of_day(found)
+        number = int(value)  # type: ignore[arg-type]  # any real number has this
+        if self.format is not None and 0 <= number < _TOO_MANY and _DIGITS_ALONE.match(self.format):
+            return self._of_digits(str(number), self.format)
+        return _of_number(number)
+
+    def has_form(self, value: Any) -> bool:
+        """Say whether the caller has said in which form a value of this kind is written."""
+        if self.format is None or isinstance(value, date):
+            return False
+        digits = not isinstance(value, str) or _DIGITS.match(value.strip())
+        return not digits or _DIGITS_ALONE.match(self.format) is not None
 
     def _of_text(self, text: str) -> Any:
-        if self.format is not None:
+        if self.format is not None and not _DIGITS.match(text):
             return self._of_format(text, self.format)
+        if self.format is not None and _DIGITS_ALONE.match(self.format):
+            return self._of_digits(text, self.format)
         try:
             if _NUMBER.match(text):
                 return _whole(text)
             return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
         except ValueError:
             raise ValueError("is no date and time in RFC 3339 (date_format= names another form)") from None
+
+    def _of_digits(self, text: str, form: str) -> date:
+        """Read digits in a form of digits alone, with the zeros that a number does not have at its beginning."""
+        width = sum(_WIDTHS.get(directive, 2) for directive in form[1::2])
+        return self._of_format(text.zfill(width), form)
 
     def _of_format(self, text: str, form: str) -> date:
         try:

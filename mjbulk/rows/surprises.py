@@ -46,11 +46,10 @@ def _code(datatype: str, given: Any, rules: ColumnRules) -> str | None:
     value = plain(given)
     if is_null(value) or (rules.text and value == ""):
         return None
-    if isinstance(value, str):
-        if datatype in ("int", "float", "bool", "datetime") and not value.strip():
-            return "value.blank"
-        if datatype == "datetime" and rules.dates.format is not None:  # the caller says what it means
-            return None
+    if isinstance(value, str) and datatype in ("int", "float", "bool", "datetime") and not value.strip():
+        return "value.blank"
+    if datatype == "datetime" and rules.dates.has_form(value):
+        return None
     judge = _JUDGES.get(datatype)
     return judge(value) if judge else None
 

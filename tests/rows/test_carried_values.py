@@ -576,7 +576,11 @@ async def test_what_does_not_surprise(there: World, tmp_path: Path) -> None:
 async def test_what_is_said_or_not_sent_does_not_surprise(there: World) -> None:
     """Values that are not sent do not surprise; nor do dates whose form the caller has said."""
     assert await found_in(there, [{"email": A, "text": 2.0}], columns=["email"]) == []
-    assert await found_in(there, [{"email": A, "born": "31122025"}], date_format="%d%m%Y") == []
+    for value in ("31122025", 31122025):
+        assert await found_in(there, [{"email": A, "born": value}], date_format="%d%m%Y") == []
+    assert await found_in(there, [{"email": A, "born": 20251231}], date_format="%d/%m/%Y") == [
+        ("value.date_of_digits", "born", 1, 1)
+    ]
 
 
 @EXTRA

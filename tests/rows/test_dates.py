@@ -176,6 +176,33 @@ def test_texts_that_do_not_have_the_form() -> None:
     assert dates(date(2025, 12, 31)) == dates("31/12/2025") == dates(20251231)
 
 
+@pytest.mark.parametrize(
+    ("form", "number", "sent"),
+    [
+        ("%d%m%Y", 31122025, "2025-12-31T00:00:00Z"),
+        ("%d%m%Y", 1012012, "2012-01-01T00:00:00Z"),  # 01012012 had a zero before it was a number
+        ("%Y%d%m", 20251201, "2025-01-12T00:00:00Z"),
+        ("%Y", 1985, "1985-01-01T00:00:00Z"),
+        ("%Y%j", 2025365, "2025-12-31T00:00:00Z"),
+        ("%d/%m/%Y", 20251231, "2025-12-31T00:00:00Z"),
+        ("%d/%m/%Y", 1705312800, 1705312800),
+    ],
+)
+def test_digits_have_one_reading(form: str, number: int, sent: str | int) -> None:
+    """As a text, as a number and as a whole float they mean the same, in a form of digits alone or in another."""
+    dates = Dates(None, form)
+    assert {dates(value) for value in (number, str(number), float(number), Decimal(number))} == {sent}
+
+
+def test_numbers_without_the_form() -> None:
+    """A form of digits alone refuses them, and no other reading is tried."""
+    dates = Dates(None, "%Y%d%m")
+    for value in (20251231, "20251231", 1705312800):
+        assert refused(dates, value) == "does not have the form that date_format= names"
+    assert refused(dates, -20251201).startswith("is a number that is no date")
+    assert refused(Dates(None, "%d/%m/%Y"), "9" * 5000).startswith("is no date")
+
+
 # Whatever comes
 
 
