@@ -31,6 +31,10 @@ _UNZIP = "; of another archive give one file: unzip -p ARCHIVE MEMBER | mjbulk i
 _IN_A_SHELL = (
     (_SHEET, "--format excel reads a spreadsheet"),
     (_MEMBER, _UNZIP),
+    (
+        r"open a member, as tarfile's extractfile\(\) does, and give that",
+        "tar -xOf ARCHIVE MEMBER | mjbulk import - --format csv takes one file of it",
+    ),
     (r"open it with Python's bz2\.open\(\), and give that file", "bzcat FILE | mjbulk import - --format csv takes it"),
     (r"open it with Python's lzma\.open\(\), and give that file", "xzcat FILE | mjbulk import - --format csv takes it"),
     (r"open it with pyarrow\.ipc, and give the reader", "write it as Parquet first"),

@@ -12,6 +12,7 @@ from contextlib import ExitStack, aclosing
 from inspect import isawaitable, iscoroutinefunction, signature
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+from zipfile import ZipFile
 
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
@@ -40,6 +41,7 @@ _SMALL = 4096
 _LONGEST_PATH = 4096
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _NO_BYTES = "the file does not give bytes: open it with 'rb', and so that reading it waits"
+_GIVE = "give a path, a file opened for bytes, or bytes in pieces"
 _NO_SIZE = (
     "it gives its bytes only as a whole: give what gives them in pieces, such as response.content of aiohttp, or "
     "response.aiter_bytes() of httpx"
@@ -87,8 +89,10 @@ def pieces_of(file: File, amount: Amount | None = None) -> Callable[[], Pieces]:
 
 def raw_pieces_of(file: Any) -> Callable[[], Pieces]:
     """Do the same for what is no path, and leave it packed."""
-    if isinstance(file, bytes | bytearray | memoryview):
+    if _is_bytes(file):
         raise UsageError("these are the bytes of a file: give io.BytesIO(them)")
+    if isinstance(file, ZipFile):
+        raise UsageError("a ZipFile has files in it: give what its open() gives for one of them")
     if isinstance(file, io.TextIOBase):
         raise UsageError(_NO_BYTES)
     read = _reading(file)
@@ -100,7 +104,18 @@ def raw_pieces_of(file: Any) -> Callable[[], Pieces]:
         return lambda: _pieces_of_iterable(file)
     if hasattr(file, "read"):
         raise UsageError(f"a {type(file).__name__} is no file: {_NO_SIZE}")
-    raise UsageError(f"a {type(file).__name__} is no file: give a path, a file opened for bytes, or bytes in pieces")
+    opens = "give what its open('rb') gives" if callable(getattr(file, "open", None)) else _GIVE
+    raise UsageError(f"a {type(file).__name__} is no file: {opens}")
+
+
+def _is_bytes(file: Any) -> bool:
+    """Say whether this is bytes of any library. A file that is mapped into memory can be read, too."""
+    if hasattr(file, "read"):
+        return False
+    try:
+        return memoryview(file).ndim == 1
+    except TypeError:
+        return False
 
 
 def _reading(file: Any) -> Callable[[int], Any] | None:

@@ -14,10 +14,13 @@ _LIKELY = re.compile(
 )
 """Names, without all that is no letter, of columns that probably have addresses."""
 _DELIMITERS = ";\t|,"
+_SAY = "say delimiter="
 _SHOWN = 8
 _LONGEST = 40
 NO_ADDRESS = "the source has no column 'email'"
 _HEADER_ROW = "; header_row= says in which line of the file the names stand"
+
+_FIRST_ROW = "; the names have to stand in the first row"
 
 
 def clean_name(name: str) -> str:
@@ -35,19 +38,39 @@ def no_address(names: Sequence[Any], *, text: bool) -> str:
         return f"{NO_ADDRESS}: {why}"
     if any("@" in name for name in found):
         return f"{NO_ADDRESS}: an address stands where the names of the columns should be, so it has no header"
-    likely = next((name for name in found if _LIKELY.fullmatch("".join(filter(str.isalpha, name.casefold())))), None)
+    likely = next(filter(_is_likely, found), None)
     advice = "columns= can name the one that it is" if likely is None else _takes(likely, found)
-    return f"{NO_ADDRESS}, but {listed(found)}: {advice}{_HEADER_ROW if text and likely is None else ''}"
+    more = "" if likely is not None else _HEADER_ROW if text else _FIRST_ROW if "" in found else ""
+    return f"{NO_ADDRESS}, but {listed(found)}: {advice}{more}"
 
 
 def _one_cell(found: Sequence[str]) -> str:
-    """Say that the first record is one cell that holds all names, and what helps; empty if it is not."""
-    mark = next((mark for mark in _DELIMITERS if mark in found[0]), "") if len(found) == 1 else ""
-    if not mark:
-        return ""
-    cell = "" if "@" in found[0] else f", {found[0][:_LONGEST]!r},"
-    leave = "leave delimiter= out, or " if mark == "," else ""
-    return f"its first record{cell} is one cell with {mark!r} in it: {leave}say delimiter={mark!r}"
+    """Say that a cell of the first record holds several names, and what helps; empty if none does."""
+    if len(found) == 1:
+        mark = next((mark for mark in _DELIMITERS if mark in found[0]), "")
+        leave = "leave delimiter= out, or " if mark == "," else ""
+        return (
+            f"its first record{_shown(found[0])} is one cell with {mark!r} in it: {leave}{_SAY}{mark!r}" if mark else ""
+        )
+    joined = ((cell, mark) for cell in found for mark in _DELIMITERS[:-1] if _joins_address(cell, mark))
+    return next(
+        (f"its first record has {mark!r} in a cell{_shown(cell).rstrip(',')}: {_SAY}{mark!r}" for cell, mark in joined),
+        "",
+    )
+
+
+def _joins_address(cell: str, mark: str) -> bool:
+    """Say whether a mark parts the name of the addresses from others."""
+    parts = cell.split(mark)
+    return len(parts) > 1 and any(map(_is_likely, parts))
+
+
+def _is_likely(name: str) -> bool:
+    return _LIKELY.fullmatch("".join(filter(str.isalpha, name.casefold()))) is not None
+
+
+def _shown(cell: str) -> str:
+    return "" if "@" in cell else f", {cell[:_LONGEST]!r},"
 
 
 def _takes(address: str, found: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ that is no JSON) comes as a `BadRow`, so that it costs only its own number.
 import codecs
 import logging
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -288,6 +289,8 @@ _ENDINGS = {
     ".parquet": "parquet",
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
 }
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,10}")
+"""What is no such ending may be data: the text of a file may stand where its path should."""
 _HELP = {
     ".tsv": "use csv_source(path, delimiter='\\t')",
     ".json": "of an array give json.load(), and of one object a line jsonl_source()",
@@ -373,7 +376,8 @@ def _path_source(path: Path) -> Source:
     kind = kind_of(path)
     if kind is None:
         helps = _HELP.get(path.suffix.casefold(), "use csv_source() or jsonl_source()")
-        raise UsageError(f"a file named *{path.suffix or path.name} is not known: {helps}")
+        named = f"a file named *{path.suffix}" if _ENDING.fullmatch(path.suffix) else "a path without an ending"
+        raise UsageError(f"{named} is not known: {helps}")
     return _KINDS[kind](path)
 
 

@@ -29,6 +29,8 @@ from mjbulk.threads import DaemonThread
 MAX_BYTES = 512 * 2**20
 """Bytes that a spreadsheet may have, unpacked: about 1.7 million rows of 6 cells."""
 _PIECE = 2**20
+_BEGINNING = 8
+"""Bytes that tell a text from a spreadsheet: none of these begins with eight letters."""
 _EXACT = 2**53
 """From here on not each whole number is a float."""
 
@@ -96,10 +98,21 @@ def _open(path: Path | None, given: io.BytesIO | None, sheet: str | int, amount:
             book = CalamineWorkbook.from_filelike(file)
             found = _sheet(book, sheet)
         except (CalamineError, OSError, ValueError) as why:
-            raise UsageError(f"the file is no spreadsheet, or is damaged ({type(why).__name__})") from why
+            raise UsageError(_what_is_no_spreadsheet(file, path, why)) from why
     amount.begin(found.end[0] + 1 if found.end else None)
     numbered = enumerate(found.iter_rows(), 1)
     return ((number, list(map(_value, row))) for number, row in numbered if any(value != "" for value in row))
+
+
+def _what_is_no_spreadsheet(file: BinaryIO, path: Path | None, why: Exception) -> str:
+    """Say what a file is that cannot be read: a table that is saved as text or as HTML may be named .xls."""
+    file.seek(0)
+    head = file.read(_BEGINNING)
+    if not head:
+        return f"the file is empty{': was it read before?' if path is None else ''}"
+    if head.isascii() and "".join(head.decode().split()).isprintable():
+        return "the file is a text, and no spreadsheet, whatever its name says: if it is CSV, read it with csv_source()"
+    return f"the file is no spreadsheet, or is damaged ({type(why).__name__})"
 
 
 def _sheet(book: Any, sheet: str | int) -> Any:

@@ -62,8 +62,11 @@ async def csv_batches(pieces: Pieces, encoding: str, form: CsvForm, findings: Fi
             if records.unfinished > MAX_RECORD:
                 raise SourceUnreadable("a line has no end")
     if names is None:
-        beyond = f", and it has no line {form.header_row}" if form.header_row > 1 else ""
-        raise UsageError(f"the file is empty{beyond}: its first record has to name the columns")
+        if form.header_row > 1:
+            raise UsageError(
+                f"the file has no record in line {form.header_row}, where header_row= says the names stand"
+            )
+        raise UsageError("the file is empty: its first record has to name the columns")
 
 
 _NULL = "\\N"
@@ -81,6 +84,7 @@ def _note_nulls(rows: Sequence[Sequence[str]], row: int, names: Sequence[str], f
                 findings.note("file.null", why, column=name, row=number)
 
 
+_TAR = "\0ustar"
 _AFTER_QUOTE = re.compile(r'"([;\t|,])')
 
 
@@ -91,6 +95,8 @@ def _header(records: Records, delimiter: str) -> tuple[str, ...]:
         helps = f", and {others[0]!r} stands there: say delimiter={others[0]!r}" if others else ""
         raise UsageError(f"the first record cannot be read: {records.faults[0]}{helps}")
     if "\0" in records.raws[0]:
+        if _TAR in records.raws[0]:
+            raise UsageError("the file is a tar archive: open a member, as tarfile's extractfile() does, and give that")
         raise UsageError("the first record has NULs in it, as text in UTF-16 has: say encoding=")
     return tuple(name.strip() for name in records.rows[0])
 
@@ -158,7 +164,7 @@ async def jsonl_batches(pieces: Pieces) -> AsyncGenerator[Batch, None]:
             if rest is None:
                 refuse_bom(piece, "JSON Lines are UTF-8")
             text = (rest or b"") + piece
-            *lines, rest = text.split(b"\n")
+            *lines, rest = text.replace(b"\r", b"\n").split(b"\n")  # within a value, JSON has no line end
             if last:
                 lines.append(rest)
             read = _json_with_care if _has_large_number(text) else _json_row
@@ -203,9 +209,17 @@ def _json_row(line: bytes) -> Any:
     except orjson.JSONDecodeError:
         if line != line.strip(_NO_JSON):
             return _json_row(line.strip(_NO_JSON))
-        number = _NO_NUMBER.search(line)
-        why = f": {number[1].decode()} is none, and null stands for nothing" if number else ""
-        return BadRow(None, RowFault("row.unreadable", None, f"the line is no JSON{why}"))
+        return BadRow(None, RowFault("row.unreadable", None, _why_no_row(line)))
+
+
+def _why_no_row(line: bytes) -> str:
+    """Say why a line cannot be read. Python's own reader takes halves of characters, too."""
+    if number := _NO_NUMBER.search(line):
+        return f"the line is no JSON: {number[1].decode()} is none, and null stands for nothing"
+    with suppress(ValueError, RecursionError):
+        json.loads(line, parse_constant=_no_number)
+        return "the line has half of a character (a surrogate) in it"
+    return "the line is no JSON"
 
 
 def _json_with_care(line: bytes) -> Any:

@@ -192,7 +192,12 @@ SHEET = sheet_file([["email"], ["a@example.org"]])
         (PAGE, "contacts.jsonl", "this is a web page"),
         ("<?xml version='1.0'?>\n<people/>\n", "contacts.csv", "this is XML"),
         ("email,name\na@example.org,Ann\n", "contacts.jsonl", "--format csv reads it"),
-        ("email,name\na@example.org,Ann\n", "contacts.xlsx", "no spreadsheet"),
+        (
+            "email,name\na@example.org,Ann\n",
+            "contacts.xlsx",
+            "no spreadsheet, whatever its name says: if it is CSV, --format",
+        ),
+        (b"a.csv".ljust(256, b"\0") + b"\0ustar".ljust(256, b"\0"), "contacts.csv", "tar -xOf ARCHIVE MEMBER | mjbulk"),
         ("email,name\na@example.org,Ann\n", "contacts.csv.gz", "it is no gzip"),
         ("", "contacts.csv", "the file is empty"),
     ],

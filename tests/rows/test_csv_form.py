@@ -147,6 +147,10 @@ def test_what_helps_with_columns_that_are_not_there() -> None:
     assert not_there("vile", ["file"]).endswith("it has 'file' (did you mean 'file'?)")
     one_cell = "'a,b', is one cell with ',' in it: leave delimiter= out, or say delimiter=','"
     assert not_there(["a", "b"], ["a,b"], text=True).endswith(one_cell)
+    assert not_there(["email"], ["id", "email|a"], text=True).endswith(
+        "has '|' in a cell, 'email|a': say delimiter='|'"
+    )
+    assert "delimiter" not in no_address(["id", "a;b", "e-mail, home"], text=True)
     assert not_there(["a", "b"], ["a;b"], text=True).endswith("is one cell with ';' in it: say delimiter=';'")
     assert "delimiter" not in not_there("a", ["a,b"])
     dots = "which the source does not have: dots do not reach into the values of 'address': give each value a column"

@@ -381,6 +381,7 @@ LINES: Mapping[str, Any] = {
     "lines": lambda folder: jsonl([JSONL]),
     "a mark of UTF-8": lambda folder: jsonl([b"\xef\xbb\xbf" + JSONL]),
     "CR LF": lambda folder: jsonl([JSONL.replace(b"\n", b"\r\n")]),
+    "CR": lambda folder: jsonl([JSONL.replace(b"\n", b"\r")]),
     "Ctrl-Z": lambda folder: jsonl([JSONL.rstrip() + b"\x1a"]),
     "NULs at the end": lambda folder: jsonl(in_pieces(JSONL + b"\0" * 50)),
     "a large number": Case(
@@ -404,6 +405,9 @@ async def test_json_lines_are_read_however_they_are_written(world: World, case: 
     ("line", "why"),
     [
         (b'{"email":"ann@example.org","age":NaN}', "the line is no JSON: NaN is none"),
+        (b'{"email":"ann@example.org","city":"\\ud83d"}', "the line has half of a character (a surrogate) in it"),
+        (b'{"email":"ann@example.org","\\uDC00":1}', "the line has half of a character (a surrogate) in it"),
+        (b'{"email":"ann@example.org","city":"\\ud83d', "the line is no JSON"),
         (b'{"email":"ann@example.org","age": -Infinity }', "the line is no JSON: -Infinity is none"),
         (b'{"email":"ann@example.org","city":"NaN","age":}', "the line is no JSON"),
         (b'{"email":"ann@example.org","age":' + b"1" * 5_000 + b"}", "the line is no JSON"),
@@ -640,6 +644,15 @@ WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "a file opened for text": (lambda folder: csv(opened(written(folder, "a.csv").open())), "does not give bytes"),
     "a list of texts": (lambda folder: csv(PLAIN.splitlines()), "gives str, not bytes"),
     "awaited texts": (lambda folder: csv(awaited(PLAIN)), "gives str, not bytes"),
+    "bytes of another library": (lambda folder: csv(array.array("B", CSV)), "the bytes of a file: give io.BytesIO"),
+    "a path in an archive": (lambda folder: csv(zipfile.Path(io.BytesIO(zipped()), "people.csv")), r"what its open\('rb'\) gives"),
+    "an archive that is open": (lambda folder: csv(zipfile.ZipFile(io.BytesIO(zipped()))), r"what its open\(\) gives for one"),
+    "a tar archive": (lambda folder: csv([tarred()]), r"a tar archive: open a member, as tarfile's extractfile\(\)"),
+    "a packed tar archive": (lambda folder: csv([gzip.compress(tarred())]), "a tar archive"),
+    "the text of one line": (lambda folder: "Ann Smith,+43 664", "a path without an ending is not known: use csv_source"),
+    "an address": (lambda folder: "ann@localhost", "a path without an ending is not known"),
+    "a JSON object": (lambda folder: '{"email": "ann@example.org"}', "a path without an ending is not known"),
+    "an ending that is not known": (lambda folder: "people.tsv", r"a file named \*\.tsv is not known"),
     "a dict as a file": (lambda folder: csv(ROWS[0]), "a dict is no file"),
     "a response": (lambda folder: csv(Response()), "gives its bytes only as a whole"),
     "a frame of dask": (lambda folder: DaskFrame(), r"does not give them to Arrow; give \.compute\(\)"),
@@ -665,7 +678,15 @@ WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "a JSON array": (lambda folder: jsonl([b'\n[{"email":"ann@example.org"}]']), r"a JSON array.*jq -c '\.\[\]'"),
     "a JSON array over lines": (lambda folder: jsonl([b'[\n{"email":"ann@example.org"}\n]\n']), "a JSON array"),
     "an object over lines": (lambda folder: jsonl([b'{\n"email":"ann@example.org"}']), r"several lines.*jq -c \."),
-    "no spreadsheet": (lambda folder: excel(io.BytesIO(CSV)), "no spreadsheet, or is damaged"),
+    "no spreadsheet": (lambda folder: excel(io.BytesIO(bytes(range(200)))), "no spreadsheet, or is damaged"),
+    "a text as a spreadsheet": (lambda folder: written(folder, "a.xls", CSV), r"is a text, and no spreadsheet.*csv_source\(\)"),
+    "a web page as a spreadsheet": (lambda folder: excel(io.BytesIO(b"<html>\n<table>")), "is a text, and no spreadsheet"),
+    "a spreadsheet that was read": (lambda folder: excel(read_before(SHEET)), r"is empty: was it read before\?"),
+    "an empty spreadsheet": (lambda folder: written(folder, "a.xlsx", b""), "the file is empty; nothing was sent"),
+    "notes before the header of a sheet": (
+        lambda folder: excel(io.BytesIO(sheet_file([["Export", ""], ["email", "city"]]))),
+        "but 'Export', '': .*the names have to stand in the first row",
+    ),
     "a zip archive as a spreadsheet": (lambda folder: excel(io.BytesIO(zipped())), "no spreadsheet, or is damaged"),
     "a cut spreadsheet": (lambda folder: excel(io.BytesIO(SHEET[:-100])), "no spreadsheet, or is damaged"),
     "a damaged spreadsheet": (lambda folder: excel(io.BytesIO(damaged())), "no spreadsheet, or is damaged"),
@@ -675,8 +696,8 @@ WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "a sheet that is none": (lambda folder: excel(io.BytesIO(SHEET), sheet=None), "sheet= is the name of a sheet"),
     "an empty sheet": (lambda folder: excel(io.BytesIO(sheet_file([]))), "the sheet is empty"),
     "header_row= that is none": (lambda folder: csv(io.BytesIO(), header_row=0), "header_row= is the number of a line"),
-    "header_row= behind the end": (text(PLAIN, header_row=9), "empty, and it has no line 9"),
-    "header_row= behind the end, cut": (text(PLAIN, header_row=9, size=1), "empty, and it has no line 9"),
+    "header_row= behind the end": (text(PLAIN, header_row=9), "no record in line 9, where header_row= says"),
+    "header_row= behind the end, cut": (text(PLAIN, header_row=9, size=1), "no record in line 9, where"),
     "null= that is none": (lambda folder: csv(io.BytesIO(), null=0), "null= is the text of a cell"),
     "escape= that is none": (lambda folder: csv(io.BytesIO(), escape="\\\\"), "escape= is one character"),
     "escape= that is the delimiter": (lambda folder: csv(io.BytesIO(), escape=","), "escape= is one character"),
@@ -691,6 +712,7 @@ WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "many columns": (text(",".join(f"c{n}" for n in range(20)) + "\n1\n"), "'c7' and 12 more"),
     "rows without an address": (lambda folder: [{"Mail": "ann@example.org"}], r"columns=\{'Mail': 'email'\} takes that;"),
     "semicolons": (text(SEMICOLONS), "one cell with ';' in it: say delimiter=';'"),
+    "semicolons, and a comma in a name": (text("email;city, zip\n"), "has ';' in a cell, 'email;city': say delimiter=';'"),
     "tabs": (text(TABS), r"one cell with '\\t' in it: say delimiter="),
     "no header": (text("ann@example.org,Graz\n"), "an address stands where the names of the columns should be"),
     "a column that is missing": (
@@ -710,6 +732,21 @@ def zipped() -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("people.csv", CSV)
     return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("people.csv")
+        member.size = len(CSV)
+        archive.addfile(member, io.BytesIO(CSV))
+    return file.getvalue()
+
+
+def read_before(data: bytes) -> io.BytesIO:
+    file = io.BytesIO(data)
+    file.read()
+    return file
 
 
 def damaged() -> bytes:
