@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,7 +126,7 @@ def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:
     for (cause, jobless), some in list(by_cause.items())[:_SHOWN]:
         said = "for that reason" if report.halted is not None and cause == str(report.halted) else cause
         if jobless:
-            tell(_about(sorted((rows for why in some for rows in why.rows), key=lambda rows: rows.start), said))
+            tell(_about(_joined(rows for why in some for rows in why.rows), said))
         elif len(some) <= _FEW:
             for why in some:
                 tell(f"{_about(why.rows, said)} (mjbulk watch {why.job})")
@@ -134,6 +134,17 @@ def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:
             tell(_of_many(said, some, go_on))
     if len(by_cause) > _SHOWN:
         tell(f"... and rows for {len(by_cause) - _SHOWN} more causes")
+
+
+def _joined(rows: Iterable[range]) -> list[range]:
+    """Join ranges that follow each other."""
+    joined: list[range] = []
+    for some in sorted(rows, key=lambda rows: rows.start):
+        if joined and joined[-1].stop == some.start:
+            joined[-1] = range(joined[-1].start, some.stop)
+        else:
+            joined.append(some)
+    return joined
 
 
 def _about(rows: Sequence[range], cause: str) -> str:

@@ -62,7 +62,7 @@ async def runs(
     infos = [info for info in infos if _is(info, state)][:limit]
     for line in map(_as_json, infos) if as_json else _list(infos, journal):
         say(line)
-    if not infos and not as_json:
+    if not infos and limit != 0 and not as_json:
         note("no run is in the journal" if state is None else f"no run is {state}")
     return DONE
 

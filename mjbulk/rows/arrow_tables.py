@@ -18,6 +18,7 @@ from mjbulk.rows.addresses import EMAIL
 from mjbulk.rows.amount import Amount
 from mjbulk.rows.arrow_values import has_no_zone, values_of
 from mjbulk.rows.block import Block
+from mjbulk.rows.foreign import is_query
 from mjbulk.rows.names import clean_name
 
 _BUFFER = 64 * 1024
@@ -67,13 +68,24 @@ def refuse(table: Any, why: Exception) -> NoReturn:
     """
     what = f"the {type(table).__name__} cannot be given as Arrow ({type(why).__name__}"
     words = " ".join(map(str, why.args))
-    column = re.search(r"for column (.+) with type|[Cc]olumn (?:name )?['\"](\w+)['\"]", words)
+    column = _column_at_fault(table)
     if column is not None:
-        what += f", for its column {column[1] or column[2]!r}"
+        what += f", for its column {column!r}"
     if isinstance(why, TypeError | ValueError) or "uplicate" in words:
         helps = "each column has to have a name of its own, and one type; rows, as dicts, need not"
         raise UsageError(f"{what}): {helps}") from None
     raise UsageError(f"{what}): the words of its library are the cause of this error") from why
+
+
+def _column_at_fault(table: Any) -> str | None:
+    """Give the first column that cannot be given alone either; None where the columns are not known, or all can."""
+    with suppress(Exception):  # a query, or a table without columns
+        for name in () if is_query(table) else dict.fromkeys(table.columns):
+            try:
+                pa.RecordBatchReader.from_stream(_only(table, [name])).read_all()
+            except Exception:  # noqa: BLE001  # the table's library may raise anything
+                return str(name)
+    return None
 
 
 def open_parquet(path: Path, amount: Amount) -> Iterator[Any]:

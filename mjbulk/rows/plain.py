@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 
 from mjbulk.rows.codes import BadValue
 
-_NULLS = frozenset({"NAType", "NaTType", "UnsetType"})
-"""What pandas and msgspec have for nothing."""
+_NULLS = frozenset({"NAType", "NaTType", "UnsetType", "MaskedConstant"})
+"""What pandas, msgspec and numpy have for nothing."""
 _OWN = frozenset({str, int, float, bool, NoneType, Decimal, date, datetime, list, dict, tuple, bytes})
 """Classes whose values stay as they are."""
 
@@ -84,14 +84,18 @@ def _odd(value: Any) -> Any:
 
 def _of_numpy(value: Any) -> Any:
     """Give Python's own value for one of numpy; one without such a value stays as it is."""
+    if type(value).__name__ in _NULLS:  # its item is zero
+        return None
     unit = str(getattr(value, "dtype", ""))
     if unit in ("float16", "float32") and not getattr(value, "shape", ()):
         return float(str(value))  # the shortest number that it can be, and not all digits that it has in a float
     if unit.startswith("datetime64") and unit.endswith(_BELOW_MICROSECONDS):
         value = value.astype("datetime64[us]")  # Python has no nanoseconds
+    if getattr(value, "shape", ()):  # of one value, too: another row has two
+        return value.tolist()
     try:
         own = value.item()
-    except (AttributeError, ValueError):  # an array of no value, or of many
+    except (AttributeError, ValueError):  # none of one value
         return value
     if unit.startswith("timedelta64") and own is not None:  # numpy calls it a number
         raise ValueError("is a timedelta64, which is neither text nor number")

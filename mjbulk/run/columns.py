@@ -11,6 +11,7 @@ from contextlib import suppress
 from attrs import evolve
 
 from mjbulk.errors import ApiError, UsageError
+from mjbulk.likely import likely
 from mjbulk.mailjet.account import AccountCalls, property_problems
 from mjbulk.resources import Property
 from mjbulk.rows.block import PROPERTIES, Block, Given
@@ -32,6 +33,8 @@ from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
 _STAYS = "mjbulk changes the type of no property: leave types= out, or take another name by columns="
+_NEARLY = 0.8
+"""Names that are alike to this degree probably mean one property."""
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""
 
@@ -100,9 +103,22 @@ class Columns:
                 missing.setdefault(name.casefold(), name)
         if missing:
             self.check()
+            self._check_types(missing.values())
             self._check_values(batch, missing.values(), before)
         for name in missing.values():
             self._plan(name)
+
+    def _check_types(self, missing: Iterable[str]) -> None:
+        """Raise UsageError if a property would become a text, and ``types=`` has nearly its name for one that no row
+        sets: nobody can change its type later.
+        """
+        for name in missing:
+            named = None if name.casefold() in self._types else likely(name, self._untyped.values(), share=_NEARLY)
+            if named is not None:
+                raise UsageError(
+                    f"types= names {named!r}, which no row so far sets, and {name!r} would be created with type str: "
+                    "give types= the name that is meant, or both names"
+                )
 
     def _check_values(self, batch: Batch, missing: Iterable[str], before: int) -> None:
         """Raise UsageError for a column whose values cannot be those of a property that would be created for it."""

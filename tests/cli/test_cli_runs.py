@@ -286,6 +286,8 @@ def test_the_newest_run_is_the_first(
     assert "59 not sent: Mailjet answered 403" in lines[3]
     assert main(["runs", "--state", "running"]) == 0
     assert capsys.readouterr() == ("", "mjbulk: no run is running\n")
+    assert main(["runs", "--limit", "0"]) == 0
+    assert capsys.readouterr() == ("", "")
     assert main(["runs", "--limit", "-1"]) == 2
     assert main(["runs", "--state", "lost"]) == 2
 

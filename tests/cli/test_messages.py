@@ -237,6 +237,16 @@ def test_a_fault_of_the_source_in_the_middle(mailjet: Mailjet, tmp_path: Path, c
     assert len(mailjet.contacts) == 51
 
 
+def test_rows_that_were_not_sent_are_joined(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """Chunks that follow each other are one span of rows."""
+    mailjet.fault("contact/managemanycontacts", Fault.answer(403, "{}"), times=None, after=1)
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(80))
+    command = ["import", str(file), "--no-list", "--chunk-size", "5", "--concurrency", "1", "--max-jobs", "1"]
+    assert main(command) == 3
+    assert "mjbulk: rows 6-80: " in capsys.readouterr().err
+
+
 def test_a_quote_that_is_never_closed(mailjet: Mailjet, tmp_path: Path) -> None:
     """It costs its own row, and the reason says what it is, also where the limit of a cell is reached."""
     file, rejects = tmp_path / "contacts.csv", tmp_path / "r.csv"

@@ -22,7 +22,8 @@ A = "ann@example.org"
 
 
 @pytest.mark.parametrize(
-    "value", [pd.NA, pd.NaT, math.nan, np.float32("nan"), np.datetime64("NaT", "s"), np.timedelta64("NaT", "s")]
+    "value",
+    [pd.NA, pd.NaT, np.ma.masked, math.nan, np.float32("nan"), np.datetime64("NaT", "s"), np.timedelta64("NaT", "s")],
 )
 def test_nulls_of_frames_and_arrays(value: Any) -> None:
     """What pandas and numpy have for None and NaN stands for nothing in a column of any type."""
@@ -88,7 +89,16 @@ def test_values_of_arrays(value: Any, sent: str | None) -> None:
         ("float", np.timedelta64(5, "h"), DURATION),
         ("str", np.datetime64(10**18, "s"), "the value is a datetime64, which is no text"),
         ("datetime", np.datetime64(10**18, "s"), "the value is no date"),
-        ("str", np.array([1, 2]), "the value is a ndarray, which is no text"),
+        (
+            "str",
+            np.array([1, 2]),
+            "the value is a list: give its parts columns of their own, or json.dumps() of it to a property of type str",
+        ),
+        (
+            "int",
+            np.array([1]),
+            "the value is a list: give its parts columns of their own, or json.dumps() of it to a property of type str",
+        ),
     ],
 )
 def test_values_of_arrays_that_do_not_fit(kind: str, value: Any, message: str) -> None:

@@ -233,6 +233,21 @@ async def test_frames_that_arrow_cannot_take(world: World) -> None:
             await client.import_contacts(pd.concat([frame[["age"]], frame[["age"]]], axis=1), lists=ADD)
 
 
+@pytest.mark.extra
+@pytest.mark.parametrize("kind", ["sparse", "int128"])
+async def test_a_column_that_cannot_be_given_is_named(world: World, kind: str) -> None:
+    """Also where its library does not say which it is."""
+    pd, pl = extra("pandas"), extra("polars")
+    frame = {
+        "sparse": pd.DataFrame({"email": ["ann@example.org"], "age": pd.arrays.SparseArray([1.0])}),
+        "int128": pl.DataFrame({"email": ["ann@example.org"], "age": pl.Series([2**100], dtype=pl.Int128)}),
+    }[kind]
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="for its column 'age'") as caught:
+            await client.import_contacts(frame, lists=ADD)
+    assert caught.value.__cause__ is not None
+
+
 @pytest.mark.parametrize(
     "of",
     [

@@ -198,6 +198,21 @@ async def test_another_error_of_mailjet_is_raised() -> None:
         await case.judge(["email", "a"])
 
 
+async def test_a_type_for_nearly_the_name_of_a_property_is_refused() -> None:
+    """In rows that may have other columns later, too: a property that was created as a text stays one."""
+    case = Case(types={"birth_dat": "datetime", "shoe": "int"})
+    with pytest.raises(
+        UsageError, match="types= names 'birth_dat', which no row so far sets, and 'birth_date' would be"
+    ):
+        await case.judge(["email", "town", "birth_date"])
+    assert case.account.created == []
+    case = Case(types={"birth_dat": "datetime", "birth_date": "str", "towns": "int"})
+    with pytest.raises(UsageError, match="'towns'"):
+        await case.judge(["email", "town", "birth_date"])
+    case = Case("town", types={"birth_dat": "datetime", "birth_date": "str", "towns": "int"})
+    await case.judge(["email", "town", "birth_date"])
+
+
 # Later
 
 
