@@ -161,6 +161,16 @@ def _of_peewee(row: Any) -> Given:
     return take_apart(dict(row.__data__))
 
 
+def _is_numpy_record(kind: type) -> bool:
+    return any((base.__module__, base.__name__) == ("numpy", "void") for base in kind.__mro__)
+
+
+def _numpy_record(row: Any) -> Given:
+    """Take an element of a structured array of numpy."""
+    names = row.dtype.names
+    return Given(names, tuple(row[name] for name in names)) if names else _refused(row)
+
+
 def _remedy(row: Any) -> str:
     """Say what a row without names is, and what helps."""
     kind = type(row).__name__
@@ -185,6 +195,7 @@ _KINDS: Sequence[tuple[Callable[[type], bool], Callable[[Any], Take]]] = (
     (_with("__struct_fields__"), _fields_of_struct),
     (_with("__dataclass_fields__"), _fields_of_dataclass),
     (_with("__attrs_attrs__"), _fields_of_attrs),
+    (_is_numpy_record, _always(_numpy_record)),
     (_with("_fields", "_asdict", "_mapping"), _always(_result_row)),
     (_with("_fields", "_asdict"), _always(_named_tuple)),
 )

@@ -11,6 +11,7 @@ from test_values import KINDS, column, refused
 from mjbulk.rows.addresses import check_address
 from mjbulk.rows.block import Given, blocks_of
 from mjbulk.rows.dates import NO_ZONE
+from mjbulk.rows.objects import Nameless, take_apart
 from mjbulk.rows.plain import is_null
 from mjbulk.rows.values import RowFault
 
@@ -45,6 +46,19 @@ def test_rows_with_nulls(value: Any) -> None:
 def test_an_empty_text_of_an_array_is_no_name() -> None:
     """numpy has a class of its own for texts."""
     assert contact({"email": A, "name": np.str_("")}) == {"Email": A}
+
+
+def test_elements_of_structured_arrays_are_rows() -> None:
+    """They have names, and other numpy values have none."""
+    rows = np.array([(A, 7, "2026-01-02")], dtype=[("email", "U40"), ("age", "i4"), ("born", "datetime64[ns]")])
+    for given in (take_apart(rows[0]), take_apart(pd.DataFrame({"email": [A], "age": [7]}).to_records(index=False)[0])):
+        assert given.names[:2] == ("email", "age")
+        assert contact({"email": given.values[0]}) == {"Email": A}
+        assert column("int").read(given.values[1]) == 7
+    assert column("str").read(take_apart(rows[0]).values[2]) == "2026-01-02T00:00:00"
+    for nameless in (np.void(b"x"), np.int64(7)):
+        with pytest.raises(Nameless):
+            take_apart(nameless)
 
 
 @pytest.mark.parametrize("kind", KINDS)
