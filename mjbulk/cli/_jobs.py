@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mjbulk.jobs.watcher import JobWatcher
     from mjbulk.models import Job
 
+_ImportText = Annotated[str, Parameter(name="JOB", help="csvimport:ID; no other job can be aborted.")]
 _JobText = Annotated[str, Parameter(name="JOB", help="contact:ID, contactslist:LIST/ID or csvimport:ID.")]
 
 
@@ -142,7 +143,7 @@ async def _save(job: str, out: Path, settings: SettingsSaid) -> int:
     return DONE
 
 
-async def abort(job: _JobText, /, *, settings: SettingsSaid = None) -> int:
+async def abort(job: _ImportText, /, *, settings: SettingsSaid = None) -> int:
     """Abort a csvimport (csvimport:ID). Rows that it has imported stay.
 
     Exit status: 0 Mailjet has taken the wish to abort; 2 there is no such csvimport, or it has ended; 3 no answer, or

@@ -817,6 +817,9 @@ def test_a_csvimport_is_aborted(mailjet: Mailjet, write: Write, capsys: Output) 
     assert main(["abort", f"csvimport:{max(mailjet.emulator.jobs)}"]) == 0
     assert "Abort" in capsys.readouterr().out
     assert main(["abort", "contact:7"]) == 2
+    capsys.readouterr()
+    assert main(["abort", "--help"]) == 0
+    assert "contactslist:" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("via", ["json", "csv"])
