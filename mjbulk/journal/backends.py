@@ -68,6 +68,10 @@ class Backend(Protocol):
 _WHAT_IT_IS = (
     "journal= is a path, or the URL of a SQLite or PostgreSQL database, as in postgresql://USER:PASSWORD@HOST/DATABASE"
 )
+_NO_FILE = (
+    "journal= is the URL of a SQLite database with a host in it: the path of a file comes after three slashes, as in "
+    "sqlite:///imports.db"
+)
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
 
 
@@ -81,6 +85,8 @@ def backend_of(where: str | os.PathLike[str], patience: Patience) -> Backend:
     if url.drivername in _POSTGRES:
         return _postgres(url, patience)
     if url.get_backend_name() == "sqlite":
+        if any((url.host, url.port, url.username, url.password)):
+            raise UsageError(_NO_FILE)  # of sqlite://imports.db nothing would be left but a database in memory
         path = Path(url.database).resolve() if url.database not in (None, "", ":memory:") else None
         return Sqlite(path, patience.locked)
     raise UsageError(_WHAT_IT_IS)

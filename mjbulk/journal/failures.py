@@ -54,6 +54,10 @@ _WITHOUT_A_CODE: Sequence[tuple[str, str]] = (
     ("certificate|SSL", "no safe connection to the server can be made (TLS)"),
     ("failed to resolve host|could not translate host name", "the name of its server is not known"),
     ("Connection refused|No such file or directory", "no server listens at its address"),
+    (
+        "invalid connection option|bad value for|invalid (.* )?(value|number)",
+        "its URL has an option that the driver refuses",
+    ),
     ("timeout expired|server is silent", "its server does not answer"),
     ("closed the connection|connection is (lost|closed)|session has ended|server conn crashed|2 results", _ENDED),
     ("(?i)connection timed out|no route to host|network is unreachable", "its server cannot be reached"),

@@ -64,6 +64,10 @@ def test_statements_that_were_prepared_elsewhere_tell_of_a_pooler(state: str) ->
         ("FATAL:  no such user: x", "the server has no such user"),
         ("server closed the connection unexpectedly", "the server has ended the session"),
         ("received 2 results from command 'BEGIN'", "the server has ended the session"),
+        ('invalid connection option "x"', "its URL has an option that the driver refuses$"),
+        ("bad value for connect_timeout: 'x'", "its URL has an option that the driver refuses$"),
+        ('connection is bad: invalid sslmode value: "x"', "its URL has an option that the driver refuses$"),
+        ('connection is bad: invalid port number: "70000"', "its URL has an option that the driver refuses$"),
         ("FATAL:  Passwort-Authentifizierung fehlgeschlagen", "OperationalError$"),
     ],
 )
@@ -139,7 +143,11 @@ def locked_up(postgres: Postgres) -> Postgres:
         ("mjbulk:hunter2", "{database}?host=/hunter2", "no server listens at its address"),
         ("mjbulk:hunter2", "{database}?host=127.0.0.1&port=1", "no server listens at its address"),
         ("mjbulk:hunter2", "{database}?host=hunter2.invalid", "the name of its server is not known"),
-        ("mjbulk:hunter2", "{database}?host={folder}&connect_timeout=hunter2", "ProgrammingError"),
+        (
+            "mjbulk:hunter2",
+            "{database}?host={folder}&connect_timeout=hunter2",
+            "its URL has an option that the driver refuses",
+        ),
     ],
 )
 async def test_a_server_that_cannot_be_used(locked_up: Postgres, user: str, path: str, why: str) -> None:
@@ -203,6 +211,18 @@ async def test_what_can_be_no_journal(where: str) -> None:
         SqlJournal(where, lambda event: None)
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "where", ["sqlite://imports.db", "sqlite://u:hunter2@h/j.db", "sqlite://h/j.db", "sqlite://:1/j.db"]
+)
+async def test_a_url_of_sqlite_with_a_host(where: str) -> None:
+    """Its file is not there: it would be a journal in memory, or another file than it seems."""
+    with pytest.raises(
+        mjbulk.UsageError, match=r"three slashes, as in sqlite:///imports.db; nothing was sent$"
+    ) as caught:
+        SqlJournal(where, lambda event: None)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
