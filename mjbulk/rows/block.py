@@ -30,7 +30,7 @@ def weight(values: Iterable[Any]) -> int:
 class Given:
     """A row as it was given."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
     values: Sequence[Any] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,7 +42,8 @@ class Given:
 class Block:
     """Consecutive rows with the same names, as they were given, column by column."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
+    """They are no words of ours, and may be the first row of a source without a header."""
     columns: Sequence[Sequence[Any]] = field(repr=False)
     """For each name, the values of all rows."""
     size: int

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 import sqlalchemy.event
 from frames import ADDRESS, CANARIES, PASSWORD, PRIVATE, PUBLIC, ROW, VALUE, leaks
@@ -115,6 +116,10 @@ STORIES |= {
     "an_iterable_that_raises": refused(Unreadable),
     "too_many_rejected": refused([row(), {**row(), "email": f"{ADDRESS} {VALUE}"}], max_rejected=0),
     "no_time_zone": refused([{**row(), "born": "2026-01-02T03:04:05"}]),
+    "names_that_are_data": refused([{ADDRESS: 1, VALUE: 2}]),
+    "no_header": refused(lambda: mjbulk.csv_source(iter([text().partition(b"\n")[2] * 2]))),
+    "a_table_without_a_header": refused(lambda: pa.table({ADDRESS: [ADDRESS], VALUE: [VALUE]})),
+    "tables_without_a_header": refused(lambda: iter([pa.table({ADDRESS: [ADDRESS], VALUE: [VALUE]})])),
     "a_wrong_csv_keyword": refused(rows(), via="csv", lists={1: "addforce", 2: "addforce"}),
 }
 
@@ -593,6 +598,7 @@ async def test_tools_show_nothing(
 _SHOWN_BY_PYTEST = """
 import asyncio
 from pathlib import Path
+import pyarrow as pa
 import pytest
 from test_reporters import SHOWN, STORIES, prepare
 from mjbulk.testing import Emulator, VirtualClockLoop
