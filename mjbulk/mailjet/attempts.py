@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from mjbulk.errors import ApiError, NoAnswer
+from mjbulk.mailjet.pages import wants_certificate
 from mjbulk.mailjet.replies import decode_error
 from mjbulk.mailjet.verdict import Backoff, Ending, Failure, Verdict, is_foreign, is_hopeless, judge, may_retry
 
@@ -17,6 +18,8 @@ _MAX_THROTTLED = 100
 _RETRY, _RETRY_AFTER_TIMEOUT = 5.0, 10.0
 """Prices of a retry, in tokens of the retry budget."""
 _BACKOFF = Backoff()
+_PAGE = "it is a page, which Mailjet's API does not send: a proxy or another server may have answered"
+_CERTIFICATE = "the server wants a client certificate: give one with ssl=, an SSLContext after load_cert_chain()"
 _AT_FIRST = 3.0
 """Seconds for which somebody who is not there is looked for at the first request of all."""
 
@@ -83,7 +86,8 @@ class AttemptResult:
     @property
     def needs_somebody(self) -> bool:
         """It may well be that it does not get better until somebody does something about it."""
-        return is_hopeless(self.ending) or self.ending.failure is Failure.ABSENT
+        by_others = self.verdict is Verdict.UNKNOWN and self.ending.form == "page"
+        return is_hopeless(self.ending) or self.ending.failure is Failure.ABSENT or by_others
 
     @property
     def is_lost(self) -> bool:
@@ -214,6 +218,8 @@ def _refusal(call: str, status: int, body: bytes) -> ApiError:
         403: "this API key may not do that",
         413: "the request is too large",
     }.get(status, "it is a redirect, which is never followed" if 300 <= status < 400 else "")
+    if status in (400, 404) and said.form == "page":
+        advice = _CERTIFICATE if wants_certificate(body) else _PAGE
     if status == 401 and said.form == "object":
         advice = "this API key may not do that" if said.code is None else ""
     return ApiError(status, call=call, code=said.code, text=said.text, advice=advice, lists=said.lists)

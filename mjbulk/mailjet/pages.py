@@ -24,3 +24,8 @@ def said(status: int, headers: Mapping[str, str], body: bytes) -> Said | None:
         return "limit"
     by_squid = headers.get("X-Squid-Error", "").startswith(_SQUID_UNREACHED)
     return "unreached" if by_squid or _HAPROXY_UNREACHED in body[:1024] else None
+
+
+def wants_certificate(body: bytes) -> bool:
+    """Tell whether a page is that of nginx for a client certificate that is missing, or that it does not trust."""
+    return b"No required SSL certificate was sent" in body[:1024] or b"The SSL certificate error" in body[:1024]

@@ -38,7 +38,15 @@ def result_of(response: Response, decode: Callable[[bytes], Any], *, believe_pag
     try:
         return AttemptResult(ending, decoded=decode(response.body))
     except UnreadableReply as unreadable:
-        return AttemptResult(evolve(ending, readable=False), str(unreadable))
+        return _unreadable(ending, response, unreadable)
+
+
+def _unreadable(ending: Ending, response: Response, why: UnreadableReply) -> AttemptResult:
+    """Judge a good answer that cannot be decoded. What does not even begin as JSON does is by somebody else."""
+    if response.body.strip()[:1] in (b"", b"{", b"["):
+        return AttemptResult(evolve(ending, readable=False), str(why))
+    name = server_name(response.headers)
+    return AttemptResult(evolve(ending, readable=False, form="page"), f"{name} answered {response.status} {_PAGE}")
 
 
 def heard(result: AttemptResult) -> News:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from mjbulk.mailjet.pages import said
+from mjbulk.mailjet.pages import said, wants_certificate
 
 NGINX = (
     b"<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n"
@@ -36,3 +36,16 @@ SQUID = {"Server": "squid/5.7", "X-Squid-Error": "ERR_CONNECT_FAIL 111"}
 def test_what_a_page_says(status: int, headers: Mapping[str, str], body: bytes, expected: str | None) -> None:
     """Only these pages say something; the same words with another status, or far below, do not."""
     assert said(status, headers, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (b"<center>No required SSL certificate was sent</center>", True),
+        (b"<center>The SSL certificate error</center>", True),
+        (b"<center><h1>400 Bad Request</h1></center>", False),
+    ],
+)
+def test_nginx_wants_a_client_certificate(line: bytes, wanted: bool) -> None:  # noqa: FBT001  # a parameter of a test
+    """It answers 400, with a line of its own."""
+    assert wants_certificate(NGINX.replace(b"<hr>", line + b"<hr>")) is wanted

@@ -30,7 +30,7 @@ from mjbulk.mailjet.attempts import (
     seconds_left,
 )
 from mjbulk.mailjet.quota import Gate, LocalQuota, Step
-from mjbulk.mailjet.replies import UnreadableReply
+from mjbulk.mailjet.replies import UnreadableReply, decode_lists
 from mjbulk.mailjet.request_count import RequestCount
 from mjbulk.mailjet.requests import Request, sign_of_life_request
 from mjbulk.mailjet.response import ExchangeFailed, Response
@@ -195,6 +195,10 @@ def test_what_ends_a_request_says_how() -> None:
         (401, b'{"ErrorMessage": "MJ19 no"}', "(MJ19: a value cannot be set) to GET job"),
         (403, b"", "this API key may not do that"),
         (413, b"", "the request is too large"),
+        (400, b"<html>bad request</html>", "it is a page, which Mailjet's API does not send"),
+        (404, b"<html>not found</html>", "it is a page, which Mailjet's API does not send"),
+        (400, b"<center>No required SSL certificate was sent</center>", "the server wants a client certificate: give"),
+        (413, b"<html>too large</html>", "the request is too large"),
         (302, b"", "it is a redirect, which is never followed"),
     ],
 )
@@ -381,12 +385,27 @@ async def test_a_cancellation_leaves_the_doubt_of_that_moment(seconds: float, in
 
 async def test_an_unreadable_answer_means_that_it_was_applied() -> None:
     """A POST ends in doubt and says why; a GET is asked once more."""
-    exchange = FakeExchange(OK)
+    exchange = FakeExchange(answer(200, b"{}"))
     with pytest.raises(NoAnswer, match="the reply names no job"):
         await transport_of(exchange).send(POST, unreadable)
     with pytest.raises(GaveUp):
         await transport_of(exchange).send(GET, unreadable, patience=Patience(attempts=3, seconds=60))
     assert len(exchange.calls) == 4
+
+
+async def test_a_good_answer_of_somebody_else_is_known_at_once() -> None:
+    """At the first request of all, as where nobody is there; later it may be an outage. A body that is cut is none."""
+    loop = asyncio.get_running_loop()
+    exchange = FakeExchange(answer(200, b"<html>Please log in</html>", Server="nginx/1.22.1"))
+    with pytest.raises(Untrusted, match=r"nginx/1.22.1 answered 200 with a page, .* or api_url is wrong"):
+        await transport_of(exchange).send(GET, decode_lists)
+    assert loop.time() < 20.0
+    later, began = transport_of(FakeExchange(*[answer(200, b'{"Data": [')] * 2, *exchange._answers)), loop.time()
+    later.expect_outages()
+    with pytest.raises(GaveUp, match="with a page") as gave_up:
+        await later.send(GET, decode_lists)
+    assert not isinstance(gave_up.value, Untrusted)
+    assert loop.time() - began > 20.0
 
 
 async def test_a_429_is_waited_for_and_is_no_failure() -> None:
