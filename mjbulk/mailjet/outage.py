@@ -21,7 +21,8 @@ doubles the wait, up to `LONGEST_WAIT`.
 
 Submits that may be repeated wait as well, because they would only add to the load of a server in trouble. They go
 first when one may leave: a try with them costs nothing. If one of them is lost, that is a sign too, but d does not
-grow.
+grow. As long as d is 0, the shortest wait follows a loss after an answer: if answers are lost by chance, waits that
+double would stop an import that only has to retry.
 
 **The states** and what becomes of them by what happens:
 
@@ -37,7 +38,8 @@ Probing   a submit leaves         Probing, one more under way
 Probing   a submit is answered    Probing; if it is the last of its step, twice as many;
                                   Healthy, if that is more than C
 Probing   a submit comes back     Probing, one less under way
-Probing   a submit is lost        Doubtful, with twice the wait
+Probing   a submit is lost        Doubtful, with twice the wait; with the shortest one, if
+                                  d is 0, and a submit was answered since the state began
 ========  ======================  =======================================================
 
 All else changes nothing. A GET is late if it left after the wait was over. A submit comes back if it is known that it
@@ -186,10 +188,17 @@ def _probing(state: Probing, news: News, ticket: Ticket, now: float, most: int) 
         case News.BACK:
             return evolve(state, under_way=state.under_way - 1)
         case News.LOST | News.MISSED:
-            return _doubtful(state, _longer(state.wait), state.lost + _harm(news), now)
+            return _doubtful(state, _wait_after(state, news), state.lost + _harm(news), now)
         case News.ANSWERED:
             return _one_answered(evolve(state, under_way=state.under_way - 1, answered=state.answered + 1), most)
     return state
+
+
+def _wait_after(state: Probing, news: News) -> float:
+    """Give the wait after a try that ends with a loss."""
+    was_answered = state.step > 1 or state.answered > 0
+    harmless = news is News.MISSED and not state.lost
+    return FIRST_WAIT if was_answered and harmless else _longer(state.wait)
 
 
 def _one_answered(state: Probing, most: int) -> State:

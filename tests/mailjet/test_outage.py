@@ -25,6 +25,7 @@ MOST = 8
 HEALTHY = Healthy(round=3)
 DOUBTFUL = Doubtful(round=3, until=102.0, wait=2.0, lost=1)
 PROBING = Probing(round=3, wait=2.0, lost=1, step=4, answered=1, under_way=2)
+HARMLESS = evolve(PROBING, lost=0)
 LAST = evolve(PROBING, answered=3, under_way=1)
 LATE, EARLY, OLD = Ticket(3, 102.0), Ticket(3, 101.9), Ticket(2, 102.0)
 NOW = 103.0
@@ -37,6 +38,10 @@ NOW = 103.0
         (HEALTHY, News.MISSED, Doubtful(round=4, until=NOW + 1.0, wait=1.0, lost=0)),
         (evolve(DOUBTFUL, lost=0), News.HEARD, Probing(round=3, wait=2.0, lost=0)),
         (PROBING, News.MISSED, Doubtful(round=4, until=NOW + 4.0, wait=4.0, lost=1)),
+        (HARMLESS, News.MISSED, Doubtful(round=4, until=NOW + FIRST_WAIT, wait=FIRST_WAIT, lost=0)),
+        (evolve(HARMLESS, step=2, answered=0), News.MISSED, Doubtful(round=4, until=NOW + 0.5, wait=0.5, lost=0)),
+        (evolve(HARMLESS, step=1, answered=0), News.MISSED, Doubtful(round=4, until=NOW + 4.0, wait=4.0, lost=0)),
+        (HARMLESS, News.LOST, Doubtful(round=4, until=NOW + 4.0, wait=4.0, lost=1)),
         (DOUBTFUL, News.HEARD, Probing(round=3, wait=2.0, lost=1)),
         (evolve(DOUBTFUL, lost=3), News.HEARD, evolve(DOUBTFUL, lost=3, heard=1)),
         (evolve(DOUBTFUL, lost=3, heard=2), News.HEARD, Probing(round=3, wait=2.0, lost=3)),

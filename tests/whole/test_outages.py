@@ -47,7 +47,7 @@ async def imported(world: World, rows: Any, **how: Any) -> mjbulk.Report:
     """Import through a client of its own."""
     said = {name: how.pop(name) for name in ("max_rate", "read_timeout", "give_up_after") if name in how}
     async with world.client(chunk_rows=CHUNK, concurrency=CONCURRENCY, **said) as client:
-        return balanced(await client.start_import(rows, lists=FORCE, **how).wait())
+        return balanced(await client.start_import(rows, **{"lists": FORCE, **how}).wait())
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -87,6 +87,15 @@ async def test_nothing_is_unknown_on_the_csv_way(seed: int) -> None:
         report = await imported(world, people(200), via="csv", max_rate=20.0, read_timeout=5.0)
     assert (report.halted, report.unknown) == (None, 0)
     assert report.accepted == 200
+
+
+async def test_answers_that_are_lost_by_chance_stop_nothing_that_may_be_retried() -> None:
+    """A fifth of all answers is lost, from the first job on to the end."""
+    chance = Random(7)
+    async with a_world() as world:
+        world.weather(lambda _, now: Fault.answer(502) if now > 1.0 and chance.random() < 0.2 else None)
+        report = await imported(world, people(400), lists={1: "addnoforce"}, max_rate=20.0)
+    assert (report.halted, report.accepted) == (None, 400)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS // 3))

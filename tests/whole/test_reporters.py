@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 import sqlalchemy.event
 from frames import ADDRESS, CANARIES, PASSWORD, PRIVATE, PUBLIC, ROW, VALUE, leaks
@@ -598,7 +598,7 @@ async def test_tools_show_nothing(
 _SHOWN_BY_PYTEST = """
 import asyncio
 from pathlib import Path
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from test_reporters import SHOWN, STORIES, prepare
 from mjbulk.testing import Emulator, VirtualClockLoop
