@@ -72,7 +72,7 @@ def refuse(table: Any, why: Exception) -> NoReturn:
     if column is not None:
         what += f", for its column {column!r}"
     if isinstance(why, TypeError | ValueError) or "uplicate" in words:
-        helps = "each column has to have a name of its own, and one type; rows, as dicts, need not"
+        helps = "each column has to have a name of its own, and one type that Arrow has; rows, as dicts, need not"
         raise UsageError(f"{what}): {helps}") from None
     raise UsageError(f"{what}): the words of its library are the cause of this error") from why
 
