@@ -110,7 +110,7 @@ class Columns:
 
     def _check_types(self, missing: Iterable[str]) -> None:
         """Raise UsageError if a property would become a text, and ``types=`` has nearly its name for one that no row
-        sets: nobody can change its type later.
+        sets: its type stays what it was made.
         """
         for name in missing:
             named = None if name.casefold() in self._types else likely(name, self._untyped.values(), share=_NEARLY)
