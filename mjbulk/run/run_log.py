@@ -117,7 +117,8 @@ class RunLog:
         again = harmless_to_retry(actions, excludes=spec.excluded is not None, resend=spec.resend)
         may_go = [again and (spec.resend == "always" or not part.overtaken) for part in parts]
         return not any(
-            part.state == "watched" or (part.state == "sending" and go) for part, go in zip(parts, may_go, strict=True)
+            part.state == "watched" or (part.state == "sending" and (go or _may_be_found(part)))
+            for part, go in zip(parts, may_go, strict=True)
         )
 
     def rejections(self, chunk: int | None = None) -> AsyncIterator[RejectionRecord]:
@@ -289,3 +290,8 @@ class ReadLog(RunLog):
     async def close(self, **_: Any) -> None:
         """Let others open it."""
         await self._journal.release(self._run)
+
+
+def _may_be_found(part: PartRecord) -> bool:
+    """Say whether the import of what was uploaded was not looked for yet."""
+    return part.data_id is not None and not part.cause

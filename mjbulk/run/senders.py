@@ -45,6 +45,8 @@ class Sender(Protocol):
 
     carrier: str
     """The call that carries the rows: what it refuses may be the fault of one of them."""
+    effective: str
+    """The call that has the effect: whether it was applied may be in doubt."""
 
     def harmless(self, body: Content) -> bool:
         """Say whether entries may be retried if it is not known whether they were applied."""
@@ -59,7 +61,7 @@ class Sender(Protocol):
 class JsonSender:
     """contact/managemanycontacts: one POST a chunk."""
 
-    carrier = "POST contact/managemanycontacts"
+    carrier = effective = "POST contact/managemanycontacts"
 
     def __init__(self, transport: Transport, spec: RunSpec, lists: Sequence[tuple[int, Action]] | None) -> None:
         """Send nothing yet. ``lists`` are the run's, with their IDs."""
@@ -90,7 +92,7 @@ class JsonSender:
 class CsvSender:
     """CSVData and csvimport: the text is uploaded, and then imported by its DataID."""
 
-    carrier = CSV_CARRIER
+    carrier, effective = CSV_CARRIER, "POST csvimport"
 
     def __init__(
         self, engine: Engine, list_id: int, method: str, options: ImportOptions | None, resend: Resend

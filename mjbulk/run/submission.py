@@ -102,7 +102,7 @@ class Submission:
 
         Raises NoAnswer if it may have been applied, and must not be retried.
         """
-        attempts, call = self._context.engine.settings.attempts, self._sender.carrier
+        attempts, call = self._context.engine.settings.attempts, self._sender.effective
         lost = NoAnswer(call, why="the run ended before it came", attempts=part.record.attempts, sent=True)
         for _ in range(attempts):
             if part.doubt is not None:

@@ -215,7 +215,7 @@ Answer = Exception | asyncio.Future[Any] | None
 class FakeSender:
     """Submits bodies to a function of the people in them: it gives what the answer is."""
 
-    carrier = CALL
+    carrier = effective = CALL
 
     def __init__(self, answer: Callable[[list[str]], Answer] = lambda _: None, *, harmless: bool = True) -> None:
         self.answer = answer

@@ -666,3 +666,30 @@ async def test_a_wrong_source_does_no_harm(world: World, begin: Begin) -> None:
         assert (await client.get_run("r")).rows == 60
         report = balanced(await client.resume_import("r", ROWS, resend="always"))
     assert (report.rows, report.accepted) == (60, 60)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("again", ["the same call", "resume_import"])
+async def test_an_import_in_doubt_is_looked_for_though_all_was_read(
+    world: World, begin: Begin, again: str, *, applied: bool
+) -> None:
+    """It is not retried. If it is not found, the cause names it, as an upload alone has no effect; then the run has
+    ended.
+    """
+    how: Any = {"lists": {1: "unsub"}, "via": "csv", "run_id": "r"}
+    world.emulator.fault("POST csvimport", Fault.stall(apply=applied))
+    async with begin(settings={"stop_within": 1.0}) as client:
+        run = client.start_import(ROWS[:1], **how)
+        await asyncio.sleep(5.0)
+        assert (await run.stop()).unknown == 1
+        assert (await client.get_run("r")).state == "resumable"
+    for stored in (False, True):
+        async with begin() as client:
+            resumed = again == "resume_import" and not stored
+            run = client.resume_import("r") if resumed else client.start_import(ROWS[:1], **how)
+            report = await run.wait()
+            assert (await client.get_run("r")).state == "settled"
+        assert (report.stored, report.accepted, report.unknown) == (stored, applied, not applied)
+        assert world.posts("csvimport") == 1
+    if not applied and again == "the same call":
+        assert report.unsettled[0].cause.startswith("no usable answer to POST csvimport after 1 attempt (the run ended")
