@@ -193,9 +193,9 @@ def test_a_lake_of_parquet(
     for name, value in postgres.environment("imports").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MJBULK_CHUNK_ROWS", "10")
-    for _ in range(2):
+    for ends in ("", "; they had ended before, nothing was sent now"):
         ended = run(str(PROGRAMS / "p16_dask.py"), cwd=tmp_path)
-        said = "lake-2026-11-27: 200 rows: 196 accepted, 4 rejected in 4 partitions\n"
+        said = f"lake-2026-11-27: 200 rows: 196 accepted, 4 rejected in 4 partitions{ends}\n"
         assert (ended.returncode, ended.stdout) == (0, said), ended.stderr
     assert mailjet.emulator.count("POST contact/managemanycontacts") == 20
     assert len(mailjet.contacts) == 196
