@@ -12,8 +12,8 @@ neither.
 
 Where starts are spaced, the next one is reserved when the request before it has left. What it does before that (its
 intent goes to the journal) may take as long as a disk or a database likes: requests that were granted meanwhile would
-then leave all at once. A request that leaves ``d`` seconds late counts in a later second of the server's clock, which
-has room for it if the starts of a second are spread over ``1 + d`` seconds: so much less than its limit is the rate.
+then leave all at once. A request that leaves ``d`` seconds later than others do counts in a later second of the
+server's clock, which has room for it if the starts of a second are spread over ``1 + d`` seconds: they are.
 
 Two queues wait. Submits and account calls come first: nothing else can happen before a submit, and account calls are
 few and somebody waits for them. Polls and downloads come second, but get at least one grant in four: without that floor
@@ -52,8 +52,8 @@ _FLOOR = 4
 """One grant in this many goes to the second queue, if a request waits there."""
 _MOST_LATE = 0.2
 """Seconds. What is later than this counts as this much."""
-_KEPT = 0.9
-"""Share of a lateness that still counts after the next start."""
+_FORGOTTEN = 0.1
+"""Share of a lateness that each later one replaces."""
 _LONGEST_PAUSE = 3600.0
 """Seconds. A longer Retry-After is taken as this."""
 _CLOSED = "the client was closed"
@@ -133,7 +133,7 @@ class Gate:
         self._firsts_in_a_row = 0
         self._leaving: Start | None = None
         self._due = 0.0
-        self._late = 0.0
+        self._lateness: tuple[float, float] | None = None  # the least and the most of the last ones
         self._granting: Running[None] | None = None
         self._backoff = Backoff()
         self._closed = False
@@ -156,7 +156,11 @@ class Gate:
         """Hear that the request that had this start leaves now: where starts are spaced, the next one waits for it."""
         if self._leaving is start:
             late = min(asyncio.get_running_loop().time() - self._due, _MOST_LATE)
-            self._late = max(late, _KEPT * self._late)
+            least, most = self._lateness or (late, late)
+            self._lateness = (
+                min(late, least + _FORGOTTEN * (late - least)),
+                max(late, most + _FORGOTTEN * (late - most)),
+            )
             self._leaving = None
             self._wake()
 
@@ -266,7 +270,8 @@ class Gate:
 
     async def _start(self) -> Start:
         """Reserve the next start, and wait until its time has come and the key is not stopped."""
-        start, max_rate = None, self._max_rate / (1 + self._late)
+        least, most = self._lateness or (0.0, 0.0)
+        start, max_rate = None, self._max_rate / (1 + most - least)
         while start is None or start.wait > 0:
             held = start
             start = await self._change(partial(_reserve, max_rate=max_rate, held=held))

@@ -5,6 +5,7 @@ like a column may be the first row of a file without a header. Columns that come
 either case a property is only planned at first, and created once a row that sets it can be sent.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -33,8 +34,10 @@ from mjbulk.rows.values import ColumnFault, RowFault
 from mjbulk.terms import Datatype, RunSpec
 
 _STAYS = "mjbulk changes the type of no property: leave types= out, or take another name by columns="
+_NO_HEADER = ": is the row with the names of the columns missing? columns= picks the columns to take"
 _NEARLY = 0.8
-"""Names that are alike to this degree probably mean one property."""
+"""Names that are alike to this degree probably mean one property, unless their numbers differ."""
+_DIGITS = re.compile(r"\d+")
 _LAYOUTS = 1_000
 """More than a batch has rows: what is in use is not forgotten."""
 
@@ -113,7 +116,8 @@ class Columns:
         sets: its type stays what it was made.
         """
         for name in missing:
-            named = None if name.casefold() in self._types else likely(name, self._untyped.values(), share=_NEARLY)
+            others = [other for other in self._untyped.values() if _DIGITS.findall(other) == _DIGITS.findall(name)]
+            named = None if name.casefold() in self._types else likely(name, others, share=_NEARLY)
             if named is not None:
                 raise UsageError(
                     f"types= names {named!r}, which no row so far sets, and {name!r} would be created with type str: "
@@ -256,6 +260,8 @@ class Columns:
         self._note(names, layout)
         if layout.email is None and layout.nested is None:
             return ()  # its rows are refused
+        if self._spec.create_properties and (address := next((name for name in missing if "@" in name), None)):
+            raise ColumnFault("column.name", address, "the name of a new property would be an address", _NO_HEADER)
         return missing
 
     def _plan(self, name: str) -> None:

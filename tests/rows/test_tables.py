@@ -243,7 +243,7 @@ async def test_a_column_that_cannot_be_given_is_named(world: World, kind: str) -
         "int128": pl.DataFrame({"email": ["ann@example.org"], "age": pl.Series([2**100], dtype=pl.Int128)}),
     }[kind]
     async with world.client() as client:
-        with pytest.raises(mjbulk.UsageError, match="for its column 'age'.*one type that Arrow has"):
+        with pytest.raises(mjbulk.UsageError, match=r"for its column 'age'.*one type that Arrow has"):
             await client.import_contacts(frame, lists=ADD)
 
 

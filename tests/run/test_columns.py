@@ -211,6 +211,20 @@ async def test_a_type_for_nearly_the_name_of_a_property_is_refused() -> None:
         await case.judge(["email", "town", "birth_date"])
     case = Case("town", types={"birth_dat": "datetime", "birth_date": "str", "towns": "int"})
     await case.judge(["email", "town", "birth_date"])
+    case = Case(types={"score2": "int"})
+    await case.judge(["email", "score1"])  # another number, another property
+
+
+async def test_no_property_is_created_by_an_address() -> None:
+    """The first row of a file without a header may have one in it, and it is not repeated."""
+    case = Case()
+    with pytest.raises(UsageError) as caught:
+        await case.judge(["email", "town", "ann@example.org"])
+    assert str(caught.value) == (
+        "the name of a new property would be an address (column (a name with an @ in it)): "
+        "is the row with the names of the columns missing? columns= picks the columns to take; nothing was sent"
+    )
+    assert case.account.created == []
 
 
 # Later
