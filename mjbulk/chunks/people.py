@@ -106,18 +106,17 @@ class PeopleInFlight:
         return len(people), 0
 
     def _move(self, table: PeopleTable, count: int) -> None:
-        """Move some people of a chunk, at most ``count``, to the table, if there is one."""
-        for chunk, people in self._people_of.items():
-            some = [person for person in people[-count:] if self._chunk_of.get(person) == chunk]
-            table.enter_recorded(chunk, some)  # also those who have the same bits as others
-            if chunk in self._doubtful:
-                table.finish(chunk, in_doubt=True)
-            deque(map(self._chunk_of.pop, some), maxlen=0)
-            del people[-count:]
-            if not people:
-                self._doubtful.discard(chunk)
-                del self._people_of[chunk]
-            break
+        """Move some people of a chunk, at most ``count``, to the table."""
+        chunk, people = next(iter(self._people_of.items()))
+        some = [person for person in people[-count:] if self._chunk_of.get(person) == chunk]
+        table.enter_recorded(chunk, some)  # also those who have the same bits as others
+        if chunk in self._doubtful:
+            table.finish(chunk, in_doubt=True)
+        deque(map(self._chunk_of.pop, some), maxlen=0)
+        del people[-count:]
+        if not people:
+            self._doubtful.discard(chunk)
+            del self._people_of[chunk]
 
     def _enter_one_by_one(self, people: Sequence[int], chunk: int, overtaken: set[int]) -> tuple[int, int]:
         chunk_of, mine = self._chunk_of, self._people_of[chunk]

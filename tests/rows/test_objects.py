@@ -269,6 +269,27 @@ def test_objects_of_django_and_peewee() -> None:
     assert shown(OfPeewee()) == (("email", "group"), (A, 7))
 
 
+class Void:
+    """As numpy has elements of structured arrays, and others without names."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+        self.dtype = SimpleNamespace(names=tuple(fields) or None)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+
+Void.__module__, Void.__name__ = "numpy", "void"
+
+
+def test_elements_of_structured_arrays() -> None:
+    """They have names; other bytes of numpy have none."""
+    assert shown(Void(email=A, age=7)) == (("email", "age"), (A, 7))
+    with pytest.raises(Nameless):
+        take_apart(Void())
+
+
 def test_models_of_pydantic() -> None:
     """They dump themselves; one that dumps no fields has no names."""
 

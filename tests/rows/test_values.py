@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from touchy import ODD_VALUES, Many, TouchyText, TouchyWord
 
 from mjbulk.rows.convert import converter
-from mjbulk.rows.plain import is_null
+from mjbulk.rows.plain import is_null, plain
 from mjbulk.rows.values import Column, RowFault
 
 LAW = settings(derandomize=True, deadline=None, max_examples=150)
@@ -95,6 +95,28 @@ class Single(OfAnArray):
 
 
 Single.__module__ = "numpy"
+
+
+class Masked:
+    """As numpy has nothing: its item is zero."""
+
+    def item(self) -> float:
+        return 0.0
+
+
+Masked.__module__, Masked.__name__ = "numpy.ma.core", "MaskedConstant"
+
+
+class ArrayOfOne(OfAnArray):
+    """Another row has two values there."""
+
+    shape = (1,)
+
+    def tolist(self) -> list[Any]:
+        return [self.value]
+
+
+ArrayOfOne.__module__ = "numpy"
 
 
 class Secret:
@@ -262,9 +284,15 @@ def test_numbers_of_arrays_are_numbers(kind: str, value: Any, sent: Any) -> None
     assert column(kind).read(OfAnArray(value)) == sent
 
 
+def test_an_array_of_one_value_is_no_value() -> None:
+    """It is a list, as one of two values is."""
+    assert plain(ArrayOfOne(7)) == [7]
+
+
 def test_nulls_and_dates_of_arrays() -> None:
     """What stands for nothing there is a null here, and a date is a date, cut to microseconds."""
     assert column("float").read(OfAnArray(math.nan)) is None
+    assert column("float").read(Masked()) is plain(Masked()) is None
     assert column("float").read(OfAnArray(None, "timedelta64[ns]")) is None
     nano = OfAnArray(datetime(2026, 11, 24, 12, 30, 0, 123456), "datetime64[ns]")  # noqa: DTZ001  # they have no zone
     assert column("str").read(nano) == "2026-11-24T12:30:00.123456"
