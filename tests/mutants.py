@@ -304,7 +304,7 @@ MUTANTS = (
     Mutant(
         "a tag is used again with what is stale",
         "mjbulk.chunks.people_table:PeopleTable._free_tag",
-        "self._rebuild(0)",
+        "self._rebuild(part)",
         "pass",
         f"{_PEOPLE}::test_a_run_may_have_any_number_of_chunks",
     ),
@@ -325,7 +325,7 @@ MUTANTS = (
     Mutant(
         "a try that is lost ends no trust",
         "mjbulk.mailjet.outage:_probing",
-        "_doubtful(state, _longer(state.wait), state.lost + _harm(news), now)",
+        "_doubtful(state, _wait_after(state, news), state.lost + _harm(news), now)",
         "evolve(state, under_way=state.under_way - 1)",
         "mailjet/test_outage.py::test_what_happens_changes_the_state",
     ),
