@@ -7,7 +7,7 @@ from typing import Any
 
 from mjbulk.fastapi.folders import REJECTIONS, Folder, Terms
 from mjbulk.fastapi.problems import Problem
-from mjbulk.fastapi.rejected import append_rejections
+from mjbulk.fastapi.rejected import write_rejections
 from mjbulk.journal.info import RunInfo
 from mjbulk.models import COUNT_NAMES, Progress
 from mjbulk.run.run import ImportRun
@@ -30,8 +30,9 @@ class LiveRun:
         self.gone = asyncio.Event()
         """Set when its end is written down, and this worker does not have it any more."""
         self._began = loop.time()
-        self._written = 0  # rejected rows that are in the file
-        self._by_code: Counter[str] = Counter()
+        self._written = 0  # rejected rows that are in the file,
+        self._until = 0  # the byte at which they end,
+        self._by_code: Counter[str] = Counter()  # and how many of them have which code
         self._turn = asyncio.Lock()
         self._is_new = True
 
@@ -65,6 +66,7 @@ class LiveRun:
             **self._state(progress, info),
             "seconds": round(seconds, 3),
             "by_code": dict(self._by_code),
+            "rejected_until": self._until,
         }
 
     def _state(self, progress: Progress, info: RunInfo | None) -> dict[str, Any]:
@@ -88,12 +90,13 @@ class LiveRun:
         report = self.run.report
         if report is not None and report.stored and await asyncio.to_thread(path.exists):  # with addresses
             self._by_code = Counter(one.code for one in report.rejections)
+            self._until = (await asyncio.to_thread(path.stat)).st_size
             return
         if self._is_new:
             await asyncio.to_thread(path.unlink, missing_ok=True)  # of an earlier process
             self._is_new = False
         while some := self.run.rejections.page(after=self._written, limit=_AT_ONCE):
-            await asyncio.to_thread(append_rejections, path, some)
+            self._until = await asyncio.to_thread(write_rejections, path, self._until, some)
             self._written += len(some)
             self._by_code.update(one.code for one in some)
 

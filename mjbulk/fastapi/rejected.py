@@ -5,6 +5,7 @@ All functions block: they are called in threads.
 
 import os
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -23,15 +24,20 @@ def as_row(rejection: Rejection) -> dict[str, Any]:
     return row
 
 
-def append_rejections(path: Path, rejections: Sequence[Rejection]) -> None:
-    """Add rejected rows to the file."""
-    file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    with os.fdopen(file, "ab") as lines:
+def write_rejections(path: Path, at: int, rejections: Sequence[Rejection]) -> int:
+    """Write rejected rows into the file at byte ``at``, in the place of whatever follows, and give where they end."""
+    file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+    with os.fdopen(file, "wb") as lines:
+        lines.truncate(at)  # what a write left that failed, on a full disk
+        lines.seek(at)
         lines.write(b"".join(as_json(as_row(rejection)) + b"\n" for rejection in rejections))
+        return lines.tell()
 
 
-def read_page(path: Path, after: int, limit: int, code: str | None) -> tuple[list[dict[str, Any]], int | None]:
-    """Read rows from a place in the file on, and give the next place; None where nothing follows."""
+def read_page(
+    path: Path, after: int, limit: int, code: str | None = None, until: float = inf
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Read rows from a place in the file to another one, and give the next place; None where nothing follows."""
     rows: list[dict[str, Any]] = []
     try:
         file = path.open("rb")
@@ -40,7 +46,7 @@ def read_page(path: Path, after: int, limit: int, code: str | None) -> tuple[lis
     with file:
         file.seek(after)
         for line in file:
-            if not line.endswith(b"\n"):  # it is being written
+            if after >= until or not line.endswith(b"\n"):  # it is being written
                 return rows, None
             if len(rows) == limit:
                 return rows, after
@@ -60,7 +66,7 @@ class _StoredRejections(Rejections):
     def __iter__(self) -> Iterator[Rejection]:
         after: int | None = 0
         while after is not None:
-            rows, after = read_page(self._path, after, 1000, None)
+            rows, after = read_page(self._path, after, 1000)
             yield from (Rejection(**row) for row in rows)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 from typing import IO, Annotated, Any
@@ -275,7 +276,8 @@ class Routes:
         """Give rejected rows, also while the run goes on."""
         folder = self._folder(who, run_id)
         known = await self._keeper().view(folder)
-        rows, following = await asyncio.to_thread(read_page, folder.path / REJECTIONS, after, limit, code)
+        until = known.get("rejected_until", inf)  # rows behind it are not counted yet
+        rows, following = await asyncio.to_thread(read_page, folder.path / REJECTIONS, after, limit, code, until)
         total = sum(known["by_code"].values())
         return {"total": total, "by_code": known["by_code"], "rows": rows, "next": following}
 

@@ -48,9 +48,10 @@ def recode(folder: Path, run_id: str, message: str, code: str) -> None:
     rows = [orjson.loads(line) for line in (home / "rejections.jsonl").read_bytes().splitlines()]
     for row in rows:
         row["code"] = code if message in row["message"] else row["code"]
-    (home / "rejections.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    until = (home / "rejections.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     run = orjson.loads((home / "run.json").read_bytes())
-    (home / "run.json").write_bytes(orjson.dumps({**run, "by_code": Counter(row["code"] for row in rows)}))
+    run |= {"by_code": Counter(row["code"] for row in rows), "rejected_until": until}
+    (home / "run.json").write_bytes(orjson.dumps(run))
 
 
 @define

@@ -1,11 +1,13 @@
 """Uploads: what is taken, how it is judged, and what is left of it."""
 
 import asyncio
+import errno
 import gzip
 import io
+import os
 import stat
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from sites import CSV, GOOD, OURS, QUICK, SLOW, Answer, Site, backend, keys, site
 
 import mjbulk
+from mjbulk.fastapi import live_run
 from mjbulk.testing import Emulator, Fault, Knobs
 
 pytestmark = pytest.mark.real_time
@@ -326,6 +329,38 @@ async def test_a_page_of_rejected_rows_while_the_run_goes_on(tmp_path: Path) -> 
         csv = await it.ask("GET", f"/imports/{run_id}/rejections.csv")
         assert csv.headers["Content-Disposition"].startswith("attachment")
         assert csv.body.count(b"\n") == 26
+
+
+async def test_a_page_counts_the_rows_that_it_gives(tmp_path: Path) -> None:
+    """A row that is in the file, and not in the figures yet, is given when it is counted."""
+    async with site(tmp_path) as it:
+        run_id = (await import_of(it, await it.upload(b"email\nnobody 1\nnobody 2\n" + GOOD[6:])))["run_id"]
+        page = await it.get(f"/imports/{run_id}/rejections?limit=2")
+        (file,) = it.uploads.rglob("rejections.jsonl")
+        with file.open("ab") as rows:
+            rows.write(file.read_bytes().splitlines(keepends=True)[0])
+        assert await it.get(f"/imports/{run_id}/rejections?limit=2") == page
+        assert (page["total"], [row["row"] for row in page["rows"]], page["next"]) == (2, [1, 2], None)
+
+
+async def test_rejected_rows_whose_file_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in it once when there is room again."""
+    real, failed = live_run.write_rejections, []
+
+    def on_a_full_disk(path: Path, at: int, rejections: Sequence[mjbulk.Rejection]) -> int:
+        end = real(path, at, rejections)
+        if not failed:
+            os.truncate(path, end - 5)
+            failed.append(end)
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return end
+
+    monkeypatch.setattr(live_run, "write_rejections", on_a_full_disk)
+    async with site(tmp_path, SLOW) as it:
+        run_id = (await it.upload(b"email\nnobody 1\nnobody 2\n" + GOOD[6:])).json["run_id"]
+        while not (page := await it.get(f"/imports/{run_id}/rejections"))["rows"]:
+            await asyncio.sleep(0.05)
+        assert (page["total"], [row["row"] for row in page["rows"]], len(failed)) == (2, [1, 2], 1)
 
 
 @pytest.mark.parametrize(
