@@ -47,6 +47,7 @@ class Figures:
         self._ledger = ledger
         self._engine = engine
         self._began = asyncio.get_running_loop().time()
+        self._before = (0, 0.0)  # requests and seconds of earlier processes
         self._estimate: tuple[float, float, int] | None = None  # from when it is, the end that it foretells, the rows
         self._busy: tuple[float, int] | None = None  # since when requests wait, and how many had been granted then
         self._rate: float | None = None
@@ -56,6 +57,20 @@ class Figures:
     def seconds(self) -> float:
         """For how long the run has gone on."""
         return asyncio.get_running_loop().time() - self._began
+
+    def go_on(self, requests: int, seconds: float) -> None:
+        """Hear what the run took in earlier processes."""
+        self._before = (requests, seconds)
+
+    @property
+    def all_requests(self) -> int:
+        """How many requests were sent for the run, in all processes."""
+        return self._before[0] + self.requests.sent
+
+    @property
+    def all_seconds(self) -> float:
+        """For how long the run has gone on, in all processes."""
+        return self._before[1] + self.seconds
 
     def snapshot(self, rows: int, pipeline: UnderWay | None, waiting_for: str | None = None) -> Progress:
         """Give a snapshot of a run that has read this many rows. ``waiting_for`` says why nothing moves."""

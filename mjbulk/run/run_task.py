@@ -176,6 +176,8 @@ class RunTask:
         """Find out what there is to do, and do it."""
         beginning = await self._begin()
         self._spec, self._log = beginning.spec, beginning.log
+        before = self._log.history.run
+        self._figures.go_on(before.requests, before.milliseconds / 1000)
         self.stage.opened.set()
         await self._engine.recall()
         if self._log.history.chunks:
@@ -356,7 +358,8 @@ class RunTask:
             "rows": self._rows,
         }
         if not self._stored:
-            figures |= {"requests": self._requests(), "milliseconds": round(self._seconds() * 1000)}
+            requests, seconds = self._figures.all_requests, self._figures.all_seconds
+            figures |= {"requests": requests, "milliseconds": round(seconds * 1000)}
         refused = isinstance(self.cause, UsageError) and not self.sent_anything
         if self._log.keeps:
             self._log.later(*self._engine.lessons())
@@ -379,14 +382,6 @@ class RunTask:
         self._events.ended(report, mask(self._why()) if self.cause is not None else None)
         self._notify()
 
-    def _requests(self) -> int:
-        before = self._log.history.run.requests if self._log else 0
-        return before + self._figures.requests.sent
-
-    def _seconds(self) -> float:
-        before = self._log.history.run.milliseconds / 1000 if self._log else 0.0
-        return before + self._figures.seconds
-
     def _make_report(self) -> Report:
         run = self._log.history.run if self._log is not None and self._stored else None
         return report_of(
@@ -394,8 +389,8 @@ class RunTask:
             self._rows,
             spec=self._spec,
             run_id=self._run_id,
-            requests=run.requests if run is not None else self._requests(),
-            seconds=run.milliseconds / 1000 if run is not None else self._seconds(),
+            requests=run.requests if run is not None else self._figures.all_requests,
+            seconds=run.milliseconds / 1000 if run is not None else self._figures.all_seconds,
             stored=self._stored,
             halted=self.cause if isinstance(self.cause, Error) else None,
         )

@@ -16,7 +16,7 @@ import pytest
 from sites import CSV, GOOD, OURS, QUICK, SLOW, Answer, Site, backend, keys, site
 
 import mjbulk
-from mjbulk.fastapi import live_run
+from mjbulk.fastapi.rejected import write_rejections
 from mjbulk.testing import Emulator, Fault, Knobs
 
 pytestmark = pytest.mark.real_time
@@ -345,17 +345,17 @@ async def test_a_page_counts_the_rows_that_it_gives(tmp_path: Path) -> None:
 
 async def test_rejected_rows_whose_file_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are in it once when there is room again."""
-    real, failed = live_run.write_rejections, []
+    failed: list[int] = []
 
     def on_a_full_disk(path: Path, at: int, rejections: Sequence[mjbulk.Rejection]) -> int:
-        end = real(path, at, rejections)
+        end = write_rejections(path, at, rejections)
         if not failed:
             os.truncate(path, end - 5)
             failed.append(end)
             raise OSError(errno.ENOSPC, "no space left on device")
         return end
 
-    monkeypatch.setattr(live_run, "write_rejections", on_a_full_disk)
+    monkeypatch.setattr("mjbulk.fastapi.live_run.write_rejections", on_a_full_disk)
     async with site(tmp_path, SLOW) as it:
         run_id = (await it.upload(b"email\nnobody 1\nnobody 2\n" + GOOD[6:])).json["run_id"]
         while not (page := await it.get(f"/imports/{run_id}/rejections"))["rows"]:
