@@ -25,7 +25,7 @@ def running(*arguments: str, **more: Any) -> "Iterator[subprocess.Popen[str]]":
             process.kill()
 
 
-def wait_for(done: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(done: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline

@@ -63,7 +63,7 @@ def sent(mailjet: Mailjet) -> Counter[str]:
 
 def until(seen: Callable[[], bool]) -> None:
     """Wait until something has happened."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not seen():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -157,7 +157,7 @@ def test_a_file_that_is_there_is_not_replaced(
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
         assert main(["import", file, *TO_LIST, "--rejects", str(pipe)]) == 1
-        assert "nobody" in reader.communicate(timeout=10)[0]
+        assert "nobody" in reader.communicate(timeout=60)[0]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
@@ -456,7 +456,7 @@ def test_a_signal_stops_an_import_and_accounts_for_it(mailjet: Mailjet, write: W
     with running("import", write(people(5)), *TO_LIST, "--chunk-rows", "2", "--max-jobs", "1", "--json") as process:
         wait_for(lambda: mailjet.emulator.jobs)
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 3
     books = json.loads(out)
     assert (books["accepted"], books["unknown"], books["complete"]) == (0, 2, False)
@@ -484,7 +484,7 @@ def test_a_named_pipe_is_read_and_left(mailjet: Mailjet, tmp_path: Path) -> None
     os.mkfifo(pipe)
     with running("import", str(pipe), *TO_LIST) as process:
         pipe.write_text(people(3))
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "3 accepted" in out
     before = mailjet.requests
@@ -600,7 +600,7 @@ def test_watch_ends_at_a_signal(mailjet: Mailjet, write: Write) -> None:
     with running("watch", f"contact:{max(mailjet.emulator.jobs)}") as process:
         wait_for(lambda: mailjet.requests > before + 1)  # the second look comes after the answer to the first
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "Allocated" in out
     assert "the job goes on at Mailjet" in err
@@ -790,7 +790,7 @@ def test_a_check_that_is_interrupted_removes_what_it_made(mailjet: Mailjet, numb
     with running("check", "--yes") as process:
         wait_for(lambda: len(mailjet.emulator.jobs) == 6)
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, "Traceback" in err) == (3, "", False)
     assert "interrupted" in err
     left = [one.name for one in mailjet.emulator.lists.values() if not one.deleted]
@@ -1013,6 +1013,6 @@ def test_a_reader_that_leaves_is_no_traceback(mailjet: Mailjet, write: Write) ->
     os.close(reader)
     with running("watch", job, stdout=writer) as process:
         os.close(writer)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert err == ""

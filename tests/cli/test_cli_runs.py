@@ -137,7 +137,7 @@ def test_a_run_that_was_stopped_goes_on(mailjet: Mailjet, file: str, tmp_path: P
     with running("import", file, *TO_LIST, *options) as process:
         wait_for(lambda: mailjet.emulator.jobs)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 3
     (said,) = [line for line in err.splitlines() if "next: " in line]
     words = said.removeprefix("mjbulk: next: mjbulk ").removesuffix(" goes on where it stood")

@@ -157,7 +157,7 @@ def test_a_server_in_trouble_is_told_while_it_lasts(mailjet: Mailjet, tmp_path: 
     slow = Fault.answer(429, "{}", headers={"Retry-After": "3"})
     mailjet.emulator.fault("POST contact/managemanycontacts", slow, times=1)
     with running("import", str(file), *TO_LIST) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert re.search(r"mjbulk: waits since \d\d:\d\d:\d\d: Mailjet answers 429", err)
     assert re.search(r"mjbulk: goes on at \d\d:\d\d:\d\d", err)

@@ -84,7 +84,7 @@ class Site:
 
     async def until(self, run_id: str, *states: str, who: str = "a") -> dict[str, Any]:
         """Wait until a run is in one of these states, by default until it does not go on."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 run: dict[str, Any] = await self.get(f"/imports/{run_id}", who=who)
                 if run["state"] in states if states else run["state"] not in _GOES_ON:

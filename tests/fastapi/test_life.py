@@ -32,7 +32,7 @@ async def started(it: Site, body: bytes = GOOD, **headers: str) -> str:
 
 async def sent(it: Site, posts: int = 1) -> None:
     """Wait until chunks have left."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while it.posts() < posts:
             await asyncio.sleep(0.01)
 
@@ -107,7 +107,7 @@ async def test_keys_that_do_not_come_delay_no_other_tenant(tmp_path: Path, monke
         async with backend(tmp_path, emulator) as it:
             runs = {who: (await it.upload(MANY, who=who)).json["run_id"] for who in ("a", "b")}
             await sent(it, 6)
-        async with backend(tmp_path, emulator, credentials_of=some_keys) as it, asyncio.timeout(20):
+        async with backend(tmp_path, emulator, credentials_of=some_keys) as it, asyncio.timeout(60):
             while len(set(asked)) < 2:
                 await asyncio.sleep(0.01)
             run = await it.until(runs[asked[-1]], who=asked[-1])
@@ -156,7 +156,7 @@ async def test_two_workers(tmp_path: Path) -> None:
     ):
         run_id = await started(one, GOOD + b"nobody\n")
         await sent(one)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (run := await two.get(f"/imports/{run_id}"))["jobs"] != {"Importing": 1}:
                 await asyncio.sleep(0.05)
         assert (run["state"], run["rows"], run["rejected"], run["held"]) == ("running", 3, 1, 0)
@@ -220,7 +220,7 @@ async def test_what_was_kept_for_long_enough_goes(tmp_path: Path) -> None:
         (snapshot,) = (tmp_path / "uploads").glob(f"*/{old}/run.json")
         os.utime(snapshot, (0, 0))
         async with backend(tmp_path, emulator, keep=3600.0) as it:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while [run["run_id"] for run in (await it.get("/imports/"))["runs"]] != [new]:
                     await asyncio.sleep(0.05)
 

@@ -233,7 +233,7 @@ async def test_a_session_that_is_silent(postgres: Postgres) -> None:
                 await journal.put(*cut(RUN, 1))
             with pytest.raises(mjbulk.JournalRefused, match="another process"):
                 await other.open_run(RUN)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await other.runs("a"))[0].state == "running":
                 await asyncio.sleep(0.05)
         assert (await other.open_run(RUN)).last == 0

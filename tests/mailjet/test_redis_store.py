@@ -188,7 +188,7 @@ async def at_once(one: Gate) -> int:
             await go_on.wait()
 
     requests = asyncio.gather(*(request() for _ in range(12)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await full.wait()
     await asyncio.sleep(0.02)
     found = now
