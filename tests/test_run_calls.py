@@ -66,6 +66,17 @@ async def test_the_report_of_a_run_is_in_its_journal(world: World, begin: Begin)
     assert not world.requests()
 
 
+async def test_rows_that_were_merged_and_rejected_are_rejected_in_the_journal(world: World, begin: Begin) -> None:
+    """Also beside merged rows of somebody else in the same job, which were superseded."""
+    world.emulator.reject("p7@example.org", "Invalid email")
+    async with begin() as client:
+        report = await client.import_contacts([*ROWS[:8], *ROWS[5:8]], lists=ADD, run_id="r")
+        assert (report.accepted, report.rejected, report.superseded) == (7, 2, 2)
+        stored = await client.get_report("r")
+    assert books(stored) == books(report)
+    assert [stored.outcome_of(row).state for row in (6, 7, 9, 10)] == ["superseded", "rejected", "accepted", "rejected"]
+
+
 @pytest.mark.parametrize("via", ["json", "csv"])
 async def test_the_rejected_rows_of_a_run_that_has_ended_are_read_again(
     world: World, begin: Begin, tmp_path: Path, via: Any

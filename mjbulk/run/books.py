@@ -29,6 +29,7 @@ async def post_stored(ledger: Ledger, log: RunLog, counts: Counts) -> None:
     for rows, superseded in known:
         ledger.note_accepted(rows, superseded)
     ledger.accepted_rows.remove(known.rejected)
+    ledger.superseded_rows.remove(known.rejected)
 
 
 async def post_before(ledger: Ledger, log: RunLog, counts: Counts) -> None:
