@@ -166,8 +166,8 @@ class PartSums:
     unknown: int = 0
 
     def in_doubt(self, *, csv: bool) -> bool:
-        """Tell whether it is not known if they were applied."""
-        return self.state == "sending" and (self.uploaded or not csv)
+        """Tell whether it is not known if they were applied, or they were given up."""
+        return self.state == "sending" and (self.uploaded or self.explained or not csv)
 
     def counts(self, *, csv: bool) -> Counts:
         """Count their rows by outcomes. Rows in flight count as unknown, other rows without an outcome as not sent."""

@@ -149,6 +149,13 @@ class RowSets:
             return iter(())
         return zip(chain.from_iterable(rows), _entries(shape, chunk.rows), strict=True)
 
+    def read(self, known: int) -> int:
+        """Give how many rows were read at least: a process that was killed has not written it down. ``known`` are in
+        chunks or were refused. Where numbers have gaps, rows are counted; else the last number tells it.
+        """
+        known += len(self._held or ())
+        return max([self._last, *self._after]) if known - len(self._after) == self._last else known
+
     def pending(self, read: int) -> tuple[range, ...]:
         """Give the rows that are in no chunk. ``read`` is how many rows were read."""
         after = without([range(self._last + 1, read + 1)], sorted(self._after))

@@ -32,20 +32,24 @@ async def post_stored(ledger: Ledger, log: RunLog, counts: Counts) -> None:
     ledger.superseded_rows.remove(known.rejected)
 
 
-async def post_before(ledger: Ledger, log: RunLog, counts: Counts) -> None:
-    """Post what a journal knows of the rows of a run that are in no chunk with a record."""
+async def post_before(ledger: Ledger, log: RunLog, counts: Counts) -> int:
+    """Post what a journal knows of the rows of a run that are in no chunk with a record, and give how many rows were
+    read, as far as it knows.
+    """
     run = log.history.run
     if log.gathers:
         ledger.post_accepted(run.accepted, run.superseded)
         ledger.rejected += run.rejected
         ledger.unknown += run.unknown
         ledger.not_sent += run.rows - run.accepted - run.superseded - run.rejected - run.unknown
-        return
+        return counts.rows
     async for record in log.recall_rows():
         ledger.post_rejections([rejection_of(record)])
-    pending = log.row_sets.pending(counts.rows)
+    rows = max(counts.rows, log.row_sets.read(log.history.facts.cut + log.history.refused))
+    pending = log.row_sets.pending(rows)
     cause = run.cause or "it was not sent"
     ledger.post_unsettled(Unsettled(rows=pending, cause=cause), not_sent=sum(map(len, pending)))
+    return rows
 
 
 async def stored_report(log: RunLog, spec: RunSpec, folder: str | None) -> Report:

@@ -102,13 +102,15 @@ class Part:
 
     @classmethod
     def of(cls, record: PartRecord, via: Literal["json", "csv"]) -> "Part":
-        """Go on with what the journal knows. On the CSV way nothing is applied before it was uploaded."""
+        """Go on with what the journal knows. On the CSV way nothing is applied before it was uploaded; but where an
+        upload was given up, for its cause, later rows of its people may have gone.
+        """
         state: State = Unsent()
         if record.state == "settled":
             state = Settled()
         elif record.job:
             state = Watched(JobRef.parse(record.job), resumed=True)
-        elif record.state == "sending" and (via == "json" or record.data_id is not None):
+        elif record.state == "sending" and (via == "json" or record.data_id is not None or record.cause):
             state = InDoubt(own=record.attempts > 0)
         return cls(record, state)
 

@@ -299,12 +299,11 @@ class RunTask:
         """Without the source: settle the jobs that are known. The rest waits for the source."""
         history = log.history
         counts = history.counts()
-        self._rows_before = counts.rows
         if not log.gathers and (counts.not_sent or not history.run.whole):
             self.cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
         pipeline = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
         with self._ledger.recalling():
-            await post_before(self._ledger, log, counts)
+            self._rows_before = await post_before(self._ledger, log, counts)
         for chunk in history.chunks.values():
             await pipeline.take_known(chunk)
         self.stage.accept()

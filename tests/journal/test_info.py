@@ -107,6 +107,12 @@ def test_nothing_is_in_doubt_on_the_csv_way_before_it_was_uploaded() -> None:
     assert facts(UPLOADED, csv=True).counts() == facts(IN_DOUBT).counts() == Counts(rows=3, unknown=3)
 
 
+def test_what_was_given_up_is_unknown_on_both_ways() -> None:
+    """As its report has said, also where no upload went through."""
+    assert facts(GIVEN_UP, csv=True).counts() == facts(GIVEN_UP).counts() == Counts(rows=3, unknown=3)
+    assert facts(GIVEN_UP, csv=True).state(is_open=False) == "settled"
+
+
 def test_what_a_run_does_and_with_which_file() -> None:
     """In words, for people; as plain data for JSON."""
     lists = RunInfo(run_id="r", state="settled", lists=((42, "addnoforce"), ("news", "unsub")), source="/a/b/c.csv")

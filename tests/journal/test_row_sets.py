@@ -99,6 +99,17 @@ def test_what_records_do_not_tell() -> None:
     assert (sets.of_part(part(2, 0, 1)), sets.superseded(part(2, 0, 3))) == ((range(10, 14),), ())
 
 
+def test_how_many_rows_were_read_at_least() -> None:
+    """Up to the last number; where numbers have gaps, those that are known."""
+    one, two = chunk(1, 1, 4, 3, Shape([3], [], [], [])), chunk(2, 5, 6, 2)
+    sets = RowSets({1: one, 2: two}, pending=True)
+    assert (sets.read(5), sets.pending(6)) == (6, (range(3, 4),))
+    sets.refuse(9)
+    assert (sets.read(6), sets.pending(9)) == (9, (range(3, 4), range(7, 9)))
+    assert RowSets({1: chunk(1, 1, 9, 3)}, pending=True).read(3) == 3
+    assert RowSets({}, pending=True).read(0) == 0
+
+
 def test_only_what_is_wanted_is_read() -> None:
     """A shape that nobody asks for may be anything; else one that is no shape is damage."""
     wrong = ChunkRecord(run=1, number=1, first=1, last=5, rows=5, entries=5, digest="d", shape="odd")

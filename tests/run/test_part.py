@@ -185,6 +185,7 @@ def test_parts_can_be_halved_while_they_are_gone_through() -> None:
         ({"data_id": 5}, Unsent(), Unsent()),
         ({"state": "sending", "attempts": 1}, InDoubt(own=True), Unsent()),
         ({"state": "sending"}, InDoubt(own=False), Unsent()),
+        ({"state": "sending", "attempts": 1, "cause": "given up"}, InDoubt(own=True), InDoubt(own=True)),
         ({"state": "sending", "attempts": 1, "data_id": 5}, InDoubt(own=True), InDoubt(own=True)),
         ({"state": "sending", "data_id": 5}, InDoubt(own=False), InDoubt(own=False)),
         ({"state": "watched", "job": "contact:7"}, Watched(JOB, resumed=True), Watched(JOB, resumed=True)),
@@ -195,7 +196,7 @@ def test_parts_can_be_halved_while_they_are_gone_through() -> None:
 def test_a_part_goes_on_as_its_record_says(
     via: Literal["json", "csv"], known: dict[str, Any], json: State, csv: State
 ) -> None:
-    """On the CSV way nothing is applied before it was uploaded."""
+    """On the CSV way nothing is applied before it was uploaded; but what was given up may be overtaken."""
     one = Part.of(record(**known), via)
     assert one.state == {"json": json, "csv": csv}[via]
     assert one.record == record(**known)

@@ -4,7 +4,9 @@ import asyncio
 import io
 import re
 import resource
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +282,37 @@ async def test_without_its_source_a_run_settles_what_is_known(world: World, begi
         assert (whole.rows, whole.accepted) == (60, 60)
         assert world.posts() == 6
         assert posts == 3
+
+
+async def test_without_its_source_rows_that_were_held_are_not_sent(world: World, tmp_path: Path) -> None:
+    """Also where the process was killed: the journal knows them by their numbers alone, as it does refused rows."""
+
+    def client(name: str) -> mjbulk.Client:
+        return mjbulk.Client(KEYS, world.settings(chunk_rows=2, max_jobs=1, poll_min=0.1), journal=tmp_path / name)
+
+    world.emulator.knobs = Knobs(queue_seconds=30)
+    rows = [{"email": f"p{person}@example.org"} for person in (1, 2, 1, 3, 4, 1, 5, 6)]
+    async with client("j.db") as first:
+        run = first.start_import([*rows, {"email": "no address"}], lists={1: "addnoforce"}, run_id="r")
+        async for progress in run:
+            if progress.held and progress.jobs:
+                break
+        with (
+            closing(sqlite3.connect(tmp_path / "j.db")) as journal,
+            closing(sqlite3.connect(tmp_path / "k.db")) as copy,
+        ):
+            journal.backup(copy)
+        await run.stop()
+    async with client("k.db") as second:
+        report = balanced(await second.resume_import("r").wait())
+        assert (report.rows, report.accepted, report.superseded, report.rejected, report.not_sent) == (9, 2, 1, 1, 5)
+        assert {report.outcome_of(row).state for row in range(4, 9)} == {"not_sent"}
+        stored = balanced(await second.get_report("r"))
+        assert [stored.outcome_of(row).state for row in range(1, 10)] == [
+            report.outcome_of(row).state for row in range(1, 10)
+        ]
+        whole = balanced(await second.resume_import("r", [*rows, {"email": "no address"}]))
+        assert (whole.rows, whole.accepted, whole.superseded, whole.rejected) == (9, 7, 1, 1)
 
 
 async def test_without_its_source_a_rejection_waits_for_it(world: World, begin: Begin) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from math import ceil, log2
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from support import KEYS, World, balanced
 
 import mjbulk
-from mjbulk.testing import Emulator, Fault, VirtualClockLoop
+from mjbulk.testing import Emulator, Fault, Knobs, VirtualClockLoop
 
 ADD: dict[int, mjbulk.ActionWord] = {1: "addnoforce"}
 CALLS = {"json": "contact/managemanycontacts", "csv": "contactslist/csvdata"}
@@ -174,6 +175,26 @@ async def test_a_row_that_is_too_large_alone_is_refused_by_its_number(world: Wor
         assert rejected(report) == ([21] if answer == "413" else [])
         if answer == "reset" and via == "json":
             assert [why.rows for why in report.unsettled] == [(range(21, 22),)]
+
+
+@VIAS
+async def test_a_row_that_was_given_up_does_not_undo_a_later_one(world: World, via: Any, tmp_path: Path) -> None:
+    """Its connection is reset, and a later row of its person goes out: the books say so, and no resume sends it."""
+    rows = [*people(3), {"email": "a@example.org", "city": "x" * 30_000}, *people(8)[4:]]
+    rows += [{"email": "a@example.org", "city": "Graz"}]
+    async with Emulator(Knobs(max_body=20_000)) as emulator:
+        emulator.create_property("city", "str")
+        settings = mjbulk.Settings(api_url=emulator.url, chunk_rows=4)
+        async with mjbulk.Client(KEYS, settings, journal=tmp_path / "j.db") as client:
+            source = [{"city": None, **row} for row in rows]
+            report = balanced(await client.import_contacts(source, lists=ADD, via=via, run_id="r"))
+            assert (report.accepted, report.unknown, report.not_sent) == (8, 1, 0)
+            info = await client.get_run("r")
+            assert (info.accepted, info.unknown, info.not_sent, info.state) == (8, 1, 0, "settled")
+            emulator.knobs = Knobs()
+            again = balanced(await client.import_contacts(source, lists=ADD, via=via, run_id="r"))
+        assert (again.accepted, again.unknown) == (8, 1)
+        assert emulator.contacts["a@example.org"].properties == {"city": "Graz"}
 
 
 @pytest.mark.parametrize(("action", "how"), [("addforce", {}), ("addnoforce", {"resend": "never"})])
