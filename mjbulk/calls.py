@@ -139,12 +139,11 @@ class Calls(ABC):
 
         Raises ApiError if Mailjet refuses, for example because the job has ended.
         """
-        job_id = job.id if isinstance(job, JobRef) else job
-        if isinstance(job, JobRef) and job.kind != "csvimport":
+        ref = JobRef("csvimport", job) if isinstance(job, int) else _ref_of(job)
+        if ref.kind != "csvimport":
             raise UsageError("only a csvimport can be aborted")
         send = self._ready().transport.send
-        await send(abort_request(job_id), bytes, harmless=True)
-        ref = JobRef("csvimport", job_id)
+        await send(abort_request(ref.id), bytes, harmless=True)
         return job_of(ref, await send(job_request(ref), decode_job), None)
 
     @discreet
@@ -162,7 +161,7 @@ class Calls(ABC):
         It is streamed into a temporary file beside ``path`` that only its owner can read, and is renamed when it is
         complete. Raises ApiError with status 404 if the job has no error file, OSError if it cannot be written.
         """
-        ref = JobRef.parse(job) if isinstance(job, str) else job
+        ref = _ref_of(job)
         send = self._ready().transport.send
         with whole_or_not_at_all(Path(path)) as file:
             try:
@@ -173,8 +172,10 @@ class Calls(ABC):
 
     @discreet
     def watch(self, job: JobRef | str) -> JobWatcher:
-        """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for any other text."""
-        ref = JobRef.parse(job) if isinstance(job, str) else job
+        """Watch any job: a `JobRef`, or its text (``contactslist:42/113``). Raises UsageError for anything
+        else.
+        """
+        ref = _ref_of(job)
         return JobWatcher(ref, self._ready().scheduler)
 
     async def _list_id(self, ref: ListRef) -> int:
@@ -281,3 +282,8 @@ def _encoded(contacts: Iterable[Row]) -> list[bytes]:
     if not encoded:
         raise UsageError("there are no contacts")
     return encoded
+
+
+def _ref_of(job: object) -> JobRef:
+    """Give a reference, or that of a text. Raises UsageError for anything else."""
+    return job if isinstance(job, JobRef) else JobRef.parse(job if isinstance(job, str) else "")

@@ -13,7 +13,7 @@ from weakref import WeakSet
 import orjson
 from attrs import evolve
 
-from mjbulk.config import Assumptions, Credentials, Settings
+from mjbulk.config import Assumptions, Credentials, Settings, assumptions_of, credentials_of, settings_of
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
@@ -69,9 +69,9 @@ class Client(RunCalls):
         self._state: Literal["new", "open", "closed"] = "new"
         self._hooks = guarded(hooks_of(hooks))
         super().__init__(open_journal(journal, self._hooks))
-        self._credentials = credentials or Credentials.load()
-        self._settings = settings or Settings()
-        self._assumptions = assumptions or Assumptions()
+        self._credentials = credentials_of(credentials)
+        self._settings = settings_of(settings)
+        self._assumptions = assumptions_of(assumptions)
         self._quota = quota
         self._engine: Engine | None = None
         self._pooled = False

@@ -19,7 +19,7 @@ from mjbulk.discreet import discreet, discreet_init
 from mjbulk.errors import UsageError
 from mjbulk.likely import did_you_mean
 from mjbulk.public import public
-from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checked
+from mjbulk.validators import BOOL, NOT_NEGATIVE, POSITIVE, POSITIVE_INT, checked, of_type
 
 _T = TypeVar("_T")
 JSON_ROWS = 1000
@@ -328,3 +328,31 @@ class Assumptions:
 
 def _toml(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+_NO_KEYS = "credentials are mjbulk.Credentials(public, private)"
+
+
+def credentials_of(given: object) -> Credentials:
+    """Give these credentials, or those of the environment for None. Raises UsageError for anything else."""
+    return of_type(given, Credentials, f"{_NO_KEYS}, or None for those of the environment") or Credentials.load()
+
+
+def credentials_of_a_tenant(given: object) -> Credentials:
+    """Give these credentials. Raises UsageError for anything else, also for None: the environment's keys are of no
+    tenant.
+    """
+    credentials = of_type(given, Credentials, _NO_KEYS)
+    if credentials is None:
+        raise UsageError(f"{_NO_KEYS}, and not None: keys of the environment are of no tenant")
+    return credentials
+
+
+def settings_of(given: object) -> Settings:
+    """Give these settings, or those of the environment for None. Raises UsageError for anything else."""
+    return of_type(given, Settings, "settings= is mjbulk.Settings(...), as in Settings(concurrency=4)") or Settings()
+
+
+def assumptions_of(given: object) -> Assumptions:
+    """Give these assumptions, or the defaults for None. Raises UsageError for anything else."""
+    return of_type(given, Assumptions, "assumptions= is mjbulk.Assumptions(...)") or Assumptions()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from mjbulk.client import Client
-from mjbulk.config import Assumptions, Credentials, Settings
+from mjbulk.config import Assumptions, Credentials, Settings, assumptions_of, credentials_of_a_tenant, settings_of
 from mjbulk.discreet import discreet
 from mjbulk.errors import UsageError
 from mjbulk.events import Hook, hooks_of
@@ -38,8 +38,8 @@ class SessionPool:
         """Take the settings, journal, assumptions, quota and hooks of all clients. Raises UsageError."""
         self._hooks = guarded(hooks_of(hooks))
         self._journal = open_journal(journal, self._hooks)
-        self._settings = settings or Settings()
-        self._assumptions = assumptions or Assumptions()
+        self._settings = settings_of(settings)
+        self._assumptions = assumptions_of(assumptions)
         self._quota = quota
         self._clients: dict[Credentials, Client] = {}
         self._open = False
@@ -53,9 +53,13 @@ class SessionPool:
 
     @discreet
     def client(self, credentials: Credentials) -> Client:
-        """Give the client of these credentials, the same one each time. The pool closes it; leaving it does not."""
+        """Give the client of these credentials, the same one each time. The pool closes it; leaving it does not.
+
+        Raises UsageError for what are no credentials, also for None.
+        """
         if not self._open:
             raise UsageError("this pool is not open: use it as 'async with SessionPool() as pool'")
+        credentials = credentials_of_a_tenant(credentials)
         if credentials not in self._clients:
             self._clients[credentials] = Client.pooled(
                 credentials,

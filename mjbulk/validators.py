@@ -5,13 +5,14 @@ The sentence of a UsageError is ours: the messages of attrs quote the value, whi
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from attrs.validators import and_, ge, gt, instance_of, lt, not_
 
 from mjbulk.errors import UsageError
 
+_T = TypeVar("_T")
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], object]
 _NO_BOOL: Validator = not_(instance_of(bool))  # to Python, True is the number 1
 
@@ -32,6 +33,13 @@ def fits(validator: Validator, value: object, attribute: "attrs.Attribute[Any]" 
     except (TypeError, ValueError):
         return False
     return True
+
+
+def of_type(value: object, kind: type[_T], sentence: str) -> _T | None:
+    """Give a value back. Raises UsageError if it is neither of this type nor None."""
+    if value is None or isinstance(value, kind):
+        return value
+    raise UsageError(sentence)
 
 
 def checked(validator: Validator, sentence: str) -> Validator:

@@ -1,6 +1,7 @@
 """The calls of one request and one job, beside those that whole imports show."""
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,47 @@ async def test_a_thousand_lists_and_more(world: World) -> None:
         assert len([one async for one in client.lists()]) == 1201
         assert len([one async for one in client.subscriptions("a@example.org")]) == 1201
         assert (await client.update_subscriptions("a@example.org", {"list 1199": "unsub"}))[0].unsubscribed
+
+
+NO_KEYS = r"credentials are mjbulk\.Credentials\(public, private\)"
+MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
+    "keys as two texts": (lambda: mjbulk.Client(*KEY_AND_SECRET), NO_KEYS),
+    "keys as a pair": (lambda: mjbulk.Client(KEY_AND_SECRET), NO_KEYS),
+    "settings as a dict": (lambda: mjbulk.Client(KEYS, NO_SETTINGS), r"settings= is mjbulk\.Settings\(\.\.\.\)"),
+    "assumptions as a dict": (
+        lambda: mjbulk.Client(KEYS, assumptions=NO_SETTINGS),
+        r"assumptions= is mjbulk\.Assumptions",
+    ),
+    "the settings of a pool": (lambda: mjbulk.SessionPool(NO_SETTINGS), r"settings= is mjbulk\.Settings"),
+}
+KEY_AND_SECRET: Any = ("f0" * 16, "5ec2e7")
+NO_SETTINGS: Any = {}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_a_client_cannot_be_made_of(mistake: str) -> None:
+    """It is refused in words that say what is wanted, and quote no key."""
+    make, said = MISTAKES[mistake]
+    with pytest.raises(mjbulk.UsageError, match=said) as caught:
+        make()
+    assert "5ec2e7" not in repr(caught.value)
+
+
+async def test_a_tenant_without_keys_gets_no_client(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that the environment has are of another account: a look-up that finds nothing does not lead there."""
+    monkeypatch.setenv("MJ_APIKEY_PUBLIC", "of-the-host")
+    monkeypatch.setenv("MJ_APIKEY_PRIVATE", "secret")
+    nobody: Any = None
+    async with mjbulk.SessionPool(world.settings()) as pool:
+        with pytest.raises(mjbulk.UsageError, match="keys of the environment are of no tenant"):
+            pool.client(nobody)
+
+
+async def test_what_is_no_job(world: World) -> None:
+    """A number alone is refused, because it does not say of which kind the job is."""
+    number: Any = 113
+    async with world.client() as client:
+        with pytest.raises(mjbulk.UsageError, match="this is no job: write contact:ID"):
+            client.watch(number)
+        with pytest.raises(mjbulk.UsageError, match="only a csvimport can be aborted"):
+            await client.abort_csvimport(mjbulk.JobRef.parse("contact:7"))
