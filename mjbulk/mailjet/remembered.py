@@ -34,7 +34,9 @@ class _Answer(Generic[_T]):
 
 
 class Remembered(Generic[_T]):
-    """The answer to one question. Mutable state: the newest answer, the question under way, and what is missing."""
+    """The answer to one question. Mutable state: the newest answer, the question under way, and what is missing,
+    and whether it was closed.
+    """
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, _T]], seconds: float) -> None:
         """Ask nothing yet. An answer is remembered for ``seconds``."""
@@ -46,6 +48,7 @@ class Remembered(Generic[_T]):
         self._forgotten = 0  # answers to questions up to this number do not count
         self._missing: dict[str, float] = {}  # until when
         self._paused_until = 0.0
+        self._closed = False
 
     @property
     def mark(self) -> int:
@@ -82,6 +85,7 @@ class Remembered(Generic[_T]):
 
     async def aclose(self) -> None:
         """End the question under way."""
+        self._closed = True
         if self._question is not None:
             self._question.cancel()
             await ended([self._question])
@@ -110,7 +114,7 @@ class Remembered(Generic[_T]):
         question = self._question
         await asyncio.wait([question])
         if question.cancelled():
-            raise Error("the client was closed")
+            raise Error("the client was closed" if self._closed else "it was cancelled")
         answer = question.result()
         if isinstance(answer, Exception):
             raise answer

@@ -11,7 +11,7 @@ from mjbulk.outcomes.report import Report
 from mjbulk.public import public
 from mjbulk.run.engine import Engine
 from mjbulk.run.run_task import Beginning, Overdue, RunTask
-from mjbulk.tasks import Home, keep
+from mjbulk.tasks import Home, is_stray, keep
 from mjbulk.validators import POSITIVE, fits
 
 
@@ -95,7 +95,11 @@ class ImportRun:
         It never raises for what became of the run or of its rows: awaiting the run itself raises these.
         """
         self._home.check()
-        await asyncio.shield(self.task)
+        try:
+            await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if not (self.task.cancelled() and is_stray()):
+                raise
         if self._run.report is None:
             raise Error("the run ended without a report")
         return self._run.report

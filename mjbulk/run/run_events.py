@@ -22,8 +22,7 @@ class RunEvents:
         self._warned: set[str] = set()
 
     def started(self) -> None:
-        """Tell that it begins, and have this task work within its scope."""
-        self.scope.enter()
+        """Tell that it begins."""
         self._emit(self.scope.event("run.started"))
 
     def rows_settled(self, **outcomes: int) -> None:

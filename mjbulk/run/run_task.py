@@ -36,8 +36,6 @@ from mjbulk.spill import SmallValues, Spill, sentence_of
 from mjbulk.tasks import Running, finish, keep
 from mjbulk.terms import RunSpec
 
-_CANCELLED = "it was cancelled"
-
 
 @frozen
 class Beginning:
@@ -126,15 +124,15 @@ class RunTask:
     async def main(self, timeout: float | None) -> None:
         """Take the run to its end. Raises only what is no Error: that is a fault of ours, or ends the process."""
         self._figures.requests.begin()
-        self._events.started()
+        self._events.scope.enter()
         loop = asyncio.get_running_loop()
         overdue = Overdue(f"its timeout of {timeout} s ran out")
         timer = loop.call_later(timeout, self.halt, overdue) if timeout is not None else None
         work: Running[Any] = keep(self._work(), name=f"mjbulk {self._run_id} work")
         try:
             await asyncio.wait({work, self._halted}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self.halt(Error(_CANCELLED))
+        except asyncio.CancelledError as cancelled:
+            self.halt(cancelled)
             raise
         finally:
             if timer is not None:
@@ -147,6 +145,8 @@ class RunTask:
         """Stop reading and sending; the first cause counts."""
         if self.report is not None:
             return
+        if isinstance(cause, asyncio.CancelledError):  # also from within: no caller did it
+            cause = Error("it was cancelled")
         self.cause = self.cause or sentence_of(cause)
         if self._pipeline is not None:
             self._pipeline.halt()
@@ -156,6 +156,7 @@ class RunTask:
     async def _work(self) -> None:
         """Send the whole source and settle it. A fault of the source is kept until what was sent is settled."""
         try:
+            self._events.started()
             try:
                 await self._take()
             except (SourceError, RowsRejected) as cause:
@@ -167,8 +168,6 @@ class RunTask:
             if self._pipeline is not None:
                 self.stage.awaits = "the end of its jobs"
                 await self._pipeline.done()
-        except asyncio.CancelledError:
-            self.halt(Error(_CANCELLED))  # also from within: no run that was not read to its end looks whole
         except BaseException as cause:  # noqa: BLE001  # what it is decides how the run ends, in main
             self.halt(cause)
 
@@ -315,13 +314,13 @@ class RunTask:
 
         A loop that shuts down cancels this once; what follows is done all the same.
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._engine.settings.stop_within
+        end = asyncio.get_running_loop().time() + self._engine.settings.stop_within
         self.stage.awaits = "what is still under way, to stop"
         self._figures.stop()
         work.cancel()
         async with AsyncExitStack() as then:  # in the reverse order
             then.callback(self._spill.close)
+            then.callback(self._notify)
             then.callback(self._finish)
             then.push_async_callback(self._close_log, end)
             then.callback(self._post_the_rest)
@@ -379,7 +378,6 @@ class RunTask:
         self.report = report
         self.stage.end()
         self._events.ended(report, mask(self._why()) if self.cause is not None else None)
-        self._notify()
 
     def _make_report(self) -> Report:
         run = self._log.history.run if self._log is not None and self._stored else None

@@ -219,6 +219,30 @@ async def test_a_hook_that_cancels_by_itself(world: World) -> None:
             assert (await watcher).ok
 
 
+EVENTS = ["run.started", "request", "chunk.started", "chunk.sent", "job.ended", "chunk.settled", "run.ended"]
+
+
+@pytest.mark.parametrize("name", EVENTS)
+async def test_a_hook_that_cancels_an_import(world: World, tmp_path: Path, name: str) -> None:
+    """Nobody who waits for the run looks as if they were cancelled: it says why it ended, and the next one goes on."""
+    raising = [name]
+
+    def hook(event: mjbulk.Event) -> None:
+        if event.name in raising:
+            raising.clear()
+            raise asyncio.CancelledError
+
+    async with client_of(world, tmp_path / "imports.db", hooks=[hook]) as client, asyncio.timeout(3600):
+        run = client.start_import(people(20), lists=ADD, run_id="r")
+        waiting = asyncio.create_task(run.wait())
+        seen = [progress async for progress in run]
+        report = balanced(await waiting)
+        assert seen[-1].unknown == report.unknown
+        assert (name == "run.ended") == report.ok
+        assert report.ok or "cancelled" in str(report.halted)
+        assert (await client.import_contacts(people(20), lists=ADD, run_id="r")).ok
+
+
 # Other event loops, and none
 
 
