@@ -209,11 +209,19 @@ class Gate:
             await self._close_quota(within)
 
     async def _close_quota(self, within: float) -> None:
-        try:
-            async with asyncio.timeout(within):
-                await self._quota.aclose()
-        except TimeoutError:
-            raise Error(f"the quota has not closed within {within:g} s") from None
+        """Close the quota. It may be the user's own: then it may raise whatever it likes, and may never end."""
+
+        async def close() -> None:
+            await self._quota.aclose()
+
+        closing = keep(close(), name="mjbulk closes a quota")
+        await asyncio.wait([closing], timeout=within)
+        if not closing.done():
+            closing.cancel()
+            raise Error(f"the quota has not closed within {within:g} s")
+        if closing.cancelled():
+            raise Error("the quota was cancelled while it was closed")
+        closing.result()
 
     async def _change(self, step: Step[_T]) -> _T:
         """Apply a step to the pace of this key. Raises what it raises, but an Error for a CancelledError of its own."""

@@ -1,6 +1,8 @@
 """Which request of an API key may go out now."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from itertools import pairwise
 from random import Random
 from typing import Any, TypeVar
@@ -436,6 +438,50 @@ async def test_a_quota_that_never_answers_can_be_left() -> None:
     for later in (waiting, starts_of(one, 1)):
         with pytest.raises(Error, match="the client was closed"):
             await later
+
+
+class Closing(LocalQuota):
+    """A quota that closes in its own way."""
+
+    def __init__(self, how: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self.how = how
+
+    async def aclose(self) -> None:
+        await self.how()
+
+
+async def deaf() -> None:
+    """Never end, also when it is cancelled."""
+    for _ in range(3):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1e6)
+
+
+async def cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+async def late() -> None:
+    raise TimeoutError("the server of the quota is late")
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "said", "seconds"),
+    [
+        (deaf, Error, "the quota has not closed within 3 s", 3.0),
+        (cancelled, Error, "the quota was cancelled while it was closed", 0.0),
+        (late, TimeoutError, "the server of the quota is late", 0.0),
+    ],
+)
+async def test_how_a_quota_of_the_user_may_close(
+    how: Callable[[], Coroutine[Any, Any, None]], kind: type[Exception], said: str, seconds: float
+) -> None:
+    """The time is kept, and an error of its own is not taken for the end of that time, or for a cancellation."""
+    one, loop = Gate(Closing(how), "a key", concurrency=1, chance=Random(1)), asyncio.get_running_loop()
+    with pytest.raises(kind, match=said):
+        await one.aclose(3.0)
+    assert loop.time() == seconds
 
 
 @pytest.mark.smoke
