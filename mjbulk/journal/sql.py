@@ -110,6 +110,7 @@ class SqlJournal:
         self._waiting.extend(records)
         if self._next is None or self._next.done():  # it may have been cancelled before it took them
             self._next = keep(self._commit(), name="mjbulk journal")
+            self._next.add_done_callback(_hear)
         await asyncio.shield(self._next)
         if lost := self._lost.keys() & {run, *map(run_of, records)}:
             raise JournalError(self._lost[lost.pop()])

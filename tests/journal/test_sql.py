@@ -1,8 +1,9 @@
 """The journal in a database, the same on SQLite and on PostgreSQL: what is written, and what happens after an error."""
 
 import asyncio
+import gc
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,28 @@ async def test_a_file_that_another_process_has_locked(tmp_path: Path) -> None:
         with pytest.raises(mjbulk.JournalError, match="database is locked"):
             await journal.put(*cut(RUN, 1))
         other.close()
+
+
+async def test_an_error_in_writing_for_which_nobody_waits_any_more(tmp_path: Path) -> None:
+    """An event tells it. No task ends by it, and nothing is logged as an error that was never retrieved."""
+    errors: list[Any] = []
+    events: list[Event] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    file = tmp_path / "imports.db"
+    async with opened(file, events, patience=Patience(locked=0.1)) as journal:
+        await begin(journal)
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            put = asyncio.create_task(journal.put(*cut(RUN, 1)))
+            await asyncio.sleep(0)
+            put.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await put
+            with pytest.raises(mjbulk.JournalError, match="database is locked"):
+                await journal.put(*cut(RUN, 2))
+    gc.collect()
+    assert [event.name for event in events].count("journal.failed") >= 1
+    assert errors == []
 
 
 async def test_a_journal_that_is_closed(database: Database) -> None:
