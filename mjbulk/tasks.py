@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from mjbulk.discreet import forget
-from mjbulk.errors import UsageError
+from mjbulk.errors import Error, UsageError
 
 _T = TypeVar("_T")
 _KEPT: set[asyncio.Task[None]] = set()
@@ -79,7 +79,21 @@ def keep(work: Coroutine[Any, Any, _T], name: str | None = None) -> Running[_T]:
 
 async def finish(work: Coroutine[Any, Any, _T]) -> _T:
     """Run cleanup to its end, and wait for it. Cancelling ends the wait alone."""
-    return await asyncio.shield(keep(work))
+    cleanup = keep(work)
+    try:
+        return await asyncio.shield(cleanup)
+    except asyncio.CancelledError:
+        cleanup.add_done_callback(_hear)
+        raise
+
+
+def _hear(cleanup: "asyncio.Future[Any]") -> None:
+    """Hear how cleanup has ended for which no caller waits any more. An Error is a sentence for that caller, and no
+    fault to be logged.
+    """
+    failure = None if cleanup.cancelled() else cleanup.exception()
+    if failure is not None and not isinstance(failure, Error):
+        cleanup.get_loop().call_exception_handler({"message": "cleanup has failed", "exception": failure})
 
 
 async def ended(tasks: Collection["asyncio.Future[Any]"]) -> None:

@@ -59,14 +59,17 @@ class Postgres:
         _call(self.programs / "pg_ctl", self.folder, *order, "--wait", "-s", f"--log={self.folder / 'log'}")
 
     @contextmanager
-    def pooled(self, mode: str, size: int = 20) -> "Iterator[Postgres]":
-        """Run a pooler, and give the server behind it. ``mode`` is pgbouncer's ``pool_mode``."""
+    def pooled(self, mode: str, size: int = 20, *more: str) -> "Iterator[Postgres]":
+        """Run a pooler, and give the server behind it. ``mode`` is pgbouncer's ``pool_mode``; it may have ``more``
+        settings.
+        """
         folder = self.folder / f"pooler-{next(self.numbers)}"
         folder.mkdir()
         settings = [
             f"[databases]\n* = host={self.folder} user={OWNER}\n[pgbouncer]\nlisten_addr =\nauth_type = any",
             f"unix_socket_dir = {folder}\npool_mode = {mode}\ndefault_pool_size = {size}\nlisten_port = {_PORT}",
             "server_login_retry = 1",
+            *more,
         ]
         (folder / "settings").write_text("\n".join(settings))
         if user := _user():

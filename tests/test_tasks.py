@@ -10,6 +10,7 @@ import pytest
 from support import settled
 
 from mjbulk import tasks
+from mjbulk.errors import Error
 
 pytestmark = [pytest.mark.smoke, pytest.mark.eager]
 
@@ -80,6 +81,27 @@ async def test_cleanup_gives_its_result_and_its_error() -> None:
     assert await tasks.finish(_wait_for(event)) == "done"
     with pytest.raises(ValueError, match="no"):
         await tasks.finish(_fail())
+
+
+@pytest.mark.parametrize(("kind", "logged"), [(Error, []), (ValueError, [ValueError])])
+async def test_cleanup_that_fails_when_its_wait_was_cancelled(kind: type[Exception], logged: list[type]) -> None:
+    """A sentence for the caller is not logged; a fault is."""
+    said: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    event = asyncio.Event()
+
+    async def fail() -> None:
+        await event.wait()
+        raise kind("no")
+
+    wait = asyncio.create_task(tasks.finish(fail()))
+    await settled()
+    wait.cancel()
+    await asyncio.wait({wait})
+    event.set()
+    await settled()
+    gc.collect()
+    assert [type(one) for one in said] == logged
 
 
 async def test_what_ends_by_itself_is_waited_for_also_when_that_is_cancelled() -> None:

@@ -15,16 +15,18 @@ from mjbulk.errors import JournalError, JournalRefused
 from mjbulk.journal.records import damaged
 
 POOLER = (
-    "the journal's URL leads to a pooler in transaction mode, where no process can hold a run: name the server itself, "
-    "or a pooler in session mode"
+    "the journal's URL leads to a pooler in transaction mode, or in session mode without server_reset_query = DISCARD "
+    "ALL, where no process can hold a run: name the server itself, or a pooler in session mode that resets its sessions"
 )
 _PASSWORD = "the server refuses the user or the password"  # noqa: S105  # a sentence about one
 _USER = "the server has no such user, or does not let this one in from here"
 _DATABASE = "the server has no such database"
 _FULL = "the server has reached its limit of connections"
 _ENDED = "the server has ended the session"
-_SENTENCES: Mapping[str, str] = {
-    "08P01": "a pooler or the server refuses the session",
+_OF_A_POOLER = "08P01"
+"""What a pooler says has this code, whatever it is."""
+_SENTENCES: Mapping[str | None, str] = {
+    _OF_A_POOLER: "a pooler or the server refuses the session",
     "25006": "the server is read-only: name the one that can be written to",
     "25P03": _ENDED,
     "28000": _USER,
@@ -51,6 +53,12 @@ _WITHOUT_A_CODE: Sequence[tuple[str, str]] = (
     ("database .* does not exist|no such database", _DATABASE),
     ("too many (clients|connections)|connection slots are reserved|no more connections allowed", _FULL),
     ("starting up|shutting down|not (yet|currently) accepting connections|in recovery mode", _SENTENCES["57P03"]),
+    ("statement pooling mode", "its URL leads to a pooler in statement mode: name the server itself"),
+    ("query_wait_timeout", "the pooler had no free session for too long"),
+    (
+        "invalid response to SSL negotiation|expected authentication request",
+        "what listens at its address is no PostgreSQL",
+    ),
     ("certificate|SSL", "no safe connection to the server can be made (TLS)"),
     ("failed to resolve host|could not translate host name", "the name of its server is not known"),
     ("Connection refused|No such file or directory", "no server listens at its address"),
@@ -123,7 +131,8 @@ def _error(why: SQLAlchemyError) -> JournalError:
     state = getattr(original, "sqlstate", None)
     if state in _POOLED:
         return JournalError(POOLER)
-    known = _SENTENCES.get(state) if state else _sentence_without_a_code(str(original))
+    words = None if state not in (None, _OF_A_POOLER) else _sentence_without_a_code(str(original))
+    known = words or _SENTENCES.get(state)
     code = f"SQLSTATE {state}" if state else ""
     if known is None:
         return unusable(", ".join(filter(None, (type(why).__name__, code))))

@@ -64,6 +64,8 @@ def test_statements_that_were_prepared_elsewhere_tell_of_a_pooler(state: str) ->
         ("FATAL:  no such user: x", "the server has no such user"),
         ("server closed the connection unexpectedly", "the server has ended the session"),
         ("received 2 results from command 'BEGIN'", "the server has ended the session"),
+        ("received invalid response to SSL negotiation: J", "what listens at its address is no PostgreSQL$"),
+        ("expected authentication request from server, but received J", "what listens .* is no PostgreSQL$"),
         ('invalid connection option "x"', "its URL has an option that the driver refuses$"),
         ("bad value for connect_timeout: 'x'", "its URL has an option that the driver refuses$"),
         ('connection is bad: invalid sslmode value: "x"', "its URL has an option that the driver refuses$"),
@@ -79,6 +81,24 @@ def test_words_of_a_server_that_lets_nobody_in(words: str, why: str) -> None:
     with pytest.raises(mjbulk.JournalError, match=why):
         raise error
     assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("transaction blocks not allowed in statement pooling mode", "its URL leads to a pooler in statement mode"),
+        ("query_wait_timeout", "the pooler had no free session for too long"),
+        ("no more connections allowed (max_client_conn)", "the server has reached its limit of connections"),
+        ("unsupported startup parameter: x", "a pooler or the server refuses the session"),
+    ],
+)
+def test_words_of_a_pooler(words: str, why: str) -> None:
+    """All of them have one code."""
+    failure = OperationalError(None, None, psycopg.errors.lookup("08P01")(f"'{SECRET}': {words}"))
+    said = str(error_of(failure))
+    assert said.startswith(f"the journal cannot be used: {why}")
+    assert "SQLSTATE 08P01" in said
+    assert SECRET not in said
 
 
 @pytest.mark.parametrize("state", ["57P01", "57P02", "57P05", "25P03"])

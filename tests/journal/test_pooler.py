@@ -70,6 +70,17 @@ async def test_an_import_through_a_pooler_in_session_mode(world: World, pooled: 
             assert balanced(await client.import_contacts(ROWS, lists={1: "addforce"}, run_id="r")).ok
 
 
+async def test_sessions_that_are_not_reset(world: World, pooled: Postgres) -> None:
+    """What one client has prepared is in the way of the next one: it is said which setting is missing."""
+    name = pooled.create_database()
+    with pooled.pooled("session", 2, "server_reset_query =") as pooler:
+        async with mjbulk.Client(KEYS, world.settings(chunk_rows=10), journal=pooler.url(name)) as client:
+            assert (await client.import_contacts(ROWS, lists={1: "addforce"}, run_id="r")).ok
+        async with mjbulk.Client(KEYS, world.settings(chunk_rows=10), journal=pooler.url(name)) as client:
+            with pytest.raises(mjbulk.ImportHalted, match="server_reset_query = DISCARD ALL"):
+                await client.import_contacts(ROWS, lists={1: "addforce"}, run_id="s")
+
+
 async def test_session_mode_is_as_no_pooler(pooled: Postgres) -> None:
     """The runs of a connection are locked, also if its session was ended, and are free when it is closed."""
     name = pooled.create_database()
