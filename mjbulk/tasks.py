@@ -137,7 +137,16 @@ class Home:
         if self._loop is None:
             self._loop = loop
         if self._loop is not loop:
-            raise UsageError(f"{self._what} belongs to another event loop: use it and close it there")
+            ended = "an event loop that has ended: make another one here"
+            other = "another event loop: use it and close it there"
+            raise UsageError(f"{self._what} belongs to {ended if self._loop.is_closed() else other}")
+
+    def leave(self) -> bool:
+        """Belong to no loop any more. Give False, and do nothing, where it belongs to another one than runs here."""
+        if self._loop not in (None, asyncio.get_running_loop()):
+            return False
+        self._loop = None
+        return True
 
 
 class Alarm:

@@ -157,6 +157,13 @@ class Pace:
         start = max(now, before.next, before.stopped_until)
         return evolve(self, next=start + times * (self.next - start))
 
+    def set_back(self, seconds: float, now: float) -> Self:
+        """Give the pace by a clock that was set back by these seconds, and shows ``now``: what was to come comes as
+        soon as before.
+        """
+        next_, stopped_until = (min(one, max(one - seconds, now)) for one in (self.next, self.stopped_until))
+        return evolve(self, next=next_, stopped_until=stopped_until, learned_at=min(self.learned_at, now))
+
     def throttled(self, now: float, start: float, pause: float, max_rate: float) -> Self:
         """Stop for ``pause`` seconds after a 429 to the request that started at ``start``, and learn from it."""
         stopped = max(self.stopped_until, now + pause)

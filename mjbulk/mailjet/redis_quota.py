@@ -10,6 +10,9 @@ learning and the shared stop beside it, in a second script with a second theory.
 times differ by up to 30 ms, ``rate`` starts that are spaced by ``1.03 / rate`` seconds still take more than 1 s to
 arrive, so no second of the server's clock holds more than ``rate`` requests. What a journal adds, each `Gate` knows.
 
+**Whose clock.** Times are those of Redis. Its clock may be set back, or another Redis takes over whose clock is behind:
+all starts would wait until it has caught up. A process sees that by the clock of its loop, and corrects the pace.
+
 When a process is killed, the one start that it had reserved is lost. When Redis loses its memory, rates and pauses are
 lost too, and are learned from 429s again.
 
@@ -36,6 +39,7 @@ from mjbulk.mailjet.pace import Pace
 from mjbulk.mailjet.quota import Step
 from mjbulk.mailjet.redis_store import RedisAway, RedisRefuses, RedisStore, RedisUnusable
 from mjbulk.public import public
+from mjbulk.tasks import Home
 from mjbulk.validators import POSITIVE, fits
 
 _T = TypeVar("_T")
@@ -49,6 +53,8 @@ _NAMED = 5.0
 """Seconds after which a warning says that requests wait for Redis."""
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 10.0
 """Seconds between two attempts to use a Redis that could not be used, the first time and at most."""
+_SET_BACK = 1.0
+"""Seconds by which the clock of Redis goes back, at least, where it was set back."""
 _FIRST_COUNT, _LONGEST_COUNT = 1.0, 30.0
 """Seconds between two counts of the processes that share a key, the first time and at most."""
 _log = logging.getLogger("mjbulk.requests")
@@ -60,6 +66,8 @@ class _SharedKey:
 
     pace: Pace = field(factory=Pace)
     """Its pace when it was last seen in Redis, or its own if that cannot be used."""
+    ahead: float | None = None
+    """Seconds that the clock of Redis is ahead of the loop's, at least; None if it was never seen."""
     lessons: list[Step[None]] = field(factory=list)
     """Steps that wait for Redis, and for which nobody waits."""
     processes: int = 1
@@ -81,7 +89,8 @@ class RedisQuota:
     ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``. ``max_rate`` is the limit in requests a
     second for one API key, over all processes together; about 0.97 of it is used, so that no second of Mailjet's clock
     holds more. If it is too high, a 429 to one process stops and slows them all. Redis holds fingerprints of API keys
-    and never a key itself. Raises UsageError.
+    and never a key itself. It belongs to one event loop, until the client that uses it is closed there. Raises
+    UsageError.
 
     While Redis is away, requests wait for it; one that was never reached is an Error within 5 s. If it cannot be used,
     a warning (logger ``mjbulk.requests``) says why, and this process goes on alone, at ``max_rate`` divided by the
@@ -100,7 +109,7 @@ class RedisQuota:
         self._reached = False
         self._away_since: float | None = None
         self._named = False
-        self._ahead = 0.0  # seconds that the clock of Redis is ahead of the loop's
+        self._home = Home("this quota")
         self._warned: set[str] = set()  # of why keys are alone
 
     def __repr__(self) -> str:
@@ -109,8 +118,9 @@ class RedisQuota:
     async def change(self, key: str, step: Step[_T]) -> _T:
         """Apply a step to the pace of a key; see `Quota.change`. Waits while Redis does not answer.
 
-        Raises Error if Redis was never reached.
+        Raises Error if Redis was never reached, and UsageError while it is open in another event loop.
         """
+        self._home.check()
         known = self._keys.setdefault(key, _SharedKey())
         if _now() >= known.alone_until:
             try:
@@ -120,7 +130,11 @@ class RedisQuota:
         return self._step_alone(known, step)
 
     async def aclose(self) -> None:
-        """Close the connections. A later call of `change` opens new ones."""
+        """Close the connections. A later call of `change` opens new ones, also in another event loop. Those of another
+        loop stay open.
+        """
+        if not self._home.leave():
+            return
         if self._reached and self._away_since is None:
             await self._store.leave(list(self._keys), self._process)
         for known in self._keys.values():
@@ -134,26 +148,29 @@ class RedisQuota:
         await self._count(key, known)
         lessons = tuple(known.lessons)
         proof = known.alone_because is not None
-        after, result = await self._swap(key, partial(_with_lessons, lessons, step), write=proof)
+        after, result = await self._swap(key, known, partial(_with_lessons, lessons, step), write=proof)
         del known.lessons[: len(lessons)]
         known.pace = after
         self._answers(known)
         return result
 
-    async def _swap(self, key: str, step: Step[_T], *, write: bool) -> tuple[Pace, _T]:
+    async def _swap(self, key: str, known: _SharedKey, step: Step[_T], *, write: bool) -> tuple[Pace, _T]:
         """Apply a step; with ``write`` write also what has not changed, to prove that it can be written. If an answer
         is lost, the step may be applied twice, which costs one start.
         """
+        asked = _now()
         _, held, now = await self._store.swap_if_same(key, b"", b"")
+        back = 0.0 if known.ahead is None else known.ahead - (now - asked)
         while True:
-            self._ahead = now - _now()
-            before = self._pace_of(key, held)
+            found = self._pace_of(key, held)
+            before = found.set_back(back, now) if back > _SET_BACK else found
             after, result = step(before, now)
             after = after.spread(before, now, _APART)
-            if after == before and not write:
-                return after, result
-            swapped, held, now = await self._store.swap_if_same(key, held, json.dumps(astuple(after)).encode())
+            swapped = after == found and not write
+            if not swapped:
+                swapped, held, now = await self._store.swap_if_same(key, held, json.dumps(astuple(after)).encode())
             if swapped:
+                known.ahead = now - _now()
                 return after, result
 
     def _pace_of(self, key: str, held: bytes) -> Pace:
@@ -244,7 +261,7 @@ class RedisQuota:
             )
 
     def _step_alone(self, known: _SharedKey, step: Step[_T]) -> _T:
-        before, now = known.pace, _now() + self._ahead
+        before, now = known.pace, _now() + (known.ahead or 0.0)
         after, result = step(before, now)
         known.pace = after.spread(before, now, known.processes)
         return result

@@ -22,6 +22,8 @@ class Memory:
     read_only: Exception | None = None
     """What each call raises that would write."""
     silent: bool = False
+    clock: float = 1e9
+    """Seconds that its clock is ahead of the loop's."""
 
 
 class FakeStore(RedisStore):
@@ -39,7 +41,7 @@ class FakeStore(RedisStore):
             if self._memory.read_only is not None:
                 raise self._memory.read_only
             self._memory.values[key], same = new, True
-        return same, held, 1e9 + asyncio.get_running_loop().time()
+        return same, held, self._memory.clock + asyncio.get_running_loop().time()
 
     async def processes(self, key: str, process: str) -> int:
         await self._travel()

@@ -369,3 +369,13 @@ def test_a_step_that_reserves_nothing_moves_no_start() -> None:
     before = Pace(next=5.0)
     after = before.throttled(3.0, 2.0, 10.0, 5.0)
     assert after.spread(before, 3.0, 4) == after
+
+
+def test_a_clock_that_was_set_back() -> None:
+    """What was to come comes as soon as before, and what was learned was not learned in the future."""
+    pace = Pace(next=1005.0, stopped_until=1030.0, learned_at=1000.0, second=1004)
+    assert pace.set_back(600.0, 400.0) == evolve(pace, next=405.0, stopped_until=430.0, learned_at=400.0)
+    corrected = pace.set_back(600.0, 400.0)
+    assert corrected.set_back(600.0, 400.0) == evolve(corrected, next=400.0, stopped_until=400.0)
+    assert Pace().set_back(600.0, 400.0) == Pace()
+    assert pace.set_back(600.0, 400.0).reserve(400.0, 10.0)[1].wait == 30.0

@@ -259,6 +259,59 @@ async def test_submits_are_held_and_a_time_limit_ends_them(world: World) -> None
     assert caught.value.report.not_sent > 25
 
 
+# Its clock, and loops of others
+
+
+@pytest.mark.parametrize("back", [-3600.0, 0.5, 10.0, 3600.0])
+async def test_a_clock_that_is_set(back: float) -> None:
+    """By whatever time, as where another Redis takes over: nobody waits for it, and the starts are as far apart,
+    except one of each process when it sees that.
+    """
+    memory = Memory()
+    made = gates(memory, 3, max_rate=10.0)
+    before = await starts_of(made, 30)
+    memory.clock -= back
+    after = await starts_of(made, 30)
+    assert after[-1] - before[-1] < 5.0
+    assert most_within(1.0, after) <= 10 + len(made)
+    assert most_within(1.0, await starts_of(made, 30)) <= 10
+
+
+async def test_a_pause_when_the_clock_is_set_back() -> None:
+    """It lasts as long as the server asked for."""
+    memory = Memory()
+    (one,) = gates(memory)
+    async with one.grant("submit") as start:
+        wait = await one.throttled(start, 100.0)
+    memory.clock -= 3600.0
+    assert await starts_of([one], 1) == [pytest.approx(wait, abs=1.0)]
+
+
+def test_a_quota_of_another_loop() -> None:
+    """It is refused by a sentence until it is closed where it was opened."""
+    quota = quota_of(Memory())
+
+    async def use() -> int:
+        return await quota.change("key", lambda pace, _: (pace, 7))
+
+    async def close_elsewhere() -> None:
+        await quota.aclose()
+        await use()
+
+    async def main() -> None:
+        assert await use() == 7
+        for call in (use, close_elsewhere):
+            with pytest.raises(mjbulk.UsageError, match="this quota belongs to another event loop"):
+                await asyncio.to_thread(asyncio.run, call())
+        assert await use() == 7
+        await quota.aclose()
+        assert await asyncio.to_thread(asyncio.run, use()) == 7
+
+    asyncio.run(main())
+    with pytest.raises(mjbulk.UsageError, match="this quota belongs to an event loop that has ended: make another one"):
+        asyncio.run(use())
+
+
 # Redis that cannot be used
 
 
