@@ -96,7 +96,7 @@ def discreet(call: _F) -> _F:
     if isasyncgenfunction(call):
         return cast("_F", wraps(call)(lambda *args, **kwargs: _iterated(call(*args, **kwargs))))
     if iscoroutinefunction(call):
-        made = wraps(call)(lambda *args, **kwargs: awaited(call(*args, **kwargs)))
+        made = wraps(call)(lambda *args, **kwargs: _named(awaited(call(*args, **kwargs)), call))
         mark = getattr(inspect, "markcoroutinefunction", None)  # from Python 3.12 on
         return cast("_F", made if mark is None else mark(made))
 
@@ -110,6 +110,12 @@ def discreet(call: _F) -> _F:
             raise
 
     return cast("_F", plain)
+
+
+def _named(work: Coroutine[Any, Any, _T], call: Callable[..., Any]) -> Coroutine[Any, Any, _T]:
+    """Name a coroutine after its call, as Python does in its warning of one that was never awaited."""
+    cast("Any", work).__qualname__ = call.__qualname__
+    return work
 
 
 async def awaited(work: Coroutine[Any, Any, _T]) -> _T:

@@ -38,7 +38,7 @@ _MEANINGS = {
     "MJ08": "a value is invalid",
     "MJ18": "there is one already",
     "MJ19": "a value cannot be set",
-    404: "it knows of none",
+    404: "it does not exist",
     429: "too many requests",
 }
 """What Mailjet's codes mean, by observation (FACTS 9.4), and two statuses without a code."""
@@ -196,7 +196,8 @@ class ImportHalted(Error):
 
     def __str__(self) -> str:
         why = f": {self.sentence}" if self.sentence else ""
-        return f"import {self.run_id} stopped before its end ({self.report.summary()}){why}"
+        sent = "" if self.report.rows or "nothing was sent" in why else "; nothing was sent"
+        return f"import {self.run_id} stopped before its end ({self.report.summary()}){why}{sent}"
 
 
 @public

@@ -12,6 +12,7 @@ from attrs import frozen
 from attrs.validators import and_, deep_mapping, in_, le, optional
 
 from mjbulk.errors import UsageError
+from mjbulk.likely import likely
 from mjbulk.models import MAX_ID, is_id
 from mjbulk.public import public
 from mjbulk.validators import BOOL, NOT_NEGATIVE_INT, POSITIVE, POSITIVE_INT, Validator, checked, fits
@@ -173,7 +174,7 @@ class RunSpec:
         """Make the terms of the keywords of an import. Raises UsageError for a wrong keyword."""
         unknown = sorted(set(how) - set(RunKeywords.__annotations__))
         if unknown:
-            raise UsageError(f"unknown keyword {unknown[0]!r}")
+            raise UsageError(f"unknown keyword {unknown[0]!r}{_instead(unknown[0])}")
         known = {f.name for f in attrs.fields(cls)} & set(RunKeywords.__annotations__)
         terms = {name: value for name, value in how.items() if name in known}
         columns = terms.get("columns")
@@ -194,6 +195,16 @@ class RunSpec:
             raise UsageError("the CSV way takes exactly one list; the JSON way takes any number")
         if self.via == "csv" and self.nulls == "unassign":
             raise UsageError("the CSV way cannot unassign a property: an empty cell leaves it alone")
+
+
+def _instead(word: str) -> str:
+    """Say which keyword was meant, or where others belong."""
+    if (meant := likely(word, RunKeywords.__annotations__, share=0.85)) is not None:
+        return f" (did you mean {meant!r}?)"
+    return (
+        "; a journal and settings such as concurrency= are those of the client, and encoding=, delimiter= and the like "
+        "are those of csv_source()"
+    )
 
 
 def repair_spec(spec: RunSpec) -> RunSpec:

@@ -87,6 +87,17 @@ async def test_a_coroutine() -> None:
     assert inspect.signature(discreet(waits)) == inspect.signature(waits)
 
 
+async def test_a_coroutine_has_the_name_of_its_call() -> None:
+    """Python's warning of one that was never awaited names what was called, and so does the repr of a task."""
+
+    @discreet
+    async def import_contacts() -> None: ...
+
+    work = import_contacts()
+    assert work.__qualname__ == import_contacts.__qualname__
+    await work
+
+
 async def test_an_async_generator() -> None:
     """Its variables go, and so does the last of its items; one that is left early is closed at once."""
     closed = []

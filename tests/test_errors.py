@@ -60,7 +60,7 @@ ERRORS: list[tuple[Error, str]] = [
         "Mailjet answered 400 (MJ08: a value is invalid) to POST csvimport",
     ),
     (ApiError(400, call="PUT contact", code="MJ77"), "Mailjet answered 400 (MJ77) to PUT contact"),
-    (ApiError(404, call="PUT contact"), "Mailjet answered 404 (it knows of none) to PUT contact"),
+    (ApiError(404, call="PUT contact"), "Mailjet answered 404 (it does not exist) to PUT contact"),
     (
         ApiError(413, call="POST csvimport", text=TEXT, advice="it is too large"),
         "Mailjet answered 413 to POST csvimport; it is too large",
@@ -186,6 +186,17 @@ def test_every_exception_is_exported_and_has_one_base() -> None:
 def test_the_tree(kind: type[Error], base: type[Error]) -> None:
     """Catching the general error catches the special ones too."""
     assert issubclass(kind, base)
+
+
+def test_a_run_that_has_read_no_row() -> None:
+    """It says that nothing was sent, once, also after it was rebuilt from its args."""
+    unsent = Report(spec=RunSpec(lists=None), run_id="r")
+    halted = ImportHalted(unsent, "r", why="the source failed at row 1: this is not utf-8")
+    assert str(halted).endswith("the source failed at row 1: this is not utf-8; nothing was sent")
+    assert str(ImportHalted(*halted.args)) == str(halted)
+    assert str(ImportHalted(unsent, "r", why="no such list; nothing was sent")).count("nothing was sent") == 1
+    some = Report(spec=RunSpec(lists=None), run_id="r", rows=7, not_sent=7)
+    assert "nothing was sent" not in str(ImportHalted(some, "r", why="Mailjet answered 403"))
 
 
 def test_a_cause_is_not_lost() -> None:

@@ -128,6 +128,9 @@ def test_keywords_that_fit(lists: Any, how: Mapping[str, Any]) -> None:
     ("how", "problem"),
     [
         ({"vai": "csv"}, "unknown keyword 'vai'"),
+        ({"column": ["email"]}, "unknown keyword 'column' (did you mean 'columns'?)"),
+        ({"encoding": "cp1252"}, "encoding=, delimiter= and the like are those of csv_source()"),
+        ({"concurrency": 4}, "settings such as concurrency= are those of the client"),
         ({"excluded": True}, "unknown keyword 'excluded'"),
         ({"lists": {}}, "unknown keyword 'lists'"),
         ({"via": "xml"}, "via= is one of json, csv"),

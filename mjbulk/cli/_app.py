@@ -83,6 +83,8 @@ _COMMANDS: Mapping[str, Callable[..., object]] = {
 
 _SENDS = frozenset({"import", "plan", "resume", "exclude", "include", "submit", "subscriptions", "check", "abort"})
 """Commands of which somebody may ask whether something was sent."""
+_RUNS = frozenset({"import", "exclude", "include", "resume"})
+"""Commands that begin a run, or continue one."""
 
 
 def _about(command: Callable[..., object]) -> str:
@@ -117,7 +119,8 @@ def _run(arguments: Sequence[str]) -> int:
             tell(f"next: {advice}")
         return status_of(error)
     except KeyboardInterrupt:
-        tell("interrupted")
+        begun = bool(arguments) and arguments[0] in _RUNS
+        tell("interrupted; if a run had begun, mjbulk runs shows it" if begun else "interrupted")
         return UNFINISHED
     return status if isinstance(status, int) else 0
 

@@ -28,6 +28,7 @@ UNFINISHED = 3
 WITHOUT = "without addresses and rows"
 """What a journal does not keep of rejected rows."""
 _SHOWN = 10
+_SAME = "for that reason"
 _FEW = 3
 """Jobs with one cause that are named one by one."""
 _REFUSALS = (400, 401, 403, 404, 405)
@@ -68,6 +69,11 @@ def _sent(report: "Report") -> bool:
     return bool(report.jobs or report.accepted or report.superseded or report.unknown)
 
 
+def _unless_sent(report: "Report") -> str:
+    """Say that nothing was sent, if no row was read and the cause does not say it."""
+    return "" if report.rows or "nothing was sent" in str(report.halted) else "; nothing was sent"
+
+
 @frozen(kw_only=True)
 class GoOn:
     """The commands that go on from the end of a run which a journal has."""
@@ -85,20 +91,27 @@ def tell_next(report: "Report", rejects: str | None, go_on: GoOn | None) -> None
     if report.stored:
         note("this run had ended before, nothing was sent now: another --run-id imports again")
     if report.halted is not None:
-        tell(f"stopped before its end: {as_options(str(report.halted))}")
+        tell(f"stopped before its end: {as_options(str(report.halted))}{_unless_sent(report)}")
     _tell_unsettled(report, go_on)
     if report.rejected:
-        _tell_main_cause(report)
+        _tell_causes(report)
         note(f"rejected rows: {report.rejected}; {_reasons(report, rejects, go_on)}")
     if not report.complete:
         tell(f"next: {_advice(report) if go_on is None else _how_to_go_on(report, go_on)}")
 
 
-def _tell_main_cause(report: "Report") -> None:
-    """Print why most rows were rejected, if one cause did that: then the file, or how it is read, is wrong."""
+def _tell_causes(report: "Report") -> None:
+    """Print why rows were rejected. If one cause did that to most of all rows, the file, or how it is read, is wrong:
+    then the column is named.
+    """
+    causes = Counter((rejection.code, rejection.field) for rejection in report.rejections)
+    codes: Counter[str] = Counter()
+    for (code, _), count in causes.items():
+        codes[code] += count
+    if codes:
+        note(f"rejected by code: {', '.join(f'{printable(code)} {count:,}' for code, count in codes.most_common())}")
     if 2 * report.rejected <= report.rows:
         return
-    causes = Counter((rejection.code, rejection.field) for rejection in report.rejections)
     for (code, column), count in causes.most_common(1):
         if 2 * count > report.rejected:
             where = f" in {printable(repr(column))}" if column and "@" not in column else ""
@@ -120,13 +133,15 @@ def _reasons(report: "Report", rejects: str | None, go_on: GoOn | None) -> str:
 
 def _tell_unsettled(report: "Report", go_on: GoOn | None) -> None:
     """Print why rows are unknown or were not sent: a line for each cause, and for a few each job."""
-    by_cause: dict[tuple[str, bool], list[Unsettled]] = {}
+    by_cause: dict[tuple[str, bool, bool], list[Unsettled]] = {}
     for why in report.unsettled:
-        by_cause.setdefault((why.cause, why.job is None), []).append(why)
-    for (cause, jobless), some in list(by_cause.items())[:_SHOWN]:
-        said = "for that reason" if report.halted is not None and cause == str(report.halted) else cause
+        unsent = any(rows.start in report.rows_not_sent for rows in why.rows[:1])
+        by_cause.setdefault((why.cause, why.job is None, unsent), []).append(why)
+    for (cause, jobless, unsent), some in list(by_cause.items())[:_SHOWN]:
+        said = _SAME if report.halted is not None and cause == str(report.halted) else cause
         if jobless:
-            tell(_about(_joined(rows for why in some for rows in why.rows), said))
+            state = f"not sent{', ' if said == _SAME else ': '}" if unsent else ""
+            tell(_about(_joined(rows for why in some for rows in why.rows), f"{state}{said}"))
         elif len(some) <= _FEW:
             for why in some:
                 tell(f"{_about(why.rows, said)} (mjbulk watch {why.job})")
@@ -157,7 +172,8 @@ def _about(rows: Sequence[range], cause: str) -> str:
 def _of_many(cause: str, some: Sequence["Unsettled"], go_on: GoOn | None) -> str:
     rows = counted(sum(len(rows) for why in some for rows in why.rows), "row")
     jobs = [why.job for why in some if why.job is not None]
-    where = f" in {counted(len(jobs), 'job')} ({jobs[0]}, ...)" if jobs else ""
+    named = f"{jobs[0]}, ..." if go_on is not None else ", ".join(map(str, jobs))  # without a journal, here alone
+    where = f" in {counted(len(jobs), 'job')} ({named})" if jobs else ""
     each = f"; {go_on.show} shows each" if go_on is not None else ""
     return f"{rows}{where}: {as_options(cause)}{each}"
 
@@ -202,7 +218,8 @@ def _advice(report: "Report") -> str:
 
 def _first(report: "Report") -> str:
     what = f"; {_risky(report)} may have been applied to them" if _risky(report) else ""
-    return f"find out about the {counted(report.unknown, 'unknown row')} first{what}"
+    how = " (mjbulk watch JOB)" if any(why.job for why in report.unsettled) else ""
+    return f"find out about the {counted(report.unknown, 'unknown row')} first{how}{what}"
 
 
 def _risky(report: "Report") -> str:

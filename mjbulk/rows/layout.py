@@ -228,7 +228,7 @@ def layout_of(names: Sequence[str], rules: ColumnRules) -> Layout:
         if folded not in _roles(rules):
             rest.append((index, source, target))
         elif folded in roles:
-            raise ColumnFault("column.twice", source, f"two columns are {folded!r}")
+            raise ColumnFault("column.twice", source, f"two columns are {folded!r}", _PICK)
         elif folded == EXCLUDED and rules.via_csv:
             raise ColumnFault("column.not_sendable", source, "the CSV way cannot set IsExcludedFromCampaigns")
         elif folded == PROPERTIES and rules.columns is not None:
@@ -282,7 +282,7 @@ def _chosen(names: Sequence[Any], columns: Mapping[str, str] | None) -> list[tup
         else:
             continue
         if source in chosen:
-            raise ColumnFault("column.twice", source, f"two columns are named {source!r}")
+            raise ColumnFault("column.twice", source, f"two columns are named {source!r}", _PICK)
         chosen[source] = (index, source, source if picked is None else picked[source])
     return list(chosen.values())
 
@@ -314,7 +314,7 @@ def _property_columns(chosen: Sequence[tuple[int, str, str]], rules: ColumnRules
                 f"property {known.name!r} is {known.namespace}: only static ones can be set in bulk",
             )
         if known.name in seen:
-            raise ColumnFault("column.twice", source, f"two columns are property {known.name!r}")
+            raise ColumnFault("column.twice", source, f"two columns are property {known.name!r}", _PICK)
         seen.add(known.name)
         datatype = known.datatype.casefold()
         plain = datatype not in _CONVERTED
@@ -334,7 +334,8 @@ def _no_property(unknown: Sequence[tuple[str, str]], rules: ColumnRules) -> Colu
 
 
 _NO_NAME = "the CSV way cannot set a contact's name: leave it out by columns=, or take via='json'"
-_CREATE = "; create_properties=True creates what is missing, columns= picks the columns to take"
+_PICK = "; columns= picks the columns to take"
+_CREATE = f"; create_properties=True creates what is missing, {_PICK.removeprefix('; ')}"
 
 
 def may_create(name: str, rules: ColumnRules) -> bool:

@@ -18,6 +18,9 @@ _SAY = "say delimiter="
 _SHOWN = 8
 _LONGEST = 40
 NO_ADDRESS = "the source has no column 'email'"
+_NO_HEADER = (
+    "an address stands where the names of the columns should be, so it has no header: its first line has to name them"
+)
 _HEADER_ROW = "; header_row= says in which line of the file the names stand"
 
 _FIRST_ROW = "; the names have to stand in the first row"
@@ -37,7 +40,7 @@ def no_address(names: Sequence[Any], *, text: bool) -> str:
     if text and (why := _one_cell(found)):
         return f"{NO_ADDRESS}: {why}"
     if any("@" in name for name in found):
-        return f"{NO_ADDRESS}: an address stands where the names of the columns should be, so it has no header"
+        return f"{NO_ADDRESS}: {_NO_HEADER}"
     likely = next(filter(_is_likely, found), None)
     advice = "columns= can name the one that it is" if likely is None else _takes(likely, found)
     more = "" if likely is not None else _HEADER_ROW if text else _FIRST_ROW if "" in found else ""
@@ -94,7 +97,10 @@ def _instead(wanted: Sequence[str], found: Sequence[str], *, text: bool) -> str:
     outer = next((outer for name in wanted if (outer := name.partition(".")[0]) != name and outer in found), None)
     if outer is not None:
         return f": dots do not reach into the values of {outer!r}: give each value a column of its own"
-    return "" if any("@" in name for name in found) else f"; it has {listed(found)}{meant(wanted, found)}"
+    if any("@" in name for name in found):
+        return ""
+    address = next(filter(_is_likely, found), None) if EMAIL in wanted else None  # columns= may be the wrong way round
+    return f"; it has {listed(found)}{meant(wanted, found) if address is None else f': {_takes(address, found)}'}"
 
 
 def meant(words: Iterable[str], known: Sequence[str]) -> str:

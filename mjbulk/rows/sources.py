@@ -18,6 +18,7 @@ from mjbulk.errors import SourceError, UsageError
 from mjbulk.models import Row, SupportsArrow, SupportsCursor
 from mjbulk.public import public
 from mjbulk.rows import spreadsheets, tables
+from mjbulk.rows.addresses import is_address
 from mjbulk.rows.amount import Amount
 from mjbulk.rows.csv_form import CsvForm
 from mjbulk.rows.csv_text import MAX_RECORD
@@ -301,6 +302,9 @@ _HELP = {
 }
 
 
+_READ_AS = "use csv_source() or jsonl_source()"
+
+
 def reopen(location: Mapping[str, Any]) -> Source:
     """Make the source that has this ``location``. Its file is opened when the source is read."""
     how = dict(location)
@@ -354,9 +358,9 @@ def source_of(rows: Any) -> Source:
     if isinstance(rows, Iterable) and not isinstance(rows, bytes | bytearray | memoryview | dict):
         rereadable = not isinstance(rows, Iterator)
         return Source(lambda: iterable_batches(rows), rereadable=rereadable, kind="iterable")
+    one = "one row in a list, as in [row]" if isinstance(rows, dict) else "an iterable of rows"
     raise UsageError(
-        f"a {type(rows).__name__} is no source of rows: give a path, a source, a table (a lazy one collected), "
-        "or an iterable of rows"
+        f"a {type(rows).__name__} is no source of rows: give a path, a source, a table (a lazy one collected), or {one}"
     )
 
 
@@ -375,7 +379,8 @@ def _as_cursor(rows: Any) -> Iterable[Any] | None:
 def _path_source(path: Path) -> Source:
     kind = kind_of(path)
     if kind is None:
-        helps = _HELP.get(path.suffix.casefold(), "use csv_source() or jsonl_source()")
+        known = "an address goes into a list, as in [address]" if is_address(str(path)) else _READ_AS
+        helps = _HELP.get(path.suffix.casefold(), known)
         named = f"a file named *{path.suffix}" if _ENDING.fullmatch(path.suffix) else "a path without an ending"
         raise UsageError(f"{named} is not known: {helps}")
     return _KINDS[kind](path)

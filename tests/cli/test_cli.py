@@ -703,7 +703,7 @@ def test_an_error_file_is_written_whole(mailjet: Mailjet, write: Write, tmp_path
     assert main(["errors", job, "--out", str(tmp_path)]) == 3
     err = capsys.readouterr().err
     for sentence in (
-        "Mailjet answered 404 (it knows of none) to GET JSONError",
+        "Mailjet answered 404 (it does not exist) to GET JSONError",
         "--out names a folder",
         "could not be written",
     ):

@@ -244,7 +244,38 @@ def test_rows_that_were_not_sent_are_joined(mailjet: Mailjet, tmp_path: Path, ca
     file.write_text(people(80))
     command = ["import", str(file), "--no-list", "--chunk-size", "5", "--concurrency", "1", "--max-jobs", "1"]
     assert main(command) == 3
-    assert "mjbulk: rows 6-80: " in capsys.readouterr().err
+    assert "mjbulk: rows 6-80: not sent, for that reason\n" in capsys.readouterr().err
+
+
+def test_why_rows_were_rejected(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """Without a file of them, and without a journal, it is told how many have which code."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(5) + "nobody\nnobody else\n" + '""\n')
+    assert main(["import", str(file), "--no-list", "--no-journal"]) == 1
+    assert "mjbulk: rejected by code: address.invalid 2, address.missing 1\n" in capsys.readouterr().err
+
+
+def test_a_file_of_which_nothing_was_sent(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """It is said, also where the file fails at its first row."""
+    file = tmp_path / "contacts.csv"
+    file.write_bytes("email,name\na@example.org,Jürgen\n".encode("cp1252"))
+    assert main(["import", str(file), "--no-list", "--no-journal"]) == 2
+    assert "or save it as UTF-8; nothing was sent\nmjbulk: next: correct the file" in capsys.readouterr().err
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == 0
+
+
+def test_jobs_that_no_journal_has(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """All are named, and how to ask for one: nothing else remembers them."""
+    mailjet.fault("GET contact/managemanycontacts", Fault.answer(403, "{}"), times=None)
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(20))
+    how = ["--list", "1", "--action", "addforce", "--chunk-size", "5", "--concurrency", "4"]
+    assert main(["import", str(file), *how, "--no-journal"]) == 3
+    said = capsys.readouterr().err
+    named = {str(mjbulk.JobRef("contact", one)) for one in mailjet.emulator.jobs}
+    assert len(named) == 4
+    assert all(job in said for job in named), said
+    assert "unknown rows first (mjbulk watch JOB); addforce may have been applied to them" in said
 
 
 def test_a_quote_that_is_never_closed(mailjet: Mailjet, tmp_path: Path) -> None:
@@ -493,6 +524,7 @@ FOR_PROGRAMS = (
     "fix=", "hooks=", "every=", "PRAGMA", "lists= is a mapping", "use csv_source() or jsonl_source()",
     "open it with ", "open a member with ", "index=False", "by ssl=",
     "of an array give json.load()", "or give a file that unpacks it",
+    "settings= is", "assumptions= is", "are those of csv_source()",
 )  # fmt: skip
 """How sentences begin or what they have that no command line can cause, or that are about another program."""
 

@@ -142,6 +142,13 @@ def test_what_is_said_of_names() -> None:
     assert no_address(["a,b"], text=True).endswith("with ',' in it: leave delimiter= out, or say delimiter=','")
 
 
+def test_columns_the_wrong_way_round() -> None:
+    """Where the picked name is that of the address, the mapping is shown as it should be."""
+    said = "it has 'E-Mail', 'city': columns={'E-Mail': 'email', 'city': 'city'} takes that"
+    assert not_there(["email"], ["E-Mail", "city"]).endswith(said)
+    assert not_there(["email"], ["city"]).endswith("it has 'city'")
+
+
 def test_what_helps_with_columns_that_are_not_there() -> None:
     """A likely name, the delimiter of a file, or that dots do not reach into values."""
     assert not_there("vile", ["file"]).endswith("it has 'file' (did you mean 'file'?)")

@@ -108,6 +108,21 @@ def test_what_is_no_source(rows: Any) -> None:
         source_of(rows)
 
 
+@pytest.mark.parametrize(
+    ("rows", "helps"),
+    [
+        ({"email": "a@example.org"}, r"one row in a list, as in \[row\]; nothing was sent$"),
+        ("ann@example.org", r"is not known: an address goes into a list, as in \[address\]; nothing was sent$"),
+        ("a" * 5000 + "@example.org", "not"),
+    ],
+)
+def test_what_helps_with_one_row(rows: Any, helps: str) -> None:
+    """A single row, and a single address, are told that they go into a list. The address is not repeated."""
+    with pytest.raises(mjbulk.UsageError, match=helps) as caught:
+        source_of(rows)
+    assert "@" not in str(caught.value)
+
+
 @pytest.mark.parametrize("delimiter", ["", ",,", '"', "\n"])
 def test_delimiters_that_are_none(delimiter: str) -> None:
     """A delimiter is one character that CSV has no other use for."""
