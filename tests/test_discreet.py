@@ -93,7 +93,7 @@ async def test_a_coroutine_has_the_name_of_its_call() -> None:
     @discreet
     async def import_contacts() -> None: ...
 
-    work = import_contacts()
+    work: Any = import_contacts()
     assert work.__qualname__ == import_contacts.__qualname__
     await work
 
