@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import attrs
 from attrs import frozen
@@ -29,11 +29,11 @@ class SupportsRow(Protocol):
 
 
 class _Dataclass(Protocol):
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[Any]
 
 
 class _Attrs(Protocol):
-    __attrs_attrs__: Any
+    __attrs_attrs__: ClassVar[Any]
 
 
 class _NamedTuple(Protocol):
@@ -45,13 +45,13 @@ class _Pydantic(Protocol):
 
 
 class _Msgspec(Protocol):
-    __struct_fields__: Any
+    __struct_fields__: ClassVar[Any]
 
 
 class _Mapped(Protocol):
     """An object of SQLAlchemy."""
 
-    __mapper__: Any
+    __mapper__: ClassVar[Any]
 
 
 class _SqlRow(Protocol):
@@ -64,7 +64,7 @@ class _SqlRow(Protocol):
 class _Model(Protocol):
     """An object of Django or peewee."""
 
-    _meta: Any
+    _meta: ClassVar[Any]
 
 
 @public

@@ -2,9 +2,11 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import attrs
 import pytest
 from support import KEYS, World
 
@@ -178,6 +180,37 @@ async def test_a_tenant_without_keys_gets_no_client(world: World, monkeypatch: p
     async with mjbulk.SessionPool(world.settings()) as pool:
         with pytest.raises(mjbulk.UsageError, match="keys of the environment are of no tenant"):
             pool.client(nobody)
+
+
+@dataclass
+class OfDataclasses:
+    email: str
+    age: int | None = None
+
+
+@attrs.define
+class OfAttrs:
+    email: str
+
+
+class OfTuples(NamedTuple):
+    email: str
+
+
+async def test_rows_that_have_a_type(world: World) -> None:
+    """What is taken is also what type checkers take: mypy reads this test as a user's program."""
+    world.emulator.account(KEYS.public).create_property("age", "int")
+    data_classes: list[OfDataclasses] = [OfDataclasses("a@example.org", 7)]
+    of_attrs: list[OfAttrs] = [OfAttrs("b@example.org")]
+    tuples: list[OfTuples] = [OfTuples("c@example.org")]
+    async with world.client() as client, client.ingest(lists=ADD) as ingester:
+        reports = [
+            await client.import_contacts(data_classes, lists=ADD),
+            await client.import_contacts(of_attrs, lists=ADD),
+            await client.import_contacts(tuples, lists=ADD),
+        ]
+        assert (await ingester.put(OfDataclasses("d@example.org"))).ok
+    assert all(report.ok for report in reports)
 
 
 async def test_what_is_no_job(world: World) -> None:
