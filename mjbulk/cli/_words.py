@@ -106,7 +106,7 @@ def _value(value: str) -> str:
 
 
 _NOT_THERE = {
-    "PUT contact": "no contact has this address",
+    "PUT contact": "no contact has this address; a FILE may have people who are no contacts yet",
     "GET contact": "no contact has this address",
     "GET contact/getcontactslists": "no contact has this address",
     "POST contact/managecontactslists": "no contact has this address",
