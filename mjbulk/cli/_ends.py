@@ -181,12 +181,13 @@ def _of_many(cause: str, some: Sequence["Unsettled"], go_on: GoOn | None) -> str
 def _how_to_go_on(report: "Report", go_on: GoOn) -> str:
     """Say what to do about a run that is in a journal."""
     resume = go_on.resume
+    absent = go_on.new and not report.rows  # the journal does not have it
     if isinstance(report.halted, JournalError):
         other = "" if report.requests else "; or say another --journal FILE, or --no-journal"
-        return f"make the journal usable, then {resume}{other}"
+        return f"make the journal usable, then {'run the same command again' if absent else resume}{other}"
     if isinstance(report.halted, SourceError):
         return _correct(report.halted, f"then {resume}" if _sent(report) else None)
-    if report.halted is not None and go_on.new and not report.rows:  # the journal does not have it
+    if report.halted is not None and absent:
         return "run the same command again; with a --run-id it goes on where it stood"
     if report.halted is not None or report.not_sent:
         return f"{resume} goes on where it stood"

@@ -264,6 +264,19 @@ def test_a_file_of_which_nothing_was_sent(mailjet: Mailjet, tmp_path: Path, caps
     assert mailjet.emulator.count("POST contact/managemanycontacts") == 0
 
 
+def test_a_journal_in_no_folder(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
+    """It has no run that could be resumed."""
+    file = tmp_path / "contacts.csv"
+    file.write_text(people(2))
+    assert main(["import", str(file), "--no-list", "--journal", str(tmp_path / "none" / "j.db")]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "No such file or directory; nothing was sent\nmjbulk: next: make the journal usable, then run the same" in said
+    )
+    assert "resume" not in said
+    assert mailjet.emulator.count("POST contact/managemanycontacts") == 0
+
+
 def test_jobs_that_no_journal_has(mailjet: Mailjet, tmp_path: Path, capsys: Output) -> None:
     """All are named, and how to ask for one: nothing else remembers them."""
     mailjet.fault("GET contact/managemanycontacts", Fault.answer(403, "{}"), times=None)
