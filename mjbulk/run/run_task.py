@@ -300,6 +300,7 @@ class RunTask:
         counts = history.counts()
         if not log.gathers and (counts.not_sent or not history.run.whole):
             self.cause = _NoSource("its source is not at hand: what it had not yet sent waits for it")
+        self._rows_before = counts.rows  # also if it is stopped before more is known
         pipeline = self._prepare(log, SizeLimit(self._engine.settings.chunk_bytes))
         with self._ledger.recalling():
             self._rows_before = await post_before(self._ledger, log, counts)
