@@ -184,12 +184,12 @@ class Client(RunCalls):
     async def import_contacts(self, source: Rows, *, lists: ListActions | None, **how: Unpack[RunKeywords]) -> Report:
         """Import a source to its end, and give a report in which every row has one outcome.
 
-        ``source`` is a path (``.csv``, ``.jsonl``, both also ``.gz``; ``.parquet``), a `csv_source` or `jsonl_source`,
-        a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable of rows; `in_thread` takes one
-        that blocks. A row is whatever has named fields: a dict, a record of a database, a data class, an object of
-        attrs, msgspec, pydantic or an ORM, a `Contact`, or Mailjet's own contact object; the tuples of a cursor have
-        the names that it knows. ``email`` and ``name`` (any case) are the contact's, every other column is a property.
-        ``lists`` maps list IDs, addresses or names to actions; None for no list.
+        ``source`` is a path (``.csv``, ``.jsonl``, both also ``.gz``; ``.parquet``; a spreadsheet), a `csv_source`,
+        `jsonl_source` or `excel_source`, a table of pandas, polars, pyarrow or DuckDB, or an iterable or async iterable
+        of rows; `in_thread` takes one that blocks. A row is whatever has named fields: a dict, a record of a database,
+        a data class, an object of attrs, msgspec, pydantic or an ORM, a `Contact`, or Mailjet's own contact object; the
+        tuples of a cursor have the names that it knows. ``email`` and ``name`` (any case) are the contact's, every
+        other column is a property. ``lists`` maps list IDs, addresses or names to actions; None for no list.
 
         ``columns`` picks columns, or renames them. ``nulls="unassign"`` unassigns a property if the value is null,
         instead of leaving it alone. ``timezone`` is the IANA name of the zone of dates and times that name none;
