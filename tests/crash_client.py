@@ -126,7 +126,7 @@ async def _import(case: Case, life: Life, points: Points, *, url: str, key: str,
         max_jobs=life.max_jobs,
         max_rows=life.max_rows,
         poll_min=0.0,
-        read_timeout=0.3,
+        read_timeout=2.0,
         connect_timeout=_PATIENCE,
     )
     keys = mjbulk.Credentials(key, "secret")

@@ -66,7 +66,7 @@ def running(folder: Path, *command: str, ports: Sequence[int], end: int = signal
             yield
         finally:
             process.send_signal(end)
-            process.wait(10)
+            process.wait(60)
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", ports: Sequence[int], log: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_run_goes_on_after_kill(mailjet: Mailjet, file: str, again: list[str],
     with running("import", file, *TO_LIST, "--run-id", "r", "--chunk-size", "10", "--max-jobs", "2") as process:
         wait_for(lambda: len(mailjet.emulator.jobs) > 2)
         process.kill()
-        process.wait(10)
+        process.wait(60)
     (run,) = shown()
     assert (run["run_id"], run["state"]) == ("r", "resumable")
     assert main(["runs"]) == 0
@@ -158,7 +158,7 @@ def test_a_run_from_a_pipe_goes_on(mailjet: Mailjet, file: str, shown: Shown, ca
         process.stdin.close()
         wait_for(lambda: len(mailjet.emulator.jobs) == 2)
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
         assert process.stderr
         assert "next: mjbulk resume r - goes on where it stood" in process.stderr.read()
     mailjet.emulator.knobs = Knobs(queue_seconds=0.01)
@@ -423,6 +423,6 @@ def test_a_run_that_is_under_way_is_not_forgotten(mailjet: Mailjet, file: str, s
         assert main(["runs"]) == 0
         assert "it is under way" in capsys.readouterr().out
         process.kill()
-        process.wait(10)
+        process.wait(60)
     assert main(["purge", "--older-than", "0s"]) == 0
     assert shown() == []

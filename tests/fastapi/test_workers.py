@@ -107,6 +107,11 @@ class Workers:
         return all((run["state"], run["complete"], run["accepted"]) == ("settled", True, rows) for run in self.runs())
 
 
+def _listens(log: bytes, number: int) -> bool:
+    """Say whether all workers are ready; one alone is ready before it listens."""
+    return log.count(b"startup complete") == number and b"running on" in log
+
+
 @contextmanager
 def workers(folder: Path, api_url: str, number: int) -> Iterator[Workers]:
     """Serve, and end by SIGTERM."""
@@ -120,7 +125,7 @@ def workers(folder: Path, api_url: str, number: int) -> Iterator[Workers]:
     with log.open("wb") as out, subprocess.Popen([*command, "--no-access-log"], cwd=folder, env=env, stderr=out) as it:
         them = Workers(f"http://127.0.0.1:{port}/imports", folder, it)
         try:
-            until(lambda: log.read_bytes().count(b"startup complete") == number, 90)
+            until(lambda: _listens(log.read_bytes(), number), 90)
             yield them
             it.terminate()
             it.send_signal(signal.SIGCONT)

@@ -46,7 +46,7 @@ async def test_bodies_follow_what_the_link_carries(world: World) -> None:
         slow_link(world.emulator.url, rate) as link,
         world.client(api_url=link.url, concurrency=2, chunk_bytes=size) as client,
     ):
-        run = client.start_import(fat(3400, 3500), lists=FORCE)
+        run = client.start_import(fat(5000, 3500), lists=FORCE)
         await asyncio.sleep(130)
         assert link.passed > 0.8 * rate * 130
         link.rate, link.tick = 2**30, 0.01
