@@ -7,7 +7,7 @@ N, n     rows of the import, and of a chunk                                     
 C        chunks: N / n, rounded up                                                 chunks
 W        workers: processes with a part of the rows and a core each                none
 R        quota: requests a second of the API key, for all workers together;
-         a `RedisQuota` lets 0.97 of its `max_rate` pass                           1/s
+         a `RedisQuota` lets 0.9 to 0.97 of its `max_rate` pass                    1/s
 k, L     requests under way of a worker (`concurrency`), and time for an answer    none, s
 J        unfinished jobs of all workers: W times the least of `max_jobs` and
          `max_rows` / n                                                            jobs

@@ -6,9 +6,11 @@ learns is therefore the same as within one process (`mjbulk.mailjet.pace`). Redi
 that all processes see, and one clock. A rate limiter from a library was the alternative: it would still need the
 learning and the shared stop beside it, in a second script with a second theory.
 
-**How far apart.** Requests of several processes do not take the same time from their start to the server. Where these
-times differ by up to 30 ms, ``rate`` starts that are spaced by ``1.03 / rate`` seconds still take more than 1 s to
-arrive, so no second of the server's clock holds more than ``rate`` requests. What a journal adds, each `Gate` knows.
+**How far apart.** A request may reach the server later than its start says: a busy processor or the network kept it.
+A process has one such request at a time, because its next start waits until that one has left. So with n processes,
+starts are ``1 / (rate - n)`` seconds apart: ``rate - n`` that are on time and n that are late are no more than ``rate``
+in any second of the server's clock. At least 3 and at most 10 of 100 starts are left out so. What a journal adds, each
+`Gate` knows.
 
 **Whose clock.** Times are those of Redis. Its clock may be set back, or another Redis takes over whose clock is behind:
 all starts would wait until it has caught up. A process sees that by the clock of its loop, and corrects the pace.
@@ -43,8 +45,8 @@ from mjbulk.tasks import Home
 from mjbulk.validators import POSITIVE, fits
 
 _T = TypeVar("_T")
-_APART = 1.03
-"""How much further apart the starts of several processes are than those of one."""
+_LEAST_LEFT_OUT, _MOST_LEFT_OUT = 0.03, 0.1
+"""Share of the starts that are left out for requests that are late."""
 _FIRST = 4.0
 """Seconds to wait for a Redis that was never reached."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
@@ -87,7 +89,7 @@ class RedisQuota:
     """One quota for many processes and machines: ``Client(quota=RedisQuota("redis://...", max_rate=20))``.
 
     ``url`` is ``redis://host:port/db``, ``rediss://...`` or ``unix:///path``. ``max_rate`` is the limit in requests a
-    second for one API key, over all processes together; about 0.97 of it is used, so that no second of Mailjet's clock
+    second for one API key, over all processes together; 0.9 to 0.97 of it is used, so that no second of Mailjet's clock
     holds more. If it is too high, a 429 to one process stops and slows them all. Redis holds fingerprints of API keys
     and never a key itself. It belongs to one event loop, until the client that uses it is closed there. Raises
     UsageError.
@@ -165,13 +167,17 @@ class RedisQuota:
             found = self._pace_of(key, held)
             before = found.set_back(back, now) if back > _SET_BACK else found
             after, result = step(before, now)
-            after = after.spread(before, now, _APART)
+            after = after.spread(before, now, self._apart(known.processes))
             swapped = after == found and not write
             if not swapped:
                 swapped, held, now = await self._store.swap_if_same(key, held, json.dumps(astuple(after)).encode())
             if swapped:
                 known.ahead = now - _now()
                 return after, result
+
+    def _apart(self, processes: int) -> float:
+        """Say how much further apart the starts of processes are than those of a single one that is never late."""
+        return 1 / (1 - min(max(processes / self.max_rate, _LEAST_LEFT_OUT), _MOST_LEFT_OUT))
 
     def _pace_of(self, key: str, held: bytes) -> Pace:
         """Read a pace. Raises RedisUnusable if it is something else."""

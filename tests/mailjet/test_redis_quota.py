@@ -62,7 +62,7 @@ async def test_all_who_share_it_are_paced_together() -> None:
     """Four processes of a key keep the rate together, without a burst, and each has its share."""
     made = gates(Memory(), 4, max_rate=100.0)
     starts = await starts_of(made, 60)
-    assert starts[-1] - starts[0] == pytest.approx(0.59 * 1.03, abs=0.001)
+    assert starts[-1] - starts[0] == pytest.approx(0.59 / (1 - 0.03), abs=0.003)  # up to 0.04 are left out
     assert min(later - earlier for earlier, later in pairwise(sorted(starts))) > 0.005
 
 
@@ -80,6 +80,28 @@ async def test_no_second_holds_more_requests_than_the_quota(late: float) -> None
     await asyncio.gather(*(request(made[number % 2]) for number in range(400)))
     assert most_within(1.0, sorted(left)) <= 40
     assert late > 0.1 or left[-1] - left[0] < 10 / 0.85
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+async def test_no_second_holds_more_where_all_processes_stand_still_now_and_then(processes: int) -> None:
+    """A machine that is busy for a moment delays one request of each, which come with those of the next second."""
+    made, chance, left = gates(Memory(), processes, max_rate=40.0), Random(1), list[float]()
+    busy, at = list[tuple[float, float]](), 0.0
+    while at < 30:
+        at += chance.uniform(0.8, 2.5)
+        busy.append((at, at + chance.uniform(0.02, 0.12)))
+
+    async def request(one: Gate) -> None:
+        async with one.grant("submit") as start:
+            began = now()
+            if ends := [end for begin, end in busy if begin <= began < end]:
+                await asyncio.sleep(ends[0] - began)
+            one.left(start)
+            left.append(now())
+
+    await asyncio.gather(*(request(made[number % processes]) for number in range(600)))
+    assert most_within(1.0, sorted(left)) <= 40
+    assert left[-1] - left[0] < 15 / 0.85
 
 
 async def test_a_429_to_one_stops_and_slows_all() -> None:
@@ -368,7 +390,7 @@ async def test_a_redis_that_can_be_used_again_is_used_again(caplog: pytest.LogCa
     await starts_of(made, 400)
     del memory.values["key"]
     await asyncio.sleep(11)
-    assert 19 <= await rate_of(made, 400) <= 20.1
+    assert 17.8 <= await rate_of(made, 400) <= 18.1  # 2 of 20 are left out
     assert memory.values["key"]
     assert messages(caplog)[2:] == [f"INFO {WHERE} is used again"] * 2
 
