@@ -85,7 +85,7 @@ async def test_no_second_holds_more_requests_than_the_quota(late: float) -> None
 @pytest.mark.parametrize("processes", [2, 4])
 async def test_no_second_holds_more_where_all_processes_stand_still_now_and_then(processes: int) -> None:
     """A machine that is busy for a moment delays one request of each, which come with those of the next second."""
-    made, chance, left = gates(Memory(), processes, max_rate=40.0), Random(1), list[float]()
+    made, chance, left = gates(Memory(), processes, max_rate=40.0), Random(4), list[float]()
     busy, at = list[tuple[float, float]](), 0.0
     while at < 30:
         at += chance.uniform(0.8, 2.5)
