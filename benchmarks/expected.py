@@ -33,8 +33,9 @@ too: J of them in each ``T + l`` seconds.
 - ``C D``: all that has to be done.
 
 **Looks.** How often a job is looked at, and l, are what the forecast itself does (`benchmarks.polling`) with jobs that
-all take T: for the first J, of which nothing is known, and for later ones. Looks at J jobs take their turns: two at one
-job are at least ``J / R`` or ``J L / (W k)`` apart. A job has at least one look, and all have at most what R allows.
+all take T: for the first J, of which nothing is known, and for later ones. Looks at the first J jobs, which begin
+together, take their turns: two at one job are at least ``J / R`` or ``J L / (W k)`` apart. A job has at least one look,
+and all have at most what R allows.
 
 **Costs.** Requests: ``C (s + 1)`` and the looks. Processor time: ``N c``, and q for each request. Memory of a worker:
 that of a process which has nothing in flight, and some bytes for each row in flight, up to 170,000 of them. In flight
@@ -188,7 +189,7 @@ def expect(work: Work, known: Constants) -> Expected:
         chunks * pace,
     )
     room = (first / answered, seconds / answered) if answered else (math.inf, math.inf)
-    requests = chunks * (submit + 1) + _looks(work, crowded, submit, *room)
+    requests = chunks * (submit + 1) + _looks(work, replace(seen, first=crowded.first), submit, *room)
     flight = min(work.rows, jobs * work.chunk, work.rows / (max(seconds - life, pace) or 1e-9) * life) / work.workers
     return Expected(
         seconds=seconds,
