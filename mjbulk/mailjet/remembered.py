@@ -34,8 +34,8 @@ class _Answer(Generic[_T]):
 
 
 class Remembered(Generic[_T]):
-    """The answer to one question. Mutable state: the newest answer, the question under way, and what is missing,
-    and whether it was closed.
+    """The answer to one question. Mutable state: the newest answer, the question under way, what is missing, and
+    whether it was closed.
     """
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, _T]], seconds: float) -> None:
